@@ -1,0 +1,56 @@
+"""Reduce a night of CCD frames: teach it your camera once, reduce every night after that.
+
+>>> from ccdprofiles import profiles
+>>> sorted(profiles())[:2]
+['cg16m', 'dis_blue']
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# A name is imported when it is first used, so that the command line can print
+# its help without waiting for astropy and ccdproc.
+_HOME = {
+    "Amplifier": "amplifier",
+    "Combine": "profile",
+    "CosmicRays": "profile",
+    "Flat": "profile",
+    "Night": "night",
+    "Profile": "profile",
+    "Recipe": "profile",
+    "SpectralFlat": "profile",
+    "load_profile": "registry",
+    "plan_night": "night",
+    "profiles": "registry",
+    "reduce_night": "night",
+    "simulate_night": "simulate",
+}
+
+__all__ = [
+    "Amplifier",
+    "Combine",
+    "CosmicRays",
+    "Flat",
+    "Night",
+    "Profile",
+    "Recipe",
+    "SpectralFlat",
+    "load_profile",
+    "plan_night",
+    "profiles",
+    "reduce_night",
+    "simulate_night",
+]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,349 @@
+"""Amplifiers: which part of a raw frame each one reads, and what its numbers are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from astropy import units as u
+
+from .errors import ProfileError, SectionError
+from .section import Section, binned, compact
+
+__all__ = ["Amplifier", "AmplifierSet", "Readout"]
+
+GAIN = u.electron / u.adu
+
+Number = u.Quantity | Callable[[Mapping], u.Quantity | None] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amplifier:
+    """One amplifier of a camera, in unbinned FITS sections.
+
+    Parameters
+    ----------
+    data : str
+        The section that holds light, ``"[first column:last column, first row:last row]"``.
+    overscan : str or None
+        The *useful* strip of overscan or prescan, or None where there is none
+        or where it does not follow the bias. There is no default: whoever
+        writes a profile has to look.
+    gain : Quantity, callable or None
+        Electrons per adu, or a function of the header; None where nobody knows.
+    read_noise : Quantity, callable or None
+        In electron; None where nobody knows.
+    saturation : Quantity, callable or None
+        The raw level from which a pixel tells nothing, in adu; None where nobody knows.
+    name : str
+        Such as ``"left"``; may stay empty where there is one amplifier.
+    extension : int, str or None
+        The HDU that holds it, where a file has one for each amplifier.
+    detector : str or None
+        Where its data lie on the detector, needed only where every amplifier has
+        an extension of its own, as the sections then do not tell.
+
+    Raises
+    ------
+    ProfileError
+        Where sections cannot be read, the overscan lies on the data or has other
+        rows, or a number has no unit or the wrong one.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from ccdprofiles import Amplifier
+    >>> amplifier = Amplifier(
+    ...     data="[1:2048, 1:4128]",
+    ...     overscan="[2056:2080, 1:4128]",
+    ...     gain=1.1 * u.electron / u.adu,
+    ... )
+    >>> amplifier.read_noise is None
+    True
+    """
+
+    data: str
+    overscan: str | None
+    gain: Number = None
+    read_noise: Number = None
+    saturation: Number = None
+    name: str = ""
+    extension: int | str | None = None
+    detector: str | None = None
+
+    def __post_init__(self) -> None:
+        data = _section(self.data, "data")
+        if self.detector is not None:
+            _section(self.detector, "detector")
+        for field, unit in (("gain", GAIN), ("read_noise", u.electron), ("saturation", u.adu)):
+            value = getattr(self, field)
+            if value is not None and not callable(value):
+                quantity(value, unit, field)
+        if self.overscan is None:
+            return
+        overscan = _section(self.overscan, "overscan")
+        if overscan.overlaps(data):
+            raise ProfileError(
+                f"overscan {overscan} lies on the data {data}; give the strip that holds no light."
+            )
+        if (overscan.first_row, overscan.last_row) != (data.first_row, data.last_row):
+            raise ProfileError(
+                f"overscan {overscan} and data {data} do not have the same rows; "
+                "each row of the data needs its own overscan."
+            )
+
+
+@dataclass(frozen=True)
+class Readout:
+    """An amplifier as it stands in one frame: binned, filled in, its numbers read.
+
+    Parameters
+    ----------
+    name : str
+    data, overscan : Section
+        In the raw frame; ``overscan`` may be None.
+    place : Section
+        Where the data lie in the trimmed frame.
+    gain : float or None
+        In electron per adu.
+    read_noise : float or None
+        In electron.
+    saturation : float or None
+        In adu.
+    extension : int, str or None
+    """
+
+    name: str
+    data: Section
+    overscan: Section | None
+    place: Section
+    gain: float | None
+    read_noise: float | None
+    saturation: float | None
+    extension: int | str | None = None
+
+    @property
+    def read_variance(self) -> float | None:
+        """The variance of one pixel's read noise in adu squared, or None where not known."""
+        if self.gain is None or self.read_noise is None:
+            return None
+        return (self.read_noise / self.gain) ** 2
+
+
+@dataclass(frozen=True)
+class AmplifierSet:
+    """All amplifiers of one frame, and the shape of the frame once they are put together.
+
+    Parameters
+    ----------
+    readouts : tuple of Readout
+    shape : tuple of int
+        Rows and columns of the trimmed frame.
+    """
+
+    readouts: tuple[Readout, ...]
+    shape: tuple[int, int]
+
+    @property
+    def key(self) -> str:
+        """A short name that two frames share when they were read out alike."""
+        text = "+".join(f"{r.extension}{r.data}{r.overscan}{r.place}" for r in self.readouts)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def has_overscan(self) -> bool:
+        """Whether every amplifier has a useful overscan."""
+        return all(r.overscan is not None for r in self.readouts)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The numbers that no one knows, of ``gain``, ``read_noise``, ``saturation``."""
+        fields = ("gain", "read_noise", "saturation")
+        return tuple(f for f in fields if any(getattr(r, f) is None for r in self.readouts))
+
+    @property
+    def knows_noise(self) -> bool:
+        """Whether gain and read noise of every amplifier are known."""
+        return all(r.read_variance is not None for r in self.readouts)
+
+    def __str__(self) -> str:
+        return " + ".join(str(r.data) for r in self.readouts)
+
+
+def amplifier_set(
+    amplifiers: tuple[Amplifier, ...],
+    shapes: Mapping,
+    binning: tuple[int, int],
+    overscan_bins: bool,
+    header: Mapping,
+) -> AmplifierSet:
+    """Fit amplifiers into one frame.
+
+    Parameters
+    ----------
+    amplifiers : tuple of Amplifier
+    shapes : mapping
+        Rows and columns of the raw frame for every extension an amplifier names.
+    binning : tuple of int
+        Columns and rows that were summed into one.
+    overscan_bins : bool
+        See `ccdprofiles.section.binned`.
+    header : mapping
+        Given to the functions that stand in place of numbers.
+
+    Raises
+    ------
+    SectionError
+        If a section lies outside the frame.
+    """
+    data = [Section.parse(a.data) for a in amplifiers]
+    strips = [None if a.overscan is None else Section.parse(a.overscan) for a in amplifiers]
+    x, y = binning
+    whole = [
+        s.within(_unbinned(s, shapes[a.extension], x, y), "data section") if _open(s) else s
+        for s, a in zip(data, amplifiers, strict=True)
+    ]
+    lit = [
+        s.within(shapes[a.extension], "data section")
+        for s, a in zip(binned(whole, whole, x, y, overscan_bins), amplifiers, strict=True)
+    ]
+    places = _places(amplifiers, lit, binning)
+    readouts = []
+    for amplifier, section, strip, place in zip(amplifiers, lit, strips, places, strict=True):
+        overscan = None
+        if strip is not None:
+            (overscan,) = binned([strip], whole, x, y, overscan_bins)
+            overscan = (
+                replace(overscan, first_row=section.first_row, last_row=section.last_row)
+                if strip.first_row is None
+                else overscan
+            )
+            overscan = overscan.within(shapes[amplifier.extension], "overscan")
+            if overscan.height != section.height:
+                raise SectionError(
+                    f"overscan {overscan} has {overscan.height} rows and data {section} has "
+                    f"{section.height}; give both the same rows in the profile."
+                )
+        readouts.append(
+            Readout(
+                name=amplifier.name,
+                data=section,
+                overscan=overscan,
+                place=place,
+                gain=_number(amplifier.gain, header, GAIN, "gain"),
+                read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),
+                saturation=_number(amplifier.saturation, header, u.adu, "saturation"),
+                extension=amplifier.extension,
+            )
+        )
+    shape = (max(p.last_row for p in places), max(p.last_column for p in places))
+    return AmplifierSet(tuple(readouts), shape)
+
+
+def quantity(value: object, unit: u.UnitBase, field: str) -> float:
+    """Return a positive quantity as a number of ``unit``, or refuse it.
+
+    Raises
+    ------
+    ProfileError
+        If it has no unit, the wrong one, or is not a positive finite number.
+    """
+    if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
+        plain = value.value if isinstance(value, u.Quantity) else value
+        raise ProfileError(
+            f"{field}={value} is not in {unit}; write it as {field}={plain} * {_spelled(unit)}."
+        )
+    number = value.to_value(unit)
+    if not (number.ndim == 0 if hasattr(number, "ndim") else True) or not 0 < number < float("inf"):
+        raise ProfileError(f"{field}={value} is not a positive number.")
+    return float(number)
+
+
+def check_amplifiers(amplifiers: tuple[Amplifier, ...]) -> None:
+    """Refuse amplifiers whose data overlap, or whose overscan lies on another's data.
+
+    Raises
+    ------
+    ProfileError
+    """
+    for i, first in enumerate(amplifiers):
+        if not isinstance(first, Amplifier):
+            raise ProfileError(f"amplifiers holds {first!r}, which is no Amplifier(...).")
+        for j, second in enumerate(amplifiers):
+            if i == j or first.extension != second.extension:
+                continue
+            if i < j and Section.parse(first.data).overlaps(Section.parse(second.data)):
+                raise ProfileError(
+                    f"the amplifiers' data {first.data} and {second.data} overlap; "
+                    "each pixel is read by one amplifier."
+                )
+            strip = second.overscan
+            if strip is not None and Section.parse(strip).overlaps(Section.parse(first.data)):
+                raise ProfileError(
+                    f"overscan {strip} lies on the data {first.data}; "
+                    "give the strip that holds no light."
+                )
+    names = [a.name for a in amplifiers]
+    if len(names) > 1 and len(set(names)) < len(names):
+        raise ProfileError("two amplifiers have one name; name each, such as name='left'.")
+    rows = {(s.first_row, s.last_row) for s in (Section.parse(a.data) for a in amplifiers)}
+    heights = {None if a is None else b - a + 1 for a, b in rows}
+    if len(heights) > 1:
+        raise ProfileError(
+            "the amplifiers' data have different heights: "
+            + ", ".join(a.data for a in amplifiers)
+            + "; give each the rows that it reads."
+        )
+
+
+def _places(
+    amplifiers: tuple[Amplifier, ...], lit: list[Section], binning: tuple[int, int]
+) -> list[Section]:
+    """Find where each amplifier's data lie in the trimmed frame."""
+    if all(a.detector is None for a in amplifiers):
+        extensions = {a.extension for a in amplifiers}
+        if len(extensions) > 1:
+            raise ProfileError(
+                "amplifiers lie in several extensions, and their sections do not tell how they "
+                "stand side by side; give each its detector='[…]'."
+            )
+        return compact(lit)
+    on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
+    places = compact(binned(on_chip, on_chip, *binning))
+    for place, section in zip(places, lit, strict=True):
+        if (place.width, place.height) != (section.width, section.height):
+            raise SectionError(
+                f"an amplifier's data {section} and its place on the detector {place} "
+                "differ in size; correct detector= in the profile."
+            )
+    return places
+
+
+def _section(text: str, field: str) -> Section:
+    try:
+        return Section.parse(text)
+    except SectionError as error:
+        raise ProfileError(f"{field}={text!r}: {error}") from error
+
+
+def _open(section: Section) -> bool:
+    return section.first_column is None or section.first_row is None
+
+
+def _unbinned(section: Section, shape: tuple[int, int], x: int, y: int) -> tuple[int, int]:
+    """Return the unbinned size of a frame, as far as open ends need it."""
+    rows, columns = shape
+    return rows * y, max(columns * x, section.last_column or 0)
+
+
+def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> float | None:
+    if callable(value):
+        value = value(header)
+    return None if value is None else quantity(value, unit, field)
+
+
+def _spelled(unit: u.UnitBase) -> str:
+    return {GAIN: "u.electron / u.adu", u.electron: "u.electron", u.adu: "u.adu"}.get(
+        unit, f"u.{unit}"
+    )

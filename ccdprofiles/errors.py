@@ -1,0 +1,85 @@
+"""The tree of refusals.
+
+::
+
+    CCDProfilesError
+    ├── ProfileError             a profile that cannot be right, or the wrong one asked for
+    │   ├── UnknownInstrument    no profile knows this header
+    │   └── AmbiguousProfile     two profiles know it
+    ├── SectionError             a section that is none, or that lies outside the frame
+    ├── InputError               the folder of the night cannot be used
+    ├── FrameRejected            one frame cannot be used; becomes its row, never leaves a run
+    ├── PlanError                a step that would give wrong numbers without a word
+    ├── OutputError              the products cannot be written
+    └── Locked                   another run holds the output folder
+
+Every message says which file, what it says, what was expected and what to do.
+"""
+
+__all__ = [
+    "AmbiguousProfile",
+    "CCDProfilesError",
+    "FrameRejected",
+    "InputError",
+    "Locked",
+    "OutputError",
+    "PlanError",
+    "ProfileError",
+    "SectionError",
+    "UnknownInstrument",
+]
+
+
+class CCDProfilesError(Exception):
+    """Something that ccdprofiles refuses, said in one sentence."""
+
+
+class ProfileError(CCDProfilesError):
+    """A profile that cannot be right."""
+
+
+class UnknownInstrument(ProfileError):
+    """No profile knows the instrument of a header."""
+
+
+class AmbiguousProfile(ProfileError):
+    """Two different profiles fit one header."""
+
+
+class SectionError(CCDProfilesError):
+    """A section that is none, or that lies outside the frame."""
+
+
+class InputError(CCDProfilesError):
+    """The folder of the night cannot be used."""
+
+
+class FrameRejected(CCDProfilesError):
+    """One frame cannot be used; the others go on.
+
+    Parameters
+    ----------
+    code : str
+        The stable short name of the fault, such as ``truncated``.
+    sentence : str
+        What the frame says, what was expected, and what to do.
+    """
+
+    def __init__(self, code: str, sentence: str):
+        super().__init__(sentence)
+        self.code = code
+
+    def __reduce__(self):
+        return type(self), (self.code, str(self))
+
+
+class PlanError(CCDProfilesError):
+    """A step that would give wrong numbers without a word."""
+
+
+class OutputError(CCDProfilesError):
+    """The products cannot be written."""
+
+
+class Locked(CCDProfilesError):
+    """Another run holds the output folder."""

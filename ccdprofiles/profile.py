@@ -1,0 +1,702 @@
+"""What one camera's headers call things, where its pixels lie, and how it is calibrated."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+
+from astropy import units as u
+from astropy.modeling import Model
+
+from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
+from .errors import FrameRejected, ProfileError, SectionError
+
+__all__ = [
+    "COMMON_FRAME_TYPES",
+    "FRAME_TYPES",
+    "Combine",
+    "CosmicRays",
+    "Flat",
+    "Profile",
+    "Recipe",
+    "SpectralFlat",
+]
+
+FRAME_TYPES = ("bias", "dark", "flat", "arc", "science")
+"""The types of frame that there are."""
+
+COMMON_FRAME_TYPES = {
+    "bias": "bias",
+    "bias frame": "bias",
+    "zero": "bias",
+    "dark": "dark",
+    "dark frame": "dark",
+    "flat": "flat",
+    "flat field": "flat",
+    "flat frame": "flat",
+    "flatfield": "flat",
+    "domeflat": "flat",
+    "skyflat": "flat",
+    "arc": "arc",
+    "comp": "arc",
+    "light": "science",
+    "light frame": "science",
+    "object": "science",
+    "science": "science",
+}
+"""What most cameras write in IMAGETYP; a profile may give its own ``frame_types``."""
+
+Cards = str | Sequence[str] | Callable[[Mapping], object] | None
+
+
+def one_of(value: object, choices: Sequence[str], field: str, more: str = "") -> None:
+    """Refuse a value that is none of the choices, with the nearest spelling.
+
+    Raises
+    ------
+    ProfileError
+    """
+    if value not in choices:
+        raise ProfileError(
+            f"{field}={value!r} is none of {', '.join(choices)}{more}{nearest(value, choices)}."
+        )
+
+
+def fraction(value: object, field: str) -> None:
+    """Refuse what is no number between 0 and 1.
+
+    Raises
+    ------
+    ProfileError
+    """
+    if not (_is_number(value) and 0 <= value < 1):
+        raise ProfileError(f"{field}={value!r} is no fraction between 0 and 1.")
+
+
+def nearest(word: object, choices: Sequence[str]) -> str:
+    """Return ``"; did you mean 'flat'?"`` or nothing."""
+    near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combine:
+    """How a stack of frames becomes one.
+
+    Parameters
+    ----------
+    method : {"average", "median", "sum"}
+    clip : float or None
+        Values further than this many ``mad_std`` from the median of their pixel,
+        after scaling, are left out of an average or a sum; None leaves all in.
+    """
+
+    method: str = "average"
+    clip: float | None = 5
+
+    def __post_init__(self) -> None:
+        one_of(self.method, ("average", "median", "sum"), "method")
+        if self.clip is not None and not (_is_number(self.clip) and self.clip > 0):
+            raise ProfileError(f"clip={self.clip!r} is no positive number; give one, or None.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """A flat of an imaging camera.
+
+    Parameters
+    ----------
+    scale : {"median", "mode", "mean"}
+        The statistic of the good pixels that each flat is divided by before they
+        are combined, and the master after it. `ccdprofiles.combine.mode` says
+        what the mode of a float image is.
+    minimum : float
+        Pixels of the master below this fraction of its level are flagged as
+        having no flat, and are not divided.
+    """
+
+    scale: str = "median"
+    minimum: float = 0.05
+
+    def __post_init__(self) -> None:
+        one_of(self.scale, ("median", "mode", "mean"), "scale")
+        fraction(self.minimum, "minimum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralFlat:
+    """A flat of a spectrograph: the lamp's own spectrum is fitted and divided out.
+
+    Parameters
+    ----------
+    dispersion : {"x", "y"}
+        The FITS axis along which the wavelength runs.
+    fit : {"spline", "polynomial"}
+        The smooth curve that stands for the lamp.
+    order : int
+        Pieces of the cubic spline, or the degree of the (Chebyshev) polynomial.
+    clip : float
+        Points further than this many standard deviations from the curve are
+        left out of the fit.
+    illuminated : float
+        Rows (or columns) of the slit whose light is below this fraction of the
+        slit's median are flagged as not illuminated.
+    minimum : float
+        As in `Flat`.
+    """
+
+    dispersion: str
+    fit: str = "spline"
+    order: int = 12
+    clip: float = 3
+    illuminated: float = 0.5
+    minimum: float = 0.05
+
+    scale = "median"
+
+    def __post_init__(self) -> None:
+        one_of(self.dispersion, ("x", "y"), "dispersion")
+        one_of(self.fit, ("spline", "polynomial"), "fit")
+        fraction(self.illuminated, "illuminated")
+        fraction(self.minimum, "minimum")
+        if not isinstance(self.order, int) or isinstance(self.order, bool) or self.order < 1:
+            raise ProfileError(f"order={self.order!r} is no whole number from 1.")
+        if not (_is_number(self.clip) and self.clip > 0):
+            raise ProfileError(f"clip={self.clip!r} is no positive number.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosmicRays:
+    """L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) by astroscrappy, whose names these are.
+
+    Parameters
+    ----------
+    sigclip, sigfrac, objlim, niter, sepmed, cleantype, fsmode, psffwhm
+        As in `astroscrappy.detect_cosmics`, and with its defaults.
+    repair : bool
+        True replaces the pixels that were hit; False only flags them.
+    """
+
+    sigclip: float = 4.5
+    sigfrac: float = 0.3
+    objlim: float = 5.0
+    niter: int = 4
+    sepmed: bool = True
+    cleantype: str = "meanmask"
+    fsmode: str = "median"
+    psffwhm: float = 2.5
+    repair: bool = False
+
+    def __post_init__(self) -> None:
+        one_of(self.cleantype, ("meanmask", "medmask", "idw"), "cleantype")
+        one_of(self.fsmode, ("median", "convolve"), "fsmode")
+        for name in ("sigclip", "sigfrac", "objlim", "niter", "psffwhm"):
+            if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
+                raise ProfileError(f"{name}={getattr(self, name)!r} is no positive number.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Which steps a camera's calibration needs.
+
+    Parameters
+    ----------
+    overscan : {"median", "mean"} or astropy model
+        How a strip of overscan becomes a level for each row. A model is fitted
+        to the rows' medians with rejection; ``Polynomial1D(0)`` is one level a frame.
+    overscan_drift : Quantity or None
+        How far, in adu, the level of a frame may lie from the median level of
+        the night; beyond it the night's level is taken, and the header says so.
+    bias : bool
+        Whether a master bias is subtracted.
+    dark : {None, "match", "scale"}
+        None subtracts no dark; "match" one of the frame's own exposure; "scale"
+        one scaled by the exposures, which needs ``bias=True``.
+    exposure_tolerance : Quantity
+        How far the exposure of a matched dark may lie from the frame's.
+    flat : None, Flat or SpectralFlat
+    combine : Combine or dict
+        For all masters, or ``{"bias": Combine(...), ...}``. Arcs are summed
+        unless the dict says otherwise.
+    electrons : bool
+        Whether the products are multiplied by the gain.
+    cosmic_rays : None or CosmicRays
+    name : str
+        The stem of a product, in which ``{stem}`` is that of the raw file.
+    """
+
+    overscan: str | Model = "median"
+    overscan_drift: u.Quantity | None = None
+    bias: bool = True
+    dark: str | None = "match"
+    exposure_tolerance: u.Quantity = 1 * u.s
+    flat: Flat | SpectralFlat | None = Flat()
+    combine: Combine | Mapping[str, Combine] = Combine()
+    electrons: bool = False
+    cosmic_rays: CosmicRays | None = None
+    name: str = "{stem}_cal"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.overscan, Model):
+            one_of(self.overscan, ("median", "mean"), "overscan", " or an astropy model")
+        for name in ("bias", "electrons"):
+            if not isinstance(getattr(self, name), bool):
+                raise ProfileError(f"{name}={getattr(self, name)!r} is not True or False.")
+        if self.dark is not None:
+            one_of(self.dark, ("match", "scale"), "dark", " or None")
+        if self.dark == "scale" and not self.bias:
+            raise ProfileError(
+                "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled."
+            )
+        quantity(self.exposure_tolerance, u.s, "exposure_tolerance")
+        if self.overscan_drift is not None:
+            quantity(self.overscan_drift, u.adu, "overscan_drift")
+        if self.flat is not None and not isinstance(self.flat, Flat | SpectralFlat):
+            raise ProfileError(
+                f"flat={self.flat!r} is none; write flat=Flat(), flat=SpectralFlat(...) or None."
+            )
+        if self.cosmic_rays is not None and not isinstance(self.cosmic_rays, CosmicRays):
+            raise ProfileError(
+                f"cosmic_rays={self.cosmic_rays!r} is none; write CosmicRays() or None."
+            )
+        if isinstance(self.combine, Mapping):
+            for frame_type, combine in self.combine.items():
+                one_of(frame_type, ("bias", "dark", "flat", "arc"), "combine")
+                if not isinstance(combine, Combine):
+                    raise ProfileError(f"combine={combine!r} is none; write Combine(...).")
+            object.__setattr__(self, "combine", _frozen(self.combine))
+        elif not isinstance(self.combine, Combine):
+            raise ProfileError(f"combine={self.combine!r} is none; write Combine(...).")
+        stem = self.name.replace("{stem}", "") if isinstance(self.name, str) else "{"
+        if "{stem}" not in str(self.name) or set(stem) & set("{}/\\"):
+            raise ProfileError(
+                f"name={self.name!r} is no product name; it needs {{stem}} and no folder, "
+                "as '{stem}_cal'."
+            )
+
+    def combine_for(self, frame_type: str) -> Combine:
+        """Say how frames of this type are combined."""
+        if isinstance(self.combine, Mapping):
+            if frame_type in self.combine:
+                return self.combine[frame_type]
+        elif frame_type != "arc":
+            return self.combine
+        return Combine(method="sum", clip=None) if frame_type == "arc" else Combine()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One camera: what its headers say, where its pixels lie, how it is calibrated.
+
+    In place of almost any value a function of the header may stand.
+
+    Parameters
+    ----------
+    instrument : str, tuple of str, callable or None
+        The value or values of INSTRUME, exact but for outer blanks; or a function
+        that says whether a header is of this camera; None where it writes no INSTRUME.
+    where : dict
+        Other cards that must agree too: ``{"OBSERVAT": "APO"}``. A value may be a
+        number, a text, a shell pattern, or a tuple of these.
+    telescope : str
+        For people; no card is compared with it.
+    amplifiers : list of Amplifier or callable
+    binning : tuple of two str, callable or None
+        The cards for columns and rows. Left out, the sections hold as they stand.
+    overscan_bins : bool
+        False where the overscan keeps its width in binned frames.
+    exposure, filter, object, date, frame_type : str, tuple of str, callable or None
+        The cards, tried in order; None where there is none. The exposure is in seconds.
+    frame_types : dict
+        What ``frame_type`` says → bias, dark, flat, arc, science, or None for a
+        frame that is ignored on purpose. Compared without case and outer blanks.
+    match : tuple of str, or dict
+        Further cards that a frame and its master must agree on: for all masters,
+        or ``{"flat": ("SLIT",)}`` for some.
+    unit : Unit
+        Of the raw pixels.
+    recipe : Recipe
+    name, file, notes : str
+        Filled in when the profile is read from its file.
+
+    Raises
+    ------
+    ProfileError
+        If a value cannot be right.
+
+    Examples
+    --------
+    >>> from ccdprofiles import Amplifier, Profile, Recipe
+    >>> profile = Profile(
+    ...     instrument="MyCam",
+    ...     amplifiers=[Amplifier(data="[1:1024, 1:1024]", overscan=None)],
+    ...     recipe=Recipe(bias=True, dark=None),
+    ... )
+    >>> profile.fits({"INSTRUME": "MyCam"})
+    True
+    """
+
+    instrument: str | tuple[str, ...] | Callable[[Mapping], bool] | None
+    amplifiers: Sequence[Amplifier] | Callable[[Mapping], Sequence[Amplifier]]
+    recipe: Recipe
+    where: Mapping[str, object] = field(default_factory=dict)
+    telescope: str = ""
+    binning: tuple[str, str] | Callable[[Mapping], tuple[int, int]] | None = None
+    overscan_bins: bool = True
+    exposure: Cards = "EXPTIME"
+    filter: Cards = "FILTER"
+    object: Cards = "OBJECT"
+    date: Cards = "DATE-OBS"
+    frame_type: Cards = "IMAGETYP"
+    frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
+    match: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    unit: u.UnitBase = u.adu
+    name: str = field(default="", compare=False)
+    file: str = field(default="", compare=False)
+    notes: str = field(default="", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if isinstance(self.instrument, list):
+            put(self, "instrument", tuple(self.instrument))
+        names = (self.instrument,) if isinstance(self.instrument, str) else self.instrument
+        if isinstance(names, tuple):
+            for name in names:
+                if not isinstance(name, str) or not name.strip():
+                    raise ProfileError(f"instrument={name!r} is no value of INSTRUME.")
+        elif names is None:
+            if not self.where:
+                raise ProfileError(
+                    "instrument=None needs where={...}: without INSTRUME other cards must tell "
+                    "this camera from all others."
+                )
+        elif not callable(names):
+            raise ProfileError(f"instrument={names!r} is no text, tuple of texts or function.")
+        if not isinstance(self.where, Mapping):
+            raise ProfileError(f"where={self.where!r} is none; write where={{'CARD': 'value'}}.")
+        put(self, "where", _frozen(self.where))
+        if not callable(self.amplifiers):
+            put(self, "amplifiers", tuple(self.amplifiers))
+            if not self.amplifiers:
+                raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
+            check_amplifiers(self.amplifiers)
+        self._check_cards()
+        self._check_frame_types()
+        if not isinstance(self.recipe, Recipe):
+            raise ProfileError(f"recipe={self.recipe!r} is none; write recipe=Recipe(...).")
+        if not isinstance(self.unit, u.UnitBase):
+            raise ProfileError(f"unit={self.unit!r} is no unit; write unit=u.adu.")
+
+    def _check_cards(self) -> None:
+        put = object.__setattr__
+        for name in ("exposure", "filter", "object", "date", "frame_type"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                put(self, name, tuple(value))
+            if value is not None and not callable(value):
+                for card in (value,) if isinstance(value, str) else value:
+                    _check_card(card, name)
+        if self.frame_type is None:
+            raise ProfileError(
+                "frame_type=None: without the type of its frames no night can be planned; "
+                "give a card or a function of the header."
+            )
+        if self.binning is not None and not callable(self.binning):
+            put(self, "binning", tuple(self.binning))
+            if isinstance(self.binning, str) or len(self.binning) != 2:
+                raise ProfileError(
+                    f"binning={self.binning!r} is none; give the two cards, columns first."
+                )
+            for card in self.binning:
+                _check_card(card, "binning")
+        if isinstance(self.match, str):
+            raise ProfileError(f"match={self.match!r} is one text; write match=({self.match!r},).")
+        if isinstance(self.match, Mapping):
+            for frame_type in self.match:
+                one_of(frame_type, ("bias", "dark", "flat"), "match")
+            put(self, "match", _frozen({k: tuple(v) for k, v in self.match.items()}))
+        else:
+            put(self, "match", tuple(self.match))
+
+    def _check_frame_types(self) -> None:
+        if not isinstance(self.frame_types, Mapping):
+            raise ProfileError(f"frame_types={self.frame_types!r} is no dict of words.")
+        for word, frame_type in self.frame_types.items():
+            if frame_type is not None and frame_type not in FRAME_TYPES:
+                raise ProfileError(
+                    f"frame_types says {word!r} is a {frame_type!r}; a frame is one of "
+                    f"{', '.join(FRAME_TYPES)}, or None{nearest(frame_type, FRAME_TYPES)}."
+                )
+        words = {_word(word): kind for word, kind in self.frame_types.items()}
+        object.__setattr__(self, "frame_types", _frozen(words))
+
+    def __reduce__(self):
+        return _rebuilt, ({f.name: _plain(getattr(self, f.name)) for f in fields(self)},)
+
+    # What a header says, in the words of this package.
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        """The values of INSTRUME that this profile names; empty where a function or other cards tell."""
+        if isinstance(self.instrument, str):
+            return (self.instrument,)
+        return self.instrument if isinstance(self.instrument, tuple) else ()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that decides what the profile does; comments and names do not count."""
+        told = [
+            f"{f.name}={_told(getattr(self, f.name))}"
+            for f in fields(self)
+            if f.compare and f.name != "telescope"
+        ]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def knows(self, header: Mapping) -> bool:
+        """Say whether INSTRUME alone, or the function in its place, fits this header."""
+        if callable(self.instrument):
+            return bool(self.instrument(header))
+        if self.instrument is None:
+            return True
+        said = header.get("INSTRUME")
+        return isinstance(said, str) and said.strip() in {n.strip() for n in self.instruments}
+
+    def disagreement(self, header: Mapping) -> str | None:
+        """Name the first card of ``where`` that does not agree, or return None."""
+        for card, wanted in self.where.items():
+            said = header.get(card)
+            if not any(_agrees(said, w) for w in (wanted if _several(wanted) else (wanted,))):
+                return f"{card} = {_quoted(said)}, not {_quoted(wanted)}"
+        return None
+
+    def fits(self, header: Mapping) -> bool:
+        """Say whether a header is of this camera."""
+        return self.knows(header) and self.disagreement(header) is None
+
+    def frame_type_of(self, header: Mapping) -> str | None:
+        """Return the type of a frame, or None where it is ignored on purpose.
+
+        Raises
+        ------
+        FrameRejected
+            ``no-type`` where the card is missing or says a word that no one explained.
+        """
+        said = self._card("frame_type", header)
+        if said is None:
+            raise FrameRejected(
+                "no-type",
+                f"{self._cards('frame_type')} is missing; it should say what type of frame this "
+                f"is; give {self._who} another frame_type=.",
+            )
+        word = _word(said)
+        if word in self.frame_types:
+            return self.frame_types[word]
+        if callable(self.frame_type) and word in FRAME_TYPES:
+            return word
+        raise FrameRejected(
+            "no-type",
+            f"{self._cards('frame_type')} = {_quoted(said)} is no type of frame that "
+            f"{self._who} knows{nearest(word, self.frame_types)}; "
+            "add the word to its frame_types=.",
+        )
+
+    def exposure_of(self, header: Mapping) -> float | None:
+        """Return the exposure in seconds, or None where the header has none.
+
+        A number in a text is read as that number.
+
+        Raises
+        ------
+        FrameRejected
+            ``exposure`` where it is no number, negative, or longer than a day.
+        """
+        said = self._card("exposure", header)
+        if isinstance(said, u.Quantity):
+            said = said.to_value(u.s)
+        if said is None or _word(said) in ("", "indef", "n/a", "none", "unknown"):
+            return None
+        try:
+            seconds = float(said)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if isinstance(said, bool) or not 0 <= seconds <= 86400:
+            raise FrameRejected(
+                "exposure",
+                f"{self._cards('exposure')} = {_quoted(said)} is no exposure in seconds "
+                "between 0 and a day; correct the header, or set the frame aside.",
+            )
+        return seconds
+
+    def binning_of(self, header: Mapping) -> tuple[int, int]:
+        """Return how many columns and rows were summed into one.
+
+        Raises
+        ------
+        FrameRejected
+            ``binning`` where the cards are missing or are no whole numbers from 1.
+        """
+        if self.binning is None:
+            return 1, 1
+        said = (
+            self.binning(header)
+            if callable(self.binning)
+            else tuple(header.get(card) for card in self.binning)
+        )
+        try:
+            x, y = (int(str(value).strip()) for value in said)
+        except (TypeError, ValueError):
+            x = y = 0
+        if x < 1 or y < 1:
+            cards = "binning=" if callable(self.binning) else ", ".join(self.binning)
+            raise FrameRejected(
+                "binning",
+                f"{cards} = {said} is no binning; two whole numbers from 1 were expected; "
+                f"correct the header, or binning= in {self._who}.",
+            )
+        return x, y
+
+    def text_of(self, field: str, header: Mapping) -> str | None:
+        """Return what the header says of ``filter``, ``object`` or ``date``, or None."""
+        said = self._card(field, header)
+        text = "" if said is None else str(said).strip()
+        return text or None
+
+    def match_of(self, master: str, header: Mapping) -> tuple[tuple[str, str | None], ...]:
+        """Return the further cards a master of this type must share, and what they say."""
+        cards = self.match.get(master, ()) if isinstance(self.match, Mapping) else self.match
+        return tuple((card, _text(header.get(card))) for card in cards)
+
+    def amplifiers_of(self, header: Mapping, shapes: Mapping) -> AmplifierSet:
+        """Fit the amplifiers into a frame.
+
+        Parameters
+        ----------
+        header : mapping
+        shapes : mapping
+            Rows and columns for each extension; ``None`` stands for the image of a
+            file that has one.
+
+        Raises
+        ------
+        FrameRejected
+            ``section`` where the frame is too small for the sections, and
+            ``missing-extension`` where it lacks one.
+        ProfileError
+            Where a function of the profile returns what cannot be right.
+        """
+        amplifiers = self.amplifiers
+        if callable(amplifiers):
+            amplifiers = tuple(amplifiers(header))
+            check_amplifiers(amplifiers)
+        for amplifier in amplifiers:
+            if amplifier.extension not in shapes:
+                raise FrameRejected(
+                    "missing-extension",
+                    f"extension {amplifier.extension!r} is missing, where {self._who} expects "
+                    f"an amplifier; the file has {list(shapes)}; it may have been cut.",
+                )
+        try:
+            return amplifier_set(
+                amplifiers, shapes, self.binning_of(header), self.overscan_bins, header
+            )
+        except SectionError as error:
+            raise FrameRejected("section", f"{self._who}: {error}") from error
+
+    @property
+    def _who(self) -> str:
+        return Path(self.file).name if self.file else self.name or "the profile"
+
+    def _card(self, field: str, header: Mapping) -> object | None:
+        """Read a field of the header: the first of its cards that is there."""
+        cards = getattr(self, field)
+        if cards is None:
+            return None
+        if callable(cards):
+            return cards(header)
+        for card in (cards,) if isinstance(cards, str) else cards:
+            said = header.get(card)
+            if said is not None and str(said).strip():
+                return said
+        return None
+
+    def _cards(self, field: str) -> str:
+        cards = getattr(self, field)
+        return (
+            f"{field}=" if callable(cards) else cards if isinstance(cards, str) else "/".join(cards)
+        )
+
+
+def _check_card(card: object, field: str) -> None:
+    if not isinstance(card, str) or not card.strip():
+        raise ProfileError(f"{field}={card!r} is no name of a header card.")
+
+
+def _word(said: object) -> str:
+    return str(said).strip().lower()
+
+
+def _text(said: object) -> str | None:
+    return None if said is None else str(said).strip()
+
+
+def _quoted(said: object) -> str:
+    return "missing" if said is None else repr(said.strip() if isinstance(said, str) else said)
+
+
+def _several(wanted: object) -> bool:
+    return isinstance(wanted, tuple | list | set | frozenset)
+
+
+def _agrees(said: object, wanted: object) -> bool:
+    """Compare a card with a value, a text, or a shell pattern; texts exactly but for outer blanks."""
+    if said is None or isinstance(wanted, bool) or isinstance(said, bool):
+        return said is wanted
+    if isinstance(wanted, str):
+        return fnmatch.fnmatchcase(str(said).strip(), wanted.strip())
+    try:
+        return float(said) == float(wanted)
+    except (TypeError, ValueError):
+        return False
+
+
+def _frozen(mapping: Mapping) -> Mapping:
+    return MappingProxyType(dict(mapping))
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, MappingProxyType) else value
+
+
+def _rebuilt(values: dict) -> Profile:
+    return Profile(**values)
+
+
+def _told(value: object) -> str:
+    """Write a value of a profile down so that equal ones read alike."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {_told(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "(" + ", ".join(_told(v) for v in value) + ")"
+    if isinstance(value, Amplifier | Recipe):
+        inner = ", ".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
+        return f"{type(value).__name__}({inner})"
+    if isinstance(value, Model):
+        return f"{value.__class__.__name__}{tuple(value.parameters)}"
+    if callable(value):
+        try:
+            return inspect.getsource(value).strip()
+        except (OSError, TypeError):
+            code = value.__code__
+            return f"{code.co_code.hex()}{code.co_consts!r}{code.co_names!r}"
+    return repr(value)

@@ -1,0 +1,299 @@
+"""Find the files that hold profiles, and the profile that fits a header.
+
+Files are looked for in this order: those named by the caller, the user's own
+folder, installed packages, the shipped ones. Never in the folder of a night: a
+downloaded night must not run code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+
+from . import amplifier
+from . import profile as profile_module
+from .errors import AmbiguousProfile, ProfileError, UnknownInstrument
+from .profile import Profile
+
+__all__ = ["Registry", "load_profile", "profiles", "read_profiles", "user_folder"]
+
+ENTRY_POINTS = "ccdprofiles.profiles"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The profiles that a run may choose from.
+
+    Parameters
+    ----------
+    profiles : tuple of Profile
+        The first of a name is the one that counts.
+    replaced : tuple of str
+        A sentence for every profile that another of the same name stands in for.
+    """
+
+    profiles: tuple[Profile, ...]
+    replaced: tuple[str, ...] = ()
+
+    @classmethod
+    def gather(cls, named: Iterable[str | Path | Profile] = ()) -> Registry:
+        """Collect the caller's profiles, the user's, the installed and the shipped ones.
+
+        Parameters
+        ----------
+        named : iterable of str, Path or Profile
+            Files, folders of files, or profiles that were made on the spot.
+
+        Raises
+        ------
+        ProfileError
+            If a file cannot be read as a profile.
+        """
+        kept: dict[str, Profile] = {}
+        replaced = []
+        for profile in _all(named):
+            first = kept.setdefault(profile.name, profile)
+            if first is not profile and first.file != profile.file:
+                replaced.append(
+                    f"{first.file or 'a profile given by the caller'} stands in for "
+                    f"{profile.file}: both are named {profile.name!r}."
+                )
+        return cls(tuple(kept.values()), tuple(replaced))
+
+    def __getitem__(self, name: str) -> Profile:
+        for profile in self.profiles:
+            if profile.name == name:
+                return profile
+        near = difflib.get_close_matches(name, [p.name for p in self.profiles], 3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ProfileError(
+            f"there is no profile {name!r}; there are "
+            f"{', '.join(sorted(p.name for p in self.profiles))}.{hint}"
+        )
+
+    @cached_property
+    def _by_instrument(self) -> tuple[dict[str, list[Profile]], list[Profile]]:
+        named: dict[str, list[Profile]] = {}
+        others = []
+        for profile in self.profiles:
+            for name in profile.instruments:
+                named.setdefault(name.strip(), []).append(profile)
+            if not profile.instruments:
+                others.append(profile)
+        return named, others
+
+    def choose(self, header: Mapping) -> Profile:
+        """Return the one profile that fits a header.
+
+        Raises
+        ------
+        UnknownInstrument
+            If none does; the message names the closest.
+        AmbiguousProfile
+            If two do; the message names both and the cards that decide.
+        """
+        named, others = self._by_instrument
+        said = header.get("INSTRUME")
+        word = said.strip() if isinstance(said, str) else said
+        candidates = [*named.get(word, ()), *(p for p in others if p.knows(header))]
+        fitting = [p for p in candidates if p.disagreement(header) is None]
+        if len(fitting) == 1:
+            return fitting[0]
+        if not fitting:
+            raise UnknownInstrument(self._unknown(word, header, named.get(word, ())))
+        cards = sorted({"INSTRUME", *(card for p in fitting for card in p.where)})
+        raise AmbiguousProfile(
+            f"INSTRUME = {word!r} fits {len(fitting)} profiles, "
+            + " and ".join(f"{p.name} ({p.file or 'given by the caller'})" for p in fitting)
+            + f"; the cards that decide are {', '.join(cards)}; "
+            "give one of them a where= that tells them apart, or name one with --profile."
+        )
+
+    def _unknown(self, word: object, header: Mapping, near: Iterable[Profile]) -> str:
+        if word is None:
+            return (
+                "no profile knows a header without INSTRUME; write a profile with "
+                "instrument=None and where={...}, or name one with --profile."
+            )
+        start = f"no profile knows INSTRUME = {word!r}"
+        almost = [f"{p.name} ({p.disagreement(header)})" for p in near]
+        if almost:
+            return (
+                f"{start} with these cards; the closest: {', '.join(almost)}; "
+                "add a profile for it, or name one with --profile."
+            )
+        known = {n: p for p in self.profiles for n in p.instruments}
+        folded = {n.lower(): n for n in known}
+        close = difflib.get_close_matches(str(word).lower(), folded, 3, 0.5)
+        names = [f"{folded[c]!r} ({known[folded[c]].name})" for c in close]
+        closest = f"; the closest: {', '.join(names)}" if names else ""
+        return f"{start}{closest}; add a profile for it, or name one with --profile."
+
+
+def profiles(*named: str | Path | Profile) -> dict[str, Profile]:
+    """Return every profile that a night may be reduced with, by name.
+
+    >>> from ccdprofiles import profiles
+    >>> profiles()["lfc"].instrument
+    'LFC'
+    """
+    return {p.name: p for p in Registry.gather(named).profiles}
+
+
+def load_profile(name: str | Path) -> Profile:
+    """Return one profile, by its name or by the file that holds it.
+
+    Raises
+    ------
+    ProfileError
+        If there is none, or if the file holds several.
+    """
+    if not _is_path(name):
+        return Registry.gather()[str(name)]
+    found = read_profiles(name)
+    if len(found) > 1:
+        raise ProfileError(
+            f"{Path(name).name} holds {len(found)} profiles "
+            f"({', '.join(p.name for p in found)}), where one was expected."
+        )
+    return found[0]
+
+
+def read_profiles(path: str | Path) -> tuple[Profile, ...]:
+    """Read the profiles of one file: every `Profile` it binds to a public name.
+
+    ``profile = Profile(...)`` in ``lfc.py`` is named ``lfc``; ``blue = Profile(...)``
+    in ``dis.py`` is named ``dis_blue``.
+
+    Raises
+    ------
+    ProfileError
+        If the file cannot be run, holds none, or holds one that cannot be right.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ProfileError(f"{path} is no file; a profile is one Python file.")
+    module = _run(path)
+    found = {}
+    for variable, value in vars(module).items():
+        if isinstance(value, Profile) and not variable.startswith("_"):
+            stem = path.stem
+            name = stem if variable in ("profile", stem) else f"{stem}_{variable}"
+            found.setdefault(id(value), (name, value))
+    if not found:
+        raise ProfileError(f"{path.name}: it holds no profile; end it with profile = Profile(...).")
+    notes = (module.__doc__ or "").strip()
+    return tuple(
+        replace(value, name=name, file=str(path), notes=notes) for name, value in found.values()
+    )
+
+
+def user_folder() -> Path:
+    """Return the folder for a user's own profiles."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("ccdprofiles", appauthor=False)) / "profiles"
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped profiles: inside the package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    inside = here / "profiles"
+    return inside if inside.is_dir() else here.parent / "profiles"
+
+
+def _all(named: Iterable[str | Path | Profile]) -> Iterable[Profile]:
+    named = (named,) if isinstance(named, str | Path | Profile) else named
+    for item in named:
+        if isinstance(item, Profile):
+            yield item if item.name else replace(item, name=_made_up(item))
+        elif not _is_path(item):
+            yield Registry.gather()[str(item)]
+        elif Path(item).expanduser().is_dir():
+            yield from _folder(Path(item).expanduser())
+        else:
+            yield from read_profiles(item)
+    yield from _folder(user_folder())
+    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
+        yield from _installed(point)
+    yield from _folder(shipped_folder())
+
+
+def _folder(folder: Path) -> Iterable[Profile]:
+    if folder.is_dir():
+        for path in sorted(folder.glob("*.py")):
+            if not path.name.startswith(("_", ".")):
+                yield from read_profiles(path)
+
+
+def _installed(point: importlib.metadata.EntryPoint) -> Iterable[Profile]:
+    """Read what an installed package offers: a profile, or the module that holds some."""
+    try:
+        offered = point.load()
+    except Exception as error:
+        raise ProfileError(
+            f"the installed profile {point.value!r} cannot be read: {error}"
+        ) from error
+    if isinstance(offered, Profile):
+        yield offered if offered.name else replace(offered, name=point.name, file=point.value)
+    elif getattr(offered, "__file__", None):
+        yield from read_profiles(offered.__file__)
+    else:
+        raise ProfileError(f"the installed profile {point.value!r} is neither Profile nor module.")
+
+
+def _run(path: Path):
+    """Run a profile's file, and name it in whatever goes wrong."""
+    spec = importlib.util.spec_from_file_location(f"ccdprofiles_profile_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    written = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        spec.loader.exec_module(module)
+    except ProfileError as error:
+        raise ProfileError(f"{path.name}: {error}") from error
+    except SyntaxError as error:
+        raise ProfileError(f"{path.name}, line {error.lineno}: {error.msg}.") from error
+    except Exception as error:
+        raise ProfileError(f"{path.name}: {_explained(error)}") from error
+    finally:
+        sys.dont_write_bytecode = written
+    return module
+
+
+def _explained(error: Exception) -> str:
+    """Add the nearest right spelling to a misspelt keyword."""
+    misspelt = re.search(
+        r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)
+    )
+    if misspelt:
+        name, keyword = misspelt.groups()
+        made = getattr(profile_module, name, None) or getattr(amplifier, name, None)
+        if made is not None:
+            known = [f.name for f in fields(made)]
+            near = difflib.get_close_matches(keyword, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}."
+            return f"{name}(...) has no {keyword!r}{hint}"
+    absent = re.search(
+        r"(\w+)\.__init__\(\) missing \d+ required keyword-only arguments?: (.*)", str(error)
+    )
+    if absent:
+        return f"{absent[1]}(...) lacks {absent[2]}."
+    return f"{type(error).__name__}: {error}"
+
+
+def _made_up(profile: Profile) -> str:
+    word = profile.instruments[0] if profile.instruments else "camera"
+    return re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_").lower() or "camera"
+
+
+def _is_path(name: str | Path) -> bool:
+    text = str(name)
+    return isinstance(name, Path) or text.endswith(".py") or "/" in text or "\\" in text
