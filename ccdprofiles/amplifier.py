@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from astropy import units as u
 
-from .errors import ProfileError, SectionError
+from .errors import FrameRejected, ProfileError, SectionError
 from .section import Section, binned, compact
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout"]
@@ -196,6 +196,8 @@ def amplifier_set(
     ------
     SectionError
         If a section lies outside the frame.
+    FrameRejected
+        If a function makes no number out of this header.
     """
     data = [Section.parse(a.data) for a in amplifiers]
     strips = [None if a.overscan is None else Section.parse(a.overscan) for a in amplifiers]
@@ -267,9 +269,10 @@ def check_amplifiers(amplifiers: tuple[Amplifier, ...]) -> None:
     ------
     ProfileError
     """
+    for amplifier in amplifiers:
+        if not isinstance(amplifier, Amplifier):
+            raise ProfileError(f"amplifiers holds {amplifier!r}, which is no Amplifier(...).")
     for i, first in enumerate(amplifiers):
-        if not isinstance(first, Amplifier):
-            raise ProfileError(f"amplifiers holds {first!r}, which is no Amplifier(...).")
         for j, second in enumerate(amplifiers):
             if i == j or first.extension != second.extension:
                 continue
@@ -284,6 +287,12 @@ def check_amplifiers(amplifiers: tuple[Amplifier, ...]) -> None:
                     f"overscan {strip} lies on the data {first.data}; "
                     "give the strip that holds no light."
                 )
+    extensions = {a.extension for a in amplifiers}
+    if len(extensions) > 1 and any(a.detector is None for a in amplifiers):
+        raise ProfileError(
+            "amplifiers lie in several extensions, and their sections do not tell how they "
+            "stand side by side; give each its detector='[…]'."
+        )
     names = [a.name for a in amplifiers]
     if len(names) > 1 and len(set(names)) < len(names):
         raise ProfileError("two amplifiers have one name; name each, such as name='left'.")
@@ -302,12 +311,6 @@ def _places(
 ) -> list[Section]:
     """Find where each amplifier's data lie in the trimmed frame."""
     if all(a.detector is None for a in amplifiers):
-        extensions = {a.extension for a in amplifiers}
-        if len(extensions) > 1:
-            raise ProfileError(
-                "amplifiers lie in several extensions, and their sections do not tell how they "
-                "stand side by side; give each its detector='[…]'."
-            )
         return compact(lit)
     on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
     places = compact(binned(on_chip, on_chip, *binning))
@@ -338,9 +341,13 @@ def _unbinned(section: Section, shape: tuple[int, int], x: int, y: int) -> tuple
 
 
 def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> float | None:
-    if callable(value):
-        value = value(header)
-    return None if value is None else quantity(value, unit, field)
+    if not callable(value):
+        return None if value is None else quantity(value, unit, field)
+    said = value(header)
+    try:
+        return None if said is None else quantity(said, unit, field)
+    except ProfileError as error:
+        raise FrameRejected(field, f"the profile's function says: {error}") from error
 
 
 def _spelled(unit: u.UnitBase) -> str:

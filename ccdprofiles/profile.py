@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import fnmatch
 import hashlib
@@ -9,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -150,8 +152,8 @@ class SpectralFlat:
         Points further than this many standard deviations from the curve are
         left out of the fit.
     illuminated : float
-        Rows (or columns) of the slit whose light is below this fraction of the
-        slit's median are flagged as not illuminated.
+        Rows (or columns) whose light is below this fraction of the slit's brightest
+        part, the 90th percentile, are flagged as not illuminated.
     minimum : float
         As in `Flat`.
     """
@@ -285,6 +287,9 @@ class Recipe:
                 "as '{stem}_cal'."
             )
 
+    def __reduce__(self):
+        return _reduced(self)
+
     def combine_for(self, frame_type: str) -> Combine:
         """Say how frames of this type are combined."""
         if isinstance(self.combine, Mapping):
@@ -386,6 +391,10 @@ class Profile:
         if not isinstance(self.where, Mapping):
             raise ProfileError(f"where={self.where!r} is none; write where={{'CARD': 'value'}}.")
         put(self, "where", _frozen(self.where))
+        if isinstance(self.amplifiers, Amplifier):
+            raise ProfileError(
+                "amplifiers=Amplifier(...) is no list; write amplifiers=[Amplifier(...)]."
+            )
         if not callable(self.amplifiers):
             put(self, "amplifiers", tuple(self.amplifiers))
             if not self.amplifiers:
@@ -442,7 +451,7 @@ class Profile:
         object.__setattr__(self, "frame_types", _frozen(words))
 
     def __reduce__(self):
-        return _rebuilt, ({f.name: _plain(getattr(self, f.name)) for f in fields(self)},)
+        return _reduced(self)
 
     # What a header says, in the words of this package.
 
@@ -453,7 +462,7 @@ class Profile:
             return (self.instrument,)
         return self.instrument if isinstance(self.instrument, tuple) else ()
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that decides what the profile does; comments and names do not count."""
         told = [
@@ -466,7 +475,10 @@ class Profile:
     def knows(self, header: Mapping) -> bool:
         """Say whether INSTRUME alone, or the function in its place, fits this header."""
         if callable(self.instrument):
-            return bool(self.instrument(header))
+            try:
+                return bool(self.instrument(header))
+            except KeyError:  # a card that this camera writes is not there
+                return False
         if self.instrument is None:
             return True
         said = header.get("INSTRUME")
@@ -554,8 +566,8 @@ class Profile:
             else tuple(header.get(card) for card in self.binning)
         )
         try:
-            x, y = (int(str(value).strip()) for value in said)
-        except (TypeError, ValueError):
+            x, y = (_whole(value) for value in said)
+        except (TypeError, ValueError, OverflowError):
             x = y = 0
         if x < 1 or y < 1:
             cards = "binning=" if callable(self.binning) else ", ".join(self.binning)
@@ -600,6 +612,12 @@ class Profile:
             amplifiers = tuple(amplifiers(header))
             check_amplifiers(amplifiers)
         for amplifier in amplifiers:
+            if amplifier.extension is None and None not in shapes:
+                raise FrameRejected(
+                    "mef",
+                    f"it holds {len(shapes)} images, where {self._who} expects one; "
+                    "give its amplifiers their extension=.",
+                )
             if amplifier.extension not in shapes:
                 raise FrameRejected(
                     "missing-extension",
@@ -642,6 +660,14 @@ def _check_card(card: object, field: str) -> None:
         raise ProfileError(f"{field}={card!r} is no name of a header card.")
 
 
+def _whole(said: object) -> int:
+    """Read a whole number, which some cameras write as ``2.0`` or as a text."""
+    number = float(str(said))
+    if number != int(number):
+        raise ValueError(said)
+    return int(number)
+
+
 def _word(said: object) -> str:
     return str(said).strip().lower()
 
@@ -678,8 +704,14 @@ def _plain(value: object) -> object:
     return dict(value) if isinstance(value, MappingProxyType) else value
 
 
-def _rebuilt(values: dict) -> Profile:
-    return Profile(**values)
+def _reduced(made: Profile | Recipe) -> tuple:
+    """Take apart for pickling and copying: frozen mappings are neither pickled nor copied."""
+    values = {f.name: _plain(getattr(made, f.name)) for f in fields(made)}
+    return _rebuilt, (type(made), values)
+
+
+def _rebuilt(kind: type, values: dict) -> Profile | Recipe:
+    return kind(**values)
 
 
 def _told(value: object) -> str:
@@ -692,11 +724,23 @@ def _told(value: object) -> str:
         inner = ", ".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__name__}({inner})"
     if isinstance(value, Model):
-        return f"{value.__class__.__name__}{tuple(value.parameters)}"
+        return f"{value.__class__.__name__}{value.parameters.tolist()}"
+    if isinstance(value, u.Quantity):
+        return f"{value.value.tolist()} {value.unit}"
     if callable(value):
-        try:
-            return inspect.getsource(value).strip()
-        except (OSError, TypeError):
-            code = value.__code__
-            return f"{code.co_code.hex()}{code.co_consts!r}{code.co_names!r}"
+        return _code(value)
     return repr(value)
+
+
+def _code(function: Callable) -> str:
+    """Write the file of a function down without comments, as it may lean on all of it."""
+    try:
+        lines, _ = inspect.findsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        return repr(function) if code is None else f"{code.co_code.hex()}{code.co_consts!r}"
+    tree = ast.parse("".join(lines))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return ast.unparse(tree)

@@ -260,7 +260,8 @@ def _run(path: Path):
     except ProfileError as error:
         raise ProfileError(f"{path.name}: {error}") from error
     except SyntaxError as error:
-        raise ProfileError(f"{path.name}, line {error.lineno}: {error.msg}.") from error
+        end = "" if error.msg.endswith("?") else "."
+        raise ProfileError(f"{path.name}, line {error.lineno}: {error.msg}{end}") from error
     except Exception as error:
         raise ProfileError(f"{path.name}: {_explained(error)}") from error
     finally:

@@ -157,6 +157,11 @@ def binned(
     -------
     list of Section
 
+    Raises
+    ------
+    SectionError
+        If nothing is left of a section.
+
     Examples
     --------
     The right overscan of KOSMOS begins 50 columns behind the data in every binning:
@@ -173,8 +178,12 @@ def binned(
         """Translate a count of unbinned columns left of an edge."""
         if overscan_bins:
             return -(-edge // x)
-        inside = sum(max(0, min(edge, last) - first + 1) for first, last in spans)
-        return -(-inside // x) + edge - inside
+        count = edge
+        for first, last in spans:
+            lit = max(0, min(edge, last) - first + 1)
+            # Each amplifier bins its own columns; those that fill no bin are not read.
+            count += (lit // x if edge >= last else -(-lit // x)) - lit
+        return count
 
     def translate(section: Section) -> Section:
         columns = (section.first_column, section.last_column)
@@ -184,6 +193,11 @@ def binned(
             columns = (column(columns[0] - 1) + 1, last)
         if rows[0] is not None and y > 1:
             rows = (-(-(rows[0] - 1) // y) + 1, rows[1] // y)
+        if any(edges[0] is not None and edges[0] > edges[1] for edges in (columns, rows)):
+            raise SectionError(
+                f"section {section} holds no whole pixel of a frame binned {x}x{y}; "
+                "correct the profile."
+            )
         return Section(*columns, *rows)
 
     return [translate(section) for section in sections]

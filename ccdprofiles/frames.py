@@ -1,0 +1,432 @@
+"""From files to the frames of a night, by their headers only: one row for every file found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.table import MaskedColumn, Table
+
+from .amplifier import AmplifierSet
+from .errors import FrameRejected, InputError, ProfileError, UnknownInstrument
+from .profile import Profile
+from .raw import Cards, RawFile, read_raw
+from .registry import Registry
+
+__all__ = ["ACCEPTED", "IGNORED", "SET_ASIDE", "Frame", "collection", "frames_table", "scan"]
+
+ACCEPTED = "accepted"
+SET_ASIDE = "set aside"
+IGNORED = "ignored"
+
+PRODUCT_CARD = "CPVERS"
+"""The card that tells our own products from raw frames."""
+
+_SUFFIXES = (".fits", ".fit", ".fts", ".new", ".fz")
+_REDUCED = ("ZEROCOR", "DARKCOR", "FLATCOR", "CALSTAT")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One file of a night, and what its header says in the words of this package.
+
+    Parameters
+    ----------
+    file : str
+        Its path inside the folder of the night, with ``/``.
+    path : Path
+    verdict : {"accepted", "set aside", "ignored"}
+    code : str
+        The stable short name of the fault, or nothing.
+    reason : str
+        A sentence, or nothing.
+    profile : Profile or None
+    type : str
+        bias, dark, flat, arc, science; nothing where it is not known.
+    exposure : float or None
+        In seconds.
+    filter, object, date : str or None
+    binning : tuple of int or None
+        Columns, rows.
+    shape : tuple of int or None
+        Rows, columns of the raw frame, or of its first image.
+    amplifiers : AmplifierSet or None
+    readout : str
+        The key of its amplifier set: equal for frames that were read out alike.
+    raw : RawFile or None
+    origin : str
+        The calibration folder that it came from; nothing for the night's own.
+    master : str
+        What kind of master it is, if it is one of our own products.
+    """
+
+    file: str
+    path: Path
+    verdict: str = ACCEPTED
+    code: str = ""
+    reason: str = ""
+    profile: Profile | None = None
+    type: str = ""
+    exposure: float | None = None
+    filter: str | None = None
+    object: str | None = None
+    date: str | None = None
+    binning: tuple[int, int] | None = None
+    shape: tuple[int, int] | None = None
+    amplifiers: AmplifierSet | None = None
+    readout: str = ""
+    raw: RawFile | None = None
+    origin: str = ""
+    master: str = ""
+
+    @property
+    def header(self) -> Cards | Mapping:
+        """The cards of the frame."""
+        return {} if self.raw is None else self.raw.header
+
+    def rejected(self, code: str, reason: str, verdict: str = SET_ASIDE) -> Frame:
+        """Return this frame with a verdict against it."""
+        return replace(self, verdict=verdict, code=code, reason=reason)
+
+
+class Scanner:
+    """Reads the headers of files into frames; what many frames share is worked out once.
+
+    Parameters
+    ----------
+    registry : Registry
+    forced : Profile, optional
+        Taken for every frame instead of the one that its header asks for.
+    """
+
+    def __init__(self, registry: Registry, forced: Profile | None = None):
+        self.registry = registry
+        self.forced = forced
+        self._amplifiers: dict[tuple, AmplifierSet] = {}
+
+    def frame(self, path: Path, file: str) -> Frame:
+        """Read one file's header; whatever is wrong with it becomes its verdict."""
+        frame = Frame(file, path)
+        try:
+            frame = self._described(frame)
+        except FrameRejected as error:
+            verdict = IGNORED if error.code == "not-fits" and not _named_fits(path) else SET_ASIDE
+            return frame.rejected(error.code, f"{file}: {error}", verdict)
+        except UnknownInstrument as error:
+            return frame.rejected("no-profile", f"{file}: {error}")
+        except OSError as error:
+            why = error.strerror or str(error)
+            return frame.rejected("unreadable", f"{file}: it cannot be read ({why}).")
+        return frame
+
+    def _described(self, frame: Frame) -> Frame:
+        if frame.path.name.startswith("."):
+            return frame.rejected("hidden", f"{frame.file}: hidden file.", IGNORED)
+        mode = frame.path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise FrameRejected("not-a-file", "it is no regular file; a frame is a file.")
+        if not _named_fits(frame.path) and not _looks_fits(frame.path):
+            reason = f"{frame.file}: not a FITS file."
+            return frame.rejected("not-fits", reason, IGNORED)
+        raw = read_raw(frame.path)
+        header = raw.header
+        frame = replace(frame, raw=raw, shape=raw.images[0].shape)
+        if PRODUCT_CARD in header:
+            kind = str(header.get("CPTYPE", ""))
+            reason = f"{frame.file}: a product of ccdprofiles, not a raw frame."
+            return replace(frame, master=kind).rejected("product", reason, IGNORED)
+        _refuse_cubes(raw)
+        try:
+            profile = self.forced or self.registry.choose(header)
+            return self._typed(replace(frame, profile=profile))
+        except (ProfileError, FrameRejected):
+            raise
+        except Exception as error:  # a profile's own function may raise anything
+            raise FrameRejected(
+                "profile-function",
+                f"a function of the profile failed on its header ({type(error).__name__}: "
+                f"{error}); correct the profile.",
+            ) from error
+
+    def _typed(self, frame: Frame) -> Frame:
+        profile, header = frame.profile, frame.header
+        frame = replace(
+            frame,
+            object=profile.text_of("object", header),
+            date=profile.text_of("date", header),
+            filter=profile.text_of("filter", header),
+        )
+        try:
+            kind = profile.frame_type_of(header)
+        except FrameRejected as error:
+            return frame.rejected(error.code, f"{frame.file}: {error}")
+        if kind is None:
+            reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
+            return frame.rejected("ignored-type", reason, IGNORED)
+        frame = replace(frame, type=kind)
+        try:
+            frame = replace(frame, exposure=profile.exposure_of(header))
+            frame = replace(frame, binning=profile.binning_of(header))
+            amplifiers = self._amplifier_set(frame)
+            frame = replace(frame, amplifiers=amplifiers, readout=amplifiers.key)
+            _refuse_reduced(frame)
+            _refuse_exposure(frame)
+        except FrameRejected as error:
+            return frame.rejected(error.code, f"{frame.file}: {error}")
+        return frame
+
+    def _amplifier_set(self, frame: Frame) -> AmplifierSet:
+        profile, header = frame.profile, frame.header
+        shapes = frame.raw.shapes
+        if callable(profile.amplifiers) or any(
+            callable(n) for a in profile.amplifiers for n in (a.gain, a.read_noise, a.saturation)
+        ):
+            return profile.amplifiers_of(header, shapes)
+        key = (id(profile), frame.binning, tuple(shapes.items()))
+        if key not in self._amplifiers:
+            self._amplifiers[key] = profile.amplifiers_of(header, shapes)
+        return self._amplifiers[key]
+
+
+def scan(
+    folder: str | Path,
+    registry: Registry,
+    *,
+    forced: Profile | None = None,
+    calibrations: Iterable[str | Path] = (),
+    leave_out: Iterable[str | Path] = (),
+) -> tuple[Frame, ...]:
+    """Read the headers of every file in a folder and its sub-folders.
+
+    Parameters
+    ----------
+    folder : path
+    registry : Registry
+    forced : Profile, optional
+        Taken for every frame, whatever INSTRUME says.
+    calibrations : iterable of path
+        Folders with biases, darks and flats of other nights, raw or masters;
+        their science frames are ignored.
+    leave_out : iterable of path
+        Folders that are not looked into, such as the output.
+
+    Returns
+    -------
+    tuple of Frame
+        One for every file found, sorted by name.
+
+    Raises
+    ------
+    InputError
+        If a folder is none or cannot be read.
+    ProfileError
+        If two profiles fit one header, or a profile cannot be right.
+    """
+    scanner = Scanner(registry, forced)
+    found = [scanner.frame(path, file) for path, file in _files(folder, leave_out)]
+    taken = {frame.path for frame in found}
+    for number, other in enumerate(calibrations, 1):
+        origin = Path(other).resolve().name or f"calibrations-{number}"
+        for path, file in _files(other, leave_out):
+            if path not in taken:
+                frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
+                found.append(_calibration(frame, registry))
+    frames = _once(sorted(found, key=lambda f: (f.origin, f.file)))
+    return tuple(frames)
+
+
+def frames_table(frames: Sequence[Frame]) -> Table:
+    """Lay frames out as a table, one row a file."""
+    table = Table()
+    table["file"] = [f.file for f in frames] or np.array([], "U1")
+    table["profile"] = [f.profile.name if f.profile else "" for f in frames]
+    table["type"] = [f.type for f in frames]
+    table["exposure"] = _masked([f.exposure for f in frames], 0.0, "f8")
+    table["exposure"].unit = "s"
+    table["exposure"].info.format = ".10g"
+    table["filter"] = _masked([f.filter for f in frames], "", "U")
+    table["binning"] = [
+        "" if f.binning is None else f"{f.binning[0]}x{f.binning[1]}" for f in frames
+    ]
+    table["shape"] = ["" if f.shape is None else f"{f.shape[1]}x{f.shape[0]}" for f in frames]
+    table["object"] = _masked([f.object for f in frames], "", "U")
+    table["date"] = _masked([f.date for f in frames], "", "U")
+    table["amplifiers"] = [f.readout for f in frames]
+    table["verdict"] = [f.verdict for f in frames]
+    table["reason"] = [f.reason for f in frames]
+    for name in ("profile", "type", "binning", "shape", "amplifiers", "verdict", "reason"):
+        if len(frames) == 0:
+            table.replace_column(name, np.array([], "U1"))
+    return table
+
+
+def collection(folder: str | Path, frames: Sequence[Frame]):
+    """Return the accepted frames as a `ccdproc.ImageFileCollection`.
+
+    Its summary has the normalised columns of the frames table, so that
+    ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
+    so; no header is read again until a card is asked for.
+    """
+    from ccdproc import ImageFileCollection
+
+    accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
+    names = [f.file for f in accepted]
+    # Without keywords the collection reads no header; the summary is ours.
+    found = ImageFileCollection(location=str(folder), filenames=names or ["-"], keywords=[])
+    found._files = names
+    summary = Table(frames_table(accepted), masked=True)
+    summary.remove_columns(["verdict", "reason"])
+    found._summary = summary
+    return found
+
+
+def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
+    """Every entry that is no folder, sorted; links to folders are not followed."""
+    top = Path(folder).expanduser()
+    if not top.is_dir():
+        raise InputError(f"{top} is no folder; give the folder that holds the night.")
+    skip = {Path(p).resolve() for p in leave_out}
+
+    def failed(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+    for here, folders, names in os.walk(top, onerror=failed):
+        folders.sort()
+        folders[:] = [f for f in folders if (Path(here) / f).resolve() not in skip]
+        inside = Path(here)
+        links = [f for f in folders if (inside / f).is_symlink()]
+        for name in sorted([*names, *links]):
+            path = inside / name
+            yield path, path.relative_to(top).as_posix()
+
+
+def _calibration(frame: Frame, registry: Registry) -> Frame:
+    """Judge a frame of a calibration folder: masters are welcome, science is not."""
+    if frame.master in ("bias", "dark", "flat"):
+        return _master(frame, registry)
+    if frame.verdict == ACCEPTED and frame.type not in ("bias", "dark", "flat"):
+        reason = f"{frame.file}: a {frame.type} frame in a calibration folder."
+        return frame.rejected("not-calibration", reason, IGNORED)
+    return frame
+
+
+def _master(frame: Frame, registry: Registry) -> Frame:
+    """Read what a master of another night is from the cards that we wrote into it."""
+    header = frame.header
+    try:
+        profile = registry[str(header.get("CPPROF", ""))]
+        x, y = str(header.get("CPBIN", "1x1")).split("x")
+        return replace(
+            frame,
+            verdict=ACCEPTED,
+            code="",
+            reason="",
+            profile=profile,
+            type=frame.master,
+            exposure=header.get("EXPTIME"),
+            filter=_text(header.get("CPFILT")),
+            date=_text(header.get("DATE-OBS")),
+            binning=(int(x), int(y)),
+            readout=str(header.get("CPAMPS", "")),
+        )
+    except (ProfileError, ValueError) as error:
+        return frame.rejected("master", f"{frame.file}: this master cannot be used: {error}")
+
+
+def _once(frames: list[Frame]) -> list[Frame]:
+    """Count a copy of a frame once: the shortest name stays, the others are duplicates."""
+    groups: dict[tuple[int, bytes], list[int]] = {}
+    for number, frame in enumerate(frames):
+        if frame.raw is not None and frame.verdict == ACCEPTED:
+            groups.setdefault((frame.raw.size, frame.raw.header.block), []).append(number)
+    for members in groups.values():
+        if len(members) < 2:
+            continue
+        first: dict[str, Frame] = {}
+        for number in sorted(
+            members, key=lambda n: (frames[n].origin, len(frames[n].file), frames[n].file)
+        ):
+            frame = frames[number]
+            original = first.setdefault(_contents(frame.path), frame)
+            if original is not frame:
+                reason = f"{frame.file}: the same bytes as {original.file}, which is counted once."
+                frames[number] = frame.rejected("duplicate", reason, IGNORED)
+    return frames
+
+
+def _contents(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_cubes(raw: RawFile) -> None:
+    for image in raw.images:
+        if image.planes > 1:
+            raise FrameRejected(
+                "cube",
+                f"it is a cube of {image.planes} planes, where one image was expected; "
+                "write its planes to files of their own.",
+            )
+
+
+def _refuse_reduced(frame: Frame) -> None:
+    said = [card for card in _REDUCED if frame.header.get(card)]
+    if said:
+        raise FrameRejected(
+            "already-reduced",
+            f"{', '.join(said)} says that it was calibrated before; give the raw frame.",
+        )
+    unit = str(frame.header.get("BUNIT", "")).strip().lower()
+    if unit in ("electron", "electrons", "e-") and str(frame.profile.unit) != "electron":
+        raise FrameRejected(
+            "already-reduced",
+            f"BUNIT = {unit!r}, where {frame.profile.name} expects raw {frame.profile.unit}; "
+            "give the raw frame.",
+        )
+
+
+def _refuse_exposure(frame: Frame) -> None:
+    """Refuse a dark of no time, and a frame for which no dark can be chosen."""
+    profile = frame.profile
+    if frame.type == "bias":
+        return
+    cards = profile.exposure if isinstance(profile.exposure, str) else "the exposure"
+    if frame.exposure is None and profile.recipe.dark:
+        raise FrameRejected(
+            "exposure",
+            f"{cards} is missing; without it no dark can be chosen for this {frame.type}; "
+            f"give {profile.name} another exposure=.",
+        )
+    if frame.type == "dark" and frame.exposure == 0:
+        raise FrameRejected(
+            "exposure",
+            f"{cards} = 0 for a dark; if this camera labels its biases so, "
+            "let frame_type= in its profile say bias.",
+        )
+
+
+def _named_fits(path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz").removesuffix(".fz")
+    return name.endswith(_SUFFIXES) or path.name.lower().endswith(".fz")
+
+
+def _looks_fits(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(9) == b"SIMPLE  ="
+
+
+def _text(said: object) -> str | None:
+    return None if said is None else str(said).strip() or None
+
+
+def _masked(values: list, fill: object, dtype: str) -> MaskedColumn:
+    return MaskedColumn(
+        [fill if v is None else v for v in values],
+        mask=[v is None for v in values],
+        dtype=dtype if values else ("U1" if dtype == "U" else dtype),
+    )

@@ -1,0 +1,357 @@
+"""A night from raw frames to science: `plan_night` and `reduce_night`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from astropy.table import Table
+from filelock import FileLock, Timeout
+
+from .errors import InputError, Locked, OutputError, PlanError
+from .frames import ACCEPTED, Frame, collection, scan
+from .plan import Plan, check_steps, make_plan
+from .profile import CosmicRays, Profile
+from .registry import Registry, load_profile
+from .report import complete, night_table, summary, write_report
+from .run import Made, Settings, run_plan
+
+__all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
+
+log = logging.getLogger("ccdprofiles")
+
+
+@dataclass(frozen=True)
+class Night:
+    """A night that was reduced: what was made, what was set aside, and why.
+
+    Parameters
+    ----------
+    folder, output : Path
+    plan : Plan
+    frames : Table
+        One row for every file that was found, with its verdict and the reason.
+    masters, products : dict
+        The path of every master and calibrated frame, by its name in the plan.
+    kept : frozenset of str
+        Names of those that were there already and still hold.
+    """
+
+    folder: Path
+    output: Path
+    plan: Plan
+    frames: Table
+    masters: dict[str, Path]
+    products: dict[str, Path]
+    kept: frozenset[str]
+    _made: Made = field(repr=False)
+    _scanned: tuple[Frame, ...] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that the night holds was made, and nothing set aside."""
+        return complete(self.frames, self.plan, self._made)
+
+    @property
+    def collection(self):
+        """The accepted frames as a `ccdproc.ImageFileCollection`, with normalised columns."""
+        return collection(self.folder, self._scanned)
+
+    @property
+    def set_aside(self) -> Table:
+        """The rows of the frames that were set aside or could not be calibrated."""
+        bad = [v in ("set aside", "not calibrated") for v in self.frames["verdict"]]
+        return self.frames[bad]
+
+    def __str__(self) -> str:
+        return f"Night {self.folder} reduced to {self.output}\n" + summary(
+            self.frames, self.plan, self._made
+        )
+
+
+def scan_night(
+    folder: str | Path,
+    *,
+    profile: str | Path | Profile | None = None,
+    profiles: Iterable[str | Path | Profile] = (),
+    calibrations: Iterable[str | Path] = (),
+    leave_out: Iterable[str | Path] = (),
+) -> tuple[Frame, ...]:
+    """Read the headers of a night, and choose the profile of every frame.
+
+    Parameters are those of `reduce_night`.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be read.
+    ProfileError
+        If a profile cannot be right, or two fit one header.
+    """
+    registry = Registry.gather(profiles)
+    for sentence in registry.replaced:
+        log.info("%s", sentence)
+    forced = _forced(profile, registry)
+    if forced is not None and forced not in registry.profiles:
+        registry = Registry((forced, *registry.profiles), registry.replaced)
+    return scan(
+        folder,
+        registry,
+        forced=forced,
+        calibrations=_paths(calibrations),
+        leave_out=leave_out,
+    )
+
+
+def plan_night(
+    folder: str | Path,
+    *,
+    profile: str | Path | Profile | None = None,
+    profiles: Iterable[str | Path | Profile] = (),
+    calibrations: Iterable[str | Path] = (),
+    without: Iterable[str] = (),
+    output: str | Path | None = None,
+) -> Plan:
+    """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
+
+    Parameters are those of `reduce_night`.
+
+    Returns
+    -------
+    Plan
+        To be printed, saved with `Plan.to_json`, and compared.
+    """
+    without = check_steps(without)
+    leave_out = [] if output is None else [output]
+    frames = scan_night(
+        folder,
+        profile=profile,
+        profiles=profiles,
+        calibrations=calibrations,
+        leave_out=leave_out,
+    )
+    return make_plan(frames, without)
+
+
+def reduce_night(
+    folder: str | Path,
+    output: str | Path,
+    *,
+    profile: str | Path | Profile | None = None,
+    profiles: Iterable[str | Path | Profile] = (),
+    calibrations: Iterable[str | Path] = (),
+    without: Iterable[str] = (),
+    cosmic_rays: bool | CosmicRays = False,
+    strict: bool = False,
+    overwrite: bool = False,
+    jobs: int = 0,
+    progress: bool = False,
+) -> Night:
+    """Turn a folder of raw frames into masters and calibrated science frames.
+
+    Parameters
+    ----------
+    folder : path
+        The night, with its sub-folders; nothing in it is written.
+    output : path
+        Where masters, science frames, tables and the report go.
+    profile : str, path or Profile, optional
+        Taken for every frame, whatever INSTRUME says.
+    profiles : iterable of path or Profile
+        More profiles to choose from, before the user's and the shipped ones.
+    calibrations : iterable of path
+        Folders with biases, darks and flats of other nights, raw or masters.
+    without : iterable of {"bias", "dark", "flat"}
+        Steps left out on purpose; header and report say so.
+    cosmic_rays : bool or CosmicRays
+        Flag cosmic rays although the recipe does not ask for it.
+    strict : bool
+        Refuse to begin unless all that the night holds can be made.
+    overwrite : bool
+        Make everything anew; otherwise what is there and still holds is kept.
+    jobs : int
+        Threads; 0 takes as many as there are processors. Results do not depend on it.
+    progress : bool
+        Whether progress bars are shown on a terminal.
+
+    Returns
+    -------
+    Night
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read, or the output lies on or above it.
+    ProfileError
+        If a profile cannot be right, or two fit one header.
+    PlanError
+        If ``strict`` and something is missing, or if a step left out makes
+        another give wrong numbers.
+    OutputError
+        If the products cannot be written.
+    Locked
+        If another run holds the output folder.
+
+    Examples
+    --------
+    >>> from ccdprofiles import reduce_night
+    >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
+    >>> print(night)  # doctest: +SKIP
+    """
+    folder, output = Path(folder).expanduser(), Path(output).expanduser()
+    without = check_steps(without)
+    check_folders(folder, output)
+    frames = scan_night(
+        folder,
+        profile=profile,
+        profiles=profiles,
+        calibrations=calibrations,
+        leave_out=[output],
+    )
+    if not frames:
+        raise InputError(f"{folder} holds no file; give the folder that holds the night.")
+    plan = make_plan(frames, without)
+    if strict and not plan.complete:
+        raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+    with _locked(output), _logged(output):
+        log.info("ccdprofiles reduces %s", folder.name)
+        settings = Settings(
+            output=output,
+            jobs=jobs,
+            overwrite=overwrite,
+            cosmic_rays=_cosmic_rays(cosmic_rays, frames),
+            without=without,
+            progress=_bars if progress else _no_bars,
+        )
+        made = run_plan(plan, frames, settings)
+        table = night_table(frames, plan, made)
+        write_report(output, folder.resolve().name, table, plan, made)
+        log.info("%s", summary(table, plan, made))
+    return Night(
+        folder=folder,
+        output=output,
+        plan=plan,
+        frames=table,
+        masters=made.masters,
+        products=made.products,
+        kept=frozenset(made.kept),
+        _made=made,
+        _scanned=frames,
+    )
+
+
+def check_folders(folder: Path, output: Path) -> None:
+    """Refuse an output on or above the night: raw frames are never written over.
+
+    Raises
+    ------
+    InputError
+        If the folder is none, or the output is the night's own or holds it.
+    OutputError
+        If the output is a file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the folder that holds the night.")
+    night, out = folder.resolve(), output.resolve()
+    if out == night or out in night.parents:
+        raise InputError(
+            f"the output {output} is the night's own folder or lies above it; "
+            "give another folder, such as one named reduced beside it."
+        )
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"the output {output} is a file; give a folder.")
+
+
+def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
+    if profile is None or isinstance(profile, Profile):
+        return profile
+    text = str(profile)
+    if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
+        return load_profile(profile)
+    return registry[text]
+
+
+def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
+    return (paths,) if isinstance(paths, str | Path) else tuple(paths)
+
+
+def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
+    """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
+    how = CosmicRays() if asked is True else asked or None
+    science = [f for f in frames if f.verdict == ACCEPTED and f.type == "science"]
+    for frame in science:
+        wanted = how or frame.profile.recipe.cosmic_rays
+        if wanted and not frame.amplifiers.knows_noise:
+            raise PlanError(
+                f"{frame.file}: cosmic rays cannot be told from noise, as the profile "
+                f"{frame.profile.name} knows no gain or read noise; give it both, or leave them."
+            )
+    return how
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """Hold the output folder alone; a second run is told who has it."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
+    holder = output / ".ccdprofiles.holder"
+    lock = FileLock(output / ".ccdprofiles.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        raise Locked(f"another run writes to {output} ({who}); wait for it to end.") from error
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
+    try:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}\n", "utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def _logged(output: Path) -> Iterator[None]:
+    """Write the log of a run into the output folder too."""
+    handler = logging.FileHandler(output / "ccdprofiles.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    if log.getEffectiveLevel() > logging.INFO:
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()
+
+
+def _no_bars(phase: str, total: int) -> Callable[[], None]:
+    return lambda: None
+
+
+def _bars(phase: str, total: int) -> Callable[[], None]:
+    """Show one bar a phase; silent where standard error is no terminal."""
+    from tqdm.auto import tqdm
+
+    bar = tqdm(total=total, desc=phase, unit="", disable=None, leave=True)
+
+    def step() -> None:
+        bar.update()
+        if bar.n >= total:
+            bar.close()
+
+    if total == 0:
+        bar.close()
+    return step

@@ -1,0 +1,600 @@
+"""From the frames of a night to what will be made of what, and what cannot; no pixel is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+from astropy import units as u
+
+from .errors import PlanError
+from .frames import ACCEPTED, SET_ASIDE, Frame
+from .profile import Profile, nearest
+
+__all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"]
+
+STEPS = ("bias", "dark", "flat")
+"""The steps that ``without`` may leave out."""
+
+_ADJECTIVES = {"average": "average", "median": "median", "sum": "sum"}
+
+
+@dataclass(frozen=True)
+class Input:
+    """A raw frame, and the masters that are taken from it.
+
+    Parameters
+    ----------
+    file : str
+    bias, dark, flat : str or None
+        Names of masters.
+    dark_scale : float
+        What the master dark is multiplied by; 1 where it is matched.
+    """
+
+    file: str
+    bias: str | None = None
+    dark: str | None = None
+    dark_scale: float = 1.0
+    flat: str | None = None
+
+
+@dataclass(frozen=True)
+class Master:
+    """A master, and the frames that it is made of.
+
+    Parameters
+    ----------
+    name : str
+        Its place in the output folder, such as ``masters/lfc_dark_300s_1x1.fits``.
+    type : {"bias", "dark", "flat", "arc"}
+    inputs : tuple of Input
+        Empty for a master that was made on another night.
+    profile : str
+    readout : str
+        The key of the amplifier set.
+    binning : tuple of int
+    exposure : float or None
+        In seconds: of one frame, or of all together for an arc.
+    filter : str or None
+    match : tuple of (card, value)
+        The further cards that its frames share.
+    method : str
+        ``average``, ``median`` or ``sum``.
+    time : float or None
+        The mean time of its frames, in seconds since 1970.
+    path : str
+        Where it lies, if it was made on another night.
+    """
+
+    name: str
+    type: str
+    inputs: tuple[Input, ...]
+    profile: str
+    readout: str
+    binning: tuple[int, int]
+    exposure: float | None = None
+    filter: str | None = None
+    match: tuple[tuple[str, str | None], ...] = ()
+    method: str = "average"
+    time: float | None = None
+    path: str = ""
+
+    @property
+    def setup(self) -> tuple:
+        """What every frame that uses it must share."""
+        return self.profile, self.readout, self.binning
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"{self.name}  a master of another night"
+        number = len(self.inputs)
+        what = {"dark": f" of {seconds(self.exposure)}", "flat": _in(self.filter)}.get(
+            self.type, ""
+        )
+        plural = "es" if self.type == "bias" else "s"
+        return f"{self.name}  {self.method} of {number} {self.type}{plural if number > 1 else ''}{what}"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A calibrated science frame.
+
+    Parameters
+    ----------
+    name : str
+        Its place in the output folder, such as ``science/ccd.037.0_cal.fits``.
+    input : Input
+    """
+
+    name: str
+    input: Input
+
+    def __str__(self) -> str:
+        masters = [PurePosixPath(m).stem for m in (self.input.bias, self.input.dark) if m]
+        if self.input.dark and self.input.dark_scale != 1:
+            masters[-1] += f" x {self.input.dark_scale:.6g}"
+        masters += [PurePosixPath(self.input.flat).stem] if self.input.flat else []
+        return f"{self.name}  {', '.join(masters) or 'no master'}"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A frame that cannot be used or calibrated as its recipe asks, and why.
+
+    Parameters
+    ----------
+    file : str
+    code : str
+        ``no-bias``, ``no-dark``, ``no-flat`` or ``pedestal``.
+    reason : str
+    """
+
+    file: str
+    code: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be made of what. Print it, save it as JSON, compare two of them.
+
+    Parameters
+    ----------
+    masters : tuple of Master
+        In the order in which they are made: biases, darks, flats, arcs.
+    products : tuple of Product
+    missing : tuple of Missing
+    set_aside : tuple of (file, reason)
+        Frames that their headers rule out.
+    notes : tuple of str
+        What the products will lack, such as an uncertainty.
+    without : tuple of str
+        The steps that are left out on purpose.
+    profiles : dict
+        The hash of every profile that is used, by name.
+    found : int
+        How many files were found.
+    """
+
+    masters: tuple[Master, ...]
+    products: tuple[Product, ...]
+    missing: tuple[Missing, ...] = ()
+    set_aside: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    profiles: tuple[tuple[str, str], ...] = ()
+    found: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every frame that was found can be used as its recipe asks."""
+        return not (self.missing or self.set_aside)
+
+    def master(self, name: str) -> Master:
+        """Return a master by its name."""
+        return next(m for m in self.masters if m.name == name)
+
+    def to_json(self) -> str:
+        """Write the plan down as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    def __str__(self) -> str:
+        used = {i.file for m in self.masters for i in m.inputs}
+        used |= {p.input.file for p in self.products}
+        lines = [f"{self.found} files found, {len(used)} used"]
+        lines += _listed("Masters", self.masters)
+        lines += _listed("Science frames", self.products)
+        lines += _listed("Cannot be made", self.missing)
+        lines += _listed("Set aside", [reason for _, reason in self.set_aside])
+        left_out = [f"step left out on purpose: {step}" for step in self.without]
+        lines += _listed("Notes", [*left_out, *self.notes])
+        return "\n".join(lines)
+
+
+def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
+    """Decide which masters are made of which frames, and what is calibrated with them.
+
+    A master and a frame share instrument, amplifier set and binning; a dark also
+    the exposure, within the recipe's tolerance, unless it is scaled; a flat the
+    filter; and the cards of the profile's ``match``. A bias or dark is never
+    matched by filter. Of several candidates the nearest in time is taken.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    without : iterable of {"bias", "dark", "flat"}
+        Steps that are left out on purpose.
+
+    Raises
+    ------
+    PlanError
+        If a step left out would make another give wrong numbers.
+    """
+    without = tuple(step for step in STEPS if step in set(without))
+    planner = _Planner(sorted(frames, key=lambda f: (f.origin, f.file)), without)
+    return planner.plan()
+
+
+class _Planner:
+    """Builds a plan; the plan itself is data."""
+
+    def __init__(self, frames: list[Frame], without: tuple[str, ...]):
+        self.frames = frames
+        self.without = without
+        self.masters: dict[str, Master] = {}
+        self.missing: dict[str, Missing] = {}
+        self.of_type: dict[str, list[Frame]] = {}
+        for frame in frames:
+            if frame.verdict == ACCEPTED and not frame.master:
+                self.of_type.setdefault(frame.type, []).append(frame)
+        for profile in {id(f.profile): f.profile for f in frames if f.profile}.values():
+            _check_without(profile, without)
+
+    def plan(self) -> Plan:
+        for frame in self.frames:
+            if frame.master and frame.verdict == ACCEPTED:
+                self._adopt(frame)
+        self._masters("bias", self._groups("bias", lambda f: ()))
+        self._masters("dark", self._dark_groups())
+        self._masters("flat", self._groups("flat", lambda f: (f.filter,)))
+        self._masters("arc", self._groups("arc", lambda f: (f.filter,)))
+        products = self._products()
+        profiles = {f.profile.name: f.profile.hash for f in self.frames if f.profile}
+        return Plan(
+            masters=tuple(self.masters.values()),
+            products=products,
+            missing=tuple(self.missing[file] for file in sorted(self.missing)),
+            set_aside=tuple((f.file, f.reason) for f in self.frames if f.verdict == SET_ASIDE),
+            notes=tuple(self._notes()),
+            without=self.without,
+            profiles=tuple(sorted(profiles.items())),
+            found=len(self.frames),
+        )
+
+    # Groups of frames that become one master.
+
+    def _groups(self, kind: str, more: Callable[[Frame], tuple]) -> list[list[Frame]]:
+        groups: dict[tuple, list[Frame]] = {}
+        for frame in self.of_type.get(kind, ()):
+            key = (frame.origin, _setup(frame), _match(kind, frame), *more(frame))
+            groups.setdefault(key, []).append(frame)
+        return list(groups.values())
+
+    def _dark_groups(self) -> list[list[Frame]]:
+        """Darks of one exposure; exposures that differ by less than 1 % and the tolerance are one."""
+        groups = []
+        for frames in self._groups("dark", lambda f: ()):
+            tolerance = frames[0].profile.recipe.exposure_tolerance.to_value(u.s)
+            group: list[Frame] = []
+            for frame in sorted(frames, key=lambda f: (f.exposure or 0, f.file)):
+                first = group[0].exposure if group else frame.exposure
+                if (frame.exposure or 0) - (first or 0) > min(tolerance, 0.01 * (first or 0)):
+                    groups.append(sorted(group, key=lambda f: f.file))
+                    group = []
+                group.append(frame)
+            groups.append(sorted(group, key=lambda f: f.file))
+        return groups
+
+    def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
+        for frames in groups:
+            if not self._wanted(kind, frames[0].profile):
+                continue
+            inputs = [(f, i) for f in frames if (i := self._input(f)) is not None]
+            if not inputs:
+                continue
+            self._add(kind, [f for f, _ in inputs], tuple(i for _, i in inputs))
+
+    def _wanted(self, kind: str, profile: Profile) -> bool:
+        recipe = profile.recipe
+        wanted = {"bias": recipe.bias, "dark": recipe.dark, "flat": recipe.flat, "arc": True}
+        return bool(wanted[kind]) and kind not in self.without
+
+    def _add(self, kind: str, frames: list[Frame], inputs: tuple[Input, ...]) -> None:
+        first = frames[0]
+        exposures = [f.exposure for f in frames if f.exposure is not None]
+        exposure = sum(exposures) / len(exposures) if exposures else None
+        if kind == "arc" and exposures:
+            exposure = sum(exposures)
+        master = Master(
+            name="",
+            type=kind,
+            inputs=inputs,
+            profile=first.profile.name,
+            readout=first.readout,
+            binning=first.binning,
+            exposure=exposure,
+            filter=first.filter if kind in ("flat", "arc") else None,
+            match=_match(kind, first),
+            method=_ADJECTIVES[first.profile.recipe.combine_for(kind).method],
+            time=_mean_time(frames),
+        )
+        name = self._named(master, first.origin)
+        self.masters[name] = dataclasses.replace(master, name=name)
+
+    def _adopt(self, frame: Frame) -> None:
+        """Take a master of another night as it is."""
+        master = Master(
+            name=f"calibrations/{frame.file}",
+            type=frame.type,
+            inputs=(),
+            profile=frame.profile.name,
+            readout=frame.readout,
+            binning=frame.binning,
+            exposure=frame.exposure,
+            filter=frame.filter,
+            match=_match(frame.type, frame),
+            time=time_of(frame.date),
+            path=str(frame.path),
+        )
+        self.masters[master.name] = master
+
+    def _named(self, master: Master, origin: str) -> str:
+        parts = [master.profile, master.type]
+        if master.type == "dark":
+            parts.append(seconds(master.exposure).replace(" ", ""))
+        if master.filter and master.type in ("flat", "arc"):
+            parts.append(master.filter)
+        parts.append(f"{master.binning[0]}x{master.binning[1]}")
+        stem = "_".join(file_name(part) for part in parts)
+        name = f"masters/{stem}.fits"
+        if name in self.masters:
+            told = repr((master.readout, master.match, master.filter, master.exposure, origin))
+            name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
+        return name
+
+    # The masters that a frame needs.
+
+    def _input(self, frame: Frame) -> Input | None:
+        """Choose the masters of a frame, or say what is missing."""
+        profile, kind = frame.profile, frame.type
+        recipe = profile.recipe
+        bias = dark = flat = None
+        scale = 1.0
+        if kind != "bias" and recipe.bias and "bias" not in self.without:
+            bias = self._bias(frame)
+            if bias is None:
+                return None
+        if kind in ("flat", "science") and recipe.dark and "dark" not in self.without:
+            dark = self._dark(frame)
+            if dark is None:
+                return None
+            if recipe.dark == "scale":
+                scale = frame.exposure / dark.exposure
+        if kind in ("flat", "science") and recipe.flat and "flat" not in self.without:
+            if self._holds_pedestal(frame, bias, dark):
+                return self._lacks(
+                    frame,
+                    "pedestal",
+                    "its pedestal is still in it, and a flat must not divide a pedestal; "
+                    "leave the flat out too, or take the dark or bias along.",
+                )
+            if kind == "science":
+                flat = self._flat(frame)
+                if flat is None:
+                    return None
+        return Input(
+            file=frame.file,
+            bias=bias and bias.name,
+            dark=dark and dark.name,
+            dark_scale=scale,
+            flat=flat and flat.name,
+        )
+
+    def _holds_pedestal(self, frame: Frame, bias: Master | None, dark: Master | None) -> bool:
+        return not (frame.amplifiers.has_overscan or bias or dark)
+
+    def _bias(self, frame: Frame) -> Master | None:
+        same = self._candidates("bias", frame)
+        if same:
+            return min(same, key=lambda m: (_apart(m, frame), m.name))
+        return self._lacks(
+            frame, "no-bias", f"no bias of {_described(frame)}{self._others('bias', frame)}."
+        )
+
+    def _dark(self, frame: Frame) -> Master | None:
+        recipe = frame.profile.recipe
+        tolerance = recipe.exposure_tolerance.to_value(u.s)
+        same = self._candidates("dark", frame)
+        off = {m.name: abs(m.exposure - frame.exposure) for m in same}
+        near = [m for m in same if off[m.name] <= tolerance]
+        if near:
+            return min(near, key=lambda m: (round(off[m.name], 1), _apart(m, frame), m.name))
+        if recipe.dark == "scale" and same:
+            # The longest dark holds the least noise once it is scaled down.
+            return min(same, key=lambda m: (-m.exposure, _apart(m, frame), m.name))
+        wanted = (
+            "any exposure"
+            if recipe.dark == "scale"
+            else (f"{seconds(frame.exposure)} ± {seconds(tolerance)}")
+        )
+        if same:
+            best = min(same, key=lambda m: (off[m.name], m.name))
+            hint = f"; nearest is {seconds(best.exposure)}, {seconds(off[best.name])} off"
+        else:
+            hint = f" and {_described(frame)}{self._others('dark', frame)}"
+        return self._lacks(frame, "no-dark", f"no dark of {wanted}{hint}.")
+
+    def _flat(self, frame: Frame) -> Master | None:
+        same = self._candidates("flat", frame)
+        fitting = [m for m in same if m.filter == frame.filter]
+        if fitting:
+            return min(fitting, key=lambda m: (_apart(m, frame), m.name))
+        wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
+        if same:
+            others = ", ".join(sorted({m.filter or "no filter" for m in same}))
+            reason = f"{wanted}; there are flats in {others}."
+        else:
+            reason = f"{wanted} of {_described(frame)}{self._others('flat', frame)}."
+        return self._lacks(frame, "no-flat", reason)
+
+    def _candidates(self, kind: str, frame: Frame) -> list[Master]:
+        setup, match = _setup(frame), _match(kind, frame)
+        return [
+            m
+            for m in self.masters.values()
+            if m.type == kind and m.setup == setup and m.match == match
+        ]
+
+    def _others(self, kind: str, frame: Frame) -> str:
+        """Say what the nearest master of this kind differs in."""
+        others = [m for m in self.masters.values() if m.type == kind]
+        mine = [m for m in others if m.profile == frame.profile.name]
+        if not mine:
+            unused = self.of_type.get(kind, ())
+            same = [f for f in unused if f.profile.name == frame.profile.name]
+            if same:
+                return f"; the {len(same)} there cannot be used, see below"
+            return f"; the night has none of {frame.profile.name}"
+        told = []
+        for master in mine:
+            if master.binning != frame.binning:
+                told.append(
+                    f"{PurePosixPath(master.name).stem} is binned {_binning(master.binning)}"
+                )
+            elif master.readout != frame.readout:
+                told.append(f"{PurePosixPath(master.name).stem} was read out by other amplifiers")
+            else:
+                wrong = set(master.match) - set(_match(kind, frame))
+                cards = ", ".join(f"{card} = {value}" for card, value in sorted(wrong, key=str))
+                told.append(f"{PurePosixPath(master.name).stem} has {cards or 'other cards'}")
+        return "; " + "; ".join(sorted(told)[:3])
+
+    def _lacks(self, frame: Frame, code: str, reason: str) -> None:
+        self.missing[frame.file] = Missing(frame.file, code, f"{frame.file}: {reason}")
+
+    def _products(self) -> tuple[Product, ...]:
+        products: dict[str, Product] = {}
+        for frame in self.of_type.get("science", ()):
+            chosen = self._input(frame)
+            if chosen is not None:
+                name = _product_name(frame)
+                if name in products:
+                    told = hashlib.sha256(frame.file.encode()).hexdigest()[:6]
+                    name = name.removesuffix(".fits") + f"_{told}.fits"
+                products[name] = Product(name, chosen)
+        return tuple(products.values())
+
+    def _notes(self) -> Iterable[str]:
+        """Say which plane or check each camera's products will lack, and why."""
+        lacking: dict[str, set[str]] = {}
+        for frame in self.frames:
+            if frame.verdict == ACCEPTED and frame.amplifiers is not None:
+                lacking.setdefault(frame.profile.name, set()).update(frame.amplifiers.missing)
+        for name, numbers in sorted(lacking.items()):
+            noise = [n.replace("_", " ") for n in ("gain", "read_noise") if n in numbers]
+            if noise:
+                yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
+            if "saturation" in numbers:
+                yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def seconds(value: float | None) -> str:
+    """Write an exposure as people do: ``"300 s"``."""
+    return "unknown exposure" if value is None else f"{value:.6g} s"
+
+
+def file_name(text: str) -> str:
+    """Make a name that is safe in every file system, whatever a header said.
+
+    >>> from ccdprofiles.plan import file_name
+    >>> file_name("../../g'")
+    'g'
+    >>> file_name("H-alpha 656/3")
+    'H-alpha_656_3'
+    """
+    clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("._-")[:60]
+    if clean.upper() in {"CON", "PRN", "AUX", "NUL"} or re.fullmatch(r"(?i)(com|lpt)\d", clean):
+        clean = f"_{clean}"
+    return clean or "unnamed"
+
+
+def time_of(date: str | None) -> float | None:
+    """Read a date and time as seconds since 1970, or None where it is none."""
+    if not date:
+        return None
+    try:
+        when = datetime.fromisoformat(date.strip())
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
+    """Refuse a step that cannot be left out.
+
+    Raises
+    ------
+    PlanError
+    """
+    steps = (steps,) if isinstance(steps, str) else tuple(steps)
+    for step in steps:
+        if step not in STEPS:
+            raise PlanError(
+                f"without={step!r} is no step that can be left out; "
+                f"these can: {', '.join(STEPS)}{nearest(step, STEPS)}."
+            )
+    return steps
+
+
+def _check_without(profile: Profile, without: tuple[str, ...]) -> None:
+    if profile.recipe.dark == "scale" and "bias" in without and "dark" not in without:
+        raise PlanError(
+            f"without bias the darks of {profile.name} would be scaled with their bias in them; "
+            "leave the dark out too, or keep the bias."
+        )
+
+
+def _setup(frame: Frame) -> tuple:
+    return frame.profile.name, frame.readout, frame.binning
+
+
+def _match(kind: str, frame: Frame) -> tuple:
+    """Return the further cards that a master of this kind shares; an arc those of a flat."""
+    profile = frame.profile
+    if kind == "arc" and not callable(profile.match) and hasattr(profile.match, "get"):
+        kind = "arc" if "arc" in profile.match else "flat"
+    return profile.match_of(kind, frame.header)
+
+
+def _apart(master: Master, frame: Frame) -> float:
+    when = time_of(frame.date)
+    return abs(master.time - when) if master.time is not None and when is not None else float("inf")
+
+
+def _mean_time(frames: list[Frame]) -> float | None:
+    times = [t for f in frames if (t := time_of(f.date)) is not None]
+    return sum(times) / len(times) if times else None
+
+
+def _described(frame: Frame) -> str:
+    rows, columns = frame.shape
+    return f"{columns}x{rows} pixels binned {_binning(frame.binning)}"
+
+
+def _binning(binning: tuple[int, int]) -> str:
+    return f"{binning[0]}x{binning[1]}"
+
+
+def _in(filter: str | None) -> str:
+    return f" in {filter}" if filter else ""
+
+
+def _product_name(frame: Frame) -> str:
+    path = PurePosixPath(frame.file)
+    stem = re.sub(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$", "", path.name)
+    name = frame.profile.recipe.name.format(stem=stem)
+    return str(PurePosixPath("science") / path.parent / f"{name}.fits")
+
+
+def _listed(title: str, items: Sequence) -> list[str]:
+    return ["", title, *(f"  {item}" for item in items)] if items else []

@@ -1,0 +1,326 @@
+"""A raw frame becomes floats: overscan off, trimmed, amplifiers side by side, flags set.
+
+Two passes over a frame. `measure` reads it once, for its SHA-256 and the levels
+of its overscan; `prepare` reads a band of rows of one frame or of many, so that a
+stack of frames never has to fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import ccdproc
+import numpy as np
+from astropy import units as u
+from astropy.modeling import Model, fitting
+from astropy.nddata import CCDData
+from astropy.stats import mad_std, sigma_clip
+
+from .amplifier import AmplifierSet, Readout
+from .noise import median_variance
+from .profile import Recipe
+from .raw import Pixels, RawFile, physical
+
+__all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
+
+SATURATED = 4
+NO_DATA = 16
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A raw frame whose overscan has been measured.
+
+    Parameters
+    ----------
+    raw : RawFile
+    amplifiers : AmplifierSet
+    sha256 : str
+        Of the whole file.
+    levels : tuple of (ndarray or None)
+        For each amplifier the overscan level of each row in adu, float64.
+    level, noise : tuple of (float or None)
+        For each amplifier the median level and the read noise that its overscan
+        shows, in adu.
+    replaced : tuple of bool
+        Whether an amplifier's level was taken from the night.
+    """
+
+    raw: RawFile
+    amplifiers: AmplifierSet
+    sha256: str
+    levels: tuple[np.ndarray | None, ...]
+    level: tuple[float | None, ...]
+    noise: tuple[float | None, ...]
+    replaced: tuple[bool, ...] = ()
+
+
+def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
+    """Read a raw frame once, for its SHA-256 and the levels of its overscan.
+
+    Parameters
+    ----------
+    raw : RawFile
+    amplifiers : AmplifierSet
+    recipe : Recipe
+        Its ``overscan`` says how a strip becomes a level for each row.
+
+    Raises
+    ------
+    FrameRejected
+        If the file is shorter than it says.
+    """
+    with open(raw.path, "rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    levels, level, noise = [], [], []
+    with Pixels(raw) as pixels:
+        for readout in amplifiers.readouts:
+            if readout.overscan is None:
+                rows = middle = scatter = None
+            else:
+                strip = _strip(pixels, raw, readout)
+                rows = overscan_levels(strip, recipe.overscan)
+                middle = float(np.median(rows))
+                scatter = _scatter(strip)
+            levels.append(rows)
+            level.append(middle)
+            noise.append(scatter)
+    replaced = (False,) * len(levels)
+    return Measured(raw, amplifiers, sha256, tuple(levels), tuple(level), tuple(noise), replaced)
+
+
+def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
+    """Turn a strip of overscan into the level of each row.
+
+    Parameters
+    ----------
+    strip : ndarray of float32, shape (rows, columns)
+        In adu; NaN where there is no data.
+    how : {"median", "mean"} or astropy model
+        A model is fitted to the medians of the rows, of which those further than
+        3 standard deviations are left out, five times over.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+    """
+    if how == "mean":
+        return np.nanmean(strip, axis=1, dtype="f8")
+    medians = _row_medians(strip)
+    if isinstance(how, str):
+        return medians
+    rows = np.arange(len(medians), dtype="f8")
+    # A fit in the middle of -1 .. 1 keeps polynomials of high degree well conditioned.
+    place = 2 * rows / max(len(rows) - 1, 1) - 1
+    linear = how.linear
+    fitter = fitting.FittingWithOutlierRemoval(
+        fitting.LinearLSQFitter() if linear else fitting.TRFLSQFitter(),
+        sigma_clip,
+        niter=5,
+        sigma=3.0,
+    )
+    fitted, _ = fitter(how.copy(), place, medians)
+    return np.broadcast_to(np.asarray(fitted(place), "f8"), medians.shape).copy()
+
+
+def overscan_noise(readout: Readout, how: str | Model) -> float:
+    """Return the variance of an overscan level, in units of one pixel's read variance.
+
+    A fitted model averages over so many rows that its noise does not count.
+    """
+    if readout.overscan is None or isinstance(how, Model):
+        return 0.0
+    k = readout.overscan.width
+    return 1 / k if how == "mean" else median_variance(k)
+
+
+def take_level(measured: Measured, night: Sequence[float | None], drift: float) -> Measured:
+    """Give a frame the night's overscan level where its own lies too far from it.
+
+    An over-exposed flat can spill light into its own overscan.
+
+    Parameters
+    ----------
+    measured : Measured
+    night : sequence of (float or None)
+        The median level of the night for each amplifier, in adu.
+    drift : float
+        How far a level may lie from it, in adu.
+    """
+    far = tuple(
+        own is not None and usual is not None and abs(own - usual) > drift
+        for own, usual in zip(measured.level, night, strict=True)
+    )
+    levels = tuple(
+        np.full_like(rows, usual) if off else rows
+        for rows, usual, off in zip(measured.levels, night, far, strict=True)
+    )
+    return replace(measured, levels=levels, replaced=far)
+
+
+def prepare(
+    frames: Sequence[Measured],
+    first: int,
+    stop: int,
+    *,
+    unit: u.UnitBase = u.adu,
+    dtype: str = "f4",
+    pixels: Sequence[Pixels] | None = None,
+) -> CCDData:
+    """Read a band of rows of some frames: overscan off, trimmed, amplifiers together.
+
+    Parameters
+    ----------
+    frames : sequence of Measured
+        All of one amplifier set.
+    first, stop : int
+        Rows of the trimmed frame, from 0, ``stop`` not included.
+    unit : Unit
+    dtype : {"f4", "f8"}
+        float32 holds integers less a median of integers exactly.
+    pixels : sequence of Pixels, optional
+        Open files, one for each frame.
+
+    Returns
+    -------
+    CCDData, shape (frames, rows, columns)
+        Its ``flags`` are uint16 of that shape, or None where no pixel is flagged.
+    """
+    amplifiers = frames[0].amplifiers
+    columns = amplifiers.shape[1]
+    whole = np.empty((len(frames), stop - first, columns), dtype)
+    flags = None
+    opened = pixels or [Pixels(f.raw) for f in frames]
+    try:
+        for number, readout in enumerate(amplifiers.readouts):
+            rows = slice(
+                max(first, readout.place.slices()[0].start),
+                min(stop, readout.place.slices()[0].stop),
+            )
+            if rows.start >= rows.stop:
+                continue
+            band = _amplifier_band(frames, opened, number, rows, unit, dtype)
+            cut = (
+                slice(None),
+                slice(rows.start - first, rows.stop - first),
+                readout.place.slices()[1],
+            )
+            found = band.flags
+            if len(amplifiers.readouts) == 1:
+                return band
+            whole[cut] = band.data
+            if found is not None:
+                flags = np.zeros(whole.shape, "u2") if flags is None else flags
+                flags[cut] = found
+    finally:
+        if pixels is None:
+            for each in opened:
+                each.close()
+    return CCDData(whole, unit=unit, flags=flags)
+
+
+def _amplifier_band(
+    frames: Sequence[Measured],
+    opened: Sequence[Pixels],
+    number: int,
+    rows: slice,
+    unit: u.UnitBase,
+    dtype: str,
+) -> CCDData:
+    """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
+
+    The frames are laid under one another, so that one call of ccdproc does them all.
+    """
+    readout = frames[0].amplifiers.readouts[number]
+    data_rows, data_columns = readout.data.slices()
+    offset = data_rows.start - readout.place.slices()[0].start
+    first, stop = rows.start + offset, rows.stop + offset
+    tall = (
+        np.concatenate(
+            [
+                physical(
+                    p.stored(p.raw.image(readout.extension), first, stop),
+                    p.raw.image(readout.extension),
+                    dtype,
+                )
+                for p in opened
+            ]
+        )
+        if len(opened) > 1
+        else opened[0].rows(opened[0].raw.image(readout.extension), first, stop, dtype)
+    )
+    ccd = CCDData(tall, unit=unit)
+    if data_columns != slice(0, tall.shape[1]):
+        ccd = ccdproc.trim_image(ccd[:, data_columns], add_keyword=False)
+    flags = _flags(ccd.data, readout.saturation)
+    if readout.overscan is not None:
+        start = rows.start - readout.place.slices()[0].start
+        part = slice(start, start + rows.stop - rows.start)
+        levels = np.concatenate([f.levels[number][part] for f in frames]).astype(dtype)
+        # One column that already is the level of its row: ccdproc's own estimate
+        # knows no rejection, and guesses the axis from the shape.
+        ccd = ccdproc.subtract_overscan(
+            ccd,
+            overscan=CCDData(levels[:, np.newaxis], unit=unit),
+            overscan_axis=1,
+            median=True,
+            add_keyword=False,
+        )
+    shape = (len(frames), rows.stop - rows.start, ccd.shape[1])
+    return CCDData(
+        ccd.data.reshape(shape),
+        unit=unit,
+        flags=None if flags is None else flags.reshape(shape),
+    )
+
+
+def _flags(data: np.ndarray, saturation: float | None) -> np.ndarray | None:
+    """Flag saturated and missing pixels of a raw band; None where there is none."""
+    top = data.max()
+    missing = not np.isfinite(top) or not np.isfinite(data.min())
+    full = saturation is not None and (missing or top >= saturation)
+    if not (missing or full):
+        return None
+    flags = np.zeros(data.shape, "u2")
+    if full:
+        with np.errstate(invalid="ignore"):
+            flags[data >= saturation] |= SATURATED
+    if missing:
+        flags[~np.isfinite(data)] |= NO_DATA
+    return flags if flags.any() else None
+
+
+def _strip(pixels: Pixels, raw: RawFile, readout: Readout) -> np.ndarray:
+    """Read the overscan of one amplifier, a few rows at a time."""
+    image = raw.image(readout.extension)
+    rows, columns = readout.overscan.slices()
+    bands = [
+        physical(pixels.stored(image, first, min(first + _ROWS, rows.stop))[:, columns], image)
+        for first in range(rows.start, rows.stop, _ROWS)
+    ]
+    return np.concatenate(bands)
+
+
+def _row_medians(strip: np.ndarray) -> np.ndarray:
+    if np.isnan(strip).any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.nanmedian(strip, axis=1).astype("f8")
+    return np.median(strip, axis=1).astype("f8")
+
+
+def _scatter(strip: np.ndarray) -> float:
+    """Measure how the overscan scatters about the level of its rows, in adu."""
+    columns = strip.shape[1]
+    if columns < 2:
+        return float("nan")
+    residual = strip - np.nanmean(strip, axis=1, dtype="f8")[:, np.newaxis]
+    residual = residual[np.isfinite(residual)]
+    if residual.size == 0:
+        return float("nan")
+    return float(mad_std(residual) * np.sqrt(columns / (columns - 1)))

@@ -1,0 +1,517 @@
+"""Products: their names, their cards, where they come from, and writes that are whole or nothing.
+
+A product has the image in its primary HDU (float32), MASK and UNCERT as
+`astropy.nddata.CCDData.read` expects them, DQ (uint16) with a bit for every
+reason, and PROVENANCE, a table of the files that went in. It is written band by
+band under a temporary name and gets its own when it is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.time import Time
+
+from .errors import FrameRejected, OutputError
+from .raw import Cards, Pixels, RawFile, read_raw
+
+__all__ = [
+    "DQ_BITS",
+    "MASKED",
+    "Band",
+    "ProductFile",
+    "SavedProduct",
+    "add_mjd",
+    "ascii_text",
+    "combined_header",
+    "copied_header",
+    "product_key",
+    "saved_key",
+    "sha256_of",
+    "shift_wcs",
+    "write_text",
+]
+
+DQ_BITS = {
+    "bad pixel": 1,
+    "non-linear": 2,
+    "saturated": 4,
+    "cosmic ray": 8,
+    "no data": 16,
+    "unilluminated": 64,
+    "no flat": 128,
+    "hot": 256,
+}
+"""What the bits of the DQ plane mean; those up to 64 are DRAGONS' own."""
+
+MASKED = 1 | 4 | 8 | 16 | 64 | 128
+"""The bits that set MASK; a hot pixel and one that is hardly non-linear can be used."""
+
+_STRUCTURE = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
+    r"CHECKSUM|DATASUM|EXTNAME|EXTVER|INHERIT|NEXTEND|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZCMPTYPE|"
+    r"ZTILE\d+|ZNAME\d+|ZVAL\d+|ZQUANTIZ|ZDITHER0|ZSIMPLE|ZEXTEND|ZBLANK|ZHECKSUM|ZDATASUM|"
+    r"T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO)\d+|THEAP|END|COMMENT|HISTORY|"
+    r"(DATA|BIAS|TRIM|CCD|AMP|DET)SEC\w*|[BCD]SEC\d+|CONTINUE|LONGSTRN|"
+)
+_SKY = re.compile(
+    r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
+    r"PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
+)
+_PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">i2"}
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of rows of a product.
+
+    Parameters
+    ----------
+    data : ndarray of float32
+    variance : ndarray of float32 or None
+    flags : ndarray of uint16 or None
+        None where no pixel is flagged.
+    """
+
+    data: np.ndarray
+    variance: np.ndarray | None = None
+    flags: np.ndarray | None = None
+
+
+class ProductFile:
+    """A product that is being written; it gets its name when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The final name.
+    header : fits.Header
+        Cards of the primary HDU besides those of its structure.
+    shape : tuple of int
+        Rows, columns.
+    uncertainty : bool
+        Whether there is an UNCERT plane.
+    inputs : sequence of (file, sha256, role)
+        For the PROVENANCE table.
+
+    Notes
+    -----
+    Bands may come in any order and from several threads, each row once; every
+    band but the last needs a multiple of four rows. The bytes do not depend on
+    the order.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: fits.Header,
+        shape: tuple[int, int],
+        uncertainty: bool,
+        inputs: Sequence[tuple[str, str, str]],
+    ):
+        self.path = path
+        self.shape = shape
+        self._lock = threading.Lock()
+        self._layout: dict[str, tuple[int, bytes, int, np.dtype]] = {}
+        self._sums: dict[str, int] = {}
+        self._rows = 0
+        position = 0
+        unit = str(header.get("BUNIT", ""))
+        for name, stored in {"": ">f4", **_PLANES}.items():
+            if name == "UNCERT" and not uncertainty:
+                continue
+            block = _plane_header(name, np.dtype(stored), shape, header, unit)
+            start = position + len(block)
+            self._layout[name] = (position, block, start, np.dtype(stored))
+            self._sums[name] = 0
+            position = start + _padded(prod(shape) * np.dtype(stored).itemsize)
+        self._table = _provenance(inputs)
+        self._end = position
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+
+    def __enter__(self) -> ProductFile:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is not None:
+            self.discard()
+
+    def write(self, first: int, band: Band) -> None:
+        """Write rows from ``first`` (from 0) on."""
+        flags = band.flags
+        planes = {"": np.ascontiguousarray(band.data, ">f4")}
+        if flags is None:
+            flags = np.zeros(band.data.shape, "u2")
+        planes["MASK"] = ((flags & MASKED) != 0).view("u1")
+        if "UNCERT" in self._layout:
+            with np.errstate(invalid="ignore"):
+                planes["UNCERT"] = np.sqrt(band.variance).astype(">f4")
+        planes["DQ"] = (flags ^ 0x8000).astype(">u2")
+        try:
+            for name, plane in planes.items():
+                octets = plane.tobytes()
+                offset = first * self.shape[1] * plane.itemsize
+                _pwrite(self._file, octets, self._layout[name][2] + offset)
+                if offset % 4:
+                    raise ValueError("a band must begin at a multiple of four rows")
+                self._add(name, octets)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+        with self._lock:
+            self._rows += len(band.data)
+
+    def finish(self) -> None:
+        """Write the headers and the table, put all on the disk, and give the product its name."""
+        if self._rows != self.shape[0]:
+            raise ValueError(f"{self.path.name}: {self._rows} of {self.shape[0]} rows were written")
+        try:
+            for name, (position, block, _, _) in self._layout.items():
+                _pwrite(self._file, _summed(block, self._sums[name]), position)
+            _pwrite(self._file, self._table, self._end)
+            os.ftruncate(self._file, self._end + len(self._table))
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = -1
+            os.replace(self._temporary, self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            self.discard()
+            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+
+    def discard(self) -> None:
+        """Throw away what was written."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._temporary.unlink(missing_ok=True)
+
+    def _add(self, name: str, octets: bytes) -> None:
+        part = _sum32(octets)
+        with self._lock:
+            self._sums[name] = _folded(self._sums[name] + part)
+
+
+class SavedProduct:
+    """A product on the disk, its header and bands of its rows.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    FrameRejected
+        If it is no whole FITS file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.raw: RawFile = read_raw(self.path)
+        self._pixels = Pixels(self.raw)
+        self._planes = {image.name: image for image in self.raw.images}
+
+    @property
+    def header(self) -> Cards:
+        """The cards of its primary HDU."""
+        return self.raw.header
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.raw.images[0].shape
+
+    def band(self, first: int, stop: int) -> Band:
+        """Read rows ``first`` (from 0) up to but without ``stop``."""
+        data = self._pixels.rows(self.raw.images[0], first, stop)
+        variance = flags = None
+        if "UNCERT" in self._planes:
+            variance = self._pixels.rows(self._planes["UNCERT"], first, stop)
+            variance *= variance
+        if "DQ" in self._planes:
+            stored = self._pixels.stored(self._planes["DQ"], first, stop)
+            flags = stored.view(">u2").astype("u2") ^ 0x8000
+        elif "MASK" in self._planes:
+            flags = self._pixels.stored(self._planes["MASK"], first, stop).astype("u2")
+        if flags is not None and not flags.any():
+            flags = None
+        return Band(data, variance, flags)
+
+
+def copied_header(cards: Cards) -> fits.Header:
+    """Copy the cards of a raw frame into a product, without those that no longer hold.
+
+    Cards of structure, of checksums and of sections are left behind; so is a
+    card that FITS does not allow, as a product must be valid.
+    """
+    header = fits.Header()
+    for text in _card_texts(cards):
+        card = _whole_card(text)
+        if card is None or _STRUCTURE.fullmatch(card.keyword) or card.keyword in header:
+            continue
+        header.append(card, end=True)
+    if "RADECSYS" in header and "RADESYS" not in header:
+        # The old name makes astropy warn at every reading.
+        header.rename_keyword("RADECSYS", "RADESYS")
+    return header
+
+
+def combined_header(headers: Sequence[Cards]) -> fits.Header:
+    """Make the header of a master: the cards that all frames share, and none of the sky's."""
+    header = copied_header(headers[0])
+    for card in list(header.cards):
+        own = headers[0].get(card.keyword)
+        if _SKY.fullmatch(card.keyword) or any(h.get(card.keyword) != own for h in headers[1:]):
+            del header[card.keyword]
+    return header
+
+
+def shift_wcs(header: fits.Header, columns: int, rows: int) -> None:
+    """Let the world coordinates follow a trim that took away columns and rows at the origin."""
+    for keyword in list(header):
+        shift = {"CRPIX1": columns, "CRPIX2": rows}.get(keyword[:6])
+        if shift and len(keyword) <= 7 and isinstance(header[keyword], int | float):
+            header[keyword] = header[keyword] - shift
+
+
+def add_mjd(header: fits.Header) -> None:
+    """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
+
+    Otherwise astropy works them out at every reading, and warns that it did.
+    """
+    for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
+        if keyword not in header and isinstance(header.get(date), str):
+            try:
+                mjd = Time(header[date].strip(), format="fits").mjd
+            except ValueError:
+                continue
+            header.set(keyword, round(float(mjd), 9), f"[d] {date}", after=date)
+
+
+def ascii_text(text: object) -> str:
+    """Make a text that a FITS card may hold: other characters are escaped."""
+    return str(text).encode("ascii", "backslashreplace").decode().translate(_CONTROL)
+
+
+def product_key(parts: Mapping[str, object]) -> str:
+    """Return a short hash of all that decides a product, by which a second run knows it."""
+    told = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def saved_key(path: Path) -> str | None:
+    """Return the key of a product on the disk, or None where there is no whole one."""
+    try:
+        return str(read_raw(path).header.get("CPKEY"))
+    except (FrameRejected, OSError):
+        return None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def _card_texts(cards: Cards) -> Iterable[str]:
+    """Go through the cards of a header and of the primary one below it, as text."""
+    for source in (cards.below, cards) if cards.below is not None else (cards,):
+        whole = ""
+        for start in range(0, len(source.block), 80):
+            text = source.block[start : start + 80].decode("ascii", "replace")
+            if text.startswith("CONTINUE"):
+                whole += text
+                continue
+            if whole:
+                yield whole
+            whole = text
+        if whole:
+            yield whole
+
+
+def _whole_card(text: str) -> fits.Card | None:
+    """Read a card, or None where FITS does not allow it."""
+    if not text.isprintable() or "\ufffd" in text:
+        return None
+    try:
+        card = fits.Card.fromstring(text)
+        keyword, value, comment = card.keyword, card.value, card.comment
+        if not keyword:
+            return None
+        # Made anew, so that odd spacing of the camera's software becomes standard.
+        made = fits.Card(keyword, value, comment)
+        made.verify("exception")
+        if len(made.image) > 80:
+            made = fits.Card(keyword, value)
+        return made if len(made.image) == 80 else None
+    except (ValueError, fits.VerifyError, AttributeError, TypeError, IndexError):
+        return None
+
+
+def _plane_header(
+    name: str, stored: np.dtype, shape: tuple[int, int], cards: fits.Header, unit: str
+) -> bytes:
+    """Write the header of one plane, with room for its checksums."""
+    header = fits.Header()
+    if name:
+        header["XTENSION"] = ("IMAGE", "image extension")
+    else:
+        header["SIMPLE"] = (True, "conforms to FITS standard")
+    bits = stored.itemsize * 8
+    header["BITPIX"] = (-bits if stored.kind == "f" else bits, "array data type")
+    header["NAXIS"] = (2, "number of array dimensions")
+    header["NAXIS1"] = shape[1]
+    header["NAXIS2"] = shape[0]
+    if not name:
+        header["EXTEND"] = True
+        header.extend(cards, strip=False, end=True)
+    else:
+        header["PCOUNT"] = (0, "number of parameters")
+        header["GCOUNT"] = (1, "number of groups")
+        header["EXTNAME"] = (name, "extension name")
+    if name == "UNCERT":
+        header["UTYPE"] = ("StdDevUncertainty", "kind of uncertainty, as CCDData reads it")
+        header["BUNIT"] = unit
+    elif name == "MASK":
+        header["COMMENT"] = f"1 where DQ has a bit of {MASKED}"
+    elif name == "DQ":
+        header["BSCALE"] = 1
+        header["BZERO"] = (32768, "unsigned integers of 16 bits")
+        for meaning, bit in DQ_BITS.items():
+            header[f"DQBIT{bit.bit_length() - 1}"] = (meaning, f"bit {bit}")
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["DATASUM"] = ("0", "data unit checksum")
+    return header.tostring().encode("ascii")
+
+
+def _provenance(inputs: Sequence[tuple[str, str, str]]) -> bytes:
+    """Make the PROVENANCE table as the bytes of an HDU."""
+    columns = {"file": 0, "sha256": 1, "role": 2}
+    rows = [tuple(ascii_text(cell) for cell in row) for row in inputs]
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column(
+                name=name,
+                format=f"{max([len(row[i]) for row in rows], default=1) or 1}A",
+                array=np.array([row[i] for row in rows], "S"),
+            )
+            for name, i in columns.items()
+        ],
+        name="PROVENANCE",
+    )
+    table.header["COMMENT"] = "the files that this product was made from"
+    table.add_checksum(when="data unit checksum")
+    table.header.comments["CHECKSUM"] = "HDU checksum"
+    stream = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(stream)
+    return _resummed(stream.getvalue()[2880:])
+
+
+def _resummed(hdu: bytes) -> bytes:
+    """Set the checksums of an HDU that lies in memory."""
+    length = len(fits.Header.fromstring(hdu.decode("latin-1")).tostring())
+    return _summed(hdu[:length], _sum32(hdu[length:])) + hdu[length:]
+
+
+def _summed(block: bytes, datasum: int) -> bytes:
+    """Put DATASUM and CHECKSUM into the header of an HDU (FITS standard 4.0, section 4.4.2.7)."""
+    block = _with_value(block, b"DATASUM", f"'{datasum}'".ljust(10))
+    block = _with_value(block, b"CHECKSUM", "'" + "0" * 16 + "'")
+    total = _folded(_sum32(block) + datasum)
+    return _with_value(block, b"CHECKSUM", "'" + _encoded(~total & 0xFFFFFFFF) + "'")
+
+
+def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
+    start = next(
+        i for i in range(0, len(block), 80) if block[i : i + 10] == keyword.ljust(8) + b"= "
+    )
+    card = fits.Card.fromstring(block[start : start + 80].decode("ascii"))
+    text = f"{keyword.decode().ljust(8)}= {value:<20} / {card.comment}".ljust(80)
+    return block[:start] + text.encode("ascii") + block[start + 80 :]
+
+
+def _encoded(value: int) -> str:
+    """Write a checksum in 16 letters and digits (FITS standard 4.0, appendix J)."""
+    columns = []
+    for shift in (24, 16, 8, 0):
+        byte = (value >> shift) & 0xFF
+        letters = [byte // 4 + byte % 4 + 48, byte // 4 + 48, byte // 4 + 48, byte // 4 + 48]
+        while any(c in _PUNCTUATION for c in letters):
+            for i in (0, 2):
+                if letters[i] in _PUNCTUATION or letters[i + 1] in _PUNCTUATION:
+                    letters[i] += 1
+                    letters[i + 1] -= 1
+        columns.append(letters)
+    text = "".join(chr(columns[j][i]) for i in range(4) for j in range(4))
+    return text[-1] + text[:-1]
+
+
+_PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
+
+
+def _sum32(octets: bytes) -> int:
+    """Add up 32-bit words, the carry coming round.
+
+    The sum of words read in the machine's own order is the same with its bytes
+    exchanged, so no word needs to be turned round (RFC 1071).
+    """
+    octets += b"\0" * (-len(octets) % 4)
+    total = _folded(int(np.frombuffer(octets, "<u4").sum(dtype="u8")))
+    return int.from_bytes(total.to_bytes(4, "little"), "big")
+
+
+def _folded(total: int) -> int:
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _padded(size: int) -> int:
+    return -(-size // 2880) * 2880
+
+
+def _pwrite(descriptor: int, octets: bytes, offset: int) -> None:
+    view = memoryview(octets)
+    while view:
+        done = os.pwrite(descriptor, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

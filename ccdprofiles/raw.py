@@ -1,0 +1,533 @@
+"""A raw file: its header blocks, and rows of its pixels by plain reads.
+
+Headers are read block by block without their pixels, and a card is parsed when
+someone asks for it; one broken card costs that card, not the night. Pixels are
+read a band of rows at a time, and never through a memory map: a file that is cut
+while it is mapped kills the process.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from .errors import FrameRejected
+
+__all__ = ["Cards", "Pixels", "RawFile", "RawImage", "physical", "read_raw"]
+
+BLOCK = 2880
+HEADER_LIMIT = 1000 * BLOCK
+HDU_LIMIT = 200
+GROWTH_LIMIT = 200
+PIXEL_LIMIT = 2**31
+
+_END = b"END".ljust(80)
+_UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
+_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+class Cards(Mapping):
+    """The cards of a header, each parsed when it is asked for.
+
+    Keywords are compared without case, with or without a leading ``HIERARCH``.
+    Of a keyword that stands twice the first counts, as in astropy.
+
+    Parameters
+    ----------
+    block : bytes
+        Header cards of 80 bytes.
+    below : Cards, optional
+        Cards that hold where this header is silent: those of the primary HDU.
+    """
+
+    __slots__ = ("_cards", "_values", "below", "block", "twice")
+
+    def __init__(self, block: bytes, below: Cards | None = None):
+        self.block = block
+        self.below = below
+        self._values: dict[str, object] = {}
+        self.twice: set[str] = set()
+        cards: dict[str, bytes] = {}
+        last = ""
+        for start in range(0, len(block), 80):
+            card = block[start : start + 80]
+            word = card[:8]
+            if word in _UNVALUED:
+                continue
+            if word == b"CONTINUE":
+                cards[last] = cards.get(last, b"") + card
+                continue
+            if word == b"HIERARCH":
+                name = card[9 : max(card.find(b"="), 9)]
+            elif card[8:9] == b"=":
+                name = word
+            else:
+                continue
+            last = name.strip().upper().decode("ascii", "replace")
+            if last in cards:
+                if cards[last] != card:
+                    self.twice.add(last)
+                last = f"{last} (again)"
+            cards[last] = card
+        self._cards = cards
+
+    def __getitem__(self, keyword: str) -> object:
+        name = keyword.upper()
+        if name not in self._values:
+            name = name.strip().removeprefix("HIERARCH ").strip()
+        if name not in self._values:
+            if name in self._cards:
+                self._values[name] = _value(self._cards[name])
+            elif self.below is not None:
+                return self.below[keyword]
+            else:
+                raise KeyError(f"{keyword} is missing")
+        return self._values[name]
+
+    def __contains__(self, keyword: object) -> bool:
+        name = str(keyword).upper().strip().removeprefix("HIERARCH ").strip()
+        return name in self._cards or (self.below is not None and name in self.below)
+
+    def get(self, keyword: str, default: object = None) -> object:
+        """Return the value of a card, or ``default`` where it is missing or empty."""
+        try:
+            value = self[keyword]
+        except KeyError:
+            return default
+        return default if value is None else value
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._cards
+        if self.below is not None:
+            yield from (name for name in self.below if name not in self._cards)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """One image of a file: where its pixels lie and how they are stored.
+
+    Parameters
+    ----------
+    index : int
+        The number of the HDU; the primary one is 0.
+    name : str
+        EXTNAME, or nothing.
+    shape : tuple of int
+        Rows and columns; a cube of one plane counts as that plane.
+    bitpix : int
+    bzero, bscale : float
+    blank : int or None
+    offset : int
+        Of the first pixel, in bytes from the start of the unpacked file.
+    packed : bool
+        Whether it is tile-compressed, as in ``.fz``.
+    planes : int
+        More than one for a cube.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, int]
+    bitpix: int
+    bzero: float
+    bscale: float
+    blank: int | None
+    offset: int
+    packed: bool = False
+    planes: int = 1
+
+    @property
+    def stored(self) -> np.dtype:
+        """The type of the pixels as the file stores them."""
+        return np.dtype(_STORED[self.bitpix])
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file, its header and its images; no pixel is read.
+
+    Parameters
+    ----------
+    path : Path
+    size : int
+        In bytes, as it lies on the disk.
+    header : Cards
+        Of the image, or of the first of several, over those of the primary HDU.
+    images : tuple of RawImage
+    gzipped : bool
+        Told by the first bytes, not by the name.
+    padded : bool
+        False where the last block is shorter than FITS wants it; readable all the same.
+    """
+
+    path: Path
+    size: int
+    header: Cards
+    images: tuple[RawImage, ...]
+    gzipped: bool = False
+    padded: bool = field(default=True, compare=False)
+
+    @cached_property
+    def shapes(self) -> dict[int | str | None, tuple[int, int]]:
+        """Rows and columns by extension; None stands for the image of a file that has one."""
+        shapes: dict[int | str | None, tuple[int, int]] = {}
+        if len(self.images) == 1:
+            shapes[None] = self.images[0].shape
+        for image in self.images:
+            shapes[image.index] = image.shape
+            if image.name:
+                shapes[image.name] = image.shape
+        return shapes
+
+    def image(self, extension: int | str | None) -> RawImage:
+        """Return the image of an extension; None stands for the first."""
+        for image in self.images:
+            if extension in (None, image.index) or (image.name and extension == image.name):
+                return image
+        raise KeyError(extension)
+
+
+class Pixels:
+    """The pixels of a raw file, a band of rows at a time.
+
+    Parameters
+    ----------
+    raw : RawFile
+
+    Notes
+    -----
+    A gzipped file is unpacked once into an anonymous temporary file, a
+    tile-compressed one into memory.
+    """
+
+    def __init__(self, raw: RawFile):
+        self.raw = raw
+        self._unpacked = None
+        self._tiles: dict[int, np.ndarray] = {}
+
+    def __enter__(self) -> Pixels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what was unpacked."""
+        if self._unpacked is not None:
+            self._unpacked.close()
+        self._unpacked = None
+        self._tiles.clear()
+
+    def rows(self, image: RawImage, first: int, stop: int, dtype: str = "f4") -> np.ndarray:
+        """Read rows ``first`` (from 0) up to but without ``stop``, as floats in native order.
+
+        Returns
+        -------
+        ndarray of float32 or float64, shape (stop - first, columns)
+            Physical values, BSCALE and BZERO applied; BLANK is NaN.
+
+        Raises
+        ------
+        FrameRejected
+            ``truncated`` if the file holds fewer pixels than it says.
+        """
+        return physical(self.stored(image, first, stop), image, dtype)
+
+    def stored(self, image: RawImage, first: int, stop: int) -> np.ndarray:
+        """Read rows as the file stores them; `physical` makes floats of them."""
+        if image.packed:
+            return self._tiled(image)[first:stop]
+        columns = image.shape[1]
+        data = np.empty((stop - first, columns), image.stored)
+        offset = image.offset + first * columns * image.stored.itemsize
+        self._read(memoryview(data.reshape(-1).view("u1")), offset)
+        return data
+
+    def _read(self, buffer: memoryview, offset: int) -> None:
+        if self.raw.gzipped:
+            if self._unpacked is None:
+                self._unpacked = _unpacked(self.raw)
+            descriptor, close = self._unpacked.fileno(), False
+        else:
+            descriptor, close = os.open(self.raw.path, os.O_RDONLY), True
+        try:
+            done = 0
+            while done < len(buffer):
+                step = os.preadv(descriptor, [buffer[done:]], offset + done)
+                if step == 0:
+                    raise FrameRejected(
+                        "truncated",
+                        f"{self.raw.path.name}: it ends before its last pixel; copy it again.",
+                    )
+                done += step
+        finally:
+            if close:
+                os.close(descriptor)
+
+    def _tiled(self, image: RawImage) -> np.ndarray:
+        from astropy.io import fits
+
+        if image.index not in self._tiles:
+            with fits.open(Path(self.raw.path), memmap=False) as hdus:
+                self._tiles[image.index] = np.squeeze(hdus[image.index].data)
+        return self._tiles[image.index]
+
+
+def read_raw(path: Path) -> RawFile:
+    """Read the headers of a FITS file, plain, gzipped or tile-compressed.
+
+    Raises
+    ------
+    FrameRejected
+        ``not-a-file``, ``empty``, ``not-fits``, ``fits``, ``truncated``, ``gzip``,
+        ``naxis``, ``bitpix``, ``too-big``, ``no-image`` or ``cube``.
+    OSError
+        If the file cannot be opened.
+    """
+    with open(path, "rb", buffering=0) as plain:
+        size = os.fstat(plain.fileno()).st_size
+        if size == 0:
+            raise FrameRejected("empty", "it holds no byte; copy it again from the camera.")
+        start = plain.read(4 * BLOCK)
+        gzipped = start[:2] == b"\x1f\x8b"
+        try:
+            if gzipped:
+                with gzip.open(path, "rb") as unpacked:
+                    return _walk(path, unpacked, unpacked.read(4 * BLOCK), size, True)
+            return _walk(path, plain, start, size, False)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise FrameRejected(
+                "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
+            ) from error
+
+
+def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile:
+    """Go from header to header; the pixels between them are stepped over."""
+    if start[:9] != b"SIMPLE  =":
+        raise FrameRejected(
+            "not-fits", "it does not begin with SIMPLE; it is no FITS file, whatever its name."
+        )
+    images: list[RawImage] = []
+    primary = chosen = None
+    position = 0
+    padded = True
+    for index in range(HDU_LIMIT):
+        block, position = _header(stream, start, position)
+        if block is None:
+            break
+        start = b""
+        cards = Cards(block, primary)
+        primary = primary or cards
+        image, nbytes = _image(cards, index, position)
+        end = position + nbytes
+        if not gzipped and end > size:
+            raise FrameRejected(
+                "truncated",
+                f"its header promises {end} bytes and it has {size}; copy it again from the camera.",
+            )
+        if image is not None:
+            chosen = chosen or cards
+            images.append(image)
+        position = -(-end // BLOCK) * BLOCK
+        if not gzipped and position >= size:
+            padded = position == size
+            break
+    if not images:
+        raise FrameRejected("no-image", "it holds no image, only tables or headers.")
+    return RawFile(path, size, chosen, tuple(images), gzipped, padded)
+
+
+def _header(stream, start: bytes, position: int) -> tuple[bytes | None, int]:
+    """Read header blocks up to END; None where the file has no further HDU."""
+    block = start
+    if not block:
+        stream.seek(position)
+        block = stream.read(4 * BLOCK)
+    if not block:
+        return None, position
+    if position and not block.startswith(b"XTENSION"):
+        return None, position
+    searched = 0
+    while True:
+        end = block.find(_END, searched)
+        while end % 80 and end > 0:
+            end = block.find(_END, end + 1)
+        if end >= 0:
+            length = -(-(end + 80) // BLOCK) * BLOCK
+            return block[:end], position + length
+        if len(block) > HEADER_LIMIT:
+            raise FrameRejected("fits", f"its header is longer than {HEADER_LIMIT} bytes.")
+        searched = max(0, len(block) - 80)
+        more = stream.read(16 * BLOCK)
+        if not more:
+            raise FrameRejected("fits", "its header has no END; copy it again from the camera.")
+        block += more
+
+
+def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]:
+    """Describe the data of one HDU, and count their bytes."""
+    bitpix = _whole(cards, "BITPIX")
+    naxis = _whole(cards, "NAXIS")
+    if bitpix not in _STORED:
+        raise FrameRejected("bitpix", f"BITPIX = {bitpix} is none of {sorted(_STORED)}.")
+    if not 0 <= naxis <= 99:
+        raise FrameRejected("naxis", f"NAXIS = {naxis} is no number of axes.")
+    axes = [_whole(cards, f"NAXIS{i + 1}") for i in range(naxis)]
+    if min(axes, default=0) < 0:
+        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be.")
+    groups = (_whole(cards, "GCOUNT", 1), _whole(cards, "PCOUNT", 0)) if index else (1, 0)
+    nbytes = abs(bitpix) // 8 * groups[0] * (groups[1] + prod(axes)) if axes else 0
+    packed = cards.get("ZIMAGE") is True and "ZBITPIX" in cards
+    kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
+    if packed:
+        bitpix = _whole(cards, "ZBITPIX")
+        axes = [_whole(cards, f"ZNAXIS{i + 1}") for i in range(_whole(cards, "ZNAXIS"))]
+    elif kind != "IMAGE":
+        return None, nbytes
+    if len(axes) < 2 or 0 in axes:
+        return None, nbytes
+    if prod(axes) > PIXEL_LIMIT:
+        raise FrameRejected("too-big", f"it declares {' x '.join(map(str, axes))} pixels.")
+    image = RawImage(
+        index=index,
+        name=str(cards.get("EXTNAME", "")).strip() if "EXTNAME" in cards._cards else "",
+        shape=(axes[1], axes[0]),
+        bitpix=bitpix,
+        bzero=_real(cards, "BZERO", 0.0),
+        bscale=_real(cards, "BSCALE", 1.0),
+        blank=_whole(cards, "ZBLANK" if packed else "BLANK", None),
+        offset=offset,
+        packed=packed,
+        planes=prod(axes[2:]),
+    )
+    return image, nbytes
+
+
+def physical(data: np.ndarray, image: RawImage, dtype: str = "f4") -> np.ndarray:
+    """Turn stored into physical values; unsigned 16 bits are exact in float32.
+
+    Parameters
+    ----------
+    data : ndarray
+        Of `Pixels.stored`, or a part of it; left as it is.
+    image : RawImage
+    dtype : str
+
+    Returns
+    -------
+    ndarray in native order
+    """
+    if image.packed:
+        return data.astype(dtype)
+    if image.bitpix == 16 and image.blank is None and (image.bzero, image.bscale) == (32768, 1):
+        native = data.astype("i2").view("u2")
+        native ^= 0x8000
+        return native.astype(dtype)
+    plain = image.bzero == 0 and image.bscale == 1
+    values = data.astype(dtype if plain else "f8")
+    if image.bitpix > 0 and image.blank is not None:
+        values[data == image.blank] = np.nan
+    if not plain:
+        values *= image.bscale
+        values += image.bzero
+    return values.astype(dtype, copy=False)
+
+
+def _unpacked(raw: RawFile):
+    """Unpack a gzipped file into an anonymous temporary one, within limits."""
+    limit = max(GROWTH_LIMIT * raw.size, 2**24)
+    out = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, the caller closes it
+    try:
+        with gzip.open(raw.path, "rb") as packed:
+            while chunk := packed.read(2**20):
+                out.write(chunk)
+                if out.tell() > limit:
+                    raise FrameRejected(
+                        "gzip",
+                        f"{raw.path.name}: it unpacks to more than {GROWTH_LIMIT} times its size.",
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        out.close()
+        raise FrameRejected(
+            "gzip", f"{raw.path.name}: it cannot be unpacked ({error}); copy it again."
+        ) from error
+    except BaseException:
+        out.close()
+        raise
+    out.flush()
+    return out
+
+
+def _whole(cards: Cards, keyword: str, default: int | None = -1) -> int | None:
+    value = cards._cards.get(keyword) and cards[keyword]
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _real(cards: Cards, keyword: str, default: float) -> float:
+    value = cards[keyword] if keyword in cards._cards else None
+    return float(value) if isinstance(value, int | float) else default
+
+
+def _value(card: bytes) -> object:
+    """Parse the value of a card; what cannot be parsed is its own text."""
+    text = card.decode("ascii", "replace")
+    field = text[10:80] if not text.startswith("HIERARCH") else text[text.find("=") + 1 : 80]
+    field = field.strip()
+    if field.startswith("'"):
+        if len(card) > 80:
+            return _continued(text)
+        return _quoted(field)[0].rstrip()
+    field = field.split("/", 1)[0].strip()
+    if not field:
+        return None
+    if field in ("T", "F"):
+        return field == "T"
+    if "_" not in field:
+        for parse in (int, float):
+            try:
+                return parse(field)
+            except ValueError:
+                pass
+        try:
+            return float(field.upper().replace("D", "E"))
+        except ValueError:
+            pass
+    return field
+
+
+def _quoted(field: str) -> tuple[str, bool]:
+    """Read a text between quotes, in which a doubled quote is one; and whether it was closed."""
+    text = []
+    position = 1
+    while True:
+        end = field.find("'", position)
+        if end < 0:
+            return "".join([*text, field[position:]]), False
+        text.append(field[position:end])
+        if field[end + 1 : end + 2] != "'":
+            return "".join(text), True
+        text.append("'")
+        position = end + 2
+
+
+def _continued(text: str) -> str:
+    """Join a text that goes on in CONTINUE cards."""
+    whole = ""
+    for start in range(0, len(text), 80):
+        card = text[start : start + 80]
+        part = _quoted(card[card.find("'") :])[0] if "'" in card else ""
+        whole = whole.rstrip()
+        whole = (whole[:-1] if whole.endswith("&") else whole) + part
+    return whole.rstrip()

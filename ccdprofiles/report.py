@@ -1,0 +1,223 @@
+"""The night as tables and a page: what was made, what was set aside, and why."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from astropy.table import Table
+
+from . import __version__
+from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
+from .plan import Missing, Plan
+from .products import write_text
+from .run import Made
+
+__all__ = ["complete", "night_table", "summary", "write_report"]
+
+USED = "used"
+INCOMPLETE = "not calibrated"
+NOT_NEEDED = "not needed"
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em;
+       color: #1c2430; }}
+h1 {{ font-size: 1.5em; }} h2 {{ font-size: 1.15em; margin-top: 2em; }}
+table {{ border-collapse: collapse; width: 100%; font-size: 13px; }}
+th, td {{ text-align: left; padding: .25em .6em; border-bottom: 1px solid #dde3ea;
+          vertical-align: top; overflow-wrap: anywhere; }}
+th {{ background: #f3f6f9; }}
+.good {{ color: #14713d; }} .bad {{ color: #a3341a; }}
+</style></head><body>
+<h1>{title}</h1>
+<p class="{mood}">{verdict}</p>
+{body}
+<p>ccdprofiles {version}</p>
+</body></html>
+"""
+
+
+def night_table(frames: Sequence[Frame], plan: Plan, made: Made | None = None) -> Table:
+    """Lay the night out with its final verdicts, one row for every file that was found.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    plan : Plan
+    made : Made, optional
+        What the run made; without it the verdicts are those of the plan.
+
+    Returns
+    -------
+    Table
+        Its ``verdict`` is used, not needed, not calibrated, set aside or ignored;
+        ``product`` is what a frame went into.
+    """
+    table = frames_table(frames)
+    uses = _uses(plan)
+    lacking = {m.file: m for m in plan.missing}
+    verdicts = [_verdict(frame, uses, lacking, made) for frame in frames]
+    table["verdict"] = [v[0] for v in verdicts] or table["verdict"]
+    table["code"] = [v[1] for v in verdicts] or table["verdict"]
+    table["reason"] = [v[2] for v in verdicts] or table["reason"]
+    table["product"] = [v[3] for v in verdicts] or table["reason"]
+    return table
+
+
+def summary(table: Table, plan: Plan, made: Made) -> str:
+    """Say in a few lines what was made, what was not, and why."""
+    masters = len(made.masters)
+    products = len(made.products)
+    lines = [
+        f"{len(table)} files found, {sum(table['verdict'] == USED)} used",
+        f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
+        "science frames are there"
+        + (f", {len(made.kept)} of them from before" if made.kept else ""),
+    ]
+    for verdict in (INCOMPLETE, SET_ASIDE):
+        rows = table[table["verdict"] == verdict]
+        if len(rows):
+            lines += ["", verdict.capitalize(), *(f"  {row['reason']}" for row in rows)]
+    masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
+    if masters_lost:
+        lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]
+    notes = [*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes]
+    if notes:
+        lines += ["", "Notes", *(f"  {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def write_report(output: Path, folder: str, table: Table, plan: Plan, made: Made) -> None:
+    """Write ``night.ecsv``, ``plan.json`` and ``report/index.html``."""
+    stream = io.StringIO()
+    table.write(stream, format="ascii.ecsv")
+    write_text(output / "night.ecsv", stream.getvalue())
+    write_text(output / "plan.json", plan.to_json() + "\n")
+    write_text(output / "report" / "index.html", _page(folder, table, plan, made))
+
+
+def complete(table: Table, plan: Plan, made: Made) -> bool:
+    """Say whether everything that the night holds was made."""
+    bad = {INCOMPLETE, SET_ASIDE}
+    return not (bad & set(table["verdict"]) or any(m.name in made.failed for m in plan.masters))
+
+
+def _verdict(
+    frame: Frame, uses: Mapping[str, str], lacking: Mapping[str, Missing], made: Made | None
+) -> tuple[str, str, str, str]:
+    """Return the verdict on a frame, its code, the reason, and what it went into."""
+    if frame.verdict != ACCEPTED:
+        return frame.verdict, frame.code, frame.reason, ""
+    if made is not None and frame.file in made.failed:
+        code, reason = made.failed[frame.file]
+        return INCOMPLETE if code == "no-master" else SET_ASIDE, code, reason, ""
+    if frame.file in lacking:
+        return INCOMPLETE, lacking[frame.file].code, lacking[frame.file].reason, ""
+    into = uses.get(frame.file, "")
+    if into:
+        if made is not None and into in made.failed:
+            return INCOMPLETE, made.failed[into][0], made.failed[into][1], ""
+        return USED, "", "", into
+    what = frame.type if not frame.master else f"master {frame.master}"
+    return NOT_NEEDED, "not-needed", f"{frame.file}: the recipe needs no {what} of it.", ""
+
+
+def _uses(plan: Plan) -> dict[str, str]:
+    """Return what each file goes into."""
+    uses = {i.file: m.name for m in plan.masters for i in m.inputs}
+    for master in plan.masters:
+        if master.path:
+            uses[master.name.removeprefix("calibrations/")] = master.name
+    return uses | {p.input.file: p.name for p in plan.products}
+
+
+def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
+    good = complete(table, plan, made)
+    verdict = (
+        "Everything was made."
+        if good
+        else "Some of it could not be made, or was set aside; the first table says why."
+    )
+    wrong = [
+        (str(r["file"]), str(r["verdict"]), str(r["reason"]))
+        for r in table
+        if r["verdict"] in (INCOMPLETE, SET_ASIDE)
+    ]
+    parts = []
+    if wrong:
+        parts.append(_html("Set aside or not calibrated", ("file", "verdict", "reason"), wrong))
+    notes = [(n,) for n in (*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes)]
+    if notes:
+        parts.append(_html("Notes", ("",), notes))
+    parts.append(_html("Masters", ("master", "made of"), _master_rows(plan, made)))
+    parts.append(
+        _html(
+            "Science frames",
+            ("product", "frame", "bias", "dark", "flat"),
+            [
+                (p.name, p.input.file, _short(p.input.bias), _dark(p.input), _short(p.input.flat))
+                for p in plan.products
+            ],
+        )
+    )
+    columns = (
+        "file",
+        "profile",
+        "type",
+        "exposure",
+        "filter",
+        "binning",
+        "object",
+        "verdict",
+        "product",
+    )
+    parts.append(_html("Every file", columns, [tuple(_cell(r[c]) for c in columns) for r in table]))
+    return _PAGE.format(
+        title=escape(f"Night {folder}"),
+        mood="good" if good else "bad",
+        verdict=escape(verdict),
+        body="\n".join(parts),
+        version=escape(__version__),
+    )
+
+
+def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
+    rows = []
+    for master in plan.masters:
+        text = str(master).split("  ", 1)[1]
+        if master.name in made.failed:
+            text = made.failed[master.name][1]
+        rows.append((master.name, text))
+    return rows
+
+
+def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(c)}</th>" for c in columns)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(_printable(c))}</td>" for c in row) + "</tr>" for row in rows
+    )
+    return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{body}</table>"
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    return "" if text in ("--", "None") else text
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _short(name: str | None) -> str:
+    return "" if name is None else name.rsplit("/", 1)[-1]
+
+
+def _dark(chosen) -> str:
+    scale = "" if chosen.dark_scale == 1 else f" x {chosen.dark_scale:.6g}"
+    return _short(chosen.dark) + scale

@@ -1,0 +1,524 @@
+import copy
+import dataclasses
+import math
+import pickle
+
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.modeling.models import Polynomial1D
+
+from ccdprofiles import Amplifier, Combine, CosmicRays, Flat, Profile, Recipe, SpectralFlat
+from ccdprofiles.errors import FrameRejected, ProfileError
+
+WHOLE = Amplifier(data="[1:100, 1:100]", overscan=None)
+
+
+def camera(**changes):
+    return Profile(**{"instrument": "MyCam", "amplifiers": [WHOLE], "recipe": Recipe()} | changes)
+
+
+def refusal_of(make, *args, **kwargs):
+    with pytest.raises(ProfileError) as refusal:
+        make(*args, **kwargs)
+    return str(refusal.value)
+
+
+def rejection_of(read, header):
+    with pytest.raises(FrameRejected) as rejection:
+        read(header)
+    return rejection.value.code, str(rejection.value)
+
+
+# What cannot be right is refused when it is made.
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"bias": False, "dark": "scale"},
+            "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled.",
+        ),
+        (
+            {"dark": "scaled"},
+            "dark='scaled' is none of match, scale or None (did you mean 'scale'?).",
+        ),
+        (
+            {"overscan": "medain"},
+            "overscan='medain' is none of median, mean or an astropy model "
+            "(did you mean 'median'?).",
+        ),
+        ({"bias": "yes"}, "bias='yes' is not True or False."),
+        ({"electrons": 1}, "electrons=1 is not True or False."),
+        (
+            {"exposure_tolerance": 1},
+            "exposure_tolerance=1 is not in s; write it as exposure_tolerance=1 * u.s.",
+        ),
+        (
+            {"overscan_drift": 10},
+            "overscan_drift=10 is not in adu; write it as overscan_drift=10 * u.adu.",
+        ),
+        (
+            {"flat": "median"},
+            "flat='median' is none; write flat=Flat(), flat=SpectralFlat(...) or None.",
+        ),
+        ({"flat": True}, "flat=True is none; write flat=Flat(), flat=SpectralFlat(...) or None."),
+        ({"cosmic_rays": True}, "cosmic_rays=True is none; write CosmicRays() or None."),
+        ({"combine": "median"}, "combine='median' is none; write Combine(...)."),
+        ({"combine": {"bias": "median"}}, "combine='median' is none; write Combine(...)."),
+        (
+            {"combine": {"flats": Combine()}},
+            "combine='flats' is none of bias, dark, flat, arc (did you mean 'flat'?).",
+        ),
+        (
+            {"name": "reduced"},
+            "name='reduced' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+        ),
+        (
+            {"name": "out/{stem}"},
+            "name='out/{stem}' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+        ),
+        (
+            {"name": "{stem}_{filter}"},
+            "name='{stem}_{filter}' is no product name; it needs {stem} and no folder, "
+            "as '{stem}_cal'.",
+        ),
+        (
+            {"name": None},
+            "name=None is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+        ),
+    ],
+)
+def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
+    assert refusal_of(Recipe, **values) == sentence
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "sentence"),
+    [
+        (
+            Combine,
+            {"method": "mean"},
+            "method='mean' is none of average, median, sum (did you mean 'median'?).",
+        ),
+        (Combine, {"clip": 0}, "clip=0 is no positive number; give one, or None."),
+        (Combine, {"clip": True}, "clip=True is no positive number; give one, or None."),
+        (Combine, {"clip": math.nan}, "clip=nan is no positive number; give one, or None."),
+        (Flat, {"scale": "inverse"}, "scale='inverse' is none of median, mode, mean."),
+        (Flat, {"minimum": 1.5}, "minimum=1.5 is no fraction between 0 and 1."),
+        (
+            SpectralFlat,
+            {"dispersion": 1},
+            "dispersion=1 is none of x, y.",
+        ),
+        (
+            SpectralFlat,
+            {"dispersion": "y", "fit": "splines"},
+            "fit='splines' is none of spline, polynomial (did you mean 'spline'?).",
+        ),
+        (
+            SpectralFlat,
+            {"dispersion": "y", "order": 2.5},
+            "order=2.5 is no whole number from 1.",
+        ),
+        (
+            SpectralFlat,
+            {"dispersion": "y", "illuminated": 80},
+            "illuminated=80 is no fraction between 0 and 1.",
+        ),
+        (SpectralFlat, {"dispersion": "y", "clip": -1}, "clip=-1 is no positive number."),
+        (CosmicRays, {"sigclip": 0}, "sigclip=0 is no positive number."),
+        (
+            CosmicRays,
+            {"cleantype": "median"},
+            "cleantype='median' is none of meanmask, medmask, idw (did you mean 'medmask'?).",
+        ),
+    ],
+)
+def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
+    assert refusal_of(make, **values) == sentence
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"instrument": ""}, "instrument='' is no value of INSTRUME."),
+        ({"instrument": ("A", 2)}, "instrument=2 is no value of INSTRUME."),
+        ({"instrument": 5}, "instrument=5 is no text, tuple of texts or function."),
+        (
+            {"instrument": None},
+            "instrument=None needs where={...}: without INSTRUME other cards must tell this "
+            "camera from all others.",
+        ),
+        ({"where": "APO"}, "where='APO' is none; write where={'CARD': 'value'}."),
+        ({"amplifiers": []}, "amplifiers=[] is empty; a camera has at least one."),
+        (
+            {"amplifiers": WHOLE},
+            "amplifiers=Amplifier(...) is no list; write amplifiers=[Amplifier(...)].",
+        ),
+        (
+            {"amplifiers": [WHOLE, Amplifier(name="b", data="[100:200, 1:100]", overscan=None)]},
+            "the amplifiers' data [1:100, 1:100] and [100:200, 1:100] overlap; "
+            "each pixel is read by one amplifier.",
+        ),
+        ({"recipe": None}, "recipe=None is none; write recipe=Recipe(...)."),
+        ({"unit": "adu"}, "unit='adu' is no unit; write unit=u.adu."),
+        ({"exposure": ""}, "exposure='' is no name of a header card."),
+        ({"filter": ("FILTER", 2)}, "filter=2 is no name of a header card."),
+        (
+            {"frame_type": None},
+            "frame_type=None: without the type of its frames no night can be planned; "
+            "give a card or a function of the header.",
+        ),
+        (
+            {"frame_types": {"FLATFIELD": "flats"}},
+            "frame_types says 'FLATFIELD' is a 'flats'; a frame is one of bias, dark, flat, arc, "
+            "science, or None (did you mean 'flat'?).",
+        ),
+        ({"frame_types": "flat"}, "frame_types='flat' is no dict of words."),
+        ({"binning": ("XBIN",)}, "binning=('XBIN',) is none; give the two cards, columns first."),
+        ({"binning": ("XBIN", 4)}, "binning=4 is no name of a header card."),
+        ({"match": "SLIT"}, "match='SLIT' is one text; write match=('SLIT',)."),
+        (
+            {"match": {"flats": ("SLIT",)}},
+            "match='flats' is none of bias, dark, flat (did you mean 'flat'?).",
+        ),
+    ],
+)
+def test_refuses_a_profile_that_cannot_be_right(values, sentence):
+    assert refusal_of(camera, **values) == sentence
+
+
+# A profile is a value.
+
+
+def everything():
+    return camera(
+        instrument=("A", "B"),
+        where={"OBSERVAT": ("APO", "LCO")},
+        binning=("XBIN", "YBIN"),
+        match={"flat": ("SLIT",)},
+        recipe=Recipe(
+            overscan=Polynomial1D(0),
+            overscan_drift=10 * u.adu,
+            combine={"bias": Combine(method="median", clip=None)},
+            flat=SpectralFlat(dispersion="x"),
+            cosmic_rays=CosmicRays(),
+        ),
+    )
+
+
+def test_a_profile_is_frozen():
+    profile = everything()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        profile.instrument = "C"
+    for mapping in (profile.where, profile.match, profile.frame_types, profile.recipe.combine):
+        with pytest.raises(TypeError):
+            mapping["other"] = "value"
+
+
+@pytest.mark.parametrize("again", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy])
+def test_a_profile_pickles_and_copies(again):
+    profile = everything()
+    assert again(profile).hash == profile.hash
+    assert again(profile.recipe).combine == profile.recipe.combine
+    assert again(camera()) == camera()
+
+
+def test_a_list_given_by_the_caller_may_change_afterwards():
+    where, types = {"OBSERVAT": "APO"}, {"Sky": "flat"}
+    profile = camera(where=where, frame_types=types)
+    where["OBSERVAT"], types["Sky"] = "KPNO", "bias"
+    assert profile.fits({"INSTRUME": "MyCam", "OBSERVAT": "APO"})
+    assert profile.frame_type_of({"IMAGETYP": "Sky"}) == "flat"
+
+
+def with_noise(noise):
+    return camera(
+        amplifiers=[Amplifier(data="[1:100, 1:100]", overscan=None, read_noise=noise * u.electron)]
+    )
+
+
+def test_hash_tells_profiles_apart_by_what_they_do():
+    assert with_noise(5).hash == with_noise(5).hash == with_noise(5.0).hash
+    hashes = {
+        p.hash
+        for p in (
+            camera(),
+            with_noise(5),
+            with_noise(5.1),
+            camera(instrument="MyCam2"),
+            camera(where={"OBSERVAT": "APO"}),
+            camera(exposure="EXPOSURE"),
+            camera(overscan_bins=False),
+            camera(recipe=Recipe(electrons=True)),
+            camera(recipe=Recipe(exposure_tolerance=2 * u.s)),
+            camera(recipe=Recipe(overscan=Polynomial1D(0))),
+            camera(recipe=Recipe(overscan=Polynomial1D(1))),
+        )
+    }
+    assert len(hashes) == 11
+
+
+def test_hash_does_not_change_with_names_and_notes():
+    named = dataclasses.replace(camera(), name="other", file="other.py", notes="Long ago.")
+    assert named.hash == camera(telescope="1.5 m").hash == camera().hash
+
+
+# What a header says.
+
+
+@pytest.mark.parametrize(
+    ("instrument", "said", "fits_"),
+    [
+        ("MyCam", "MyCam", True),
+        ("MyCam", "  MyCam  ", True),
+        ("MyCam", "mycam", False),
+        ("MyCam", "MyCam2", False),
+        ("MyCam", None, False),
+        ("MyCam", 5, False),
+        (("MyCam", "My Cam"), "My Cam", True),
+        (["MyCam", "My Cam"], "My Cam", True),
+        (lambda header: header["INSTRUME"].startswith("My"), "MyOther", True),
+        (lambda header: header["DETECTOR"] == "MyChip", "MyCam", False),
+    ],
+)
+def test_knows_its_instrument(instrument, said, fits_):
+    header = {} if said is None else {"INSTRUME": said}
+    assert camera(instrument=instrument).fits(header) is fits_
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "agrees"),
+    [
+        ("APO", "APO", True),
+        ("APO", " APO ", True),
+        ("APO", "apo", False),
+        ("APO", None, False),
+        ("McDonald*", "McDonald 2.1m", True),
+        ("[rR]ed", "Red", True),
+        (("red", "Red"), "Red", True),
+        (("red", "Red"), "RED", False),
+        (0, 0, True),
+        (0, 0.0, True),
+        (0, "0", True),
+        (0, 1, False),
+        (0, "chip", False),
+        ((0, None), None, True),
+        ((0, None), 1, False),
+        (True, True, True),
+        (True, 1, False),
+        (1, True, False),
+    ],
+)
+def test_other_cards_must_agree(wanted, said, agrees):
+    header = {"INSTRUME": "MyCam"} | ({} if said is None else {"CARD": said})
+    profile = camera(where={"CARD": wanted})
+    assert profile.fits(header) is agrees
+    assert (profile.disagreement(header) is None) is agrees
+
+
+def test_says_which_card_disagrees():
+    profile = camera(where={"OBSERVAT": "APO"})
+    assert profile.disagreement({"OBSERVAT": "KPNO    "}) == "OBSERVAT = 'KPNO', not 'APO'"
+    assert profile.disagreement({}) == "OBSERVAT = missing, not 'APO'"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Bias Frame", "bias"),
+        ("  BIAS  ", "bias"),
+        ("zero", "bias"),
+        ("Dark Frame", "dark"),
+        ("FLAT", "flat"),
+        ("FlatField", "flat"),
+        ("comp", "arc"),
+        ("Light Frame", "science"),
+        ("object", "science"),
+    ],
+)
+def test_common_words_for_types(said, kind):
+    assert camera().frame_type_of({"IMAGETYP": said}) == kind
+
+
+def test_words_of_a_profile_are_compared_without_case_and_blanks():
+    profile = camera(frame_type="TYPE", frame_types={" Sky ": "flat", "FOCUS": None})
+    assert profile.frame_type_of({"TYPE": "SKY"}) == "flat"
+    assert profile.frame_type_of({"TYPE": " focus"}) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        (
+            {},
+            "IMAGETYP is missing; it should say what type of frame this is; "
+            "give the profile another frame_type=.",
+        ),
+        (
+            {"IMAGETYP": "   "},
+            "IMAGETYP is missing; it should say what type of frame this is; "
+            "give the profile another frame_type=.",
+        ),
+        (
+            {"IMAGETYP": "Flet "},
+            "IMAGETYP = 'Flet' is no type of frame that the profile knows "
+            "(did you mean 'flat'?); add the word to its frame_types=.",
+        ),
+        (
+            {"IMAGETYP": 3},
+            "IMAGETYP = 3 is no type of frame that the profile knows; "
+            "add the word to its frame_types=.",
+        ),
+    ],
+)
+def test_a_frame_without_a_type_is_rejected(header, sentence):
+    assert rejection_of(camera().frame_type_of, header) == ("no-type", sentence)
+
+
+def test_a_function_may_tell_the_type():
+    profile = camera(frame_type=lambda header: header.get("SHUTTER") and "dark", frame_types={})
+    assert profile.frame_type_of({"SHUTTER": "closed"}) == "dark"
+    assert rejection_of(profile.frame_type_of, {})[0] == "no-type"
+
+
+def test_a_function_may_answer_with_a_word_of_the_header():
+    profile = camera(frame_type=lambda header: header["OBJECT"], frame_types={"Dome": "flat"})
+    assert profile.frame_type_of({"OBJECT": "dome"}) == "flat"
+
+
+def test_cards_are_tried_in_order():
+    profile = camera(exposure=("EXPTIME", "EXPOSURE"), filter=["FILTER", "FILTER1"])
+    assert profile.exposure_of({"EXPTIME": 1.0, "EXPOSURE": 2.0}) == 1
+    assert profile.exposure_of({"EXPTIME": " ", "EXPOSURE": 2.0}) == 2
+    assert profile.text_of("filter", {"FILTER1": " r "}) == "r"
+    assert profile.text_of("filter", {"FILTER": " "}) is None
+    assert camera(filter=None).text_of("filter", {"FILTER": "r"}) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("90", 90.0),
+        (" 90.5 ", 90.5),
+        (90, 90.0),
+        (90.0, 90.0),
+        (0, 0.0),
+        (86400, 86400.0),
+        ("INDEF", None),
+        ("n/a", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_exposures(said, seconds):
+    header = {} if said is None else {"EXPTIME": said}
+    assert camera().exposure_of(header) == seconds
+
+
+def test_an_exposure_may_be_a_quantity():
+    assert camera(exposure=lambda header: 2 * u.min).exposure_of({}) == 120
+
+
+@pytest.mark.parametrize("said", [-3, -0.001, math.nan, math.inf, 86401, "long", "90 s", True])
+def test_exposures_that_are_none(said):
+    quoted = repr(said)
+    assert rejection_of(camera().exposure_of, {"EXPTIME": said}) == (
+        "exposure",
+        f"EXPTIME = {quoted} is no exposure in seconds between 0 and a day; "
+        "correct the header, or set the frame aside.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "binning"),
+    [((1, 1), (1, 1)), ((2, 1), (2, 1)), (("2", " 4 "), (2, 4)), ((2.0, "3.0"), (2, 3))],
+)
+def test_binnings(said, binning):
+    profile = camera(binning=("XBIN", "YBIN"))
+    assert profile.binning_of({"XBIN": said[0], "YBIN": said[1]}) == binning
+
+
+@pytest.mark.parametrize(
+    "said", [(None, None), (2, None), (0, 1), (-1, 1), ("2x2", 1), (1.5, 1), (True, 1)]
+)
+def test_binnings_that_are_none(said):
+    header = {k: v for k, v in zip(("XBIN", "YBIN"), said, strict=True) if v is not None}
+    assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, header) == (
+        "binning",
+        f"XBIN, YBIN = {said} is no binning; two whole numbers from 1 were expected; "
+        "correct the header, or binning= in the profile.",
+    )
+
+
+def test_binning_may_be_left_out_or_a_function():
+    assert camera().binning_of({"XBIN": 2, "YBIN": 2}) == (1, 1)
+    split = camera(binning=lambda header: header["CCDSUM"].split())
+    assert split.binning_of({"CCDSUM": "2 4"}) == (2, 4)
+    assert rejection_of(split.binning_of, {"CCDSUM": "2"}) == (
+        "binning",
+        "binning= = ['2'] is no binning; two whole numbers from 1 were expected; "
+        "correct the header, or binning= in the profile.",
+    )
+
+
+def test_cards_that_a_master_must_share():
+    header = {"SLIT": "2.0-low ", "GAINSET": 2}
+    for_flats = camera(match={"flat": ("SLIT", "GRATING")})
+    assert for_flats.match_of("flat", header) == (("SLIT", "2.0-low"), ("GRATING", None))
+    assert for_flats.match_of("dark", header) == ()
+    assert camera(match=["GAINSET"]).match_of("dark", header) == (("GAINSET", "2"),)
+
+
+def test_a_frame_that_does_not_hold_the_sections_is_rejected():
+    code, sentence = rejection_of(
+        lambda header: camera().amplifiers_of(header, {None: (99, 100)}), {}
+    )
+    assert code == "section"
+    assert sentence == (
+        "the profile: data section [1:100, 1:100] lies outside the frame, which has 100 columns "
+        "and 99 rows; correct the profile, or set the frame aside if it was cut."
+    )
+
+
+def test_a_missing_extension_is_rejected():
+    mef = camera(amplifiers=[dataclasses.replace(WHOLE, extension=2)])
+    assert rejection_of(lambda h: mef.amplifiers_of(h, {1: (100, 100)}), {}) == (
+        "missing-extension",
+        "extension 2 is missing, where the profile expects an amplifier; the file has [1]; "
+        "it may have been cut.",
+    )
+
+
+def test_amplifiers_may_be_a_function_of_the_header():
+    def amplifiers(header):
+        return [dataclasses.replace(WHOLE, data=header["DATASEC"])]
+
+    profile = camera(amplifiers=amplifiers)
+    found = profile.amplifiers_of({"DATASEC": "[11:60, 1:100]"}, {None: (100, 100)})
+    assert found.shape == (100, 50)
+
+
+def test_a_fits_header_will_do():
+    header = fits.Header({"INSTRUME": "MyCam   ", "IMAGETYP": "Bias Frame", "EXPTIME": 0.0})
+    profile = camera()
+    assert profile.fits(header)
+    assert (profile.frame_type_of(header), profile.exposure_of(header)) == ("bias", 0)
+
+
+@pytest.mark.parametrize(
+    ("combine", "frame_type", "wanted"),
+    [
+        (Combine(), "bias", Combine()),
+        (Combine(method="median"), "flat", Combine(method="median")),
+        (Combine(method="median"), "arc", Combine(method="sum", clip=None)),
+        ({"bias": Combine(clip=3)}, "bias", Combine(clip=3)),
+        ({"bias": Combine(clip=3)}, "dark", Combine()),
+        ({"bias": Combine(clip=3)}, "arc", Combine(method="sum", clip=None)),
+        ({"arc": Combine(method="median")}, "arc", Combine(method="median")),
+    ],
+)
+def test_how_each_type_is_combined(combine, frame_type, wanted):
+    assert Recipe(combine=combine).combine_for(frame_type) == wanted

@@ -1,0 +1,440 @@
+import importlib.metadata
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import ccdprofiles
+from ccdprofiles import Amplifier, Profile, Recipe, load_profile, profiles, registry
+from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
+from ccdprofiles.registry import Registry, read_profiles
+
+SHIPPED = ["cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"]
+
+TEXT = '''"""{notes}"""
+
+from ccdprofiles import Amplifier, Profile, Recipe
+
+profile = Profile(
+    instrument={instrument!r},
+    where={where!r},
+    amplifiers=[Amplifier(data="[1:{columns}, 1:100]", overscan=None)],
+    recipe=Recipe(),
+)
+'''
+
+
+def write(path, instrument="MyCam", where=None, columns=100, notes="My camera."):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = TEXT.format(instrument=instrument, where=where or {}, columns=columns, notes=notes)
+    path.write_text(text)
+    return path
+
+
+def camera(**changes):
+    amplifier = Amplifier(data="[1:100, 1:100]", overscan=None)
+    values = {"instrument": "MyCam", "amplifiers": [amplifier], "recipe": Recipe()}
+    return Profile(**values | changes)
+
+
+def installed(monkeypatch, *points):
+    """Make these the entry points of our group, and leave those of others alone."""
+    real = importlib.metadata.entry_points
+
+    def entry_points(**which):
+        return points if which.get("group") == registry.ENTRY_POINTS else real(**which)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+@pytest.fixture(autouse=True)
+def user(tmp_path, monkeypatch):
+    """A user's folder of profiles that is empty, and nothing installed."""
+    folder = tmp_path / "config" / "profiles"
+    monkeypatch.setattr(registry, "user_folder", lambda: folder)
+    installed(monkeypatch)
+    return folder
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Offer something as an installed package would."""
+
+    def offer(offered, name="extra"):
+        module = sys.modules.get(offered) or types.ModuleType(offered)
+        monkeypatch.setitem(sys.modules, offered, module)
+        value = f"{offered}:profile" if hasattr(module, "profile") else offered
+        point = importlib.metadata.EntryPoint(name, value, registry.ENTRY_POINTS)
+        installed(monkeypatch, point)
+
+    return offer
+
+
+def module(monkeypatch, name, **content):
+    made = types.ModuleType(name)
+    vars(made).update(content)
+    monkeypatch.setitem(sys.modules, name, made)
+    return name
+
+
+def refusal_of(call, *args, kind=ProfileError):
+    with pytest.raises(kind) as refusal:
+        call(*args)
+    return str(refusal.value)
+
+
+# What there is.
+
+
+def test_the_shipped_profiles():
+    assert sorted(profiles()) == SHIPPED
+
+
+def test_a_profile_knows_its_file_and_notes():
+    lfc = load_profile("lfc")
+    assert Path(lfc.file).name == "lfc.py"
+    assert lfc.notes.startswith("LFC, the Large Format Camera")
+
+
+def test_no_profile_of_that_name():
+    assert refusal_of(load_profile, "kosmo") == (
+        f"there is no profile 'kosmo'; there are {', '.join(SHIPPED)}. Did you mean kosmos?"
+    )
+
+
+def test_two_profiles_of_one_file_have_two_names(tmp_path):
+    path = write(tmp_path / "spec.py")
+    path.write_text(
+        path.read_text().replace("profile = ", "blue = ")
+        + "red = Profile(instrument='Red', amplifiers=blue.amplifiers, recipe=Recipe())\n"
+        + "_private = red\n"
+    )
+    assert [p.name for p in read_profiles(path)] == ["spec_blue", "spec_red"]
+    assert refusal_of(load_profile, path) == (
+        "spec.py holds 2 profiles (spec_blue, spec_red), where one was expected."
+    )
+
+
+def test_the_public_name_may_be_that_of_the_file(tmp_path):
+    path = write(tmp_path / "mycam.py")
+    path.write_text(path.read_text().replace("profile = ", "mycam = "))
+    assert load_profile(path).name == "mycam"
+
+
+def test_a_folder_of_profiles(tmp_path):
+    write(tmp_path / "mine" / "one.py", "One")
+    write(tmp_path / "mine" / "two.py", "Two")
+    write(tmp_path / "mine" / "_draft.py", "Draft")
+    (tmp_path / "mine" / "notes.txt").write_text("not a profile")
+    assert sorted(set(profiles(tmp_path / "mine")) - set(SHIPPED)) == ["one", "two"]
+
+
+def test_a_profile_made_on_the_spot_is_named_after_its_instrument():
+    assert camera(instrument="My Cam 2").name == ""
+    found = Registry.gather([camera(instrument="My Cam 2")])
+    assert found.profiles[0].name == "my_cam_2"
+    assert found.choose({"INSTRUME": "My Cam 2"}).name == "my_cam_2"
+
+
+# Which comes first.
+
+
+def test_order_is_caller_then_user_then_installed_then_shipped(
+    tmp_path, user, install, monkeypatch
+):
+    def widths():
+        return [p.amplifiers[0].data for p in Registry.gather(named).profiles if p.name == "lfc"]
+
+    named = []
+    assert widths() == ["[1:2048, 1:4128]"]
+    theirs = write(tmp_path / "site" / "lfc.py", "LFC", columns=3)
+    install(module(monkeypatch, "their_package", __file__=str(theirs)))
+    assert widths() == ["[1:3, 1:100]"]
+    write(user / "lfc.py", "LFC", columns=2)
+    assert widths() == ["[1:2, 1:100]"]
+    named = [write(tmp_path / "lfc.py", "LFC", columns=1)]
+    assert widths() == ["[1:1, 1:100]"]
+
+
+def test_a_stand_in_is_reported(user):
+    path = write(user / "lfc.py", "LFC")
+    shipped = registry.shipped_folder() / "lfc.py"
+    found = Registry.gather()
+    assert found.replaced == (f"{path} stands in for {shipped}: both are named 'lfc'.",)
+    assert found.choose({"INSTRUME": "LFC"}).file == str(path)
+
+
+def test_a_profile_made_on_the_spot_stands_in_too():
+    found = Registry.gather([camera(name="sbo", instrument="SBO")])
+    assert found.replaced == (
+        f"a profile given by the caller stands in for "
+        f"{registry.shipped_folder() / 'sbo.py'}: both are named 'sbo'.",
+    )
+
+
+def test_naming_a_shipped_profile_replaces_nothing():
+    assert Registry.gather(["lfc"]).replaced == ()
+    assert Registry.gather("lfc").profiles[0].name == "lfc"
+
+
+def test_never_from_the_folder_of_the_night(tmp_path, monkeypatch):
+    (tmp_path / "lfc.py").write_text("raise SystemExit('a downloaded night ran code')")
+    monkeypatch.chdir(tmp_path)
+    assert Path(Registry.gather()["lfc"].file).parent == registry.shipped_folder()
+
+
+def test_the_users_folder_is_in_the_users_configuration(monkeypatch):
+    monkeypatch.undo()
+    assert registry.user_folder().parts[-2:] == ("ccdprofiles", "profiles")
+
+
+# Installed packages.
+
+
+def test_an_installed_module_holds_profiles(tmp_path, install, monkeypatch):
+    path = write(tmp_path / "theircam.py", "TheirCam")
+    install(module(monkeypatch, "theirs", __file__=str(path)))
+    assert profiles()["theircam"].file == str(path)
+
+
+def test_an_installed_profile_is_named_by_its_entry_point(install, monkeypatch):
+    install(module(monkeypatch, "theirs", profile=camera(instrument="TheirCam")), "theircam")
+    assert profiles()["theircam"].file == "theirs:profile"
+
+
+def test_an_installed_thing_that_is_no_profile(install, monkeypatch):
+    install(module(monkeypatch, "theirs", profile="MyCam"))
+    assert refusal_of(profiles) == (
+        "the installed profile 'theirs:profile' is neither Profile nor module."
+    )
+
+
+def test_an_installed_profile_that_cannot_be_imported(monkeypatch):
+    point = importlib.metadata.EntryPoint("extra", "no_such_package", registry.ENTRY_POINTS)
+    installed(monkeypatch, point)
+    assert refusal_of(profiles) == (
+        "the installed profile 'no_such_package' cannot be read: No module named 'no_such_package'"
+    )
+
+
+# Which one fits a header.
+
+
+def test_instrume_is_compared_exactly():
+    found = Registry.gather()
+    assert found.choose({"INSTRUME": "kosmos  ", "OBSERVAT": "APO"}).name == "kosmos"
+    assert found.choose({"INSTRUME": "Apogee Aspen CG16M"}).name == "cg16m"
+    assert found.choose({"INSTRUME": "AspenCG16"}).name == "cg16m"
+
+
+def test_kitt_peaks_kosmos_is_not_taken_for_apos():
+    found = Registry.gather()
+    kpno = {"INSTRUME": "KOSMOS  ", "OBSERVAT": "KPNO    "}
+    assert refusal_of(found.choose, kpno, kind=UnknownInstrument) == (
+        "no profile knows INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos); "
+        "add a profile for it, or name one with --profile."
+    )
+    assert refusal_of(found.choose, kpno | {"INSTRUME": "kosmos"}, kind=UnknownInstrument) == (
+        "no profile knows INSTRUME = 'kosmos' with these cards; "
+        "the closest: kosmos (OBSERVAT = 'KPNO', not 'APO'); "
+        "add a profile for it, or name one with --profile."
+    )
+
+
+def test_an_unknown_instrument_names_the_closest():
+    found = Registry.gather()
+    assert refusal_of(found.choose, {"INSTRUME": "LFC2"}, kind=UnknownInstrument) == (
+        "no profile knows INSTRUME = 'LFC2'; the closest: 'LFC' (lfc); "
+        "add a profile for it, or name one with --profile."
+    )
+    assert refusal_of(found.choose, {"INSTRUME": "STE3 CCD"}, kind=UnknownInstrument) == (
+        "no profile knows INSTRUME = 'STE3 CCD'; add a profile for it, or name one with --profile."
+    )
+
+
+def test_a_header_without_instrume():
+    assert refusal_of(Registry.gather().choose, {}, kind=UnknownInstrument) == (
+        "no profile knows a header without INSTRUME; write a profile with "
+        "instrument=None and where={...}, or name one with --profile."
+    )
+
+
+@pytest.mark.parametrize("said", [5, 1.5, True])
+def test_an_instrume_that_is_no_text(said):
+    sentence = refusal_of(Registry.gather().choose, {"INSTRUME": said}, kind=UnknownInstrument)
+    assert sentence.startswith(f"no profile knows INSTRUME = {said!r}")
+
+
+def test_two_profiles_that_fit_are_an_error(tmp_path):
+    one = write(tmp_path / "one.py", where={"TELESCOP": "1m*"})
+    two = write(tmp_path / "two.py")
+    found = Registry.gather([one, two])
+    header = {"INSTRUME": "MyCam", "TELESCOP": "1m north"}
+    assert refusal_of(found.choose, header, kind=AmbiguousProfile) == (
+        f"INSTRUME = 'MyCam' fits 2 profiles, one ({one}) and two ({two}); "
+        "the cards that decide are INSTRUME, TELESCOP; "
+        "give one of them a where= that tells them apart, or name one with --profile."
+    )
+    assert found.choose({"INSTRUME": "MyCam", "TELESCOP": "2m"}).name == "two"
+
+
+def test_where_tells_two_cameras_of_one_name_apart():
+    red = camera(name="red", where={"DETECTOR": ("red", "Red")})
+    blue = camera(name="blue", where={"DETECTOR": "[bB]lue"})
+    found = Registry.gather([red, blue])
+    assert found.choose({"INSTRUME": "MyCam", "DETECTOR": "Red"}).name == "red"
+    assert found.choose({"INSTRUME": "MyCam", "DETECTOR": "blue "}).name == "blue"
+    with pytest.raises(UnknownInstrument, match=r"red \(DETECTOR = 'IR', not \('red', 'Red'\)\)"):
+        found.choose({"INSTRUME": "MyCam", "DETECTOR": "IR"})
+
+
+def test_a_camera_without_instrume_is_told_by_other_cards():
+    nameless = camera(name="nameless", instrument=None, where={"CAMERA": "ST-7*"})
+    found = Registry.gather([nameless])
+    assert found.choose({"CAMERA": "ST-7XME"}).name == "nameless"
+    with pytest.raises(UnknownInstrument):
+        found.choose({"CAMERA": "ST-8"})
+
+
+def test_a_function_may_tell_the_instrument():
+    found = Registry.gather([camera(name="f", instrument=lambda h: h["CAMTYPE"] == "E2V")])
+    assert found.choose({"CAMTYPE": "E2V"}).name == "f"
+    assert found.choose({"INSTRUME": "LFC", "CHIPID": 0}).name == "lfc"
+
+
+# What is wrong with a file is said with its name.
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (
+            "overscan=None",
+            "overscna=None",
+            "mycam.py: Amplifier(...) has no 'overscna'; did you mean 'overscan'?",
+        ),
+        (
+            "recipe=Recipe()",
+            "recipe=Recipe(drak='match')",
+            "mycam.py: Recipe(...) has no 'drak'; did you mean 'dark'?",
+        ),
+        (
+            "instrument='MyCam'",
+            "instrumnet='MyCam'",
+            "mycam.py: Profile(...) has no 'instrumnet'; did you mean 'instrument'?",
+        ),
+        (
+            "overscan=None",
+            "overscan=None, qwxz=1",
+            "mycam.py: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
+            "saturation, name, extension, detector.",
+        ),
+        (", overscan=None", "", "mycam.py: Amplifier(...) lacks 'overscan'."),
+        ("    recipe=Recipe(),\n", "", "mycam.py: Profile(...) lacks 'recipe'."),
+        (
+            "overscan=None",
+            "overscan='[4096:4109]'",
+            "mycam.py: overscan='[4096:4109]': '[4096:4109]' is not an image section: "
+            "it has 1 axis; write it as FITS does, "
+            "'[first column:last column, first row:last row]', counting from 1.",
+        ),
+        (
+            "overscan=None",
+            "overscan=None, gain=2.0",
+            "mycam.py: gain=2.0 is not in electron / adu; "
+            "write it as gain=2.0 * u.electron / u.adu.",
+        ),
+        (
+            "recipe=Recipe()",
+            "recipe=Recipe(bias=False, dark='scale')",
+            "mycam.py: dark='scale' needs bias=True: a dark that still holds its bias "
+            "cannot be scaled.",
+        ),
+        (
+            "overscan=None",
+            "overscan=None, overscan=None",
+            "mycam.py, line 8: keyword argument repeated: overscan.",
+        ),
+        (
+            "instrument='MyCam',",
+            "instrument='MyCam'",
+            "mycam.py, line 6: invalid syntax. Perhaps you forgot a comma?",
+        ),
+        ("Recipe()", "Receipt()", "mycam.py: NameError: name 'Receipt' is not defined"),
+        (
+            "profile = Profile",
+            "_profile = Profile",
+            "mycam.py: it holds no profile; end it with profile = Profile(...).",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path, before, after, sentence):
+    path = write(tmp_path / "mycam.py")
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    assert refusal_of(read_profiles, path) == sentence
+
+
+def test_a_file_that_is_none(tmp_path):
+    path = tmp_path / "mycam.py"
+    assert refusal_of(load_profile, path) == f"{path} is no file; a profile is one Python file."
+    assert refusal_of(load_profile, "./mycam.py") == (
+        "mycam.py is no file; a profile is one Python file."
+    )
+
+
+def test_a_broken_file_of_the_user_is_refused_with_its_name(user):
+    write(user / "mycam.py").write_text("profile = Profile(")
+    assert refusal_of(profiles).startswith("mycam.py, line 1: ")
+
+
+def test_reading_a_profile_leaves_nothing_behind(tmp_path):
+    write(tmp_path / "mycam.py")
+    read_profiles(tmp_path / "mycam.py")
+    assert [p.name for p in tmp_path.iterdir()] == ["mycam.py"]
+    assert not [name for name in sys.modules if name.endswith("mycam")]
+
+
+# The hash of a profile that was read.
+
+
+FUNCTION = '''
+
+def gain(header):
+    """Electrons per adu."""
+    return header.get("EGAIN")  # what the driver says
+'''
+
+
+def with_function(path):
+    text = write(path).read_text().replace("\n\nprofile", FUNCTION + "\n\nprofile")
+    path.write_text(text.replace("overscan=None", "overscan=None, gain=gain"))
+    return path
+
+
+def test_comments_names_and_notes_do_not_change_the_hash(tmp_path):
+    for number, make in enumerate((write, with_function)):
+        path = make(tmp_path / f"mycam{number}.py")
+        first = load_profile(path).hash
+        other = path.with_name(f"other{number}.py")
+        other.write_text(
+            path.read_text()
+            .replace("My camera.", "Another text.\n\nOf several lines.")
+            .replace("Electrons per adu.", "The gain.")
+            .replace("what the driver says", "as the driver has it")
+            .replace("    recipe=", "\n    # why\n    recipe=")
+        )
+        assert load_profile(other).hash == first
+
+
+def test_the_code_of_a_function_changes_the_hash(tmp_path):
+    path = with_function(tmp_path / "mycam.py")
+    first = load_profile(path).hash
+    path.write_text(path.read_text().replace('header.get("EGAIN")', 'header.get("GAIN")'))
+    assert load_profile(path).hash != first
+
+
+def test_public_functions_are_offered_by_the_package():
+    assert ccdprofiles.profiles is profiles
+    assert ccdprofiles.load_profile is load_profile
