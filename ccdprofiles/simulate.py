@@ -30,6 +30,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from .amplifier import GAIN, Amplifier, AmplifierSet, Readout, quantity
+from .cameras import CAMERAS, Camera, Exposures, Shot
 from .errors import FrameRejected, OutputError, ProfileError
 from .profile import FRAME_TYPES, Profile, Recipe, SpectralFlat
 from .registry import load_profile
@@ -44,54 +45,6 @@ COSMIC_RAY_RATE = 1.5e-7
 """Hits a pixel and second."""
 
 _HOURS = {"bias": 3.0, "dark": 3.5, "flat": 6.0, "arc": 7.5, "science": 9.0}
-
-
-@dataclass(frozen=True)
-class Exposures:
-    """A run of like frames in a night.
-
-    Parameters
-    ----------
-    type : {"bias", "dark", "flat", "arc", "science"}
-    number : int
-        How many.
-    exposure : float or sequence of float
-        In seconds; several are taken in turn.
-    filter : str, optional
-    folder : str
-        The sub-folder that they are written to.
-    object : str, optional
-        What OBJECT says, and which field of stars is seen; left out, what the
-        instrument's observers would have written.
-    start : float, optional
-        Hours after noon of the night's first day; left out, an hour that is usual
-        for the type. Darks of another night have one of several days.
-    binning : tuple of int, optional
-        Columns and rows; left out, that of the night.
-    light : float
-        How many times as bright as usual: less under clouds, more in a flat that
-        is over-exposed.
-    overscan_light : float
-        Light that strays into the useful overscan, in adu.
-    cards : dict
-        Put into the header last of all, unchecked; None takes a card away.
-    """
-
-    type: str
-    number: int
-    exposure: float | Sequence[float] = 0.0
-    filter: str | None = None
-    folder: str = ""
-    object: str | None = None
-    start: float | None = None
-    binning: tuple[int, int] | None = None
-    light: float = 1.0
-    overscan_light: float = 0.0
-    cards: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.type not in FRAME_TYPES:
-            raise ProfileError(f"type={self.type!r} is none of {', '.join(FRAME_TYPES)}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -379,57 +332,19 @@ def _moved(
 # The order of a night.
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """One frame that is to be taken.
-
-    ``number`` counts the files of this type, filter and object in their folder,
-    ``running`` all files of the folder, ``rank`` the frames that differ in nothing
-    else. ``size`` holds the rows and columns of the raw frame, then of its data.
-    """
-
-    type: str
-    exposure: float
-    filter: str | None
-    object: str
-    when: datetime
-    number: int
-    running: int
-    rank: int
-    binning: tuple[int, int]
-    exposures: Exposures
-    file: str = ""
-    size: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    @property
-    def lit(self) -> bool:
-        """Whether the shutter opens."""
-        return self.type not in ("bias", "dark")
-
-    @property
-    def day(self) -> str:
-        return f"{self.when:%Y-%m-%d}"
-
-    @property
-    def time(self) -> str:
-        return f"{self.when:%H:%M:%S}"
-
-    @property
-    def key(self) -> tuple:
-        """What tells this frame from all others, but for its place in the night."""
-        run = self.exposures
-        what = (self.type, self.filter, self.object, self.exposure)
-        return (run.folder, *what, self.binning, self.rank)
-
-    @property
-    def julian(self) -> float:
-        seconds = self.when.hour * 3600 + self.when.minute * 60 + self.when.second
-        return self.when.toordinal() + 1721424.5 + seconds / 86400
+def _camera_of(profile: Profile) -> Camera:
+    """Find the instrument whose headers a profile knows; a camera like any other if there is none."""
+    if profile.instruments:
+        shot = _schedule([Exposures("science", 1, 1.0)], Camera(), (1, 1))[0]
+        for camera in CAMERAS:
+            if profile.fits(_filled(camera.cards(shot))):
+                return camera
+    return Camera()
 
 
 def _schedule(
-    exposures: Sequence[Exposures], camera: _Camera, binning: tuple[int, int]
-) -> list[_Shot]:
+    exposures: Sequence[Exposures], camera: Camera, binning: tuple[int, int]
+) -> list[Shot]:
     """Put the frames of a night in order, whatever the order they are listed in."""
     wanted = []
     for run in exposures:
@@ -451,7 +366,7 @@ def _schedule(
         clock = max(clock, start * 3600)
         title = camera.objects.get(run.type, run.type) if run.object is None else run.object
         title = title.format(filter=(run.filter or "").strip("'"))
-        shot = _Shot(
+        shot = Shot(
             type=run.type,
             exposure=seconds,
             filter=run.filter,
@@ -488,7 +403,7 @@ def _usual_night(profile: Profile) -> tuple[Exposures, ...]:
     return tuple(night)
 
 
-def _refuse_to_replace(folder: Path, shots: Sequence[_Shot]) -> None:
+def _refuse_to_replace(folder: Path, shots: Sequence[Shot]) -> None:
     names = [shot.file for shot in shots]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -501,7 +416,7 @@ def _refuse_to_replace(folder: Path, shots: Sequence[_Shot]) -> None:
 # Cards.
 
 
-def _header(night: _Night, shot: _Shot) -> fits.Header:
+def _header(night: _Night, shot: Shot) -> fits.Header:
     """Write a header as the instrument does, and see that the profile understands it."""
     profile = night.profile
     header = _filled(night.camera.cards(shot))
@@ -519,7 +434,7 @@ def _filled(cards: Mapping) -> fits.Header:
     return header
 
 
-def _complete(header: fits.Header, profile: Profile, shot: _Shot) -> None:
+def _complete(header: fits.Header, profile: Profile, shot: Shot) -> None:
     """Write what the profile reads into the cards that it reads, where they say otherwise."""
     if profile.instruments and not profile.knows(header):
         header["INSTRUME"] = profile.instruments[0]
@@ -552,7 +467,7 @@ def _complete(header: fits.Header, profile: Profile, shot: _Shot) -> None:
             header[card] = number
 
 
-def _check_recognised(header: fits.Header, profile: Profile, shot: _Shot) -> None:
+def _check_recognised(header: fits.Header, profile: Profile, shot: Shot) -> None:
     """Refuse to go on with frames that the profile would set aside."""
     hint = "give simulate_night a header= that writes the cards the profile reads."
     if not profile.fits(header):
@@ -676,7 +591,7 @@ class _Night:
     """
 
     profile: Profile
-    camera: _Camera
+    camera: Camera
     seed: int
     binning: tuple[int, int]
     shape: tuple[int, int] | None
@@ -705,11 +620,11 @@ class _Night:
 
     # Where things lie.
 
-    def layout(self, shot: _Shot) -> _Layout:
+    def layout(self, shot: Shot) -> _Layout:
         """Fit the amplifiers into the raw frames of this shot's binning."""
         return self.once(("layout", shot.binning), lambda: self._layout(shot))
 
-    def _layout(self, shot: _Shot) -> _Layout:
+    def _layout(self, shot: Shot) -> _Layout:
         header = _header(self, shot)
         amplifiers = self.profile.amplifiers
         amplifiers = tuple(amplifiers(header)) if callable(amplifiers) else amplifiers
@@ -754,23 +669,23 @@ class _Night:
 
     # The chip.
 
-    def chip(self, name: str, shot: _Shot) -> np.ndarray:
+    def chip(self, name: str, shot: Shot) -> np.ndarray:
         """Return one image of the chip in this shot's binning, per pixel of the night's."""
         full = self.once((name,), lambda: getattr(self, f"_{name}")(*self._size(shot)))
         return self._rebinned((name,), full, shot)
 
-    def _size(self, shot: _Shot) -> tuple[int, int]:
+    def _size(self, shot: Shot) -> tuple[int, int]:
         """Return the rows and columns of the trimmed frame, unbinned."""
         if "size" not in self.kept:
             rows, columns = self.layout(shot).amplifiers.shape
             self.kept["size"] = (rows * shot.binning[1], columns * shot.binning[0])
         return self.kept["size"]
 
-    def _rebinned(self, key: tuple, full: np.ndarray, shot: _Shot) -> np.ndarray:
+    def _rebinned(self, key: tuple, full: np.ndarray, shot: Shot) -> np.ndarray:
         shape = self.layout(shot).amplifiers.shape
         return self.once((*key, shot.binning), lambda: _means(full, shape, *shot.binning))
 
-    def area(self, shot: _Shot) -> np.float32:
+    def area(self, shot: Shot) -> np.float32:
         """Return how large a pixel of this shot is beside one of the night's binning."""
         return np.float32(np.prod(shot.binning) / np.prod(self.binning))
 
@@ -810,7 +725,7 @@ class _Night:
 
     # The light.
 
-    def optics(self, filter: str, shot: _Shot) -> np.ndarray:
+    def optics(self, filter: str, shot: Shot) -> np.ndarray:
         """Return what the telescope lets through: vignetting and dust, or the slit."""
         make = self._slit if self.spectral else self._vignetting
         key = ("optics", filter)
@@ -829,8 +744,6 @@ class _Night:
         for random in (self.random("dust"), self.random("dust", filter)):
             for _ in range(7):
                 _dust(image, random)
-        unlit = round(self.camera.unlit * rows)
-        image[rows - unlit :] = 0
         return image
 
     def _slit(self, filter: str, rows: int, columns: int) -> np.ndarray:
@@ -854,7 +767,7 @@ class _Night:
             wave = (np.arange(rows) / rows)[:, None]
         return 1 - wave if self.camera.backwards else wave
 
-    def light(self, shot: _Shot, filter: str) -> np.ndarray:
+    def light(self, shot: Shot, filter: str) -> np.ndarray:
         """Return the light before the telescope: electrons for a flat, else electron / s."""
         rows, columns = self._size(shot)
         gains = [r.gain for r in self.layout(shot).amplifiers.readouts]
@@ -876,12 +789,12 @@ class _Night:
         wave = self._along_spectrum(rows, columns)
         return 1.1 * np.exp(-0.5 * ((wave - 0.6) / 0.42) ** 2)
 
-    def _full(self, shot: _Shot) -> float:
+    def _full(self, shot: Shot) -> float:
         """Return the level in adu that a pixel can hold."""
         levels = [r.saturation for r in self.layout(shot).amplifiers.readouts]
         return min((level for level in levels if level is not None), default=65535.0)
 
-    def _field(self, shot: _Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _field(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return sky and stars in adu at the reference exposure; the brightest star saturates."""
         x, y = self.binning
         random = self.random("field", shot.exposures.object)
@@ -897,7 +810,7 @@ class _Night:
             _star(image, row, column, peak, 1.8 * y, 1.8 * x)
         return image
 
-    def _spectrum(self, shot: _Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _spectrum(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return a night sky with its lines and the trace of a star, in adu."""
         wave, s = self._along_spectrum(rows, columns), self._along_slit(rows, columns)
         sky = self.camera.sky * (0.4 + 0.6 * wave) + _emission(
@@ -910,7 +823,7 @@ class _Night:
         trace = np.exp(-0.5 * ((s - 0.5 - 0.02 * (wave - 0.5)) / width) ** 2)
         return sky + 0.06 * self._full(shot) * star * trace
 
-    def _lines(self, shot: _Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _lines(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return the lines of an arc lamp, in adu."""
         full = self._full(shot)
         wave = self._along_spectrum(rows, columns)
@@ -918,14 +831,14 @@ class _Night:
 
     # What a frame holds.
 
-    def efficiency(self, filter: str, shot: _Shot) -> np.ndarray:
+    def efficiency(self, filter: str, shot: Shot) -> np.ndarray:
         """Return what becomes of the light: optics times the response of the pixels."""
         return self.once(
             ("efficiency", filter, shot.binning),
             lambda: self.optics(filter, shot) * self.chip("response", shot),
         )
 
-    def electrons(self, shot: _Shot, filter: str) -> np.ndarray:
+    def electrons(self, shot: Shot, filter: str) -> np.ndarray:
         """Return the light that a frame is expected to collect, in electron."""
         if not shot.lit:
             return np.float32(0)
@@ -946,7 +859,7 @@ class _Night:
         levels = self.camera.pedestals
         return [levels[k % len(levels)] for k in range(len(layout.amplifiers.readouts))]
 
-    def image(self, shot: _Shot, filter: str) -> tuple[dict, np.ndarray]:
+    def image(self, shot: Shot, filter: str) -> tuple[dict, np.ndarray]:
         """Read a frame out: the raw image of each extension, and the pixels that were hit."""
         layout = self.layout(shot)
         random = self.random("frame", shot.key)
@@ -965,7 +878,7 @@ class _Night:
     def _read(
         self,
         layout: _Layout,
-        shot: _Shot,
+        shot: Shot,
         charge: np.ndarray,
         spill: Sequence[float],
         random: np.random.Generator,
@@ -1110,7 +1023,7 @@ def _hit(charge: np.ndarray, hit: np.ndarray, expected: float, random: np.random
 # Files, and the truth behind them.
 
 
-def _written(night: _Night, shots: Sequence[_Shot], folder: Path) -> Truth:
+def _written(night: _Night, shots: Sequence[Shot], folder: Path) -> Truth:
     """Write every frame, and gather what they hold."""
     profile = night.profile
     filters, hits = {}, {}
@@ -1144,7 +1057,7 @@ def _write(path: Path, header: fits.Header, images: Mapping) -> None:
 
 def _truth(
     night: _Night,
-    shots: Sequence[_Shot],
+    shots: Sequence[Shot],
     folder: Path,
     filters: Mapping[str, str],
     hits: Mapping[str, np.ndarray],
@@ -1189,7 +1102,7 @@ def _truth(
     )
 
 
-def _illuminated(night: _Night, shot: _Shot, filters: set[str]) -> np.ndarray:
+def _illuminated(night: _Night, shot: Shot, filters: set[str]) -> np.ndarray:
     """Find the pixels that see the sky in all filters."""
     level = getattr(night.recipe.flat, "illuminated", 0.3)
     lit = np.ones(night.layout(shot).amplifiers.shape, bool)
@@ -1200,7 +1113,7 @@ def _illuminated(night: _Night, shot: _Shot, filters: set[str]) -> np.ndarray:
     return lit
 
 
-def _flat(night: _Night, shot: _Shot, filter: str) -> np.ndarray:
+def _flat(night: _Night, shot: Shot, filter: str) -> np.ndarray:
     """Return the true flat of a filter, normalised as the recipe does."""
     flat = night.efficiency(filter, shot)
     if not night.recipe.electrons:
@@ -1210,7 +1123,7 @@ def _flat(night: _Night, shot: _Shot, filter: str) -> np.ndarray:
     return flat / np.float32(night.statistic(flat[good]))
 
 
-def _calibrated(night: _Night, shot: _Shot, filter: str) -> np.ndarray:
+def _calibrated(night: _Night, shot: Shot, filter: str) -> np.ndarray:
     """Return what a perfectly calibrated frame holds, in the product's unit."""
     key = (shot.exposures.object, shot.exposure, filter, shot.binning, shot.exposures.light)
 
@@ -1228,9 +1141,13 @@ def _calibrated(night: _Night, shot: _Shot, filter: str) -> np.ndarray:
 
 
 def _known(profile: Profile, layout: _Layout) -> Profile:
-    """Give the amplifiers of a profile the gain and read noise that were simulated."""
+    """Give the amplifiers of a profile the gain, read noise and saturation that were simulated."""
     numbers = [
-        {"gain": r.gain * GAIN, "read_noise": r.read_noise * u.electron}
+        {
+            "gain": r.gain * GAIN,
+            "read_noise": r.read_noise * u.electron,
+            "saturation": (r.saturation or 65535.0) * u.adu,
+        }
         for r in layout.amplifiers.readouts
     ]
 
@@ -1258,458 +1175,3 @@ def _peak(values: np.ndarray) -> float:
 
 
 _STATISTICS = {"median": np.median, "mean": np.mean, "mode": _peak}
-
-
-# The instruments.
-
-
-def _no_cards(shot: _Shot) -> dict:
-    return {}
-
-
-def _plain_name(shot: _Shot) -> str:
-    words = [shot.type, *filter(str.isalnum, shot.filter or "")]
-    return f"{shot.type}{'-' if shot.filter else ''}{''.join(words[1:])}-{shot.number:03d}.fits"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Camera:
-    """How one instrument writes its files, and what its chip and its nights are like.
-
-    Parameters
-    ----------
-    cards, file : callable
-        The header and the name of a frame.
-    night : tuple of Exposures
-        What is taken unless told otherwise; empty: what the recipe needs.
-    date : str
-        The noon that a night begins at.
-    objects : dict
-        What OBJECT says for each type.
-    binning : tuple of int
-    shape : tuple of int
-        Rows and columns of the unbinned raw frame, where sections reach to the edge.
-    margin : tuple of int
-        Rows and columns behind the last section.
-    pedestals : tuple of float
-        In adu, one an amplifier.
-    dark, glow : float
-        In electron / s: of every pixel, and more of it in a corner.
-    hot : float
-        The fraction of hot pixels.
-    hot_rates : tuple of float
-        Least and most, in electron / s.
-    flat, sky : float
-        In adu: a flat, and the sky of the longest science frame.
-    leak, reach : float
-        The fraction of the light that spills into columns without a useful
-        overscan, and how many columns far.
-    offsets : tuple of float
-        The level of those columns above the pedestal in adu: with the shutter
-        closed, and open.
-    unlit : float
-        The fraction of the rows, at the top, that see no light.
-    backwards : bool
-        Whether the wavelength runs against the columns or rows.
-    """
-
-    cards: Callable[[_Shot], dict] = _no_cards
-    file: Callable[[_Shot], str] = _plain_name
-    night: tuple[Exposures, ...] = ()
-    date: str = "2020-03-17T12:00:00"
-    objects: Mapping[str, str] = field(default_factory=lambda: {"science": "field"})
-    binning: tuple[int, int] = (1, 1)
-    shape: tuple[int, int] = (512, 512)
-    margin: tuple[int, int] = (0, 0)
-    pedestals: tuple[float, ...] = (1000.0, 1013.0, 987.0, 1021.0)
-    dark: float = 0.02
-    glow: float = 0.1
-    hot: float = 4e-4
-    hot_rates: tuple[float, float] = (1.0, 80.0)
-    flat: float = 20000.0
-    sky: float = 600.0
-    leak: float = 0.03
-    reach: float = 2.5
-    offsets: tuple[float, float] = (0.0, 0.0)
-    unlit: float = 0.0
-    backwards: bool = False
-
-
-def _lfc(shot: _Shot) -> dict:
-    """Write the cards of January 2016, BIASSEC as wrong as they have it."""
-    rows, columns = shot.size[2:]
-    words = {"bias": "BIAS", "dark": "DARK", "flat": "FLATFIELD", "science": "OBJECT"}
-    return {
-        "DATE": shot.day,
-        "ORIGIN": "California Institute of Technology",
-        "LATITUDE": 33.4,
-        "LONGITUD": -116.9,
-        "TELESCOP": "Hale 5m Telescope",
-        "FRATIO": 7.5,
-        "INSTRUME": "LFC",
-        "DETECTOR": "SITe SI002 x 6",
-        "FRAME": _lfc_frame(shot),
-        "CCDPICNO": _lfc_frame(shot),
-        "OBJECT": shot.object,
-        "IMAGETYP": words.get(shot.type, shot.type.upper()),
-        "EXPTIME": shot.exposure,
-        "DARKTIME": round(shot.exposure + 0.672, 3),
-        "DATE-OBS": shot.day,
-        "UT": f"{shot.time}.00",
-        "JD": round(shot.julian, 6),
-        "RA": "04:08:58.50",
-        "DEC": "33:25:12.69",
-        "EQUINOX": 2000.0,
-        "EPOCH": 2000.0,
-        "AIRMASS": 1.0,
-        "FILTER": shot.filter or "r'",
-        "GAIN": 1.1,
-        "SECPIX1": 0.182,
-        "SECPIX2": 0.182,
-        "CCDBIN1": shot.binning[0],
-        "CCDBIN2": shot.binning[1],
-        "ROTANGLE": 0.0,
-        "DATASEC": f"[1:{columns},1:{rows}]",
-        "CCDSEC": f"[1:{columns},1:{rows}]",
-        "BIASSEC": f"[{columns + 1}:{columns + 32},1:{rows - 1}]",
-        "LOGINFO": "Status=0x00000000",
-        "CHIPID": 0,
-    }
-
-
-def _lfc_frame(shot: _Shot) -> int:
-    """Count the frames of a folder so that the names of two folders meet, as they did."""
-    return shot.running + (7 if shot.exposures.folder else 13)
-
-
-def _cg16m(shot: _Shot) -> dict:
-    """Write what MaxIm DL does, and BIASSEC and TRIMSEC as the observatory adds them."""
-    columns = shot.size[3]
-    cards = {
-        "DATE-OBS": f"{shot.day}T{shot.time}",
-        "EXPTIME": shot.exposure,
-        "EXPOSURE": shot.exposure,
-        "SET-TEMP": -20.0,
-        "CCD-TEMP": -20.0225025,
-        "XPIXSZ": 9.0 * shot.binning[0],
-        "YPIXSZ": 9.0 * shot.binning[1],
-        "XBINNING": shot.binning[0],
-        "YBINNING": shot.binning[1],
-        "XORGSUBF": 0,
-        "YORGSUBF": 0,
-        "READOUTM": "Monochrome",
-        "IMAGETYP": "LIGHT" if shot.type == "science" else shot.type.upper(),
-        "FOCALLEN": 3200.0,
-        "APTDIA": 400.0,
-        "SWCREATE": "MaxIm DL Version 6.18",
-        "SITELAT": "+46:52:00.408",
-        "SITELONG": "-96:27:11.8008",
-        "JD": round(shot.julian, 6),
-        "TELESCOP": "",
-        "INSTRUME": "AspenCG16",
-        "NOTES": "",
-        "FLIPSTAT": "",
-        "DATE": f"{shot.when:%d/%m/%y}",
-        "TIME-OBS": shot.time,
-        "UT": shot.time,
-        "TIMESYS": "UTC",
-        "RADECSYS": "FK5",
-        "PURGED": True,
-        "BIASSEC": f"[{columns}:{columns + 13}]",
-        "TRIMSEC": f"[1:{columns}, :]",
-        "BUNIT": "adu",
-    }
-    if shot.lit and shot.filter:
-        cards["FILTER"] = shot.filter
-    if shot.type == "science":
-        cards |= {"OBJECT": shot.object, "AIRMASS": 1.34}
-        cards["TELESCOP"] = "ACP->TCSGalilHybrid.DFM.ASCOM.Telescope"
-    return cards
-
-
-def _cg16m_name(shot: _Shot) -> str:
-    number = f"{shot.number:03d}"
-    if shot.type == "flat":
-        return f"AutoFlat-PANoRot-{shot.filter}-Bin{shot.binning[0]}-{number}.fit"
-    if shot.type == "science":
-        return f"{shot.object}-S001-R001-C{number}-{shot.filter}.fit"
-    return f"{shot.type.capitalize()}-S001-R001-C{number}-NoFilt.fit"
-
-
-def _proem(shot: _Shot) -> dict:
-    """Write the nineteen cards that there are; none names the type, the gain or a section."""
-    whole = shot.exposure == int(shot.exposure)
-    return {
-        "EXPTIME": (int(shot.exposure) if whole else shot.exposure, "exposure time"),
-        "DATE-OBS": (f"{shot.day}T{shot.time}", "date of the observation"),
-        "OBJECT": (shot.object, "name of observed object"),
-        "RA_OBJ": ("", "R.A. of the observation"),
-        "DEC_OBJ": ("", "declination of the observed object"),
-        "OBSERVER": ("ZPV", "observer who acquired the data"),
-        "TELESCOP": ("McDonald 2.1m", "name of telescope"),
-        "INSTRUME": ("ProEM", "name of instrument"),
-        "FILTER": (shot.filter or "blocking", "name of filter used during the observation"),
-        "SHUTTER": ("open" if shot.lit else "closed", "shutter status during the observation"),
-        "XBIN": (shot.binning[0], "binning in x pixels"),
-        "YBIN": (shot.binning[1], "binning in y pixels"),
-    }
-
-
-def _proem_name(shot: _Shot) -> str:
-    if shot.type == "dark":
-        return f"dark_{shot.exposure:g}s-{shot.rank:02d}.fits"
-    if shot.type == "flat":
-        return f"flat-{shot.number:02d}.fits"
-    return f"{shot.object}-{shot.number:04d}.fits"
-
-
-def _pt5m(shot: _Shot) -> dict:
-    words = {"bias": "BIAS", "dark": "DARK", "flat": "SKY", "science": "SCIENCE"}
-    return {
-        "TYPE": words.get(shot.type, shot.type.upper()),
-        "OBJECT": shot.object,
-        "TELESCOP": "pt5m",
-        "INSTRUME": "QSI 532",
-        "DATE-OBS": (f"{shot.day}T{shot.time}", "start of the exposure, UTC"),
-        "EXPTIME": (shot.exposure, "seconds"),
-        "EXPOSURE": (shot.exposure, "seconds"),
-        "FILTER": shot.filter or "V",
-        "EGAIN": (1.3, "electrons per ADU"),
-        "SET-TEMP": -20.0,
-        "CCD-TEMP": -19.9,
-        "XPIXSZ": 6.8 * shot.binning[0],
-        "YPIXSZ": 6.8 * shot.binning[1],
-        "XBINNING": shot.binning[0],
-        "YBINNING": shot.binning[1],
-    }
-
-
-def _kosmos(shot: _Shot) -> dict:
-    """Write the cards of 2021: no gain, no section, no OBJECT, and the last target's name."""
-    x, y = shot.binning
-    words = {"bias": "Bias", "dark": "Dark", "flat": "Flat"}
-    lamps = {"QUARTZ": shot.type == "flat", "NEON": shot.type == "arc"}
-    cards = {
-        "OBSERVAT": ("APO", "Per the IRAF observatory list."),
-        "TELESCOP": "3.5m",
-        "INSTRUME": ("kosmos", "Instrument name"),
-        "LATITUDE": (32.780361, "Latitude of telescope base"),
-        "LONGITUD": (-105.820417, "Longitude of telescope base"),
-        "UTC-TAI": (-37.0, "UTC = TAI + UTC_TAI(seconds)"),
-        "OBJNAME": ("Gp013_parad", "Object name, per TCC ObjName"),
-        "RADECSYS": ("FK5", "Coordinate system, per TCC ObjSys"),
-        "RA": ("23:36:40.30", "RA hours, extrapolated from TCC ObjNetPos"),
-        "DEC": ("8:49:55.13", "Dec degrees, extrapolated from TCC ObjNetPos"),
-        "AIRMASS": (1.1776303102377, "1/cos(ZD)"),
-        "FILENAME": (_kosmos_name(shot), "original filename"),
-        "DATE-OBS": (
-            f"{shot.day}T{shot.time}.543483",
-            "TAI time at the start of the exposure",
-        ),
-        "BINX": (x, "column bin factor"),
-        "BINY": (y, "row bin factor"),
-        "CCDBIN1": (x, "column bin factor"),
-        "CCDBIN2": (y, "row bin factor"),
-        "IMAGETYP": (f"{words.get(shot.type, 'Object'):8s}", "exposure type"),
-        "EXPTIME": (shot.exposure, "exposure time (sec)"),
-        "CCDTEMP": (162.0, "detector temp (K)"),
-        "KRYPTON": "off",
-        "DISPERSR": "red",
-        "QUARTZ": "on" if lamps["QUARTZ"] else "off",
-        "CALSTAGE": 100,
-        "NEON": "on" if lamps["NEON"] else "off",
-        "ARGON": "off",
-        "SLIT": "2.0-low",
-        "FILTER2": "empty3",
-        "FILTER1": shot.filter or "empty2",
-    }
-    if shot.type == "science":
-        cards["OBJNAME"] = (shot.object, "Object name, per TCC ObjName")
-    return cards
-
-
-def _kosmos_name(shot: _Shot) -> str:
-    return f"{shot.object}.{shot.running:04d}.fits"
-
-
-def _dis(shot: _Shot, detector: str) -> dict:
-    rows, columns = shot.size[2:]
-    words = {"bias": "zero", "arc": "comp", "science": "object"}
-    cards = {
-        "OBSERVAT": "APO",
-        "TELESCOP": "3.5m",
-        "INSTRUME": "DIS",
-        "DETECTOR": detector,
-        "OBJNAME": shot.object,
-        "IMAGETYP": words.get(shot.type, shot.type),
-        "EXPTIME": shot.exposure,
-        "DATE-OBS": f"{shot.day}T{shot.time}.000000",
-        "ZD": 21.5,
-        "AIRMASS": 1.07,
-        "RADECSYS": "FK5",
-        "GRATING": "B400" if detector == "blue" else "R300",
-        "SLITMASK": "1.5",
-        "DISPDW": 1.83 if detector == "blue" else 2.31,
-        "DISPWC": 4400.0 if detector == "blue" else 7500.0,
-        "DATASEC": f"[1:{columns},1:{rows}]",
-        "CCDSUM": f"{shot.binning[0]} {shot.binning[1]}",
-    }
-    if shot.type == "arc":
-        cards["LAMP"] = "HeNeAr"
-    return cards
-
-
-def _dis_camera(detector: str) -> _Camera:
-    red = detector == "red"
-    return _Camera(
-        cards=lambda shot: _dis(shot, detector),
-        file=lambda shot: f"{shot.object}.{shot.running:04d}{detector[0]}.fits",
-        night=(
-            Exposures("bias", 11),
-            Exposures("dark", 5, 300.0),
-            Exposures("dark", 5, 60.0),
-            Exposures("flat", 6, 60.0),
-            # over-exposed red flats put light of their own into the overscan
-            *(
-                [Exposures("dark", 5, 120.0), Exposures("flat", 3, 120.0, overscan_light=40.0)]
-                * red
-            ),
-            Exposures("arc", 3, 20.0),
-            Exposures("science", 2, 300.0),
-        ),
-        date="2019-10-19T12:00:00",
-        objects={"flat": "quartz", "arc": "henear", "science": "bd284211"},
-        margin=(50, 1),
-        pedestals=(120.0,) if red else (100.0,),
-        dark=0.003,
-        glow=0.01,
-        hot=1e-4,
-        hot_rates=(0.1, 10.0),
-        backwards=red,
-    )
-
-
-_CAMERAS = (
-    _Camera(
-        cards=_lfc,
-        file=lambda shot: f"ccd.{_lfc_frame(shot):03d}.0.fits",
-        # the darks were taken two months later, with another filter in the beam
-        night=(
-            Exposures("dark", 5, 7.0, "r'", "darks", start=57 * 24 + 3),
-            Exposures("dark", 5, 70.0, "r'", "darks", start=57 * 24 + 4),
-            Exposures("dark", 6, 300.0, "r'", "darks", start=57 * 24 + 5),
-            Exposures("flat", 6, (70.001, 70.011, 70.001), "g'"),
-            Exposures("flat", 5, 7.0, "i'"),
-            Exposures("science", 2, (300.062, 300.014), "g'"),
-            Exposures("science", 2, (300.014, 300.062), "i'"),
-        ),
-        date="2016-01-15T12:00:00",
-        objects={"flat": "flat_{filter}", "science": "vv124_1"},
-        shape=(4128, 2080),
-        pedestals=(1050.0,),
-        dark=0.002,
-        glow=0.01,
-        hot=2e-4,
-        hot_rates=(0.1, 20.0),
-        leak=0.05,
-        unlit=32 / 4128,
-    ),
-    _Camera(
-        cards=_cg16m,
-        file=_cg16m_name,
-        night=(
-            Exposures("bias", 15),
-            Exposures("dark", 10, 90.0),
-            Exposures("flat", 10, (1.0, 1.0, 1.0, 1.0, 1.0, 1.02, 1.06, 1.11, 1.16, 1.21), "r"),
-            Exposures("science", 3, 90.0, "r"),
-        ),
-        date="2018-08-22T12:00:00",
-        objects={"science": "kelt-16-b"},
-        margin=(0, 13),
-        pedestals=(1000.0,),
-        dark=0.02,
-        glow=0.04,
-        hot=1e-3,
-        hot_rates=(0.5, 60.0),
-        flat=24000.0,
-        sky=400.0,
-        leak=0.06,
-        reach=6.0,
-        offsets=(12.0, 50.0),
-    ),
-    _Camera(
-        cards=_proem,
-        file=_proem_name,
-        night=(
-            Exposures("dark", 15, 10.0, folder="dark"),
-            Exposures("dark", 15, 3.0, folder="dark"),
-            Exposures("flat", 14, 3.0, "BG40", folder="flat"),
-            Exposures("science", 3, 10.0, "BG40"),
-        ),
-        date="2016-10-31T12:00:00",
-        objects={"dark": "Dark", "flat": "flat", "science": "ktwo220274129"},
-        binning=(4, 4),
-        shape=(1024, 1024),
-        pedestals=(876.0,),
-        dark=20.0,
-        glow=15.0,
-        hot=1e-3,
-        hot_rates=(30.0, 1500.0),
-        flat=15000.0,
-        sky=250.0,
-    ),
-    _Camera(
-        cards=_pt5m,
-        file=lambda shot: f"r{500344 + shot.running:07d}.fits",
-        night=(
-            Exposures("bias", 11),
-            Exposures("dark", 7, 60.0),
-            Exposures("flat", 5, 2.0, "B"),
-            Exposures("flat", 6, 2.0, "V"),
-            Exposures("science", 2, 30.0, "B"),
-            Exposures("science", 2, 30.0, "V"),
-        ),
-        date="2015-06-10T12:00:00",
-        objects={"bias": "BIAS", "dark": "DARK", "flat": "SKYFLAT", "science": "SDSS_J1730"},
-        binning=(2, 2),
-        shape=(1472, 2184),
-        pedestals=(210.0,),
-        dark=0.1,
-        glow=0.4,
-        hot=1e-3,
-        hot_rates=(1.0, 100.0),
-    ),
-    _Camera(
-        cards=_kosmos,
-        file=_kosmos_name,
-        night=(
-            Exposures("bias", 10),
-            Exposures("dark", 5, 600.0),
-            Exposures("dark", 5, 20.0),
-            Exposures("flat", 7, 20.0),
-            Exposures("arc", 3, 10.0),
-            Exposures("science", 2, 600.0),
-        ),
-        date="2021-10-29T12:00:00",
-        objects={"flat": "quartz", "arc": "neon", "science": "GP013_parad"},
-        margin=(0, 10),
-        pedestals=(3280.0, 3287.0),
-        dark=0.01,
-        glow=0.02,
-        hot=2e-4,
-        hot_rates=(0.1, 20.0),
-        flat=50000.0,
-    ),
-    _dis_camera("blue"),
-    _dis_camera("red"),
-)
-
-
-def _camera_of(profile: Profile) -> _Camera:
-    """Find the instrument whose headers a profile knows; a camera like any other if there is none."""
-    if profile.instruments:
-        shot = _schedule([Exposures("science", 1, 1.0)], _Camera(), (1, 1))[0]
-        for camera in _CAMERAS:
-            if profile.fits(_filled(camera.cards(shot))):
-                return camera
-    return _Camera()

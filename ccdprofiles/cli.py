@@ -1,0 +1,356 @@
+"""The command line: ``ccdprofiles info, plan, reduce, profiles, demo``.
+
+Results go to standard output, progress and log to standard error. What needs
+astropy or ccdproc is imported by the command that needs it, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import (
+    CCDProfilesError,
+    InputError,
+    Locked,
+    OutputError,
+    PlanError,
+    ProfileError,
+)
+
+__all__ = ["main"]
+
+DONE, INCOMPLETE, USAGE, NOTHING, LOCKED, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+_EXITS = (
+    (Locked, LOCKED),
+    (OutputError, OUTPUT),
+    (ProfileError, USAGE),
+    (InputError, USAGE),
+    (PlanError, USAGE),
+)
+
+_DESCRIPTION = (
+    "Reduce a night of CCD frames: teach it your camera once, reduce every night after that."
+)
+
+_EPILOG = """\
+exit status: 0 all was made; 1 something is missing or was set aside; 2 usage or
+profile; 3 nothing could be reduced; 4 another run holds the output; 5 the output
+cannot be written; 130 interrupted."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process, if not given.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _log_to_stderr(options)
+    try:
+        return options.command(options)
+    except CCDProfilesError as error:
+        print(f"ccdprofiles: {error}", file=sys.stderr)
+        return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; nothing is left to be flushed.
+        sys.stdout = None
+        return DONE
+    except KeyboardInterrupt:
+        print(
+            "ccdprofiles: interrupted; what is finished stays, run it again to go on.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ccdprofiles",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ccdprofiles {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    info = _command(commands, "info", _info, "show the frames of a night, their profile, and why")
+    _night_options(info)
+    plan = _command(commands, "plan", _plan, "show what would be made of what, and what is missing")
+    _night_options(plan)
+    _step_options(plan)
+    plan.add_argument(
+        "-o", "--output", metavar="OUT", help="an output folder to leave out of the night"
+    )
+    reduce = _command(commands, "reduce", _reduce, "make masters and calibrated science frames")
+    _night_options(reduce)
+    _step_options(reduce)
+    reduce.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="the folder for the products"
+    )
+    reduce.add_argument(
+        "-j",
+        "--jobs",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="threads; all processors unless told",
+    )
+    reduce.add_argument(
+        "--cosmic-rays", action="store_true", help="flag cosmic rays although the recipe does not"
+    )
+    reduce.add_argument("--overwrite", action="store_true", help="make everything anew")
+    reduce.add_argument(
+        "--strict", action="store_true", help="refuse to begin if something is missing"
+    )
+    shown = _command(commands, "profiles", _profiles, "list the profiles, or show one")
+    shown.add_argument("name", nargs="?", metavar="NAME", help="a profile's name or file")
+    demo = _command(commands, "demo", _demo, "simulate a night of an instrument, and reduce it")
+    demo.add_argument(
+        "name",
+        nargs="?",
+        default="lfc",
+        metavar="NAME",
+        help="a profile's name or file; lfc unless told",
+    )
+    demo.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default="ccdprofiles-demo",
+        help="where; %(default)s unless told",
+    )
+    demo.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="another number, another night"
+    )
+    demo.add_argument(
+        "--full", action="store_true", help="frames of full size, instead of a small window"
+    )
+    demo.add_argument("-j", "--jobs", type=_count, default=0, metavar="N", help=argparse.SUPPRESS)
+    return parser
+
+
+def _command(commands, name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(command=run)
+    loudness = command.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress, and only errors")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="log every step")
+    return command
+
+
+def _night_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("night", metavar="DIR", help="the folder of the night")
+    command.add_argument("--profile", metavar="NAME|FILE", help="take this profile for every frame")
+    command.add_argument(
+        "--profiles",
+        metavar="FILE|DIR",
+        action="append",
+        default=[],
+        help="more profiles to choose from; may be given several times",
+    )
+    command.add_argument(
+        "--calibrations",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="biases, darks and flats of another night, raw or masters; may be given several times",
+    )
+    command.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def _step_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--without",
+        metavar="STEP",
+        action="append",
+        default=[],
+        help="leave out bias, dark or flat on purpose; may be given several times",
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of threads")
+    return number
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .frames import SET_ASIDE, frames_table
+    from .night import scan_night
+    from .registry import Registry
+
+    frames = scan_night(options.night, **_which(options))
+    table = frames_table(frames)
+    if options.json:
+        print(json.dumps(_rows(table), indent=1))
+    elif not frames:
+        print(f"{options.night} holds no file.")
+    else:
+        shown = table.copy()
+        shown.remove_columns(["amplifiers", "reason"])
+        print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
+        _why(frames)
+        for sentence in Registry.gather(options.profiles).replaced:
+            print(f"\n{sentence}")
+    bad = [f for f in frames if f.verdict == SET_ASIDE]
+    return NOTHING if not frames else INCOMPLETE if bad else DONE
+
+
+def _why(frames) -> None:
+    """Say which cards chose the profiles, and why frames were set aside or ignored."""
+    chosen = {}
+    for frame in frames:
+        if frame.profile is not None:
+            cards = ["INSTRUME", *frame.profile.where]
+            said = ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
+            chosen.setdefault((frame.profile.name, frame.profile.file, said), 0)
+            chosen[frame.profile.name, frame.profile.file, said] += 1
+    if chosen:
+        print("\nProfiles")
+        for (name, _, said), number in chosen.items():
+            print(f"  {name}: {number} files, by {said}")
+    reasons = [f.reason for f in frames if f.reason]
+    if reasons:
+        print("\nNot used")
+        for reason in reasons:
+            print(f"  {_plain(reason)}")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from .night import plan_night
+
+    plan = plan_night(
+        options.night, without=options.without, output=options.output, **_which(options)
+    )
+    print(plan.to_json() if options.json else _plain(str(plan)))
+    if not plan.masters and not plan.products:
+        return NOTHING
+    return DONE if plan.complete else INCOMPLETE
+
+
+def _reduce(options: argparse.Namespace) -> int:
+    from .night import reduce_night
+
+    night = reduce_night(
+        options.night,
+        options.output,
+        without=options.without,
+        cosmic_rays=options.cosmic_rays,
+        strict=options.strict,
+        overwrite=options.overwrite,
+        jobs=options.jobs,
+        progress=not options.quiet,
+        **_which(options),
+    )
+    print(json.dumps(_rows(night.frames), indent=1) if options.json else _plain(str(night)))
+    if not night.masters and not night.products:
+        return NOTHING
+    return DONE if night.ok else INCOMPLETE
+
+
+def _profiles(options: argparse.Namespace) -> int:
+    from .registry import Registry, read_profiles
+
+    if options.name is None:
+        registry = Registry.gather()
+        width = max(len(p.name) for p in registry.profiles)
+        for profile in sorted(registry.profiles, key=lambda p: p.name):
+            names = ", ".join(profile.instruments) or "by a function"
+            where = "".join(f", {k} {v!r}" for k, v in profile.where.items())
+            print(f"{profile.name:{width}}  {names}{where}  {profile.telescope}".rstrip())
+        for sentence in registry.replaced:
+            print(sentence)
+        return DONE
+    path = Path(options.name).expanduser()
+    if path.suffix == ".py" and path.is_file():
+        found = read_profiles(path)
+    else:
+        found = (Registry.gather()[options.name],)
+    text = Path(found[0].file).read_text(encoding="utf-8")
+    print(f"# {', '.join(p.name for p in found)}: {found[0].file}\n\n{text}", end="")
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Simulate a night, print its plan, reduce it, and say where everything lies."""
+    from .night import plan_night, reduce_night
+    from .registry import load_profile
+    from .simulate import simulate_night, windowed
+
+    folder = Path(options.output)
+    night, reduced = folder / "night", folder / "reduced"
+    profile = load_profile(options.name)
+    if not options.full:
+        profile = windowed(profile, *_window(profile))
+    if night.exists() and any(night.iterdir()):
+        raise OutputError(f"{night} is there already; remove it, or give another folder with -o.")
+    print(f"A night of {profile.name}, made up: {night}")
+    truth = simulate_night(profile, night, seed=options.seed)
+    print(f"\n{plan_night(night, profile=truth.known)}\n")
+    done = reduce_night(
+        night, reduced, profile=truth.known, jobs=options.jobs, progress=not options.quiet
+    )
+    print(done)
+    first = next(iter(done.products.values()), reduced)
+    print(f"\nMasters:        {reduced / 'masters'}")
+    print(f"Science frames: {reduced / 'science'}, such as {first.name}")
+    print(f"Report:         {reduced / 'report' / 'index.html'}")
+    return DONE if done.ok else INCOMPLETE
+
+
+def _window(profile) -> tuple[int, int]:
+    """Choose a window that is quick to make and shows a field."""
+    return 480, 512
+
+
+def _which(options: argparse.Namespace) -> dict:
+    return {
+        "profile": options.profile,
+        "profiles": options.profiles,
+        "calibrations": options.calibrations,
+    }
+
+
+def _rows(table) -> list[dict]:
+    """Turn a table into plain rows; what is masked becomes null."""
+    return [{name: _json(row[name]) for name in table.colnames} for row in table]
+
+
+def _json(value: object) -> object:
+    import numpy as np
+
+    if value is np.ma.masked:
+        return None
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _plain(text: str) -> str:
+    """Show control characters of file names and headers instead of obeying them."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def _log_to_stderr(options: argparse.Namespace) -> None:
+    logger = logging.getLogger("ccdprofiles")
+    level = logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.handlers[:] = [h for h in logger.handlers if not isinstance(h, logging.StreamHandler)]
+    logger.addHandler(handler)
