@@ -14,7 +14,7 @@ from astropy.table import MaskedColumn, Table
 
 from .amplifier import AmplifierSet
 from .errors import FrameRejected, InputError, ProfileError, UnknownInstrument
-from .profile import Profile
+from .profile import Profile, Recipe
 from .raw import Cards, RawFile, read_raw
 from .registry import Registry
 
@@ -46,6 +46,7 @@ class Frame:
     reason : str
         A sentence, or nothing.
     profile : Profile or None
+    recipe : Recipe or None
     type : str
         bias, dark, flat, arc, science; nothing where it is not known.
     exposure : float or None
@@ -71,6 +72,7 @@ class Frame:
     code: str = ""
     reason: str = ""
     profile: Profile | None = None
+    recipe: Recipe | None = None
     type: str = ""
     exposure: float | None = None
     filter: str | None = None
@@ -159,6 +161,7 @@ class Scanner:
             frame,
             object=profile.text_of("object", header),
             date=profile.text_of("date", header),
+            recipe=profile.recipe_of(header),
             filter=profile.text_of("filter", header),
         )
         try:
@@ -396,7 +399,7 @@ def _refuse_exposure(frame: Frame) -> None:
     if frame.type == "bias":
         return
     cards = profile.exposure if isinstance(profile.exposure, str) else "the exposure"
-    if frame.exposure is None and profile.recipe.dark:
+    if frame.exposure is None and frame.recipe.dark:
         raise FrameRejected(
             "exposure",
             f"{cards} is missing; without it no dark can be chosen for this {frame.type}; "

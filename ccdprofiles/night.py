@@ -286,7 +286,7 @@ def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRay
     how = CosmicRays() if asked is True else asked or None
     science = [f for f in frames if f.verdict == ACCEPTED and f.type == "science"]
     for frame in science:
-        wanted = how or frame.profile.recipe.cosmic_rays
+        wanted = how or frame.recipe.cosmic_rays
         if wanted and not frame.amplifiers.knows_noise:
             raise PlanError(
                 f"{frame.file}: cosmic rays cannot be told from noise, as the profile "

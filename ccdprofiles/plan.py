@@ -15,7 +15,7 @@ from astropy import units as u
 
 from .errors import PlanError
 from .frames import ACCEPTED, SET_ASIDE, Frame
-from .profile import Profile, nearest
+from .profile import Recipe, nearest
 
 __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"]
 
@@ -237,8 +237,9 @@ class _Planner:
         for frame in frames:
             if frame.verdict == ACCEPTED and not frame.master:
                 self.of_type.setdefault(frame.type, []).append(frame)
-        for profile in {id(f.profile): f.profile for f in frames if f.profile}.values():
-            _check_without(profile, without)
+        for frame in frames:
+            if frame.recipe is not None:
+                _check_without(frame, without)
 
     def plan(self) -> Plan:
         for frame in self.frames:
@@ -274,7 +275,7 @@ class _Planner:
         """Darks of one exposure; exposures that differ by less than 1 % and the tolerance are one."""
         groups = []
         for frames in self._groups("dark", lambda f: ()):
-            tolerance = frames[0].profile.recipe.exposure_tolerance.to_value(u.s)
+            tolerance = frames[0].recipe.exposure_tolerance.to_value(u.s)
             group: list[Frame] = []
             for frame in sorted(frames, key=lambda f: (f.exposure or 0, f.file)):
                 first = group[0].exposure if group else frame.exposure
@@ -287,15 +288,14 @@ class _Planner:
 
     def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
         for frames in groups:
-            if not self._wanted(kind, frames[0].profile):
+            if not self._wanted(kind, frames[0].recipe):
                 continue
             inputs = [(f, i) for f in frames if (i := self._input(f)) is not None]
             if not inputs:
                 continue
             self._add(kind, [f for f, _ in inputs], tuple(i for _, i in inputs))
 
-    def _wanted(self, kind: str, profile: Profile) -> bool:
-        recipe = profile.recipe
+    def _wanted(self, kind: str, recipe: Recipe) -> bool:
         wanted = {"bias": recipe.bias, "dark": recipe.dark, "flat": recipe.flat, "arc": True}
         return bool(wanted[kind]) and kind not in self.without
 
@@ -315,7 +315,7 @@ class _Planner:
             exposure=exposure,
             filter=first.filter if kind in ("flat", "arc") else None,
             match=_match(kind, first),
-            method=_ADJECTIVES[first.profile.recipe.combine_for(kind).method],
+            method=_ADJECTIVES[first.recipe.combine_for(kind).method],
             time=_mean_time(frames),
         )
         name = self._named(master, first.origin)
@@ -342,8 +342,8 @@ class _Planner:
         parts = [master.profile, master.type]
         if master.type == "dark":
             parts.append(seconds(master.exposure).replace(" ", ""))
-        if master.filter and master.type in ("flat", "arc"):
-            parts.append(master.filter)
+        if master.type in ("flat", "arc"):
+            parts += [value for value in (master.filter, *dict(master.match).values()) if value]
         parts.append(f"{master.binning[0]}x{master.binning[1]}")
         stem = "_".join(file_name(part) for part in parts)
         name = f"masters/{stem}.fits"
@@ -356,8 +356,7 @@ class _Planner:
 
     def _input(self, frame: Frame) -> Input | None:
         """Choose the masters of a frame, or say what is missing."""
-        profile, kind = frame.profile, frame.type
-        recipe = profile.recipe
+        kind, recipe = frame.type, frame.recipe
         bias = dark = flat = None
         scale = 1.0
         if kind != "bias" and recipe.bias and "bias" not in self.without:
@@ -402,7 +401,7 @@ class _Planner:
         )
 
     def _dark(self, frame: Frame) -> Master | None:
-        recipe = frame.profile.recipe
+        recipe = frame.recipe
         tolerance = recipe.exposure_tolerance.to_value(u.s)
         same = self._candidates("dark", frame)
         off = {m.name: abs(m.exposure - frame.exposure) for m in same}
@@ -490,7 +489,14 @@ class _Planner:
         for frame in self.frames:
             if frame.verdict == ACCEPTED and frame.amplifiers is not None:
                 lacking.setdefault(frame.profile.name, set()).update(frame.amplifiers.missing)
+        adu = {
+            f.profile.name
+            for f in self.of_type.get("science", ())
+            if f.recipe.electrons and "gain" in f.amplifiers.missing
+        }
         for name, numbers in sorted(lacking.items()):
+            if name in adu:
+                yield f"{name}: the products stay in adu, as nobody knows its gain"
             noise = [n.replace("_", " ") for n in ("gain", "read_noise") if n in numbers]
             if noise:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
@@ -546,10 +552,10 @@ def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
     return steps
 
 
-def _check_without(profile: Profile, without: tuple[str, ...]) -> None:
-    if profile.recipe.dark == "scale" and "bias" in without and "dark" not in without:
+def _check_without(frame: Frame, without: tuple[str, ...]) -> None:
+    if frame.recipe.dark == "scale" and "bias" in without and "dark" not in without:
         raise PlanError(
-            f"without bias the darks of {profile.name} would be scaled with their bias in them; "
+            f"without bias the darks of {frame.profile.name} would be scaled with their bias in them; "
             "leave the dark out too, or keep the bias."
         )
 
@@ -592,7 +598,7 @@ def _in(filter: str | None) -> str:
 def _product_name(frame: Frame) -> str:
     path = PurePosixPath(frame.file)
     stem = re.sub(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$", "", path.name)
-    name = frame.profile.recipe.name.format(stem=stem)
+    name = frame.recipe.name.format(stem=stem)
     return str(PurePosixPath("science") / path.parent / f"{name}.fits")
 
 

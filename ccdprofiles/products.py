@@ -265,8 +265,13 @@ def copied_header(cards: Cards) -> fits.Header:
             continue
         header.append(card, end=True)
     if "RADECSYS" in header and "RADESYS" not in header:
-        # The old name makes astropy warn at every reading.
+        # Old names make astropy and fitsverify warn at every reading.
         header.rename_keyword("RADECSYS", "RADESYS")
+    if "EPOCH" in header:
+        if "EQUINOX" in header:
+            del header["EPOCH"]
+        elif isinstance(header["EPOCH"], int | float):
+            header.rename_keyword("EPOCH", "EQUINOX")
     return header
 
 
@@ -361,20 +366,29 @@ def _card_texts(cards: Cards) -> Iterable[str]:
             yield whole
 
 
+_CARD = re.compile(
+    r"([A-Z0-9_-]{1,8} *= |HIERARCH [A-Z0-9_-]+( [A-Z0-9_-]+)* *= ) *"
+    r"('([^']|\'\')*'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?)? *(/.*)?"
+)
+
+
 def _whole_card(text: str) -> fits.Card | None:
     """Read a card, or None where FITS does not allow it."""
-    if not text.isprintable() or "\ufffd" in text:
+    if not text.isascii() or not text.isprintable():
         return None
+    text = text.ljust(80)
+    if len(text) == 80 and _CARD.fullmatch(text) and text.find("=") in (8, *range(10, 80)):
+        return fits.Card.fromstring(text)
     try:
+        # Made anew, so that odd spelling of the camera's software becomes standard.
         card = fits.Card.fromstring(text)
-        keyword, value, comment = card.keyword, card.value, card.comment
+        keyword, value = card.keyword, card.value
         if not keyword:
             return None
-        # Made anew, so that odd spacing of the camera's software becomes standard.
-        made = fits.Card(keyword, value, comment)
+        if len(keyword) > 8 or " " in keyword:
+            keyword = f"HIERARCH {keyword}"
+        made = fits.Card(keyword, value)
         made.verify("exception")
-        if len(made.image) > 80:
-            made = fits.Card(keyword, value)
         return made if len(made.image) == 80 else None
     except (ValueError, fits.VerifyError, AttributeError, TypeError, IndexError):
         return None
@@ -482,14 +496,9 @@ _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
 
 
 def _sum32(octets: bytes) -> int:
-    """Add up 32-bit words, the carry coming round.
-
-    The sum of words read in the machine's own order is the same with its bytes
-    exchanged, so no word needs to be turned round (RFC 1071).
-    """
+    """Add up words of 32 bits, the carry coming round."""
     octets += b"\0" * (-len(octets) % 4)
-    total = _folded(int(np.frombuffer(octets, "<u4").sum(dtype="u8")))
-    return int.from_bytes(total.to_bytes(4, "little"), "big")
+    return _folded(int(np.frombuffer(octets, ">u4").sum(dtype="u8")))
 
 
 def _folded(total: int) -> int:

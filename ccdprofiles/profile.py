@@ -331,7 +331,9 @@ class Profile:
         or ``{"flat": ("SLIT",)}`` for some.
     unit : Unit
         Of the raw pixels.
-    recipe : Recipe
+    recipe : Recipe or callable
+        How its frames are calibrated; a function of the header where one camera takes
+        images and spectra.
     name, file, notes : str
         Filled in when the profile is read from its file.
 
@@ -354,7 +356,7 @@ class Profile:
 
     instrument: str | tuple[str, ...] | Callable[[Mapping], bool] | None
     amplifiers: Sequence[Amplifier] | Callable[[Mapping], Sequence[Amplifier]]
-    recipe: Recipe
+    recipe: Recipe | Callable[[Mapping], Recipe]
     where: Mapping[str, object] = field(default_factory=dict)
     telescope: str = ""
     binning: tuple[str, str] | Callable[[Mapping], tuple[int, int]] | None = None
@@ -402,7 +404,7 @@ class Profile:
             check_amplifiers(self.amplifiers)
         self._check_cards()
         self._check_frame_types()
-        if not isinstance(self.recipe, Recipe):
+        if not isinstance(self.recipe, Recipe) and not callable(self.recipe):
             raise ProfileError(f"recipe={self.recipe!r} is none; write recipe=Recipe(...).")
         if not isinstance(self.unit, u.UnitBase):
             raise ProfileError(f"unit={self.unit!r} is no unit; write unit=u.adu.")
@@ -577,6 +579,21 @@ class Profile:
                 f"correct the header, or binning= in {self._who}.",
             )
         return x, y
+
+    def recipe_of(self, header: Mapping) -> Recipe:
+        """Return how a frame is calibrated.
+
+        Raises
+        ------
+        ProfileError
+            Where a function of the profile returns no recipe.
+        """
+        if not callable(self.recipe):
+            return self.recipe
+        recipe = self.recipe(header)
+        if not isinstance(recipe, Recipe):
+            raise ProfileError(f"{self._who}: recipe= returns {recipe!r}, which is no Recipe(...).")
+        return recipe
 
     def text_of(self, field: str, header: Mapping) -> str | None:
         """Return what the header says of ``filter``, ``object`` or ``date``, or None."""

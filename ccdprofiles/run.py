@@ -182,7 +182,7 @@ class _Run:
         def one(file: str) -> Measured | FrameRejected:
             frame = self.frames[file]
             try:
-                return measure(frame.raw, frame.amplifiers, frame.profile.recipe)
+                return measure(frame.raw, frame.amplifiers, frame.recipe)
             except FrameRejected as error:
                 return error
             except OSError as error:
@@ -203,11 +203,11 @@ class _Run:
         groups: dict[tuple, list[str]] = {}
         for file in self.measured:
             frame = self.frames[file]
-            if frame.profile.recipe.overscan_drift is not None:
+            if frame.recipe.overscan_drift is not None:
                 key = (frame.profile.name, frame.readout, frame.binning)
                 groups.setdefault(key, []).append(file)
         for files in groups.values():
-            drift = self.frames[files[0]].profile.recipe.overscan_drift.to_value(u.adu)
+            drift = self.frames[files[0]].recipe.overscan_drift.to_value(u.adu)
             levels = [self.measured[f].level for f in files]
             night = [
                 None if None in amplifier else float(np.median(amplifier))
@@ -290,7 +290,7 @@ class _Run:
         if dark is not None:
             made_with = {i.bias for i in self.plan.master(chosen.dark).inputs}
             dark = replace(dark, same_bias=made_with == {chosen.bias})
-            if not _pedestal_off(self.frames[chosen.file]) and dark.variance is not None:
+            if not _pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
                 dark = replace(dark, scatter=dark.variance * self._frames_of(chosen.dark))
         return bias, dark, self._band(chosen.flat, first, stop)
 
@@ -346,7 +346,7 @@ class _Run:
                 batch.write(self.pool.map, step)
 
     def _cosmic_rays(self, product: Product) -> CosmicRays | None:
-        return self.settings.cosmic_rays or self._profile(product.input).recipe.cosmic_rays
+        return self.settings.cosmic_rays or self.frames[product.input.file].recipe.cosmic_rays
 
     def _batches(self, products: list[Product]) -> Iterable[_Batch]:
         """Put frames together that share their masters, as many as a band may hold."""
@@ -377,7 +377,7 @@ class _MasterMaker:
         self.frames = [run.frames[i.file] for i in inputs]
         self.measured = [run.measured[i.file] for i in inputs]
         self.profile = self.frames[0].profile
-        self.recipe = self.profile.recipe
+        self.recipe = self.frames[0].recipe
         self.amplifiers = self.frames[0].amplifiers
         self.how = self.recipe.combine_for(master.type)
         self.shape = self.amplifiers.shape
@@ -388,7 +388,7 @@ class _MasterMaker:
         if (
             self.variance is not None
             and master.type == "dark"
-            and not _pedestal_off(self.frames[0])
+            and not _pedestal_off(self.frames[0], self.inputs[0])
         ):
             self.scatter = np.empty((2, *self.shape))
             self.kept = np.empty(self.shape)
@@ -396,9 +396,9 @@ class _MasterMaker:
         self.norm: float | None = None
 
     def _has_variance(self) -> bool:
-        if self.master.type == "dark" and not _pedestal_off(self.frames[0]):
+        if self.master.type == "dark" and not _pedestal_off(self.frames[0], self.inputs[0]):
             return len(self.inputs) > 1
-        if self.master.type == "flat" and not _pedestal_off(self.frames[0]):
+        if self.master.type == "flat" and not _pedestal_off(self.frames[0], self.inputs[0]):
             return self.amplifiers.readouts[0].gain is not None and all(i.dark for i in self.inputs)
         return self.amplifiers.knows_noise
 
@@ -568,7 +568,7 @@ class _MasterMaker:
         # In electrons the light is already gain times what the frame holds.
         relative = self._relative_gain(first, stop)
         k = 1.0 if relative is None else relative
-        pedestal = not _pedestal_off(self.frames[0])
+        pedestal = not _pedestal_off(self.frames[0], self.inputs[0])
         total = np.maximum(value, 0) * k * s.mean() / gain
         fixed = 0.0
         for n, chosen in enumerate(self.inputs):
@@ -707,7 +707,7 @@ class _Batch:
         self.products = products
         self.chosen = products[0].input
         self.frame = run.frames[self.chosen.file]
-        self.recipe = self.frame.profile.recipe
+        self.recipe = self.frame.recipe
         self.amplifiers = self.frame.amplifiers
         self.measured = [run.measured[p.input.file] for p in products]
         self.whole = whole
@@ -733,7 +733,7 @@ class _Batch:
 
     @property
     def _uncertainty(self) -> bool:
-        if _pedestal_off(self.frame):
+        if _pedestal_off(self.frame, self.chosen):
             return self.amplifiers.knows_noise
         return (
             self.amplifiers.readouts[0].gain is not None
@@ -747,7 +747,7 @@ class _Batch:
         done = calibrate(
             ccd,
             _noise(self.amplifiers, self.recipe, first, stop),
-            pedestal=not _pedestal_off(self.frame),
+            pedestal=not _pedestal_off(self.frame, self.chosen),
             bias=bias,
             dark=dark,
             scale=self.chosen.dark_scale,
@@ -819,9 +819,9 @@ def _noise(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) -> N
     return Noise.of(amplifiers, more, first, stop)
 
 
-def _pedestal_off(frame: Frame) -> bool:
+def _pedestal_off(frame: Frame, chosen: Input) -> bool:
     """Whether overscan or bias take the pedestal off, so that what is left is signal."""
-    return frame.amplifiers.has_overscan or frame.profile.recipe.bias
+    return frame.amplifiers.has_overscan or chosen.bias is not None
 
 
 def _bands(shape: tuple[int, int], bytes_a_pixel: int) -> list[tuple[int, int]]:
@@ -844,7 +844,7 @@ def _common_cards(
     header["CPAMPS"] = (frame.readout, "amplifier set")
     letters = ""
     if amplifiers.has_overscan:
-        how = profile.recipe.overscan
+        how = frame.recipe.overscan
         text = how if isinstance(how, str) else type(how).__name__
         header["OVERSCAN"] = (
             f"{text} of {amplifiers.readouts[0].overscan}"[:60],
@@ -871,7 +871,7 @@ def _common_cards(
         if norm is not None:
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
-    off = amplifiers.has_overscan or chosen.bias or (chosen.dark and not profile.recipe.bias)
+    off = amplifiers.has_overscan or chosen.bias or (chosen.dark and not frame.recipe.bias)
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")

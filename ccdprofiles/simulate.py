@@ -206,6 +206,11 @@ def simulate_night(
         If the folder holds a file of that name already.
     """
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
+    if callable(profile.recipe):
+        raise ProfileError(
+            f"{profile.name}: its recipe= is a function, and a night is made up after one recipe; "
+            "give dataclasses.replace(profile, recipe=Recipe(...))."
+        )
     camera = _camera_of(profile)
     binning = binning or (camera.binning if profile.binning is not None else (1, 1))
     if frames is None:
