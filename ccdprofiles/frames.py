@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,7 @@ class Scanner:
         return frame
 
     def _described(self, frame: Frame) -> Frame:
-        if frame.path.name.startswith("."):
+        if any(part.startswith(".") for part in frame.file.split("/")):
             return frame.rejected("hidden", f"{frame.file}: hidden file.", IGNORED)
         mode = frame.path.stat().st_mode
         if not stat.S_ISREG(mode):
@@ -233,8 +234,10 @@ def scan(
     scanner = Scanner(registry, forced)
     found = [scanner.frame(path, file) for path, file in _files(folder, leave_out)]
     taken = {frame.path for frame in found}
+    labels = {frame.file.split("/")[0] for frame in found}
     for number, other in enumerate(calibrations, 1):
-        origin = Path(other).resolve().name or f"calibrations-{number}"
+        origin = _label(Path(other), labels)
+        labels.add(origin)
         for path, file in _files(other, leave_out):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
@@ -284,7 +287,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
     found._files = names
     summary = Table(frames_table(accepted), masked=True)
     summary.remove_columns(["verdict", "reason"])
-    found._summary = summary
+    found._summary = summary if names else None
     return found
 
 
@@ -305,7 +308,19 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
         links = [f for f in folders if (inside / f).is_symlink()]
         for name in sorted([*names, *links]):
             path = inside / name
-            yield path, path.relative_to(top).as_posix()
+            yield path, _shown(path.relative_to(top).as_posix())
+
+
+def _label(folder: Path, taken: Iterable[str]) -> str:
+    """Name a calibration folder so that no two files of a night share a name."""
+    name = _shown(folder.expanduser().resolve().name).lstrip(".") or "calibrations"
+    numbered = (f"{name}-{i}" for i in count(2))
+    return next(n for n in chain([name], numbered) if n not in taken)
+
+
+def _shown(name: str) -> str:
+    """Write a name that is not UTF-8 so that it can be written into a table."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _calibration(frame: Frame, registry: Registry) -> Frame:
@@ -313,7 +328,8 @@ def _calibration(frame: Frame, registry: Registry) -> Frame:
     if frame.master in ("bias", "dark", "flat"):
         return _master(frame, registry)
     if frame.verdict == ACCEPTED and frame.type not in ("bias", "dark", "flat"):
-        reason = f"{frame.file}: a {frame.type} frame in a calibration folder."
+        article = "an" if frame.type == "arc" else "a"
+        reason = f"{frame.file}: {article} {frame.type} frame in a calibration folder."
         return frame.rejected("not-calibration", reason, IGNORED)
     return frame
 
@@ -324,6 +340,9 @@ def _master(frame: Frame, registry: Registry) -> Frame:
     try:
         profile = registry[str(header.get("CPPROF", ""))]
         x, y = str(header.get("CPBIN", "1x1")).split("x")
+        exposure = header.get("EXPTIME")
+        if frame.master == "dark" and not (isinstance(exposure, int | float) and exposure > 0):
+            raise ValueError(f"EXPTIME = {exposure!r} is no exposure of a dark.")
         return replace(
             frame,
             verdict=ACCEPTED,
@@ -331,7 +350,7 @@ def _master(frame: Frame, registry: Registry) -> Frame:
             reason="",
             profile=profile,
             type=frame.master,
-            exposure=header.get("EXPTIME"),
+            exposure=exposure,
             filter=_text(header.get("CPFILT")),
             date=_text(header.get("DATE-OBS")),
             binning=(int(x), int(y)),

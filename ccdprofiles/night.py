@@ -14,9 +14,11 @@ from pathlib import Path
 from astropy.table import Table
 from filelock import FileLock, Timeout
 
+from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
 from .frames import ACCEPTED, Frame, collection, scan
 from .plan import Plan, check_steps, make_plan
+from .products import remove_leftovers
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .report import complete, night_table, summary, write_report
@@ -220,7 +222,8 @@ def reduce_night(
     if strict and not plan.complete:
         raise PlanError(f"strict: not all of the night can be made.\n{plan}")
     with _locked(output), _logged(output):
-        log.info("ccdprofiles reduces %s", folder.name)
+        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        remove_leftovers(output)
         settings = Settings(
             output=output,
             jobs=jobs,
@@ -269,8 +272,10 @@ def check_folders(folder: Path, output: Path) -> None:
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
-    if profile is None or isinstance(profile, Profile):
+    if profile is None or (isinstance(profile, Profile) and profile.name):
         return profile
+    if isinstance(profile, Profile):
+        return Registry.gather([profile]).profiles[0]
     text = str(profile)
     if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
         return load_profile(profile)
@@ -322,9 +327,8 @@ def _locked(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _logged(output: Path) -> Iterator[None]:
-    """Write the log of a run into the output folder too."""
-    handler = logging.FileHandler(output / "ccdprofiles.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    """Write the log of a run into the output folder too, from the first thing it makes on."""
+    handler = _RunLog(output / "ccdprofiles.log")
     level = log.level
     log.addHandler(handler)
     if log.getEffectiveLevel() > logging.INFO:
@@ -335,6 +339,23 @@ def _logged(output: Path) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
+
+
+class _RunLog(logging.FileHandler):
+    """A log file that stays as it is when a run has nothing to do."""
+
+    def __init__(self, path: Path):
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._held: list[logging.LogRecord] = []
+        self._begun = not path.exists()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hold records back until one tells of something made."""
+        self._begun = self._begun or bool(getattr(record, "made", False))
+        self._held.append(record)
+        while self._begun and self._held:
+            super().emit(self._held.pop(0))
 
 
 def _no_bars(phase: str, total: int) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["median_variance", "pooled_scatter"]
+__all__ = ["median_variance", "pooled_scatter", "scaled_apart"]
 
 _BINS = 60
 _FEWEST = 30
@@ -25,6 +25,51 @@ def median_variance(number: int) -> float:
     """
     more = 0.9 + 0.24 / number if number % 2 else 2.8 - 1.03 / number
     return pi / (2 * number + more)
+
+
+def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return how much noisier a median is whose frames were scaled a little apart.
+
+    That a frame lies off by an amount of its own is no noise, as all its pixels do.
+    But fewer values are then near the median, which is known the less for it: its
+    variance is the sum of p (1 - p) over the squared sum of the densities there, p
+    being the chance of each value to lie below it.
+
+    Parameters
+    ----------
+    offsets : ndarray, shape (frames,)
+        By how much of its level each frame is off.
+    noise : ndarray
+        The standard deviation of one value of each pixel, in the same measure.
+
+    Returns
+    -------
+    ndarray
+        The factor for the variance of each pixel's median.
+
+    >>> import numpy as np
+    >>> from ccdprofiles.noise import scaled_apart
+    >>> factor = scaled_apart(np.array([-0.01, 0, 0.01]), np.array([0.005, 0.01, 1]))
+    >>> [round(float(f), 1) for f in factor]
+    [1.7, 1.3, 1.0]
+    """
+    from scipy.special import ndtr
+
+    off = np.asarray(offsets, "f8")[:, np.newaxis]
+    if not np.ptp(off):
+        return np.ones_like(noise)
+    widths = off.std() * np.geomspace(0.02, 100, 100)
+    low, high = np.full_like(widths, off.min()), np.full_like(widths, off.max())
+    for _ in range(50):
+        middle = (low + high) / 2
+        above = ndtr((middle - off) / widths).mean(axis=0) > 0.5
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    away = (middle - off) / widths
+    chance = ndtr(away)
+    density = np.exp(-0.5 * away**2).mean(axis=0)
+    factor = 4 * (chance * (1 - chance)).mean(axis=0) / np.maximum(density, 1e-9) ** 2
+    # At worst the median is a single value.
+    return np.interp(noise, widths, np.minimum(factor, 2 * len(off) / pi))
 
 
 def pooled_scatter(signal: np.ndarray, scatter: np.ndarray, number: int) -> np.ndarray:

@@ -71,6 +71,8 @@ class Master:
         The mean time of its frames, in seconds since 1970.
     path : str
         Where it lies, if it was made on another night.
+    bias_off : bool
+        Of a dark: whether its bias was subtracted.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Master:
     method: str = "average"
     time: float | None = None
     path: str = ""
+    bias_off: bool = False
 
     @property
     def setup(self) -> tuple:
@@ -184,6 +187,17 @@ class Plan:
         """Return a master by its name."""
         return next(m for m in self.masters if m.name == name)
 
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """What can be done about what is missing."""
+        steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
+        return tuple(
+            f"take {plural} that match, name another night's with calibrations=[FOLDER] "
+            f"(--calibrations), or leave the step out with without=[{step!r}] (--without {step})"
+            for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
+            if step in steps
+        )
+
     def to_json(self) -> str:
         """Write the plan down as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
@@ -195,6 +209,7 @@ class Plan:
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Cannot be made", self.missing)
+        lines += _listed("What helps", self.remedies)
         lines += _listed("Set aside", [reason for _, reason in self.set_aside])
         left_out = [f"step left out on purpose: {step}" for step in self.without]
         lines += _listed("Notes", [*left_out, *self.notes])
@@ -317,6 +332,7 @@ class _Planner:
             match=_match(kind, first),
             method=_ADJECTIVES[first.recipe.combine_for(kind).method],
             time=_mean_time(frames),
+            bias_off=inputs[0].bias is not None,
         )
         name = self._named(master, first.origin)
         self.masters[name] = dataclasses.replace(master, name=name)
@@ -335,6 +351,7 @@ class _Planner:
             match=_match(frame.type, frame),
             time=time_of(frame.date),
             path=str(frame.path),
+            bias_off="ZEROCOR" in frame.header,
         )
         self.masters[master.name] = master
 
@@ -345,9 +362,10 @@ class _Planner:
         if master.type in ("flat", "arc"):
             parts += [value for value in (master.filter, *dict(master.match).values()) if value]
         parts.append(f"{master.binning[0]}x{master.binning[1]}")
-        stem = "_".join(file_name(part) for part in parts)
+        stem = "_".join(file_name(part) for part in parts)[:180]
         name = f"masters/{stem}.fits"
-        if name in self.masters:
+        # Some file systems do not tell R from r.
+        if name.lower() in (other.lower() for other in self.masters):
             told = repr((master.readout, master.match, master.filter, master.exposure, origin))
             name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
         return name
@@ -364,7 +382,7 @@ class _Planner:
             if bias is None:
                 return None
         if kind in ("flat", "science") and recipe.dark and "dark" not in self.without:
-            dark = self._dark(frame)
+            dark = self._dark(frame, bias is not None)
             if dark is None:
                 return None
             if recipe.dark == "scale":
@@ -400,10 +418,11 @@ class _Planner:
             frame, "no-bias", f"no bias of {_described(frame)}{self._others('bias', frame)}."
         )
 
-    def _dark(self, frame: Frame) -> Master | None:
+    def _dark(self, frame: Frame, bias_off: bool) -> Master | None:
         recipe = frame.recipe
         tolerance = recipe.exposure_tolerance.to_value(u.s)
-        same = self._candidates("dark", frame)
+        # A dark that holds its bias would subtract it twice, one without it not at all.
+        same = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
         off = {m.name: abs(m.exposure - frame.exposure) for m in same}
         near = [m for m in same if off[m.name] <= tolerance]
         if near:
@@ -460,6 +479,13 @@ class _Planner:
                 told.append(
                     f"{PurePosixPath(master.name).stem} is binned {_binning(master.binning)}"
                 )
+            elif (
+                kind == "dark"
+                and master.match == _match(kind, frame)
+                and (master.readout == frame.readout)
+            ):
+                state = "without" if master.bias_off else "with"
+                told.append(f"{PurePosixPath(master.name).stem} was made {state} its bias")
             elif master.readout != frame.readout:
                 told.append(f"{PurePosixPath(master.name).stem} was read out by other amplifiers")
             else:
@@ -473,13 +499,16 @@ class _Planner:
 
     def _products(self) -> tuple[Product, ...]:
         products: dict[str, Product] = {}
+        taken: set[str] = set()
         for frame in self.of_type.get("science", ()):
             chosen = self._input(frame)
             if chosen is not None:
                 name = _product_name(frame)
-                if name in products:
+                # Some file systems do not tell A.fits from a.fits.
+                if name.lower() in taken:
                     told = hashlib.sha256(frame.file.encode()).hexdigest()[:6]
                     name = name.removesuffix(".fits") + f"_{told}.fits"
+                taken.add(name.lower())
                 products[name] = Product(name, chosen)
         return tuple(products.values())
 
@@ -598,6 +627,10 @@ def _in(filter: str | None) -> str:
 def _product_name(frame: Frame) -> str:
     path = PurePosixPath(frame.file)
     stem = re.sub(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$", "", path.name)
+    if len(stem.encode()) > 180:
+        # A name has 255 bytes at most, and the temporary one is longer.
+        told = hashlib.sha256(stem.encode()).hexdigest()[:6]
+        stem = stem.encode()[:170].decode(errors="ignore") + f"_{told}"
     name = frame.recipe.name.format(stem=stem)
     return str(PurePosixPath("science") / path.parent / f"{name}.fits")
 

@@ -36,6 +36,7 @@ __all__ = [
     "combined_header",
     "copied_header",
     "product_key",
+    "remove_leftovers",
     "saved_key",
     "sha256_of",
     "shift_wcs",
@@ -157,14 +158,14 @@ class ProductFile:
         planes = {"": np.ascontiguousarray(band.data, ">f4")}
         if flags is None:
             flags = np.zeros(band.data.shape, "u2")
-        planes["MASK"] = ((flags & MASKED) != 0).view("u1")
+        planes["MASK"] = np.ascontiguousarray((flags & MASKED) != 0).view("u1")
         if "UNCERT" in self._layout:
             with np.errstate(invalid="ignore"):
                 planes["UNCERT"] = np.sqrt(band.variance).astype(">f4")
         planes["DQ"] = (flags ^ 0x8000).astype(">u2")
         try:
             for name, plane in planes.items():
-                octets = plane.tobytes()
+                octets = memoryview(plane.reshape(-1).view("u1"))
                 offset = first * self.shape[1] * plane.itemsize
                 _pwrite(self._file, octets, self._layout[name][2] + offset)
                 if offset % 4:
@@ -200,7 +201,7 @@ class ProductFile:
             self._file = -1
         self._temporary.unlink(missing_ok=True)
 
-    def _add(self, name: str, octets: bytes) -> None:
+    def _add(self, name: str, octets: bytes | memoryview) -> None:
         part = _sum32(octets)
         with self._lock:
             self._sums[name] = _folded(self._sums[name] + part)
@@ -332,13 +333,23 @@ def saved_key(path: Path) -> str | None:
         return None
 
 
+def remove_leftovers(output: Path) -> None:
+    """Remove what a run that was killed left unfinished under temporary names."""
+    for folder in ("masters", "science", "report", "."):
+        pattern = ".*.tmp" if folder == "." else "**/.*.tmp"
+        for path in (output / folder).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all; one that says so already is left alone."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with open(temporary, "wb") as stream:
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -495,9 +506,10 @@ def _encoded(value: int) -> str:
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
 
 
-def _sum32(octets: bytes) -> int:
+def _sum32(octets: bytes | memoryview) -> int:
     """Add up words of 32 bits, the carry coming round."""
-    octets += b"\0" * (-len(octets) % 4)
+    if len(octets) % 4:
+        octets = bytes(octets) + b"\0" * (-len(octets) % 4)
     return _folded(int(np.frombuffer(octets, ">u4").sum(dtype="u8")))
 
 
@@ -511,7 +523,7 @@ def _padded(size: int) -> int:
     return -(-size // 2880) * 2880
 
 
-def _pwrite(descriptor: int, octets: bytes, offset: int) -> None:
+def _pwrite(descriptor: int, octets: bytes | memoryview, offset: int) -> None:
     view = memoryview(octets)
     while view:
         done = os.pwrite(descriptor, view, offset)

@@ -205,6 +205,8 @@ class Pixels:
     Parameters
     ----------
     raw : RawFile
+    octets : bytes, optional
+        The whole file, where it has been read already.
 
     Notes
     -----
@@ -212,8 +214,9 @@ class Pixels:
     tile-compressed one into memory.
     """
 
-    def __init__(self, raw: RawFile):
+    def __init__(self, raw: RawFile, octets: bytes | None = None):
         self.raw = raw
+        self._octets = None if raw.gzipped else octets
         self._unpacked = None
         self._tiles: dict[int, np.ndarray] = {}
 
@@ -250,8 +253,12 @@ class Pixels:
         if image.packed:
             return self._tiled(image)[first:stop]
         columns = image.shape[1]
-        data = np.empty((stop - first, columns), image.stored)
         offset = image.offset + first * columns * image.stored.itemsize
+        if self._octets is not None:
+            number = (stop - first) * columns
+            data = np.frombuffer(self._octets, image.stored, number, offset)
+            return data.reshape(stop - first, columns)
+        data = np.empty((stop - first, columns), image.stored)
         self._read(memoryview(data.reshape(-1).view("u1")), offset)
         return data
 
@@ -332,10 +339,11 @@ def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile
         primary = primary or cards
         image, nbytes = _image(cards, index, position)
         end = position + nbytes
-        if not gzipped and end > size:
+        there = min(end, stream.seek(end)) if gzipped else size
+        if end > there:
             raise FrameRejected(
                 "truncated",
-                f"its header promises {end} bytes and it has {size}; copy it again from the camera.",
+                f"its header promises {end} bytes and it has {there}; copy it again from the camera.",
             )
         if image is not None:
             chosen = chosen or cards
@@ -415,7 +423,9 @@ def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]
     return image, nbytes
 
 
-def physical(data: np.ndarray, image: RawImage, dtype: str = "f4") -> np.ndarray:
+def physical(
+    data: np.ndarray, image: RawImage, dtype: str = "f4", out: np.ndarray | None = None
+) -> np.ndarray:
     """Turn stored into physical values; unsigned 16 bits are exact in float32.
 
     Parameters
@@ -424,25 +434,27 @@ def physical(data: np.ndarray, image: RawImage, dtype: str = "f4") -> np.ndarray
         Of `Pixels.stored`, or a part of it; left as it is.
     image : RawImage
     dtype : str
+    out : ndarray, optional
+        Filled and returned instead of a new array.
 
     Returns
     -------
     ndarray in native order
     """
-    if image.packed:
-        return data.astype(dtype)
-    if image.bitpix == 16 and image.blank is None and (image.bzero, image.bscale) == (32768, 1):
+    values = np.empty(data.shape, dtype) if out is None else out
+    unsigned = image.bitpix == 16 and image.blank is None
+    if unsigned and not image.packed and (image.bzero, image.bscale) == (32768, 1):
         native = data.astype("i2").view("u2")
         native ^= 0x8000
-        return native.astype(dtype)
-    plain = image.bzero == 0 and image.bscale == 1
-    values = data.astype(dtype if plain else "f8")
-    if image.bitpix > 0 and image.blank is not None:
+        values[...] = native
+        return values
+    if image.packed or (image.bzero == 0 and image.bscale == 1):
+        values[...] = data
+    else:
+        values[...] = data * np.float64(image.bscale) + image.bzero
+    if image.bitpix > 0 and image.blank is not None and not image.packed:
         values[data == image.blank] = np.nan
-    if not plain:
-        values *= image.bscale
-        values += image.bzero
-    return values.astype(dtype, copy=False)
+    return values
 
 
 def _unpacked(raw: RawFile):

@@ -84,6 +84,8 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
         rows = table[table["verdict"] == verdict]
         if len(rows):
             lines += ["", verdict.capitalize(), *(f"  {row['reason']}" for row in rows)]
+    if plan.remedies:
+        lines += ["", "What helps", *(f"  {remedy}" for remedy in plan.remedies)]
     masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
     if masters_lost:
         lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]

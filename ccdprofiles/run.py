@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.stats import mad_std
+from astropy.nddata import CCDData
 
 from . import __version__
 from .amplifier import AmplifierSet
@@ -33,7 +33,7 @@ from .calibrate import (
     master_variance,
     subtract_masters,
 )
-from .combine import combine, inefficiency, level
+from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected
 from .frames import Frame
 from .noise import pooled_scatter
@@ -62,6 +62,7 @@ log = logging.getLogger(__name__)
 _BAND_BYTES = 24 * 2**20
 _BATCH_PIXELS = 4 * 2**20
 _BATCH_FRAMES = 64
+_ASIDE = "set aside, "
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,9 @@ class Settings:
     @property
     def workers(self) -> int:
         """The number of threads: as many as there are processors, unless told."""
-        return (
-            self.jobs or len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else (self.jobs or os.cpu_count() or 1)
-        )
+        if hasattr(os, "sched_getaffinity"):
+            return self.jobs or len(os.sched_getaffinity(0))
+        return self.jobs or os.cpu_count() or 1
 
 
 @dataclass
@@ -112,17 +111,12 @@ class Made:
         Names of those that were there already and still hold.
     failed : dict
         Name or file → code and sentence, of what turned out to be unusable only now.
-    levels : dict
-        File → overscan levels and noise that were measured.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
     products: dict[str, Path] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    levels: dict[str, tuple[tuple[float | None, ...], tuple[float | None, ...]]] = field(
-        default_factory=dict
-    )
 
 
 def run_plan(plan: Plan, frames: Sequence[Frame], settings: Settings) -> Made:
@@ -195,7 +189,6 @@ class _Run:
                 self.made.failed[file] = (found.code, f"{file}: {found}")
             else:
                 self.measured[file] = found
-                self.made.levels[file] = (found.level, found.noise)
         self._compare_levels()
 
     def _compare_levels(self) -> None:
@@ -240,13 +233,14 @@ class _Run:
         key = self._key(master.type, self._profile(inputs[0]), inputs, master.method)
         if not self.settings.overwrite and saved_key(path) == key:
             self.made.kept.add(master.name)
+            self._remember(path)
         else:
             try:
                 _MasterMaker(self, master, inputs, key).write(path)
             except FrameRejected as error:
                 self.made.failed[master.name] = (error.code, f"{master.name}: {error}")
                 return
-            log.info("%s made of %d frames", master.name, len(inputs))
+            log.info("%s made of %d frames", master.name, len(inputs), extra={"made": True})
         self._keep(master.name, path, key)
 
     def _keep(self, name: str, path: Path, key: str) -> None:
@@ -254,6 +248,14 @@ class _Run:
         self.keys[name] = key
         self.sums[name] = sha256_of(path)
         self.saved[name] = SavedProduct(path)
+
+    def _remember(self, path: Path) -> None:
+        """Read which frames were set aside when a master that is kept was made."""
+        with fits.open(path) as hdus:
+            for file, _, role in hdus["PROVENANCE"].data:
+                if role.startswith(_ASIDE):
+                    code, sentence = role.removeprefix(_ASIDE).split(": ", 1)
+                    self.made.failed[file] = (code, sentence)
 
     def _profile(self, chosen: Input) -> Profile:
         return self.frames[chosen.file].profile
@@ -393,7 +395,9 @@ class _MasterMaker:
             self.scatter = np.empty((2, *self.shape))
             self.kept = np.empty(self.shape)
         self.scales = np.ones(len(inputs))
+        self.offsets: dict[str, float] = {}
         self.norm: float | None = None
+        self.aside: list[tuple[str, str, str]] = []
 
     def _has_variance(self) -> bool:
         if self.master.type == "dark" and not _pedestal_off(self.frames[0], self.inputs[0]):
@@ -414,11 +418,16 @@ class _MasterMaker:
         header = self._header()
         inputs = self._provenance()
         with ProductFile(path, header, self.shape, self.variance is not None, inputs) as product:
-            for first, stop in _bands(self.shape, 16):
-                rows = slice(first, stop)
-                variance = None if self.variance is None else self.variance[rows]
-                product.write(first, Band(self.data[rows], variance, self.flags[rows]))
+            for _ in self.run.pool.map(
+                lambda band: self._save(product, *band), _bands(self.shape, 16)
+            ):
+                pass
             product.finish()
+
+    def _save(self, product: ProductFile, first: int, stop: int) -> None:
+        rows = slice(first, stop)
+        variance = None if self.variance is None else self.variance[rows]
+        product.write(first, Band(self.data[rows], variance, self.flags[rows]))
 
     def _scale(self) -> None:
         """Measure the level of every flat; one without light costs itself."""
@@ -435,6 +444,11 @@ class _MasterMaker:
         if not lit.size:
             raise FrameRejected("flat-level", "none of its frames has light.")
         self.scales = 1 / levels[lit]
+        self.aside = [
+            (i.file, m.sha256, _ASIDE + ": ".join(self.run.made.failed[i.file]))
+            for i, m, value in zip(self.inputs, self.measured, levels, strict=True)
+            if not value
+        ]
         for name in ("inputs", "frames", "measured"):
             setattr(self, name, [getattr(self, name)[i] for i in lit])
 
@@ -451,7 +465,7 @@ class _MasterMaker:
         image = np.empty(self.shape, "f8")
         good = np.ones(self.shape, bool)
         for first, stop in _bands(self.shape, 24):
-            ccd = self._less_masters(chosen, first, stop)
+            ccd = self._less_masters(chosen, first, stop, *self.run.bands(chosen, first, stop)[:2])
             image[first:stop] = ccd.data[0]
             if ccd.flags is not None:
                 good[first:stop] = ccd.flags[0] == 0
@@ -467,13 +481,16 @@ class _MasterMaker:
                 f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
                 "flat needs light; look at it, and take it out of the night.",
             )
+        if how.scale != "median":
+            self.offsets[chosen.file] = found / level(values, "median")
         return found
 
-    def _less_masters(self, chosen: Input, first: int, stop: int):
+    def _less_masters(
+        self, chosen: Input, first: int, stop: int, bias: MasterBand | None, dark: MasterBand | None
+    ) -> CCDData:
         """Read a band of one flat in float64, its bias and dark off, in light alone."""
         measured = self.run.measured[chosen.file]
         ccd = prepare([measured], first, stop, unit=self.profile.unit, dtype="f8")
-        bias, dark, _ = self.run.bands(chosen, first, stop)
         ccd = subtract_masters(ccd, bias, dark, chosen.dark_scale)
         gain = self._relative_gain(first, stop)
         if gain is not None:
@@ -495,8 +512,13 @@ class _MasterMaker:
         """Combine one band of rows, and set its variance and its flags."""
         kind = self.master.type
         rows = slice(first, stop)
+        bands = {}
         if kind == "flat":
-            stack, flags = self._scaled_flats(first, stop)
+            # Most flats share their bias and dark, which are read once for all of them.
+            for chosen in self.inputs:
+                if (chosen.bias, chosen.dark) not in bands:
+                    bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
+            stack, flags = self._scaled_flats(bands, first, stop)
         else:
             ccd = prepare(self.measured, first, stop, unit=self.profile.unit, dtype=self._dtype)
             stack, flags = ccd.data, ccd.flags
@@ -509,14 +531,16 @@ class _MasterMaker:
             value = value - times * bias.data.astype("f8")
         self._set_flags(rows, flags, found.kept)
         if self.variance is not None:
-            self.variance[rows] = self._band_variance(value, found, bias, first, stop)
+            self.variance[rows] = self._band_variance(value, found, bias, bands, first, stop)
         self.data[rows] = value
 
-    def _scaled_flats(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def _scaled_flats(
+        self, bands: Mapping, first: int, stop: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         stack = np.empty((len(self.inputs), stop - first, self.shape[1]), "f8")
         flags = None
         for n, chosen in enumerate(self.inputs):
-            ccd = self._less_masters(chosen, first, stop)
+            ccd = self._less_masters(chosen, first, stop, *bands[chosen.bias, chosen.dark])
             np.multiply(ccd.data[0], self.scales[n], out=stack[n])
             if ccd.flags is not None:
                 flags = np.zeros(stack.shape, "u2") if flags is None else flags
@@ -531,7 +555,13 @@ class _MasterMaker:
         self.flags[rows][np.broadcast_to(kept == 0, self.data[rows].shape)] |= NO_DATA
 
     def _band_variance(
-        self, value: np.ndarray, found, bias: MasterBand | None, first: int, stop: int
+        self,
+        value: np.ndarray,
+        found: Stacked,
+        bias: MasterBand | None,
+        bands: Mapping,
+        first: int,
+        stop: int,
     ) -> np.ndarray:
         """Return the variance of a combined band, before a flat is normalised."""
         number = len(self.inputs)
@@ -546,7 +576,7 @@ class _MasterMaker:
         if kind == "bias":
             return np.broadcast_to(np.asarray(factor * noise.read_variance), value.shape)
         if kind == "flat":
-            return self._flat_variance(value, factor, noise, first, stop)
+            return self._flat_variance(value, factor, noise, bands, first, stop)
         if self.how.method == "sum":
             single = np.maximum(value / number, 0) / noise.gain + noise.read_variance
             own, times = number**2 * factor * single, number**2
@@ -556,35 +586,45 @@ class _MasterMaker:
         return own if bias is None or bias.variance is None else own + times * bias.variance
 
     def _flat_variance(
-        self, value: np.ndarray, factor: np.ndarray | float, noise: Noise, first: int, stop: int
+        self,
+        value: np.ndarray,
+        factor: np.ndarray | float,
+        noise: Noise,
+        bands: Mapping,
+        first: int,
+        stop: int,
     ) -> np.ndarray:
         """Return the variance of flats that were scaled to each other.
 
         Each is s (x - bias - r dark); its photons are those of the light, value / s,
-        and of the dark that was taken off.
+        and of the dark that was taken off. What flats have in common, their bias and
+        dark, does not average down.
         """
-        s = self.scales
-        gain = noise.gain
         # In electrons the light is already gain times what the frame holds.
         relative = self._relative_gain(first, stop)
         k = 1.0 if relative is None else relative
         pedestal = not _pedestal_off(self.frames[0], self.inputs[0])
-        total = np.maximum(value, 0) * k * s.mean() / gain
+        total = np.maximum(value, 0) * (k * self.scales.mean() / noise.gain)
         fixed = 0.0
-        for n, chosen in enumerate(self.inputs):
-            bias, dark, _ = self.run.bands(chosen, first, stop)
+        for (bias, dark, scale), s in self._alike().items():
+            bias, dark = bands[bias, dark]
             if pedestal:
-                single = dark.scatter
-                fixed = fixed + (s[n] / len(s)) * np.sqrt(dark.variance)
+                single, more = dark.scatter, dark.variance
             else:
-                light = 0 if dark is None else chosen.dark_scale * np.maximum(dark.data, 0)
-                single = light / gain + noise.read_variance
-                more = master_variance(bias, dark, chosen.dark_scale)
-                if more is not None:
-                    # All frames have it in common, so it does not average down.
-                    fixed = fixed + (s[n] / len(s)) * np.sqrt(more)
-            total = total + (k * s[n]) ** 2 * single / len(s)
+                light = 0 if dark is None else np.maximum(dark.data, 0) * (scale / noise.gain)
+                single, more = light + noise.read_variance, master_variance(bias, dark, scale)
+            total += k**2 * (sum(x * x for x in s) / len(self.scales)) * single
+            if more is not None:
+                fixed = fixed + (sum(s) / len(self.scales)) * np.sqrt(more)
         return factor * total + (k * fixed) ** 2
+
+    def _alike(self) -> dict[tuple[str | None, str | None, float], list[float]]:
+        """Put the scales of flats together that have bias, dark and its scale in common."""
+        groups: dict[tuple, list[float]] = {}
+        for chosen, s in zip(self.inputs, self.scales, strict=True):
+            key = (chosen.bias, chosen.dark, chosen.dark_scale)
+            groups.setdefault(key, []).append(float(s))
+        return groups
 
     def _noise(self, first: int, stop: int) -> Noise:
         return _noise(self.amplifiers, self.recipe, first, stop)
@@ -596,7 +636,8 @@ class _MasterMaker:
             single = pooled_scatter(self.data, self.scatter, number)
             self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
         if self.master.type == "dark":
-            middle, width = level(self.data, "median"), float(mad_std(self.data))
+            middle = exact_median(self.data)
+            width = MAD_TO_STD * exact_median(np.abs(self.data - np.float32(middle)))
             self.flags[self.data > middle + 10 * width] |= HOT
         elif self.master.type == "flat":
             good = (self.flags == 0) & np.isfinite(self.data)
@@ -610,14 +651,17 @@ class _MasterMaker:
 
     def _finish_imaging(self, good: np.ndarray) -> None:
         how = self.recipe.flat
-        values = self.data[good]
+        values = self.data.reshape(-1) if good.all() else self.data[good]
         for _ in range(2):
             # Pixels without light are no good pixels; the second round leaves them out.
             self.norm = level(values, how.scale) if values.size else 0.0
             if not self.norm > 0:
                 raise FrameRejected("flat-level", "its good pixels have no light.")
-            values = self.data[good & (self.data >= how.minimum * self.norm)]
-        self.data = (self.data / self.norm).astype("f4")
+            lit = values >= how.minimum * self.norm
+            if lit.all():
+                break
+            values = values[lit]
+        self.data = (self.data / self.norm).astype("f4", copy=False)
         if self.variance is not None:
             self.variance /= self.norm**2
         self._drop(~good | (self.data < how.minimum), NO_FLAT)
@@ -694,6 +738,7 @@ class _MasterMaker:
             (f.file, m.sha256, self.master.type)
             for f, m in zip(self.frames, self.measured, strict=True)
         ]
+        rows += self.aside
         for name in sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}):
             rows.append((name, self.run.sums[name], f"master {self.run.plan.master(name).type}"))
         return rows
@@ -721,10 +766,11 @@ class _Batch:
         try:
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
                 pass
-            for product, file in zip(self.products, files, strict=True):
-                file.finish()
+            for product, file, _ in zip(
+                self.products, files, mapped(ProductFile.finish, files), strict=True
+            ):
                 self.run.made.products[product.name] = file.path
-                log.info("%s made", product.name)
+                log.info("%s made", product.name, extra={"made": True})
                 step()
         except BaseException:
             for file in files:
@@ -768,8 +814,6 @@ class _Batch:
 
     def _cleaned(self, done, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Flag the cosmic rays of one whole frame."""
-        from astropy.nddata import CCDData
-
         how = self.run._cosmic_rays(self.products[n])
         flags = None if done.flags is None else done.flags[n]
         found = find_cosmic_rays(
@@ -871,7 +915,8 @@ def _common_cards(
         if norm is not None:
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
-    off = amplifiers.has_overscan or chosen.bias or (chosen.dark and not frame.recipe.bias)
+    # A dark that still holds its bias takes the pedestal off with it.
+    off = amplifiers.has_overscan or chosen.bias or chosen.dark
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")

@@ -1,0 +1,44 @@
+"""How the pages are built: ``sphinx-build -W -b html docs docs/_build/html``."""
+
+import sys
+from pathlib import Path
+
+from sphinx_astropy.conf.v3 import *  # noqa: F403
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import ccdprofiles
+
+project = "ccdprofiles"
+author = "The ccdprofiles developers"
+copyright = author
+version = release = ccdprofiles.__version__
+
+extensions = [
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_automodapi.automodapi",
+    "sphinx_automodapi.smart_resolver",
+    "instrument_table",
+]
+# The build needs no network.
+intersphinx_mapping = {}
+exclude_patterns = ["_build", "api/templates"]
+
+html_static_path = ["_static"]
+html_css_files = ["ccdprofiles.css"]
+html_title = "ccdprofiles"
+html_show_sourcelink = False
+html_context = {}
+html_theme_options = {
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+}
+
+automodapi_toctreedirnm = "api"
+automodsumm_inherited_members = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+nitpicky = False

@@ -1,0 +1,123 @@
+"""The instruments page, read from the profiles whenever the pages are built.
+
+``.. instrument-table::`` lays the profiles out as a table, ``.. instrument-notes::``
+shows what each says about itself and where its numbers come from.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ccdprofiles import Amplifier, Profile, Recipe, SpectralFlat
+from ccdprofiles.registry import read_profiles, shipped_folder
+
+COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain", "read noise", "recipe")
+
+
+def shipped() -> list[Profile]:
+    """Return the profiles that come with the package, by name."""
+    files = [p for p in shipped_folder().glob("*.py") if not p.name.startswith("_")]
+    return sorted((p for file in files for p in read_profiles(file)), key=lambda p: p.name)
+
+
+def table(profiles: Iterable[Profile]) -> list[str]:
+    """Lay profiles out as the lines of a reST table."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: instruments", ""]
+    for row in (COLUMNS, *(_row(profile) for profile in profiles)):
+        lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
+    # Every row but its first cell is indented below the star.
+    return [line.replace("   - ", "     - ", 1) for line in lines]
+
+
+def notes(profiles: Sequence[Profile]) -> list[str]:
+    """Show what every profile says about itself, a section for each file."""
+    lines = []
+    for path in dict.fromkeys(p.file for p in profiles):
+        of_file = [p for p in profiles if p.file == path]
+        title = ", ".join(p.name for p in of_file)
+        lines += [title, "-" * len(title), "", *of_file[0].notes.splitlines(), ""]
+        lines += [f"File: ``profiles/{Path(path).name}``", ""]
+    return lines
+
+
+def _row(profile: Profile) -> tuple[str, ...]:
+    first = profile.amplifiers[0]
+    return (
+        f"``{profile.name}``",
+        profile.telescope,
+        _chosen_by(profile),
+        _each(profile, "data"),
+        _each(profile, "overscan") if first.overscan else "none",
+        _number(profile, "gain"),
+        _number(profile, "read_noise"),
+        _recipe(profile.recipe),
+    )
+
+
+def _chosen_by(profile: Profile) -> str:
+    names = " or ".join(f"``{name}``" for name in profile.instruments)
+    cards = [f"{card} {_values(value)}" for card, value in profile.where.items()]
+    return ", ".join([names, *cards])
+
+
+def _values(value: object) -> str:
+    several = value if isinstance(value, tuple) else (value,)
+    return " or ".join("missing" if v is None else f"``{v}``" for v in several)
+
+
+def _each(profile: Profile, field: str) -> str:
+    return ", ".join(f"``{getattr(a, field)}``" for a in profile.amplifiers)
+
+
+def _number(profile: Profile, field: str) -> str:
+    said = list(dict.fromkeys(_said(getattr(a, field)) for a in profile.amplifiers))
+    return ", ".join(said)
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "not known"
+    if callable(value):
+        return "from the header"
+    unit = " e/adu" if "adu" in str(value.unit) else " e"
+    return f"{value.value:g}{unit}"
+
+
+def _recipe(recipe: Recipe) -> str:
+    steps = ["bias"] if recipe.bias else []
+    if recipe.dark:
+        steps.append({"match": "dark of the exposure", "scale": "dark, scaled"}[recipe.dark])
+    if isinstance(recipe.flat, SpectralFlat):
+        steps.append(f"spectral flat along {recipe.flat.dispersion}")
+    elif recipe.flat:
+        steps.append(f"flat by its {recipe.flat.scale}")
+    return f"{', '.join(steps)}; {'electron' if recipe.electrons else 'adu'}"
+
+
+def setup(app):
+    """Make the two directives known to Sphinx."""
+    from docutils import nodes
+    from docutils.parsers.rst import Directive
+    from docutils.statemachine import StringList
+
+    def directive(made):
+        class Lines(Directive):
+            def run(self):
+                profiles = shipped()
+                environment = self.state.document.settings.env
+                for profile in profiles:
+                    environment.note_dependency(profile.file)
+                holder = nodes.section()
+                holder.document = self.state.document
+                self.state.nested_parse(
+                    StringList(made(profiles), "profiles"), 0, holder, match_titles=1
+                )
+                return holder.children
+
+        return Lines
+
+    app.add_directive("instrument-table", directive(table))
+    app.add_directive("instrument-notes", directive(notes))
+    return {"parallel_read_safe": True}
+
+
+__all__ = ["Amplifier", "notes", "shipped", "table"]
