@@ -125,13 +125,15 @@ def subtract_masters(
     if bias is not None:
         ccd = ccdproc.subtract_bias(ccd, _like(bias.data, ccd), add_keyword=False)
     if dark is not None:
-        # Both exposures as quantities: ccdproc asks for them even where it does not scale.
+        # Scaled once for all frames. Both exposures are given, as ccdproc asks for them
+        # even where it does not scale.
+        current = dark.data if scale == 1 else dark.data.astype(dtype, copy=False) * scale
         ccd = ccdproc.subtract_dark(
             ccd,
-            _like(dark.data, ccd),
+            _like(current, ccd),
             dark_exposure=1 * u.s,
-            data_exposure=scale * u.s,
-            scale=scale != 1,
+            data_exposure=1 * u.s,
+            scale=False,
             add_keyword=False,
         )
     data = ccd.data.astype(dtype, copy=False)

@@ -35,7 +35,7 @@ __all__ = [
 MAD_TO_STD = 1.482602218505602
 """The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
 
-_TILE = 4096
+_TILE_BYTES = 2**16
 _NETWORK = 64
 
 
@@ -91,8 +91,11 @@ def combine(
     >>> combine(stack, Combine(method="average", clip=5)).data
     array([[10.125]])
     """
-    combiner = Combiner([CCDData(frame, unit=unit) for frame in stack], dtype=stack.dtype)
-    found = _combined(combiner.data_arr.data, how, scatter)
+    # The Combiner would copy the stack and lay a mask of equal size beside it; it takes
+    # the stack as it is, and what is rejected is ours to know.
+    combiner = Combiner([CCDData(f[:1, :1], unit=unit) for f in stack], dtype=stack.dtype)
+    combiner.data_arr = np.ma.array(stack, copy=False)
+    found = _combined(stack, how, scatter)
 
     def result(data: np.ndarray, axis: int) -> np.ndarray:
         return found.data
@@ -118,8 +121,9 @@ def _combined(stack: np.ndarray, how: Combine, scatter: bool) -> Stacked:
     data = np.empty(pixels, "f8")
     spread = np.empty((2, pixels), "f8") if scatter else None
     kept = None
-    for first in range(0, pixels, _TILE):
-        tile = flat[:, first : first + _TILE]
+    step = _TILE_BYTES // stack.itemsize
+    for first in range(0, pixels, step):
+        tile = flat[:, first : first + step]
         where = slice(first, first + tile.shape[1])
         data[where], odd, few = _tile(tile, how)
         if odd is not None and odd.size:

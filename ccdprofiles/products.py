@@ -15,12 +15,12 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.time import Time
 
 from .errors import FrameRejected, OutputError
 from .raw import Cards, Pixels, RawFile, read_raw
@@ -67,8 +67,9 @@ _STRUCTURE = re.compile(
 )
 _SKY = re.compile(
     r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
-    r"PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
+    r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 _PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">i2"}
 
 
@@ -236,13 +237,13 @@ class SavedProduct:
         """Rows and columns."""
         return self.raw.images[0].shape
 
-    def band(self, first: int, stop: int) -> Band:
-        """Read rows ``first`` (from 0) up to but without ``stop``."""
+    def band(self, first: int, stop: int, variance: bool = True) -> Band:
+        """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance."""
         data = self._pixels.rows(self.raw.images[0], first, stop)
-        variance = flags = None
-        if "UNCERT" in self._planes:
-            variance = self._pixels.rows(self._planes["UNCERT"], first, stop)
-            variance *= variance
+        square = flags = None
+        if variance and "UNCERT" in self._planes:
+            square = self._pixels.rows(self._planes["UNCERT"], first, stop)
+            square *= square
         if "DQ" in self._planes:
             stored = self._pixels.stored(self._planes["DQ"], first, stop)
             flags = stored.view(">u2").astype("u2") ^ 0x8000
@@ -250,7 +251,7 @@ class SavedProduct:
             flags = self._pixels.stored(self._planes["MASK"], first, stop).astype("u2")
         if flags is not None and not flags.any():
             flags = None
-        return Band(data, variance, flags)
+        return Band(data, square, flags)
 
 
 def copied_header(cards: Cards) -> fits.Header:
@@ -273,6 +274,7 @@ def copied_header(cards: Cards) -> fits.Header:
             del header["EPOCH"]
         elif isinstance(header["EPOCH"], int | float):
             header.rename_keyword("EPOCH", "EQUINOX")
+    _order_sky(header)
     return header
 
 
@@ -289,8 +291,9 @@ def combined_header(headers: Sequence[Cards]) -> fits.Header:
 def shift_wcs(header: fits.Header, columns: int, rows: int) -> None:
     """Let the world coordinates follow a trim that took away columns and rows at the origin."""
     for keyword in list(header):
-        shift = {"CRPIX1": columns, "CRPIX2": rows}.get(keyword[:6])
-        if shift and len(keyword) <= 7 and isinstance(header[keyword], int | float):
+        axis = re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
+        shift = axis and (columns, rows)[int(axis[1]) - 1]
+        if shift and isinstance(header[keyword], int | float):
             header[keyword] = header[keyword] - shift
 
 
@@ -301,11 +304,10 @@ def add_mjd(header: fits.Header) -> None:
     """
     for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
         if keyword not in header and isinstance(header.get(date), str):
-            try:
-                mjd = Time(header[date].strip(), format="fits").mjd
-            except ValueError:
-                continue
-            header.set(keyword, round(float(mjd), 9), f"[d] {date}", after=date)
+            when = _time(header[date])
+            if when is not None:
+                mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
+                header.set(keyword, round(mjd, 9), f"[d] {date}", after=date)
 
 
 def ascii_text(text: object) -> str:
@@ -361,9 +363,31 @@ def write_text(path: Path, text: str) -> None:
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
+def _time(text: str) -> datetime | None:
+    """Read a date as FITS writes it, or None where it is none."""
+    try:
+        return datetime.fromisoformat(text.strip()) if _DATE.fullmatch(text.strip()) else None
+    except ValueError:
+        return None
+
+
+def _order_sky(header: fits.Header) -> None:
+    """Put the world coordinates into the order and the form that FITS allows."""
+    sky = [k for k in header if _SKY.fullmatch(k)]
+    for letter in {found[1] for k in sky if (found := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
+        # Where both are there, PC is what readers go by.
+        for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
+            del header[old]
+            sky.remove(old)
+    for axes in [k for k in sky[1:] if k.startswith("WCSAXES")]:
+        card = header.cards[axes]
+        del header[axes]
+        header.insert(sky[0], card)
+
+
 def _card_texts(cards: Cards) -> Iterable[str]:
-    """Go through the cards of a header and of the primary one below it, as text."""
-    for source in (cards.below, cards) if cards.below is not None else (cards,):
+    """Go through the cards of a header, then of the primary one below it, as text."""
+    for source in (cards,) if cards.below is None else (cards, cards.below):
         whole = ""
         for start in range(0, len(source.block), 80):
             text = source.block[start : start + 80].decode("ascii", "replace")
@@ -379,8 +403,9 @@ def _card_texts(cards: Cards) -> Iterable[str]:
 
 _CARD = re.compile(
     r"([A-Z0-9_-]{1,8} *= |HIERARCH [A-Z0-9_-]+( [A-Z0-9_-]+)* *= ) *"
-    r"('([^']|\'\')*'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?)? *(/.*)?"
+    r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
 )
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
 
 
 def _whole_card(text: str) -> fits.Card | None:
@@ -388,21 +413,25 @@ def _whole_card(text: str) -> fits.Card | None:
     if not text.isascii() or not text.isprintable():
         return None
     text = text.ljust(80)
-    if len(text) == 80 and _CARD.fullmatch(text) and text.find("=") in (8, *range(10, 80)):
-        return fits.Card.fromstring(text)
-    try:
-        # Made anew, so that odd spelling of the camera's software becomes standard.
-        card = fits.Card.fromstring(text)
-        keyword, value = card.keyword, card.value
-        if not keyword:
+    found = _CARD.fullmatch(text)
+    if len(text) == 80 and found and text.find("=") in (8, *range(10, 80)):
+        dated = text.startswith("DATE") and (found["text"] or "").strip()
+        return None if dated and _time(dated) is None else fits.Card.fromstring(text)
+    # Made anew, so that odd spelling of the camera's software becomes standard.
+    parsed = Cards(text.encode())
+    for keyword, value in parsed.items():
+        quoted = text[text.find("=") + 1 :].lstrip().startswith("'")
+        if not _KEYWORD.fullmatch(keyword) or value is None or (isinstance(value, str) != quoted):
             return None
-        if len(keyword) > 8 or " " in keyword:
-            keyword = f"HIERARCH {keyword}"
-        made = fits.Card(keyword, value)
-        made.verify("exception")
-        return made if len(made.image) == 80 else None
-    except (ValueError, fits.VerifyError, AttributeError, TypeError, IndexError):
-        return None
+        if keyword.startswith("DATE") and quoted and value and _time(value) is None:
+            return None
+        try:
+            name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
+            made = fits.Card(name, value)
+            return made if len(made.image) == 80 else None
+        except ValueError:
+            return None
+    return None
 
 
 def _plane_header(

@@ -31,10 +31,18 @@ html_static_path = ["_static"]
 html_css_files = ["ccdprofiles.css"]
 html_title = "ccdprofiles"
 html_show_sourcelink = False
-html_context = {}
+html_context = {"default_mode": "light"}
+html_theme = "pydata_sphinx_theme"
+html_logo = html_favicon = None
+html_sidebars = {}
 html_theme_options = {
-    "secondary_sidebar_items": ["page-toc"],
-    "show_prev_next": True,
+    "navbar_start": ["navbar-logo"],
+    "navbar_center": [],
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "instruments": []},
+    "show_nav_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
 }
 
 automodapi_toctreedirnm = "api"
@@ -42,3 +50,5 @@ automodsumm_inherited_members = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 nitpicky = False
+# The docstrings say it in words.
+autodoc_typehints = "none"

@@ -10,7 +10,7 @@ from pathlib import Path
 from ccdprofiles import Amplifier, Profile, Recipe, SpectralFlat
 from ccdprofiles.registry import read_profiles, shipped_folder
 
-COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain", "read noise", "recipe")
+COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
 
 
 def shipped() -> list[Profile]:
@@ -21,7 +21,8 @@ def shipped() -> list[Profile]:
 
 def table(profiles: Iterable[Profile]) -> list[str]:
     """Lay profiles out as the lines of a reST table."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: instruments", ""]
+    lines = [".. list-table::", "   :header-rows: 1"]
+    lines += ["   :class: instruments", "   :widths: 8 16 16 17 17 11 15", ""]
     for row in (COLUMNS, *(_row(profile) for profile in profiles)):
         lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
     # Every row but its first cell is indented below the star.
@@ -34,7 +35,7 @@ def notes(profiles: Sequence[Profile]) -> list[str]:
     for path in dict.fromkeys(p.file for p in profiles):
         of_file = [p for p in profiles if p.file == path]
         title = ", ".join(p.name for p in of_file)
-        lines += [title, "-" * len(title), "", *of_file[0].notes.splitlines(), ""]
+        lines += [title, "~" * len(title), "", *of_file[0].notes.splitlines(), ""]
         lines += [f"File: ``profiles/{Path(path).name}``", ""]
     return lines
 
@@ -47,8 +48,7 @@ def _row(profile: Profile) -> tuple[str, ...]:
         _chosen_by(profile),
         _each(profile, "data"),
         _each(profile, "overscan") if first.overscan else "none",
-        _number(profile, "gain"),
-        _number(profile, "read_noise"),
+        f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
     )
 
