@@ -208,7 +208,8 @@ def reduce_night(
     """
     folder, output = Path(folder).expanduser(), Path(output).expanduser()
     without = check_steps(without)
-    check_folders(folder, output)
+    calibrations = _paths(calibrations)
+    check_folders(folder, output, calibrations)
     frames = scan_night(
         folder,
         profile=profile,
@@ -249,24 +250,29 @@ def reduce_night(
     )
 
 
-def check_folders(folder: Path, output: Path) -> None:
-    """Refuse an output on or above the night: raw frames are never written over.
+def check_folders(
+    folder: Path, output: Path, calibrations: Iterable[str | Path] = ()
+) -> None:
+    """Refuse an output on or above the night or its calibrations: they are never written over.
 
     Raises
     ------
     InputError
-        If the folder is none, or the output is the night's own or holds it.
+        If the folder is none, or the output is the night's own, or that of its
+        calibrations, or holds it.
     OutputError
         If the output is a file.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder that holds the night.")
-    night, out = folder.resolve(), output.resolve()
-    if out == night or out in night.parents:
-        raise InputError(
-            f"the output {output} is the night's own folder or lies above it; "
-            "give another folder, such as one named reduced beside it."
-        )
+    out = output.resolve()
+    inputs = [("night's", folder), *(("calibrations'", Path(c).expanduser()) for c in calibrations)]
+    for whose, given in inputs:
+        if out == given.resolve() or out in given.resolve().parents:
+            raise InputError(
+                f"the output {output} is the {whose} own folder or lies above it; "
+                "give another folder, such as one named reduced beside it."
+            )
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file; give a folder.")
 

@@ -8,8 +8,7 @@ stack of frames never has to fit into memory.
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,6 +84,9 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     levels, level, noise = [], [], []
     with Pixels(raw, octets) as pixels:
         for readout in amplifiers.readouts:
+            image = raw.image(readout.extension)
+            if image.packed:
+                pixels.stored(image, 0, 1)  # tiles that cannot be unpacked cost this frame only
             if readout.overscan is None:
                 rows = middle = scatter = None
             else:
@@ -105,7 +107,8 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
     Parameters
     ----------
     strip : ndarray of float32, shape (rows, columns)
-        In adu; NaN where there is no data.
+        In adu; NaN where there is no data. A row without any takes the level of its
+        neighbours.
     how : {"median", "mean"} or astropy model
         A model is fitted to the medians of the rows, of which those further than
         3 standard deviations are left out, five times over.
@@ -113,10 +116,13 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (rows,)
+
+    Raises
+    ------
+    FrameRejected
+        ``overscan`` if the strip holds no value at all.
     """
-    if how == "mean":
-        return np.nanmean(strip, axis=1, dtype="f8")
-    medians = _row_medians(strip)
+    medians = _known_rows(strip, _row_means if how == "mean" else _row_medians)
     if isinstance(how, str):
         return medians
     rows = np.arange(len(medians), dtype="f8")
@@ -245,11 +251,11 @@ def _amplifier_band(
     data_rows, data_columns = readout.data.slices()
     offset = data_rows.start - readout.place.slices()[0].start
     first, stop = rows.start + offset, rows.stop + offset
-    image = opened[0].raw.image(readout.extension)
     height = stop - first
     tall = np.empty((len(frames) * height, readout.data.width), dtype)
     for n, each in enumerate(opened):
-        stored = CCDData(each.stored(each.raw.image(readout.extension), first, stop), unit=unit)
+        image = each.raw.image(readout.extension)
+        stored = CCDData(each.stored(image, first, stop), unit=unit)
         trimmed = ccdproc.trim_image(_Band(stored)[:, data_columns], add_keyword=False)
         physical(trimmed.data, image, dtype, out=tall[n * height : (n + 1) * height])
     ccd = _Band(tall, unit=unit)
@@ -314,11 +320,27 @@ def _strip(pixels: Pixels, raw: RawFile, readout: Readout) -> np.ndarray:
     return np.concatenate(bands)
 
 
+def _known_rows(strip: np.ndarray, level: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Measure the rows that have a value, and give the others the level between them."""
+    if np.isfinite(strip).all():
+        return level(strip)
+    strip = np.where(np.isfinite(strip), strip, np.nan)
+    known = ~np.isnan(strip).all(axis=1)
+    if not known.any():
+        raise FrameRejected(
+            "overscan", "its overscan holds no value; copy it again, or take it out of the night."
+        )
+    place = np.arange(len(strip))
+    return np.interp(place, place[known], level(strip[known]))
+
+
+def _row_means(strip: np.ndarray) -> np.ndarray:
+    return np.nanmean(strip, axis=1, dtype="f8")
+
+
 def _row_medians(strip: np.ndarray) -> np.ndarray:
     if np.isnan(strip).any():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return np.nanmedian(strip, axis=1).astype("f8")
+        return np.nanmedian(strip, axis=1).astype("f8")
     # Ten times faster than numpy.median, and the same number.
     ordered = np.sort(strip, axis=1).astype("f8")
     half = strip.shape[1] // 2
@@ -337,6 +359,8 @@ def _scatter(strip: np.ndarray) -> float:
     columns = strip.shape[1]
     if columns < 2:
         return float("nan")
+    strip = strip[np.isfinite(strip).any(axis=1)]
+    strip = np.where(np.isfinite(strip), strip, np.nan)
     residual = strip - np.nanmean(strip, axis=1, dtype="f8")[:, np.newaxis]
     residual = residual[np.isfinite(residual)]
     if residual.size == 0:

@@ -276,7 +276,7 @@ class Pixels:
                 if step == 0:
                     raise FrameRejected(
                         "truncated",
-                        f"{self.raw.path.name}: it ends before its last pixel; copy it again.",
+                        "it ends before its last pixel; copy it again from the camera.",
                     )
                 done += step
         finally:
@@ -287,8 +287,14 @@ class Pixels:
         from astropy.io import fits
 
         if image.index not in self._tiles:
-            with fits.open(Path(self.raw.path), memmap=False) as hdus:
-                self._tiles[image.index] = np.squeeze(hdus[image.index].data)
+            try:
+                with open(self.raw.path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
+                    tiles = hdus[image.index].data.reshape(image.shape)
+            except Exception as error:  # the decoders raise whatever they like
+                raise FrameRejected(
+                    "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
+                ) from error
+            self._tiles[image.index] = tiles
         return self._tiles[image.index]
 
 
@@ -396,16 +402,20 @@ def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]
     if min(axes, default=0) < 0:
         raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be.")
     groups = (_whole(cards, "GCOUNT", 1), _whole(cards, "PCOUNT", 0)) if index else (1, 0)
+    if min(groups) < 0:
+        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups} cannot be.")
     nbytes = abs(bitpix) // 8 * groups[0] * (groups[1] + prod(axes)) if axes else 0
     packed = cards.get("ZIMAGE") is True and "ZBITPIX" in cards
     kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
     if packed:
         bitpix = _whole(cards, "ZBITPIX")
-        axes = [_whole(cards, f"ZNAXIS{i + 1}") for i in range(_whole(cards, "ZNAXIS"))]
+        axes = [_whole(cards, f"ZNAXIS{i + 1}") for i in range(min(_whole(cards, "ZNAXIS"), 99))]
     elif kind != "IMAGE":
         return None, nbytes
     if len(axes) < 2 or 0 in axes:
         return None, nbytes
+    if min(axes) < 0:
+        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be.")
     if prod(axes) > PIXEL_LIMIT:
         raise FrameRejected("too-big", f"it declares {' x '.join(map(str, axes))} pixels.")
     image = RawImage(
@@ -468,12 +478,12 @@ def _unpacked(raw: RawFile):
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
-                        f"{raw.path.name}: it unpacks to more than {GROWTH_LIMIT} times its size.",
+                        f"it unpacks to more than {GROWTH_LIMIT} times its size.",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         out.close()
         raise FrameRejected(
-            "gzip", f"{raw.path.name}: it cannot be unpacked ({error}); copy it again."
+            "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
         ) from error
     except BaseException:
         out.close()
@@ -495,7 +505,7 @@ def _real(cards: Cards, keyword: str, default: float) -> float:
 def _value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is its own text."""
     text = card.decode("ascii", "replace")
-    field = text[10:80] if not text.startswith("HIERARCH") else text[text.find("=") + 1 : 80]
+    field = text[9:80] if not text.startswith("HIERARCH") else text[text.find("=") + 1 : 80]
     field = field.strip()
     if field.startswith("'"):
         if len(card) > 80:

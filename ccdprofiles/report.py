@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -21,24 +22,31 @@ USED = "used"
 INCOMPLETE = "not calibrated"
 NOT_NEEDED = "not needed"
 
+_PATHS = ("file", "product", "master", "frame", "bias", "dark", "flat")
+
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em;
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em;
        color: #1c2430; }}
-h1 {{ font-size: 1.5em; }} h2 {{ font-size: 1.15em; margin-top: 2em; }}
-table {{ border-collapse: collapse; width: 100%; font-size: 13px; }}
-th, td {{ text-align: left; padding: .25em .6em; border-bottom: 1px solid #dde3ea;
-          vertical-align: top; overflow-wrap: anywhere; }}
-th {{ background: #f3f6f9; }}
-.good {{ color: #14713d; }} .bad {{ color: #a3341a; }}
+h1 {{ font-size: 1.5em; margin-bottom: .4em; }} h2 {{ font-size: 1.15em; margin-top: 2em; }}
+table {{ border-collapse: collapse; min-width: 50%; font-size: 13px; }}
+th, td {{ text-align: left; padding: .25em .7em; border-bottom: 1px solid #dde3ea;
+          vertical-align: top; }}
+th {{ background: #f3f6f9; white-space: nowrap; position: sticky; top: 0; }}
+td {{ overflow-wrap: break-word; }}
+td.path {{ overflow-wrap: anywhere; min-width: 6em; }}
+tr:hover td {{ background: #f8fafc; }}
+.verdict {{ border-left: .4em solid; padding: .3em .8em; background: #f3f6f9; }}
+.good {{ color: #14713d; }} .bad {{ color: #a3341a; }} footer {{ margin: 2em 0; color: #5b6776; }}
 </style></head><body>
 <h1>{title}</h1>
-<p class="{mood}">{verdict}</p>
+<p class="verdict {mood}">{verdict}</p>
+<p>{counts}</p>
 {body}
-<p>ccdprofiles {version}</p>
+<footer>ccdprofiles {version}</footer>
 </body></html>
 """
 
@@ -140,6 +148,8 @@ def _uses(plan: Plan) -> dict[str, str]:
 
 
 def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
+    # A second run must write the same page, so what was there before is not told.
+    counts = summary(table, plan, replace(made, kept=set())).splitlines()[:2]
     good = complete(table, plan, made)
     verdict = (
         "Everything was made."
@@ -184,6 +194,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
         title=escape(f"Night {folder}"),
         mood="good" if good else "bad",
         verdict=escape(verdict),
+        counts=escape(". ".join(counts) + "."),
         body="\n".join(parts),
         version=escape(__version__),
     )
@@ -201,8 +212,16 @@ def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
 
 def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(c)}</th>" for c in columns)
+    # A path may break anywhere; any other word stays whole.
+    starts = ['<td class="path">' if c in _PATHS else "<td>" for c in columns]
     body = "\n".join(
-        "<tr>" + "".join(f"<td>{escape(_printable(c))}</td>" for c in row) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(
+            f"{start}{escape(_printable(cell))}</td>"
+            for start, cell in zip(starts, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
     )
     return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{body}</table>"
 
@@ -217,7 +236,7 @@ def _printable(text: str) -> str:
 
 
 def _short(name: str | None) -> str:
-    return "" if name is None else name.rsplit("/", 1)[-1]
+    return "" if name is None else name.rsplit("/", 1)[-1].removesuffix(".fits")
 
 
 def _dark(chosen) -> str:

@@ -290,8 +290,8 @@ class _Run:
         bias = self._band(chosen.bias, first, stop)
         dark = self._band(chosen.dark, first, stop)
         if dark is not None:
-            made_with = {i.bias for i in self.plan.master(chosen.dark).inputs}
-            dark = replace(dark, same_bias=made_with == {chosen.bias})
+            bias_in_it = self.saved[chosen.dark].header.get("BIASSHA")
+            dark = replace(dark, same_bias=bias_in_it == self.sums.get(chosen.bias or ""))
             if not _pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
                 dark = replace(dark, scatter=dark.variance * self._frames_of(chosen.dark))
         return bias, dark, self._band(chosen.flat, first, stop)
@@ -938,7 +938,7 @@ def _common_cards(
             stem = PurePosixPath(name).name
             header[card] = (ascii_text(stem)[:64], verb)
             header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = run.sums[name]
-            header.add_history(f"{verb}: {stem}")
+            header.add_history(f"{verb}: {ascii_text(stem)}")
             letters += letter
     if chosen.dark and kind == "science":
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")

@@ -17,7 +17,6 @@ version = release = ccdprofiles.__version__
 extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_automodapi.automodapi",
     "sphinx_automodapi.smart_resolver",
@@ -34,8 +33,10 @@ html_show_sourcelink = False
 html_context = {"default_mode": "light"}
 html_theme = "pydata_sphinx_theme"
 html_logo = html_favicon = None
-html_sidebars = {}
+html_sidebars = {"**": ["sidebar.html"]}
+templates_path = ["_templates"]
 html_theme_options = {
+    "navbar_persistent": ["search-button"],
     "navbar_start": ["navbar-logo"],
     "navbar_center": [],
     "navbar_end": ["theme-switcher"],
@@ -52,3 +53,12 @@ numpydoc_xref_param_type = False
 nitpicky = False
 # The docstrings say it in words.
 autodoc_typehints = "none"
+
+
+def _plain_object(app, name, obj, options, bases):
+    """Keep the base class from being linked to a field that is named ``object``."""
+    bases[:] = ["``object``" if base is object else base for base in bases]
+
+
+def setup(app):
+    app.connect("autodoc-process-bases", _plain_object)

@@ -7,7 +7,7 @@ shows what each says about itself and where its numbers come from.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ccdprofiles import Amplifier, Profile, Recipe, SpectralFlat
+from ccdprofiles import Profile, Recipe, SpectralFlat
 from ccdprofiles.registry import read_profiles, shipped_folder
 
 COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
@@ -78,8 +78,8 @@ def _said(value: object) -> str:
         return "not known"
     if callable(value):
         return "from the header"
-    unit = " e/adu" if "adu" in str(value.unit) else " e"
-    return f"{value.value:g}{unit}"
+    unit = "e/adu" if "adu" in str(value.unit) else "e"
+    return f"{value.value:g}\N{NO-BREAK SPACE}{unit}"
 
 
 def _recipe(recipe: Recipe) -> str:
@@ -118,6 +118,3 @@ def setup(app):
     app.add_directive("instrument-table", directive(table))
     app.add_directive("instrument-notes", directive(notes))
     return {"parallel_read_safe": True}
-
-
-__all__ = ["Amplifier", "notes", "shipped", "table"]

@@ -25,7 +25,6 @@ LEFT_OUT = shutil.ignore_patterns("__pycache__", "_build", "api", "work", ".*")
 SHIPPED = {"cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"}
 
 
-
 def missing() -> str:
     """Say what keeps the package from being built here, if anything does."""
     if not (ROOT / "setup.cfg").is_file():
