@@ -1,7 +1,7 @@
 """Reduce a night of CCD frames: teach it your camera once, reduce every night after that.
 
->>> from ccdprofiles import profiles
->>> sorted(profiles())[:2]
+>>> from ccdprofiles import known_profiles
+>>> sorted(known_profiles())[:2]
 ['cg16m', 'dis_blue']
 """
 
@@ -20,9 +20,9 @@ _HOME = {
     "Profile": "profile",
     "Recipe": "profile",
     "SpectralFlat": "profile",
+    "known_profiles": "registry",
     "load_profile": "registry",
     "plan_night": "night",
-    "profiles": "registry",
     "reduce_night": "night",
     "simulate_night": "simulate",
 }
@@ -36,9 +36,9 @@ __all__ = [
     "Profile",
     "Recipe",
     "SpectralFlat",
+    "known_profiles",
     "load_profile",
     "plan_night",
-    "profiles",
     "reduce_night",
     "simulate_night",
 ]

@@ -36,6 +36,8 @@ _EXITS = (
     (PlanError, USAGE),
 )
 
+_WINDOW = (480, 512)
+
 _DESCRIPTION = (
     "Reduce a night of CCD frames: teach it your camera once, reduce every night after that."
 )
@@ -297,27 +299,59 @@ def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     night, reduced = folder / "night", folder / "reduced"
     profile = load_profile(options.name)
-    if not options.full:
-        profile = windowed(profile, *_window(profile))
+    size = None if options.full else _WINDOW
     if night.exists() and any(night.iterdir()):
         raise OutputError(f"{night} is there already; remove it, or give another folder with -o.")
-    print(f"A night of {profile.name}, made up: {night}")
-    truth = simulate_night(profile, night, seed=options.seed)
-    print(f"\n{plan_night(night, profile=truth.known)}\n")
+    cut = profile if size is None else windowed(profile, *size)
+    part = "" if size is None else f", a window of {size[1]} x {size[0]} pixels"
+    print(f"A night of {profile.name}{part}, made up: {night}")
+    truth = simulate_night(cut, night, seed=options.seed)
+    camera = folder / f"{profile.name}.py"
+    camera.write_text(_demo_profile(options.name, profile.name, size, truth.known), "utf-8")
+    print(f"\n{plan_night(night, profile=camera)}\n")
     done = reduce_night(
-        night, reduced, profile=truth.known, jobs=options.jobs, progress=not options.quiet
+        night, reduced, profile=camera, jobs=options.jobs, progress=not options.quiet
     )
     print(done)
     first = next(iter(done.products.values()), reduced)
     print(f"\nMasters:        {reduced / 'masters'}")
     print(f"Science frames: {reduced / 'science'}, such as {first.name}")
     print(f"Report:         {reduced / 'report' / 'index.html'}")
+    print(f"Its camera:     {camera}; try ccdprofiles info {night} --profile {camera}")
     return DONE if done.ok else INCOMPLETE
 
 
-def _window(profile) -> tuple[int, int]:
-    """Choose a window that is quick to make and shows a field."""
-    return 480, 512
+def _demo_profile(asked: str, name: str, size: tuple[int, int] | None, known) -> str:
+    """Write the profile of a demo: the asked one, cut to its window, its numbers filled in."""
+    numbers = ",\n    ".join(
+        f"dict(gain={a.gain.value} * ADU, read_noise={a.read_noise.value} * u.electron, "
+        f"saturation={a.saturation.value} * u.adu)"
+        for a in known.amplifiers
+    )
+    source = repr(str(Path(asked).resolve()) if asked.endswith(".py") else asked)
+    camera = f"load_profile({source})"
+    if size is not None:
+        camera = f"windowed({camera}, rows={size[0]}, columns={size[1]})"
+    return f'''"""The camera of this demo: {name}, with the numbers that were simulated."""
+
+from dataclasses import replace
+
+from astropy import units as u
+
+from ccdprofiles import load_profile
+from ccdprofiles.simulate import windowed
+
+ADU = u.electron / u.adu
+
+_camera = {camera}
+_numbers = [
+    {numbers},
+]
+profile = replace(
+    _camera,
+    amplifiers=[replace(a, **n) for a, n in zip(_camera.amplifiers, _numbers, strict=True)],
+)
+'''
 
 
 def _which(options: argparse.Namespace) -> dict:

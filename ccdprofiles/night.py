@@ -250,9 +250,7 @@ def reduce_night(
     )
 
 
-def check_folders(
-    folder: Path, output: Path, calibrations: Iterable[str | Path] = ()
-) -> None:
+def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path] = ()) -> None:
     """Refuse an output on or above the night or its calibrations: they are never written over.
 
     Raises

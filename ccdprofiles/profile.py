@@ -149,8 +149,8 @@ class SpectralFlat:
     order : int
         Pieces of the cubic spline, or the degree of the (Chebyshev) polynomial.
     clip : float
-        Points further than this many standard deviations from the curve are
-        left out of the fit.
+        Points further than this many standard deviations from the curve, and more
+        than 2 %, are left out of the fit.
     illuminated : float
         Rows (or columns) whose light is below this fraction of the slit's brightest
         part, the 90th percentile, are flagged as not illuminated.

@@ -22,7 +22,7 @@ from . import profile as profile_module
 from .errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from .profile import Profile
 
-__all__ = ["Registry", "load_profile", "profiles", "read_profiles", "user_folder"]
+__all__ = ["Registry", "known_profiles", "load_profile", "read_profiles", "user_folder"]
 
 ENTRY_POINTS = "ccdprofiles.profiles"
 
@@ -137,11 +137,11 @@ class Registry:
         return f"{start}{closest}; add a profile for it, or name one with --profile."
 
 
-def profiles(*named: str | Path | Profile) -> dict[str, Profile]:
+def known_profiles(*named: str | Path | Profile) -> dict[str, Profile]:
     """Return every profile that a night may be reduced with, by name.
 
-    >>> from ccdprofiles import profiles
-    >>> profiles()["lfc"].instrument
+    >>> from ccdprofiles import known_profiles
+    >>> known_profiles()["lfc"].instrument
     'LFC'
     """
     return {p.name: p for p in Registry.gather(named).profiles}

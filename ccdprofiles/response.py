@@ -21,6 +21,9 @@ __all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
 
 _ROUNDS = 10
 _OUTLIER = 10
+_NEAR = 0.02
+"""Points this near to the curve stay: a lamp with hardly any noise strays further from
+every curve than its noise, and would lose whole pieces of it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ def illuminated(image: np.ndarray, how: SpectralFlat) -> np.ndarray:
     ndarray of bool, along the slit
     """
     profile = _nanmedian(image, _dispersion(how))
-    bright = np.nanpercentile(profile, 90)
+    known = profile[np.isfinite(profile)]
+    bright = np.percentile(known, 90) if known.size else 0
+    if not bright > 0:
+        return np.zeros(profile.shape, bool)
     with np.errstate(invalid="ignore"):
         return profile >= how.illuminated * bright
 
@@ -90,9 +96,9 @@ def lamp_curve(lamp: np.ndarray, how: SpectralFlat) -> np.ndarray:
     for _ in range(_ROUNDS):
         curve = _fitted(place, logarithm, good, how)
         off = np.abs(logarithm - curve)
-        width = mad_std((logarithm - curve)[good])
+        reach = max(how.clip * mad_std((logarithm - curve)[good]), _NEAR)
         with np.errstate(invalid="ignore"):
-            kept = np.isfinite(logarithm) & (off <= how.clip * width) if width else good
+            kept = np.isfinite(logarithm) & (off <= reach)
         if np.array_equal(kept, good):
             break
         good = kept
@@ -120,6 +126,8 @@ def spectral_flat(
     axis = _dispersion(how)
     values = np.where(good, image, np.nan)
     slit = illuminated(values, how)
+    if not slit.any():
+        raise ValueError("no part of the slit has light")
     lit = np.broadcast_to(np.expand_dims(slit, axis), image.shape)
     lamp = _nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
     curve = lamp_curve(lamp, how)

@@ -969,7 +969,7 @@ def seconds_note(number: str) -> str:
 def _level_cards(header: fits.Header, frames: Sequence[Measured]) -> None:
     """Write the overscan level and the read noise that it shows, for each amplifier."""
     for n in range(len(frames[0].level)):
-        levels = [m.level[n] for m in frames if m.level[n] is not None]
+        levels = [np.median(m.levels[n]) for m in frames if m.levels[n] is not None]
         noises = [m.noise[n] for m in frames if m.noise[n] is not None and np.isfinite(m.noise[n])]
         if levels:
             header[f"OSLEV{n + 1}"] = (round(float(np.median(levels)), 4), "[adu] overscan level")

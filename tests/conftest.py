@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdprofiles import Profile, profiles, reduce_night
+from ccdprofiles import Profile, known_profiles, reduce_night
 from ccdprofiles.night import Night
 from ccdprofiles.simulate import Truth, simulate_night, windowed
 
@@ -146,7 +146,7 @@ def reduce_made_up(tmp_path_factory):
     ) -> Reduced:
         key = (repr(profile), rows, columns, seed, repr(sorted(more.items())))
         if key not in kept:
-            chosen = profiles()[profile] if isinstance(profile, str) else profile
+            chosen = known_profiles()[profile] if isinstance(profile, str) else profile
             small = windowed(chosen, rows, columns) if rows else chosen
             folder = tmp_path_factory.mktemp(chosen.name or "night")
             truth = simulate_night(small, folder / "raw", seed=seed, **more)

@@ -114,7 +114,9 @@ def test_a_single_other_value_among_equal_ones_goes():
 def test_whatever_the_values_are(stack, how):
     # Where rounding decides whether a value lies on the limit, either is right.
     if how.clip is not None:
-        centre = np.nanmedian(np.where(np.isfinite(stack), stack, np.nan), axis=0) if len(stack) else 0
+        centre = (
+            np.nanmedian(np.where(np.isfinite(stack), stack, np.nan), axis=0) if len(stack) else 0
+        )
         deviation = np.nanmedian(np.abs(stack - centre), axis=0) * how.clip * 1.482602218505602
         edge = np.abs(np.abs(stack - centre) - deviation) < 1e-5 * (np.abs(stack) + deviation)
         if (edge & (deviation > 0)).any():
@@ -307,9 +309,10 @@ def test_the_median_does_not_trust_its_sample():
 
 
 def test_the_mode_of_a_skewed_distribution_is_its_highest_point():
-    skewed = np.random.default_rng(1).gamma(9, 100, 100_000)
-    assert mode(skewed) == pytest.approx(800, rel=0.02)
-    assert np.median(skewed) > 860
+    random = np.random.default_rng(1)
+    found = [mode(random.gamma(9, 100, 50_000)) for _ in range(20)]
+    assert np.mean(found) == pytest.approx(800, abs=10)
+    assert np.std(found) < 30
 
 
 def test_the_mode_does_not_depend_on_order_ties_or_scale():

@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.stats import mad_std
 
-from ccdprofiles import Flat, SpectralFlat, load_profile, profiles, reduce_night
+from ccdprofiles import Flat, SpectralFlat, known_profiles, load_profile, reduce_night
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docs" / "howto" / "efosc2.py"
@@ -53,7 +53,7 @@ def test_headers_are_recognised_and_typed(kind):
 
 @pytest.mark.parametrize("kind", HEADERS)
 def test_no_shipped_profile_takes_them(kind):
-    assert not [p.name for p in profiles().values() if p.fits(HEADERS[kind])]
+    assert not [p.name for p in known_profiles().values() if p.fits(HEADERS[kind])]
 
 
 def test_a_bias_is_a_dark_of_no_time():
@@ -196,7 +196,7 @@ def test_flats_take_the_overscan_level_of_the_night(night):
     for name in (NARROW, WIDE, SKY):
         header = fits.getheader(night.masters[name])
         assert header["OSNIGHT1"] is True
-        assert header["OSLEV1"] > 235
+        assert 214 < header["OSLEV1"] < 222
     for path in (night.masters[BIAS], night.masters[ARC], *night.products.values()):
         header = fits.getheader(path)
         assert "OSNIGHT1" not in header
@@ -206,7 +206,7 @@ def test_flats_take_the_overscan_level_of_the_night(night):
 def test_the_bias_keeps_only_what_the_overscan_does_not_see(night):
     bias, sigma = good(night.masters[BIAS])
     assert np.nanmedian(bias) == pytest.approx(3.5, abs=1)
-    assert np.nanmedian(sigma) < 10.3 / np.sqrt(5)
+    assert np.nanmedian(sigma) == pytest.approx(10.3 / np.sqrt(5), rel=0.05)
 
 
 def test_the_sky_of_the_images_is_flat(night):

@@ -354,9 +354,7 @@ def test_a_file_of_several_images_needs_amplifiers_with_extensions(tmp_path):
     mef(tmp_path / "a.fits", "IM1", "IM2")
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "mef")
-    assert reason.endswith(
-        "where testcam expects one; give its amplifiers their extension=."
-    )
+    assert reason.endswith("where testcam expects one; give its amplifiers their extension=.")
 
     def half(name, detector):
         return Amplifier(
@@ -394,7 +392,18 @@ def test_a_file_with_tables_only_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["a.fits", "a.fit", "a.fts", "a.FITS", "a.Fit", "a.FTS", "a b[1] %d {x}.fits", "a", "a.0", "ä.fit"],
+    [
+        "a.fits",
+        "a.fit",
+        "a.fts",
+        "a.FITS",
+        "a.Fit",
+        "a.FTS",
+        "a b[1] %d {x}.fits",
+        "a",
+        "a.0",
+        "ä.fit",
+    ],
 )
 def test_a_frame_is_found_by_its_name_or_by_its_first_bytes(tmp_path, name):
     write(tmp_path / "x").rename(tmp_path / name)
@@ -489,7 +498,10 @@ def odd_bits(path):
 
 
 FAULTS = {
-    "empty": (lambda path: path.write_bytes(b""), "it holds no byte; copy it again from the camera."),
+    "empty": (
+        lambda path: path.write_bytes(b""),
+        "it holds no byte; copy it again from the camera.",
+    ),
     "not-fits": (
         text,
         "it does not begin with SIMPLE; it is no FITS file, whatever its name.",
@@ -696,9 +708,7 @@ def test_a_master_dark_of_no_exposure_is_refused(tmp_path, exposure):
     cards = {"CPVERS": "0.1.0", "CPTYPE": "dark", "CPPROF": "testcam", "EXPTIME": exposure}
     (tmp_path / "night").mkdir()
     write(tmp_path / "old" / "a.fits", **cards)
-    (frame,) = scan(
-        tmp_path / "night", Registry((camera(),)), calibrations=[tmp_path / "old"]
-    )
+    (frame,) = scan(tmp_path / "night", Registry((camera(),)), calibrations=[tmp_path / "old"])
     assert said(frame) == (
         SET_ASIDE,
         "master",
@@ -710,9 +720,7 @@ def test_a_master_of_a_profile_that_is_not_there_is_refused(tmp_path):
     cards = {"CPVERS": "0.1.0", "CPTYPE": "bias", "CPPROF": "gone"}
     (tmp_path / "night").mkdir()
     write(tmp_path / "old" / "a.fits", **cards)
-    (frame,) = scan(
-        tmp_path / "night", Registry((camera(),)), calibrations=[tmp_path / "old"]
-    )
+    (frame,) = scan(tmp_path / "night", Registry((camera(),)), calibrations=[tmp_path / "old"])
     assert (frame.verdict, frame.code) == (SET_ASIDE, "master")
     assert "there is no profile 'gone'" in frame.reason
 

@@ -267,7 +267,8 @@ def spectra(kinds, arcs, prepared, log_lamp, axis, gain, name):
     keep = np.isfinite(lamp)
     for _ in range(10):
         curve = log_lamp(x[keep], lamp[keep])(x)
-        near = np.abs(lamp - curve) <= 3 * mad_std((lamp - curve)[keep])
+        # Points within 2 % of the curve stay, however little the lamp scatters.
+        near = np.abs(lamp - curve) <= max(3 * mad_std((lamp - curve)[keep]), 0.02)
         if (near == keep).all():
             break
         keep = near
@@ -287,10 +288,10 @@ def spectra(kinds, arcs, prepared, log_lamp, axis, gain, name):
 
 
 def smoothed_mode(image):
-    """The peak of a histogram smoothed by Silverman's width, as the package defines a mode."""
+    """The peak of a histogram smoothed as the package defines a mode."""
     quarter, centre, three = np.percentile(image, (25, 50, 75))
     spread = min(mad_std(image), (three - quarter) / 1.349)
-    step = 0.9 * spread * image.size**-0.2 / 8
+    step = 1.3 * spread * image.size ** (-1 / 7) / 8
     edges = np.arange(-8 * spread, 8 * spread + step, step) + centre
     kernel = np.exp(-0.5 * (np.arange(-32, 33) / 8) ** 2)
     counts = np.convolve(np.histogram(image, edges)[0], kernel / kernel.sum(), "same")

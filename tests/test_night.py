@@ -150,7 +150,9 @@ def test_the_cards_of_a_master_say_what_it_is_made_of(raw):
     assert dark["CALSTAT"] == "B"
     assert dark["ZEROCOR"] == "cg16m_bias_1x1.fits"
     assert (dark["HASPED"], dark["HASDARK"]) == (False, 90)
-    dates = [d for d, t in zip(night.frames["date"], night.frames["type"], strict=True) if t == "dark"]
+    dates = [
+        d for d, t in zip(night.frames["date"], night.frames["type"], strict=True) if t == "dark"
+    ]
     assert (dark["DATE-OBS"], dark["DATE-END"]) == (min(dates), max(dates))
     assert not [k for k in dark if k.startswith(("CRVAL", "CRPIX", "CTYPE", "CD1_"))]
     bias = fits.getheader(night.masters["masters/cg16m_bias_1x1.fits"])
@@ -181,7 +183,11 @@ def test_the_cards_of_a_product_say_what_was_done_to_it(raw):
     assert header["FLATCOR"] == "cg16m_flat_r_1x1.fits"
     assert (header["HASPED"], header["HASDARK"]) == (False, 0)
     assert (header["CPPROF"], header["CPBIN"], header["CPTYPE"]) == ("cg16m", "1x1", "science")
-    for card, master in (("BIASSHA", "bias_1x1"), ("DARKSHA", "dark_90s_1x1"), ("FLATSHA", "flat_r_1x1")):
+    for card, master in (
+        ("BIASSHA", "bias_1x1"),
+        ("DARKSHA", "dark_90s_1x1"),
+        ("FLATSHA", "flat_r_1x1"),
+    ):
         octets = night.masters[f"masters/cg16m_{master}.fits"].read_bytes()
         assert header[card] == hashlib.sha256(octets).hexdigest()
     assert not [k for k in header if k.endswith("SEC") and k != "PCOUNT"]
@@ -358,7 +364,9 @@ def test_an_output_inside_the_night_is_left_out_of_it(raw):
     assert plan_night(raw, profiles=[SMALL], output=raw / "reduced") == second.plan
     # Another run that knows nothing of that output takes its products for what they are.
     third = reduce(raw)
-    products = [r for r in third.frames if r["file"].startswith("reduced/") and r["code"] == "product"]
+    products = [
+        r for r in third.frames if r["file"].startswith("reduced/") and r["code"] == "product"
+    ]
     assert len(products) == 5
     assert sum(v == "used" for v in third.frames["verdict"]) == 12
 
@@ -379,7 +387,9 @@ def test_strict_refuses_to_begin_where_something_is_missing(raw):
     for number in range(3):
         a_file(raw, "dark").unlink()
         assert number < 3
-    with pytest.raises(PlanError, match=r"(?s)strict: not all of the night can be made\..*no dark of any"):
+    with pytest.raises(
+        PlanError, match=r"(?s)strict: not all of the night can be made\..*no dark of any"
+    ):
         reduce(raw, strict=True)
     assert not (raw.parent / "out").exists()
 
@@ -463,9 +473,9 @@ def broken_tiles(path):
     packed.writeto(path)
     with fits.open(path, disable_image_compression=True) as hdus:
         table = hdus[1].fileinfo()
-        start = table["datLoc"] + hdus[1].header["THEAP" if "THEAP" in hdus[1].header else "NAXIS1"] * (
-            1 if "THEAP" in hdus[1].header else hdus[1].header["NAXIS2"]
-        )
+        start = table["datLoc"] + hdus[1].header[
+            "THEAP" if "THEAP" in hdus[1].header else "NAXIS1"
+        ] * (1 if "THEAP" in hdus[1].header else hdus[1].header["NAXIS2"])
     octets = bytearray(path.read_bytes())
     octets[start : start + 40] = b"\0" * 40
     path.write_bytes(octets)
@@ -655,14 +665,16 @@ def test_cosmic_rays_are_flagged_and_not_repaired_unless_asked(tmp_path):
     small = windowed("cg16m", 60, 80)
     truth = simulate_night(small, tmp_path / "raw", frames=FRAMES, cosmic_rays=40)
     plain = reduce_night(tmp_path / "raw", tmp_path / "plain", profiles=[small])
-    flagged = reduce_night(tmp_path / "raw", tmp_path / "flagged", profiles=[small], cosmic_rays=True)
+    flagged = reduce_night(
+        tmp_path / "raw", tmp_path / "flagged", profiles=[small], cosmic_rays=True
+    )
     how = CosmicRays(repair=True)
-    repaired = reduce_night(tmp_path / "raw", tmp_path / "repaired", profiles=[small], cosmic_rays=how)
+    repaired = reduce_night(
+        tmp_path / "raw", tmp_path / "repaired", profiles=[small], cosmic_rays=how
+    )
     for product in plain.plan.products:
         name, hit = product.name, truth.cosmic_rays[product.input.file]
-        one, two, three = (
-            fits.open(night.products[name]) for night in (plain, flagged, repaired)
-        )
+        one, two, three = (fits.open(night.products[name]) for night in (plain, flagged, repaired))
         with one, two, three:
             found = (two["DQ"].data & 8) != 0
             assert not (one["DQ"].data & 8).any()
@@ -680,7 +692,9 @@ def test_cosmic_rays_are_flagged_and_not_repaired_unless_asked(tmp_path):
 def test_cosmic_rays_without_a_known_noise_are_refused(tmp_path):
     small = windowed("lfc", 16, 24)
     simulate_night(small, tmp_path / "raw")
-    with pytest.raises(PlanError, match="cosmic rays cannot be told from noise, as the profile lfc"):
+    with pytest.raises(
+        PlanError, match="cosmic rays cannot be told from noise, as the profile lfc"
+    ):
         reduce_night(tmp_path / "raw", tmp_path / "out", profiles=[small], cosmic_rays=True)
 
 
@@ -709,9 +723,12 @@ def test_raw_calibrations_and_their_masters_give_the_same_science(two_nights):
         with fits.open(path) as one, fits.open(raw.products[name]) as two:
             for plane in ("PRIMARY", "UNCERT", "DQ", "MASK"):
                 np.testing.assert_array_equal(one[plane].data, two[plane].data)
-            assert one[0].header["BIASSHA"] == hashlib.sha256(
-                (folder / "reduced/masters/cg16m_bias_1x1.fits").read_bytes()
-            ).hexdigest()
+            assert (
+                one[0].header["BIASSHA"]
+                == hashlib.sha256(
+                    (folder / "reduced/masters/cg16m_bias_1x1.fits").read_bytes()
+                ).hexdigest()
+            )
             assert "calibrations/masters/cg16m_bias_1x1.fits" in one["PROVENANCE"].data["file"]
     again = reduce(folder / "raw", folder / "b", calibrations=[folder / "reduced" / "masters"])
     assert again.kept == set(night.products)
@@ -799,7 +816,9 @@ def test_every_file_has_one_row_with_its_verdict(raw):
         "code",
         "product",
     ]
-    verdicts = dict(zip(table["file"], zip(table["verdict"], table["code"], strict=True), strict=True))
+    verdicts = dict(
+        zip(table["file"], zip(table["verdict"], table["code"], strict=True), strict=True)
+    )
     assert verdicts["night.log"] == ("ignored", "not-fits")
     assert verdicts["._x.fits"] == ("ignored", "hidden")
     assert verdicts["broken.fits"] == ("set aside", "empty")

@@ -79,9 +79,7 @@ def frame(file, kind, exposure=None, profile=CAMERA, binning=(1, 1), **more):
 
 def some(kind, number, exposure=None, start=1, **more):
     stem = more.pop("stem", kind)
-    return [
-        frame(f"{stem}{n}.fits", kind, exposure, **more) for n in range(start, start + number)
-    ]
+    return [frame(f"{stem}{n}.fits", kind, exposure, **more) for n in range(start, start + number)]
 
 
 def a_night(**more):
@@ -206,9 +204,7 @@ def test_instruments_binnings_filters_and_exposures_of_one_folder_stay_apart():
             ("science", 60.0, "R"),
         ):
             name = f"{kind}{number}{exposure:g}{filter}.fits"
-            frames.append(
-                frame(name, kind, exposure, profile, binning, filter=filter)
-            )
+            frames.append(frame(name, kind, exposure, profile, binning, filter=filter))
     plan = make_plan(frames)
     assert plan.complete
     assert len(plan.masters) == 3 * (1 + 2 + 2)
@@ -729,9 +725,7 @@ def test_exposures_are_written_as_people_do():
 PROFILES = {
     "match": CAMERA,
     "scale": camera("scale", recipe=Recipe(bias=True, dark="scale")),
-    "overscan": camera(
-        "lapped", overscan="[21:25, 1:12]", recipe=Recipe(bias=False, dark="match")
-    ),
+    "overscan": camera("lapped", overscan="[21:25, 1:12]", recipe=Recipe(bias=False, dark="match")),
     "little": camera("little", recipe=Recipe(bias=True, dark=None, flat=None)),
 }
 

@@ -49,7 +49,7 @@ SHA = "0" * 64
 INPUTS = [("a.fits", SHA, "science"), ("masters/cam_bias_1x1.fits", SHA, "master bias")]
 
 
-def images(shape=SHAPE, seed=0):
+def some_images(shape=SHAPE, seed=0):
     random = np.random.default_rng(seed)
     data = random.normal(100, 10, shape).astype("f4")
     variance = random.uniform(1, 4, shape).astype("f4")
@@ -67,9 +67,9 @@ def header(**cards):
     return made
 
 
-def write(path, step=4, order=None, cards=None, uncertainty=True, images=images(), inputs=INPUTS):
+def write(path, step=4, order=None, cards=None, uncertainty=True, images=None, inputs=INPUTS):
     """Write a product band by band."""
-    data, variance, flags = images
+    data, variance, flags = some_images() if images is None else images
     shape = data.shape
     bands = [(a, min(a + step, shape[0])) for a in range(0, shape[0], step)]
     if order is not None:
@@ -106,7 +106,7 @@ def verify(path):
 
 def test_ccddata_reads_a_product_without_being_told_anything(tmp_path):
     path = write(tmp_path / "a.fits")
-    data, variance, flags = images()
+    data, variance, flags = some_images()
     ccd = CCDData.read(path)
     np.testing.assert_array_equal(ccd.data, data)
     assert ccd.data.dtype.itemsize == 4
@@ -171,7 +171,7 @@ def test_checksums_hold_for_any_shape_and_card(tmp_path_factory, rows, columns, 
 
 def test_dq_tells_every_reason_and_its_header_the_meaning(tmp_path):
     path = write(tmp_path / "a.fits")
-    _, _, flags = images()
+    _, _, flags = some_images()
     with fits.open(path) as hdus:
         plane = hdus["DQ"]
         assert plane.data.dtype == np.uint16
@@ -193,7 +193,7 @@ def test_dq_tells_every_reason_and_its_header_the_meaning(tmp_path):
 
 @pytest.mark.parametrize("meaning", DQ_BITS)
 def test_the_mask_leaves_out_hot_and_hardly_non_linear_pixels(tmp_path, meaning):
-    data, variance, flags = images()
+    data, variance, flags = some_images()
     flags[:] = DQ_BITS[meaning]
     path = write(tmp_path / "a.fits", images=(data, variance, flags))
     wanted = meaning not in ("hot", "non-linear")
@@ -202,7 +202,7 @@ def test_the_mask_leaves_out_hot_and_hardly_non_linear_pixels(tmp_path, meaning)
 
 
 def test_a_band_without_flags_is_good(tmp_path):
-    data, variance, _ = images()
+    data, variance, _ = some_images()
     with ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS) as out:
         out.write(0, Band(data, variance))
         out.finish()
@@ -235,7 +235,7 @@ def test_the_bytes_do_not_depend_on_bands_nor_on_threads(tmp_path):
     for seed in range(4):
         path = write(tmp_path / f"{seed}.fits", order=random.Random(seed))
         assert path.read_bytes() == whole
-    data, variance, flags = images((400, 10))
+    data, variance, flags = some_images((400, 10))
     wanted = write(tmp_path / "b.fits", step=400, images=(data, variance, flags)).read_bytes()
     with ProductFile(tmp_path / "c.fits", header(), (400, 10), True, INPUTS) as out:
         threads = [
@@ -263,7 +263,7 @@ def test_nothing_of_the_hour_or_the_path_is_in_the_bytes(tmp_path):
 
 
 def test_until_it_is_whole_a_product_has_a_hidden_temporary_name(tmp_path):
-    data, variance, flags = images()
+    data, variance, flags = some_images()
     with ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS) as out:
         out.write(0, Band(data, variance, flags))
         (temporary,) = tmp_path.iterdir()
@@ -274,7 +274,7 @@ def test_until_it_is_whole_a_product_has_a_hidden_temporary_name(tmp_path):
 
 
 def test_an_error_midway_leaves_no_file_and_the_old_one_as_it_was(tmp_path):
-    data, variance, flags = images()
+    data, variance, flags = some_images()
 
     def fails():
         with ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS) as out:
@@ -301,17 +301,17 @@ def test_a_full_disk_leaves_the_old_product_and_says_so(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(products.os, call, full)
     with pytest.raises(OutputError, match=r"a\.fits cannot be written \(No space left on device\)"):
-        write(path, images=images(seed=1))
+        write(path, images=some_images(seed=1))
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.fits"]
 
 
 def test_a_product_with_missing_rows_is_not_finished(tmp_path):
-    data, variance, flags = images()
+    data, variance, flags = some_images()
     out = ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS)
+    out.write(0, Band(data[:8], variance[:8], flags[:8]))
     with pytest.raises(ValueError, match="8 of 12 rows were written"), out:
-        out.write(0, Band(data[:8], variance[:8], flags[:8]))
         out.finish()
     assert list(tmp_path.iterdir()) == []
 
@@ -343,7 +343,7 @@ def test_a_text_is_whole_or_not_there(tmp_path, monkeypatch):
 
 def test_a_saved_product_is_read_in_bands(tmp_path):
     path = write(tmp_path / "a.fits", cards=header(CPKEY="abc"))
-    data, variance, flags = images()
+    data, variance, flags = some_images()
     saved = SavedProduct(path)
     assert saved.shape == SHAPE
     assert saved.header["CPKEY"] == "abc"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import ccdprofiles
-from ccdprofiles import Amplifier, Profile, Recipe, load_profile, profiles, registry
+from ccdprofiles import Amplifier, Profile, Recipe, known_profiles, load_profile, registry
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from ccdprofiles.registry import Registry, read_profiles
 
@@ -88,7 +88,7 @@ def refusal_of(call, *args, kind=ProfileError):
 
 
 def test_the_shipped_profiles():
-    assert sorted(profiles()) == SHIPPED
+    assert sorted(known_profiles()) == SHIPPED
 
 
 def test_a_profile_knows_its_file_and_notes():
@@ -127,7 +127,7 @@ def test_a_folder_of_profiles(tmp_path):
     write(tmp_path / "mine" / "two.py", "Two")
     write(tmp_path / "mine" / "_draft.py", "Draft")
     (tmp_path / "mine" / "notes.txt").write_text("not a profile")
-    assert sorted(set(profiles(tmp_path / "mine")) - set(SHIPPED)) == ["one", "two"]
+    assert sorted(set(known_profiles(tmp_path / "mine")) - set(SHIPPED)) == ["one", "two"]
 
 
 def test_a_profile_made_on_the_spot_is_named_after_its_instrument():
@@ -195,17 +195,17 @@ def test_the_users_folder_is_in_the_users_configuration(monkeypatch):
 def test_an_installed_module_holds_profiles(tmp_path, install, monkeypatch):
     path = write(tmp_path / "theircam.py", "TheirCam")
     install(module(monkeypatch, "theirs", __file__=str(path)))
-    assert profiles()["theircam"].file == str(path)
+    assert known_profiles()["theircam"].file == str(path)
 
 
 def test_an_installed_profile_is_named_by_its_entry_point(install, monkeypatch):
     install(module(monkeypatch, "theirs", profile=camera(instrument="TheirCam")), "theircam")
-    assert profiles()["theircam"].file == "theirs:profile"
+    assert known_profiles()["theircam"].file == "theirs:profile"
 
 
 def test_an_installed_thing_that_is_no_profile(install, monkeypatch):
     install(module(monkeypatch, "theirs", profile="MyCam"))
-    assert refusal_of(profiles) == (
+    assert refusal_of(known_profiles) == (
         "the installed profile 'theirs:profile' is neither Profile nor module."
     )
 
@@ -213,7 +213,7 @@ def test_an_installed_thing_that_is_no_profile(install, monkeypatch):
 def test_an_installed_profile_that_cannot_be_imported(monkeypatch):
     point = importlib.metadata.EntryPoint("extra", "no_such_package", registry.ENTRY_POINTS)
     installed(monkeypatch, point)
-    assert refusal_of(profiles) == (
+    assert refusal_of(known_profiles) == (
         "the installed profile 'no_such_package' cannot be read: No module named 'no_such_package'"
     )
 
@@ -386,7 +386,7 @@ def test_a_file_that_is_none(tmp_path):
 
 def test_a_broken_file_of_the_user_is_refused_with_its_name(user):
     write(user / "mycam.py").write_text("profile = Profile(")
-    assert refusal_of(profiles).startswith("mycam.py, line 1: ")
+    assert refusal_of(known_profiles).startswith("mycam.py, line 1: ")
 
 
 def test_reading_a_profile_leaves_nothing_behind(tmp_path):
@@ -436,5 +436,5 @@ def test_the_code_of_a_function_changes_the_hash(tmp_path):
 
 
 def test_public_functions_are_offered_by_the_package():
-    assert ccdprofiles.profiles is profiles
+    assert ccdprofiles.known_profiles is known_profiles
     assert ccdprofiles.load_profile is load_profile

@@ -18,7 +18,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.modeling import Model
 
-from ccdprofiles import profiles, reduce_night, run
+from ccdprofiles import known_profiles, reduce_night, run
 from ccdprofiles.combine import inefficiency
 from ccdprofiles.prepare import median_variance
 from ccdprofiles.profile import SpectralFlat
@@ -201,7 +201,7 @@ def test_noise_of_a_bias_that_is_in_the_dark_too_cancels(reduce_made_up):
 
 def test_noise_of_a_narrow_overscan_counts(reduce_made_up):
     """A median of three columns is nearly half as noisy as the pixels it is taken from."""
-    kosmos = profiles()["kosmos"]
+    kosmos = known_profiles()["kosmos"]
     narrow = [
         replace(amplifier, overscan=strip)
         for amplifier, strip in zip(
@@ -252,7 +252,7 @@ def step(reduced):
 @pytest.mark.parametrize("gain", [0.6, 0.66])
 def test_no_step_between_the_amplifiers_of_kosmos(reduce_made_up, gain):
     """Also where the two gains differ: the flat must not take out what the gain puts in."""
-    kosmos = profiles()["kosmos"]
+    kosmos = known_profiles()["kosmos"]
     left, right = kosmos.amplifiers
     kosmos = replace(kosmos, amplifiers=[left, replace(right, gain=gain * GAIN)])
     night = reduce_made_up(kosmos, 1600, 160)
