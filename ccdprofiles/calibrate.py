@@ -6,6 +6,7 @@ expression, as arithmetic with uncertainties would make every step six times slo
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import ccdproc
@@ -14,6 +15,9 @@ from astropy import units as u
 from astropy.nddata import CCDData, VarianceUncertainty
 
 from .amplifier import AmplifierSet
+from .cosmics import detect_cosmics, saturated_stars
+from .errors import FrameRejected
+from .prepare import SATURATED
 from .profile import CosmicRays
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "master_variance",
     "subtract_masters",
 ]
+
+log = logging.getLogger(__name__)
 
 BAD = 1
 COSMIC_RAY = 8
@@ -225,50 +231,55 @@ def find_cosmic_rays(
     -------
     CCDData
         The frame with bit 8 set in its flags; its data untouched unless ``how.repair``.
+        Its ``meta["CRWAY"]`` says how they were found: ``"sparse"`` or ``"astroscrappy"``.
+
+    Raises
+    ------
+    FrameRejected
+        If gain or read noise is unknown.
 
     Notes
     -----
-    `ccdproc.cosmicray_lacosmic` gets electrons and a gain of 1 without unit: given
-    adu or its own gain it relabels the image, or multiplies it twice.
+    All amplifiers are searched as one image, each with its own read noise, so that a hit
+    on the seam between two is found. Saturated stars are masked; a cosmic ray may saturate.
     """
+    if not amplifiers.knows_noise:
+        raise FrameRejected("noise", "cosmic rays cannot be found without gain and read noise.")
+    rows, _ = ccd.shape
     factor = 1.0 if ccd.unit == u.electron else gain.gain
     electrons = (ccd.data * factor).astype("f4")
     flags = np.zeros(ccd.shape, "u2") if ccd.flags is None else ccd.flags.copy()
-    bad = (flags & ~np.uint16(HOT)) != 0
-    bad |= ~np.isfinite(electrons)
-    electrons[~np.isfinite(electrons)] = 0
-    cleaned = electrons.copy()
-    for readout in amplifiers.readouts:
-        place = readout.place.slices()
-        # NaN and flagged pixels are known to be bad; the routine must not take them for hits.
-        result = ccdproc.cosmicray_lacosmic(
-            CCDData(
-                np.ascontiguousarray(electrons[place]), unit=u.electron, mask=bad[place].copy()
-            ),
-            gain=1 * u.one,
-            readnoise=readout.read_noise * u.electron,
-            satlevel=float("inf")
-            if readout.saturation is None
-            else readout.saturation * readout.gain,
-            sigclip=how.sigclip,
-            sigfrac=how.sigfrac,
-            objlim=how.objlim,
-            niter=how.niter,
-            sepmed=how.sepmed,
-            cleantype=how.cleantype,
-            fsmode=how.fsmode,
-            psffwhm=how.psffwhm,
-        )
-        hit = result.mask & ~bad[place]
-        flags[place][hit] |= COSMIC_RAY
-        cleaned[place][hit] = result.data[hit]
-    found = _with_flags(ccd, flags)
+    finite = np.isfinite(electrons)
+    bad = ~finite | ((flags & ~np.uint16(HOT | SATURATED)) != 0)
+    mask, saturated = bad, (flags & SATURATED) != 0
+    levels = [r.saturation * r.gain for r in amplifiers.readouts if r.saturation is not None]
+    if levels and saturated.any():
+        known = np.where(finite, electrons, np.float32(0))
+        mask = bad | saturated_stars(known, saturated, min(levels), how.sepmed)
+    found = detect_cosmics(
+        electrons,
+        mask,
+        readnoise=_laid_out([r.read_noise for r in amplifiers.readouts], amplifiers, 0, rows),
+        satlevel=float("inf"),
+        sigclip=how.sigclip,
+        sigfrac=how.sigfrac,
+        objlim=how.objlim,
+        niter=how.niter,
+        sepmed=how.sepmed,
+        cleantype=how.cleantype,
+        fsmode=how.fsmode,
+        psffwhm=how.psffwhm,
+    )
+    hit = found.mask & ~bad
+    flags[hit] |= COSMIC_RAY
+    log.info("%d pixels hit by cosmic rays, the %s way", np.count_nonzero(hit), found.way)
+    cleaned = _with_flags(ccd, flags)
+    cleaned.meta["CRWAY"] = found.way
     if how.repair:
-        hit = (flags & COSMIC_RAY) != 0
         data = ccd.data.copy()
-        data[hit] = (cleaned / factor)[hit]
-        found.data = data
-    return found
+        data[hit] = (found.data / factor)[hit]
+        cleaned.data = data
+    return cleaned
 
 
 def _with_flags(ccd: CCDData, flags: np.ndarray) -> CCDData:

@@ -134,15 +134,19 @@ def _verdict(
         if made is not None and into in made.failed:
             return INCOMPLETE, made.failed[into][0], made.failed[into][1], ""
         return USED, "", "", into
-    what = frame.type if not frame.master else f"master {frame.master}"
-    return NOT_NEEDED, "not-needed", f"{frame.file}: the recipe needs no {what} of it.", ""
+    why = f"the recipe needs no {frame.type} of it."
+    if frame.master:
+        why = f"no frame of the night needs this master {frame.master}."
+    return NOT_NEEDED, "not-needed", f"{frame.file}: {why}", ""
 
 
 def _uses(plan: Plan) -> dict[str, str]:
     """Return what each file goes into."""
     uses = {i.file: m.name for m in plan.masters for i in m.inputs}
+    chosen = [*(i for m in plan.masters for i in m.inputs), *(p.input for p in plan.products)]
+    needed = {name for i in chosen for name in (i.bias, i.dark, i.flat)}
     for master in plan.masters:
-        if master.path:
+        if master.path and master.name in needed:
             uses[master.name.removeprefix("calibrations/")] = master.name
     return uses | {p.input.file: p.name for p in plan.products}
 

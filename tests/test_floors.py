@@ -32,6 +32,10 @@ FLOORS = {
     # What is to be made of what.
     "plan": 3.0,
     # Making it, and telling of it.
+    "ledger": 3.5,
+    "cards": 3.6,
+    "masters": 3.7,
+    "science": 3.7,
     "run": 4.0,
     "report": 4.5,
     # A whole night.

@@ -747,6 +747,19 @@ def test_a_whole_reduced_night_may_be_given_as_calibrations(two_nights):
     assert science == [("ignored", "product")] * 2
 
 
+def test_a_master_that_no_frame_needs_is_told_so(two_nights):
+    folder = two_nights
+    reduce(folder / "other", folder / "reduced")
+    night = reduce(folder / "raw", calibrations=[folder / "reduced" / "masters"], without=["flat"])
+    assert night.ok
+    said = row(night, "masters/cg16m_flat_r_1x1.fits")
+    assert (said["verdict"], said["product"]) == ("not needed", "")
+    assert said["reason"] == (
+        "masters/cg16m_flat_r_1x1.fits: no frame of the night needs this master flat."
+    )
+    assert row(night, "masters/cg16m_bias_1x1.fits")["verdict"] == "used"
+
+
 def test_a_master_whose_name_is_not_ascii_can_be_used(two_nights):
     folder = two_nights
     reduce(folder / "other", folder / "reduced")
@@ -952,6 +965,31 @@ def test_the_world_coordinates_of_science_follow_the_trim_and_masters_have_none(
     for path in night.masters.values():
         assert not set(sky) & set(fits.getheader(path))
         assert CCDData.read(path).wcs is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_world_coordinates_do_not_depend_on_the_order_of_the_amplifiers(tmp_path, order):
+    halves = [
+        Amplifier(name="left", data="[5:8, 3:10]", overscan=None),
+        Amplifier(name="right", data="[9:12, 3:10]", overscan=None),
+    ]
+    profile = Profile(
+        instrument="X",
+        name="x",
+        amplifiers=[halves[n] for n in order],
+        recipe=Recipe(bias=False, dark=None, flat=None),
+    )
+    (tmp_path / "raw").mkdir()
+    header = fits.Header(
+        [("INSTRUME", "X"), ("IMAGETYP", "LIGHT"), ("CRPIX1", 6.0), ("CRPIX2", 8.0)]
+    )
+    data = np.arange(192, dtype="f4").reshape(12, 16)
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "raw" / "a.fits")
+    night = reduce_night(tmp_path / "raw", tmp_path / "out", profiles=[profile])
+    (product,) = night.products.values()
+    header = fits.getheader(product)
+    assert (header["CRPIX1"], header["CRPIX2"]) == (2, 6)
+    np.testing.assert_array_equal(fits.getdata(product), data[2:10, 4:12])
 
 
 def test_the_cards_of_an_image_extension_count_in_its_product(tmp_path):

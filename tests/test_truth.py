@@ -18,7 +18,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.modeling import Model
 
-from ccdprofiles import known_profiles, reduce_night, run
+from ccdprofiles import known_profiles, ledger, reduce_night
 from ccdprofiles.combine import inefficiency
 from ccdprofiles.prepare import median_variance
 from ccdprofiles.profile import SpectralFlat
@@ -363,7 +363,7 @@ def test_number_of_jobs_and_size_of_bands_change_no_byte(
         }
 
     wanted = all_bytes("whole", 1)
-    monkeypatch.setattr(run, "_BAND_BYTES", 60_000)
+    monkeypatch.setattr(ledger, "_BAND_BYTES", 60_000)
     for jobs in (1, 2, 8):
         found = all_bytes(f"{jobs}", jobs)
         assert set(found) == set(wanted)

@@ -1,0 +1,95 @@
+"""The cards that a product gets: what was done to it, with what, and what it still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from astropy.io import fits
+
+from . import __version__
+from .frames import Frame
+from .ledger import Ledger
+from .plan import Input
+from .prepare import Measured
+from .products import (
+    ascii_text,
+)
+
+__all__ = ["common_cards", "level_cards"]
+
+
+def common_cards(
+    header: fits.Header, run: Ledger, frame: Frame, chosen: Input, key: str, kind: str
+) -> None:
+    """Write what was done to a frame, and what it still holds."""
+    profile, amplifiers = frame.profile, frame.amplifiers
+    header["CPVERS"] = (__version__, "version of ccdprofiles")
+    header["CPPROF"] = (ascii_text(profile.name), "profile")
+    header["CPHASH"] = (profile.hash[:16], "hash of the profile")
+    header["CPKEY"] = (key, "hash of all that went in")
+    header["CPBIN"] = (f"{frame.binning[0]}x{frame.binning[1]}", "binning, columns x rows")
+    header["CPAMPS"] = (frame.readout, "amplifier set")
+    letters = ""
+    if amplifiers.has_overscan:
+        how = frame.recipe.overscan
+        text = how if isinstance(how, str) else type(how).__name__
+        header["OVERSCAN"] = (
+            f"{text} of {amplifiers.readouts[0].overscan}"[:60],
+            "overscan subtracted",
+        )
+        header.add_history(f"overscan subtracted: {text}, per amplifier and row")
+        letters += "O"
+    header["TRIM"] = (str(amplifiers)[:60], "data section kept")
+    for card, letter, name, verb in (
+        ("ZEROCOR", "B", chosen.bias, "bias subtracted"),
+        ("DARKCOR", "D", chosen.dark, "dark subtracted"),
+        ("FLATCOR", "F", chosen.flat, "divided by flat"),
+    ):
+        if name:
+            stem = PurePosixPath(name).name
+            header[card] = (ascii_text(stem)[:64], verb)
+            header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = run.sums[name]
+            header.add_history(f"{verb}: {ascii_text(stem)}")
+            letters += letter
+    if chosen.dark and kind == "science":
+        header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")
+    if chosen.flat:
+        norm = run.saved[chosen.flat].header.get("FLATNORM")
+        if norm is not None:
+            header["FLATNORM"] = (norm, "the flat had been divided by this")
+    header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
+    # A dark that still holds its bias takes the pedestal off with it.
+    off = amplifiers.has_overscan or chosen.bias or chosen.dark
+    header["HASPED"] = (not off, "whether the pedestal is still in it")
+    dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
+    header["HASDARK"] = (dark, "[s] of dark current still in it")
+    for step in run.plan.without:
+        header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
+        header.add_history(f"{step} left out on purpose")
+    if kind == "dark" and chosen.dark is None:
+        header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
+    for number in amplifiers.missing:
+        header.add_history(f"{number.replace('_', ' ')} not known: {seconds_note(number)}")
+
+
+def seconds_note(number: str) -> str:
+    """Say what a missing number means for a product."""
+    return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
+
+
+def level_cards(header: fits.Header, frames: Sequence[Measured]) -> None:
+    """Write the overscan level and the read noise that it shows, for each amplifier."""
+    for n in range(len(frames[0].level)):
+        levels = [np.median(m.levels[n]) for m in frames if m.levels[n] is not None]
+        noises = [m.noise[n] for m in frames if m.noise[n] is not None and np.isfinite(m.noise[n])]
+        if levels:
+            header[f"OSLEV{n + 1}"] = (round(float(np.median(levels)), 4), "[adu] overscan level")
+        if noises:
+            header[f"OSRN{n + 1}"] = (
+                round(float(np.median(noises)), 4),
+                "[adu] read noise it shows",
+            )
+        if any(m.replaced[n] for m in frames):
+            header[f"OSNIGHT{n + 1}"] = (True, "the night's level taken for a frame")

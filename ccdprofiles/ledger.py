@@ -1,0 +1,201 @@
+"""What a run has measured and made so far, and where it lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from astropy.io import fits
+
+from . import __version__
+from .amplifier import AmplifierSet
+from .calibrate import (
+    MasterBand,
+    Noise,
+)
+from .frames import Frame
+from .plan import Input, Plan, Product
+from .prepare import Measured, overscan_noise
+from .products import (
+    SavedProduct,
+    product_key,
+    sha256_of,
+)
+from .profile import CosmicRays, Profile, Recipe
+
+__all__ = ["ASIDE", "Ledger", "Made", "Settings", "bands_of", "noise_of", "pedestal_off"]
+
+_BAND_BYTES = 24 * 2**20
+
+ASIDE = "set aside, "
+"""How the role of a frame begins in PROVENANCE that was not used after all."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes about it; nothing here changes a pixel but ``cosmic_rays``.
+
+    Parameters
+    ----------
+    output : Path
+    jobs : int
+        Threads.
+    overwrite : bool
+        Whether products that are there already are made anew.
+    cosmic_rays : CosmicRays or None
+        Overrules the recipes.
+    without : tuple of str
+        The steps that were left out of the plan.
+    progress : callable
+        ``progress(phase, total)`` returns a function to be called once for each thing done.
+    """
+
+    output: Path
+    jobs: int = 0
+    overwrite: bool = False
+    cosmic_rays: CosmicRays | None = None
+    without: tuple[str, ...] = ()
+    progress: Callable[[str, int], Callable[[], None]] = lambda phase, total: lambda: None
+
+    @property
+    def workers(self) -> int:
+        """The number of threads: as many as there are processors, unless told."""
+        if hasattr(os, "sched_getaffinity"):
+            return self.jobs or len(os.sched_getaffinity(0))
+        return self.jobs or os.cpu_count() or 1
+
+
+@dataclass
+class Made:
+    """What a run has made, and what it could not.
+
+    Parameters
+    ----------
+    masters, products : dict
+        Name in the plan → path of every one that is there now.
+    kept : set of str
+        Names of those that were there already and still hold.
+    failed : dict
+        Name or file → code and sentence, of what turned out to be unusable only now.
+    """
+
+    masters: dict[str, Path] = field(default_factory=dict)
+    products: dict[str, Path] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class Ledger:
+    """What a run has measured and made so far.
+
+    Parameters
+    ----------
+    plan : Plan
+    frames : sequence of Frame
+    settings : Settings
+    pool : Executor
+        Of threads.
+    """
+
+    def __init__(self, plan: Plan, frames: Sequence[Frame], settings: Settings, pool: Executor):
+        self.plan = plan
+        self.frames = {f.file: f for f in frames}
+        self.settings = settings
+        self.pool = pool
+        self.made = Made()
+        self.measured: dict[str, Measured] = {}
+        self.keys: dict[str, str] = {}
+        self.sums: dict[str, str] = {}
+        self.saved: dict[str, SavedProduct] = {}
+
+    def keep(self, name: str, path: Path, key: str) -> None:
+        """Note a master that is there now."""
+        self.made.masters[name] = path
+        self.keys[name] = key
+        self.sums[name] = sha256_of(path)
+        self.saved[name] = SavedProduct(path)
+
+    def remember(self, path: Path) -> None:
+        """Read which frames were set aside when a master that is kept was made."""
+        with fits.open(path) as hdus:
+            for file, _, role in hdus["PROVENANCE"].data:
+                if role.startswith(ASIDE):
+                    code, sentence = role.removeprefix(ASIDE).split(": ", 1)
+                    self.made.failed[file] = (code, sentence)
+
+    def profile(self, chosen: Input) -> Profile:
+        """Return the profile of a frame."""
+        return self.frames[chosen.file].profile
+
+    def key(self, kind: str, profile: Profile, inputs: Iterable[Input], more: object = "") -> str:
+        """Hash all that decides a product: inputs, masters, profile, settings and version."""
+        parts: dict[str, object] = {"version": __version__, "kind": kind, "profile": profile.hash}
+        parts["more"] = (more, self.plan.without)
+        parts["inputs"] = sorted(
+            (
+                self.measured[i.file].sha256,
+                i.file,
+                self.keys.get(i.bias or "", ""),
+                self.keys.get(i.dark or "", ""),
+                i.dark_scale,
+                self.keys.get(i.flat or "", ""),
+                [
+                    float(x[0]) if x is not None and r else None
+                    for x, r in zip(
+                        self.measured[i.file].levels, self.measured[i.file].replaced, strict=True
+                    )
+                ],
+            )
+            for i in inputs
+        )
+        return product_key(parts)
+
+    def bands(
+        self, chosen: Input, first: int, stop: int
+    ) -> tuple[MasterBand | None, MasterBand | None, MasterBand | None]:
+        """Read the bands of the bias, dark and flat of a frame."""
+        bias = self.band(chosen.bias, first, stop)
+        dark = self.band(chosen.dark, first, stop)
+        if dark is not None:
+            bias_in_it = self.saved[chosen.dark].header.get("BIASSHA")
+            dark = replace(dark, same_bias=bias_in_it == self.sums.get(chosen.bias or ""))
+            if not pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
+                dark = replace(dark, scatter=dark.variance * self._frames_of(chosen.dark))
+        return bias, dark, self.band(chosen.flat, first, stop)
+
+    def band(self, name: str | None, first: int, stop: int) -> MasterBand | None:
+        """Read rows of a master, or nothing where there is none."""
+        if name is None:
+            return None
+        saved = self.saved[name].band(first, stop)
+        return MasterBand(saved.data, saved.variance, saved.flags)
+
+    def _frames_of(self, name: str) -> float:
+        """How many times the variance of a master dark that of one of its frames is."""
+        header = self.saved[name].header
+        return float(header.get("NCOMBINE", 1)) / float(header.get("CPINEFF", 1.0))
+
+    def cosmic_rays(self, product: Product) -> CosmicRays | None:
+        """Say how cosmic rays are found in a frame: as the caller asks, else its recipe."""
+        return self.settings.cosmic_rays or self.frames[product.input.file].recipe.cosmic_rays
+
+
+def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) -> Noise:
+    """Return gain and read noise of some rows, with the noise of their overscan levels."""
+    more = tuple(overscan_noise(r, recipe.overscan) for r in amplifiers.readouts)
+    return Noise.of(amplifiers, more, first, stop)
+
+
+def pedestal_off(frame: Frame, chosen: Input) -> bool:
+    """Whether overscan or bias take the pedestal off, so that what is left is signal."""
+    return frame.amplifiers.has_overscan or chosen.bias is not None
+
+
+def bands_of(shape: tuple[int, int], bytes_a_pixel: int) -> list[tuple[int, int]]:
+    """Cut a frame into bands of a multiple of four rows that fit into the memory of one."""
+    rows, columns = shape
+    step = max(4, _BAND_BYTES // (bytes_a_pixel * columns) // 4 * 4)
+    return [(first, min(first + step, rows)) for first in range(0, rows, step)]

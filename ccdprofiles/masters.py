@@ -1,0 +1,447 @@
+"""Make a master: its bands are combined in threads, its whole is finished at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+
+from .calibrate import (
+    BAD,
+    HOT,
+    NO_FLAT,
+    UNILLUMINATED,
+    MasterBand,
+    Noise,
+    master_variance,
+    subtract_masters,
+)
+from .cards import common_cards, level_cards
+from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
+from .errors import FrameRejected
+from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
+from .noise import pooled_scatter, scaled_apart
+from .plan import Input, Master
+from .prepare import NO_DATA, SATURATED, Measured, prepare
+from .products import (
+    Band,
+    ProductFile,
+    add_mjd,
+    ascii_text,
+    combined_header,
+)
+from .profile import SpectralFlat
+from .response import illuminated, spectral_flat
+
+__all__ = ["MasterMaker"]
+
+
+class MasterMaker:
+    """Makes one master: its bands are combined in threads, its whole is finished at the end."""
+
+    def __init__(self, run: Ledger, master: Master, inputs: list[Input], key: str):
+        self.run = run
+        self.master = master
+        self.inputs = inputs
+        self.key = key
+        self.frames = [run.frames[i.file] for i in inputs]
+        self.measured = [run.measured[i.file] for i in inputs]
+        self.profile = self.frames[0].profile
+        self.recipe = self.frames[0].recipe
+        self.amplifiers = self.frames[0].amplifiers
+        self.how = self.recipe.combine_for(master.type)
+        self.shape = self.amplifiers.shape
+        self.data = np.empty(self.shape, "f4")
+        self.variance = np.empty(self.shape, "f4") if self._has_variance() else None
+        self.flags = np.zeros(self.shape, "u2")
+        self.scatter = self.kept = None
+        if (
+            self.variance is not None
+            and master.type == "dark"
+            and not pedestal_off(self.frames[0], self.inputs[0])
+        ):
+            self.scatter = np.empty((2, *self.shape))
+            self.kept = np.empty(self.shape)
+        self.scales = np.ones(len(inputs))
+        self.offsets: dict[str, float] = {}
+        self.norm: float | None = None
+        self.aside: list[tuple[str, str, str]] = []
+        self._loaded: dict[str, Band] = {}
+
+    def _has_variance(self) -> bool:
+        if self.master.type == "dark" and not pedestal_off(self.frames[0], self.inputs[0]):
+            return len(self.inputs) > 1
+        if self.master.type == "flat" and not pedestal_off(self.frames[0], self.inputs[0]):
+            return self.amplifiers.readouts[0].gain is not None and all(i.dark for i in self.inputs)
+        return self.amplifiers.knows_noise
+
+    def write(self, path: Path) -> None:
+        """Make the master and write it."""
+        if self.master.type == "flat":
+            self._scale()
+        itemsize = np.dtype(self._dtype).itemsize
+        bands = bands_of(self.shape, len(self.inputs) * itemsize)
+        for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
+            pass
+        self._finish()
+        header = self._header()
+        inputs = self._provenance()
+        with ProductFile(path, header, self.shape, self.variance is not None, inputs) as product:
+            for _ in self.run.pool.map(
+                lambda band: self._save(product, *band), bands_of(self.shape, 16)
+            ):
+                pass
+            product.finish()
+
+    def _save(self, product: ProductFile, first: int, stop: int) -> None:
+        rows = slice(first, stop)
+        variance = None if self.variance is None else self.variance[rows]
+        product.write(first, Band(self.data[rows], variance, self.flags[rows]))
+
+    def _scale(self) -> None:
+        """Measure the level of every flat; one without light costs itself."""
+        for name in {m for i in self.inputs for m in (i.bias, i.dark) if m}:
+            self._pixels_of(name, 0, 1)
+
+        def one(chosen: Input) -> float:
+            try:
+                return self._level(chosen)
+            except FrameRejected as error:
+                self.run.made.failed[chosen.file] = (error.code, str(error))
+                return 0.0
+
+        levels = np.array(list(self.run.pool.map(one, self.inputs)))
+        self._loaded.clear()
+        lit = np.flatnonzero(levels)
+        if not lit.size:
+            raise FrameRejected("flat-level", "none of its frames has light.")
+        self.scales = 1 / levels[lit]
+        self.aside = [
+            (i.file, m.sha256, ASIDE + ": ".join(self.run.made.failed[i.file]))
+            for i, m, value in zip(self.inputs, self.measured, levels, strict=True)
+            if not value
+        ]
+        for name in ("inputs", "frames", "measured"):
+            setattr(self, name, [getattr(self, name)[i] for i in lit])
+
+    @property
+    def _dtype(self) -> str:
+        """Return float32 where it holds a frame less its overscan exactly, else float64."""
+        whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
+        exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
+        exact &= not any(any(m.replaced) for m in self.measured)
+        return "f4" if whole and exact and self.master.type != "flat" else "f8"
+
+    def _level(self, chosen: Input) -> float:
+        """Measure the level of one flat, over its good pixels."""
+        measured = [self.run.measured[chosen.file]]
+        image = np.empty(self.shape, "f8")
+        good = np.ones(self.shape, bool)
+        for first, stop in bands_of(self.shape, 24):
+            masters = [self._pixels_of(name, first, stop) for name in (chosen.bias, chosen.dark)]
+            ccd = self._less_masters(measured, first, stop, *masters, chosen.dark_scale)
+            image[first:stop] = ccd.data[0]
+            if ccd.flags is not None:
+                good[first:stop] = ccd.flags[0] == 0
+        how = self.recipe.flat
+        if isinstance(how, SpectralFlat):
+            slit = illuminated(np.where(good, image, np.nan), how)
+            good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
+        values = image.reshape(-1) if good.all() else image[good]
+        found = level(values, how.scale) if values.size else 0.0
+        if not found > 0:
+            raise FrameRejected(
+                "flat-level",
+                f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
+                "flat needs light; look at it, and take it out of the night.",
+            )
+        if how.scale != "median":
+            self.offsets[chosen.file] = found / level(values, "median")
+        return found
+
+    def _less_masters(
+        self,
+        measured: Sequence[Measured],
+        first: int,
+        stop: int,
+        bias: MasterBand | None,
+        dark: MasterBand | None,
+        scale: float,
+    ) -> CCDData:
+        """Read a band of some flats in float64, bias and dark off, in light alone."""
+        ccd = prepare(measured, first, stop, unit=self.profile.unit, dtype="f8")
+        ccd = subtract_masters(ccd, bias, dark, scale)
+        gain = self._relative_gain(first, stop)
+        if gain is not None:
+            ccd.data *= gain
+        return ccd
+
+    def _pixels_of(self, name: str | None, first: int, stop: int) -> MasterBand | None:
+        """Return a band of a master without its variance; every flat asks for the same."""
+        if name is None:
+            return None
+        if name not in self._loaded:
+            saved = self.run.saved[name]
+            self._loaded[name] = saved.band(0, saved.shape[0], variance=False)
+        whole = self._loaded[name]
+        flags = None if whole.flags is None else whole.flags[first:stop]
+        return MasterBand(whole.data[first:stop], None, flags)
+
+    def _relative_gain(self, first: int, stop: int) -> np.ndarray | None:
+        """Return the gains where they differ and the products are in electrons.
+
+        Otherwise the flat would take out the ratio of the gains, and the gain would
+        put it in again.
+        """
+        if not self.recipe.electrons:
+            return None
+        gain = Noise.of(self.amplifiers, (0,) * len(self.amplifiers.readouts), first, stop).gain
+        return gain if isinstance(gain, np.ndarray) else None
+
+    def _combine(self, first: int, stop: int) -> None:
+        """Combine one band of rows, and set its variance and its flags."""
+        kind = self.master.type
+        rows = slice(first, stop)
+        bands = {}
+        if kind == "flat":
+            # Most flats share their bias and dark, which are read once for all of them.
+            for chosen in self.inputs:
+                if (chosen.bias, chosen.dark) not in bands:
+                    bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
+            stack, flags = self._scaled_flats(bands, first, stop)
+        else:
+            ccd = prepare(self.measured, first, stop, unit=self.profile.unit, dtype=self._dtype)
+            stack, flags = ccd.data, ccd.flags
+        found = combine(stack, self.how, self.profile.unit, self.scatter is not None)
+        value = found.data
+        bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
+        if bias is not None:
+            # The same bias is in every frame, so it is taken off once.
+            times = len(self.inputs) if self.how.method == "sum" else 1
+            value = value - times * bias.data.astype("f8")
+        self._set_flags(rows, flags, found.kept)
+        if self.variance is not None:
+            self.variance[rows] = self._band_variance(value, found, bias, bands, first, stop)
+        self.data[rows] = value
+
+    def _scaled_flats(
+        self, bands: Mapping, first: int, stop: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Stack a band of all flats, bias and dark off, each scaled by its level."""
+        groups: dict[tuple, list[int]] = {}
+        for n, chosen in enumerate(self.inputs):
+            groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
+        stack = np.empty((len(self.inputs), stop - first, self.shape[1]), "f8")
+        flags = None
+        for (bias, dark, scale), members in groups.items():
+            measured = [self.measured[n] for n in members]
+            ccd = self._less_masters(measured, first, stop, *bands[bias, dark], scale)
+            stack[members] = ccd.data * self.scales[members, np.newaxis, np.newaxis]
+            if ccd.flags is not None:
+                flags = np.zeros(stack.shape, "u2") if flags is None else flags
+                flags[members] = ccd.flags
+        return stack, flags
+
+    def _set_flags(self, rows: slice, flags: np.ndarray | None, kept: np.ndarray | int) -> None:
+        if flags is not None:
+            # A pixel that is full in half of the frames is full in their median.
+            full = ((flags & SATURATED) != 0).sum(axis=0) * 2 >= len(self.inputs)
+            self.flags[rows][full] |= SATURATED
+        self.flags[rows][np.broadcast_to(kept == 0, self.data[rows].shape)] |= NO_DATA
+
+    def _band_variance(
+        self,
+        value: np.ndarray,
+        found: Stacked,
+        bias: MasterBand | None,
+        bands: Mapping,
+        first: int,
+        stop: int,
+    ) -> np.ndarray:
+        """Return the variance of a combined band, before a flat is normalised."""
+        number = len(self.inputs)
+        kept = np.maximum(found.kept, 1)
+        factor = inefficiency(number, self.how) / kept
+        if self.scatter is not None:
+            self.scatter[:, first:stop] = found.scatter
+            self.kept[first:stop] = kept
+            return factor * found.scatter[1]
+        noise = self._noise(first, stop)
+        kind = self.master.type
+        if kind == "bias":
+            return np.broadcast_to(np.asarray(factor * noise.read_variance), value.shape)
+        if kind == "flat":
+            return self._flat_variance(value, factor, noise, bands, first, stop)
+        if self.how.method == "sum":
+            single = np.maximum(value / number, 0) / noise.gain + noise.read_variance
+            own, times = number**2 * factor * single, number**2
+        else:
+            own = factor * (np.maximum(value, 0) / noise.gain + noise.read_variance)
+            times = 1
+        return own if bias is None or bias.variance is None else own + times * bias.variance
+
+    def _flat_variance(
+        self,
+        value: np.ndarray,
+        factor: np.ndarray | float,
+        noise: Noise,
+        bands: Mapping,
+        first: int,
+        stop: int,
+    ) -> np.ndarray:
+        """Return the variance of flats that were scaled to each other.
+
+        Each is s (x - bias - r dark); its photons are those of the light, value / s,
+        and of the dark that was taken off. What flats have in common, their bias and
+        dark, does not average down.
+        """
+        # In electrons the light is already gain times what the frame holds.
+        relative = self._relative_gain(first, stop)
+        k = 1.0 if relative is None else relative
+        pedestal = not pedestal_off(self.frames[0], self.inputs[0])
+        total = np.maximum(value, 0) * (k * self.scales.mean() / noise.gain)
+        fixed = 0.0
+        for (bias, dark, scale), s in self._alike().items():
+            bias, dark = bands[bias, dark]
+            if pedestal:
+                single, more = dark.scatter, dark.variance
+            else:
+                light = 0 if dark is None else np.maximum(dark.data, 0) * (scale / noise.gain)
+                single, more = light + noise.read_variance, master_variance(bias, dark, scale)
+            total += k**2 * (sum(x * x for x in s) / len(self.scales)) * single
+            if more is not None:
+                fixed = fixed + (sum(s) / len(self.scales)) * np.sqrt(more)
+        if self.how.method == "median" and self.offsets:
+            # A mode is less certain than a median, and leaves the flats a little apart.
+            off = np.array([self.offsets[i.file] for i in self.inputs])
+            noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
+            total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
+        return factor * total + (k * fixed) ** 2
+
+    def _alike(self) -> dict[tuple[str | None, str | None, float], list[float]]:
+        """Put the scales of flats together that have bias, dark and its scale in common."""
+        groups: dict[tuple, list[float]] = {}
+        for chosen, s in zip(self.inputs, self.scales, strict=True):
+            key = (chosen.bias, chosen.dark, chosen.dark_scale)
+            groups.setdefault(key, []).append(float(s))
+        return groups
+
+    def _noise(self, first: int, stop: int) -> Noise:
+        return noise_of(self.amplifiers, self.recipe, first, stop)
+
+    def _finish(self) -> None:
+        """Do what needs the whole master: normalise a flat, find hot pixels."""
+        if self.scatter is not None:
+            number = len(self.inputs)
+            single = pooled_scatter(self.data, self.scatter, number)
+            self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
+        if self.master.type == "dark":
+            middle = exact_median(self.data)
+            width = MAD_TO_STD * exact_median(np.abs(self.data - np.float32(middle)))
+            self.flags[self.data > middle + 10 * width] |= HOT
+        elif self.master.type == "flat":
+            good = (self.flags == 0) & np.isfinite(self.data)
+            if isinstance(self.recipe.flat, SpectralFlat):
+                self._finish_spectral(good)
+            else:
+                self._finish_imaging(good)
+        self.data[(self.flags & NO_DATA) != 0] = 0
+        if self.variance is not None:
+            self.variance[(self.flags & NO_DATA) != 0] = 0
+
+    def _finish_imaging(self, good: np.ndarray) -> None:
+        how = self.recipe.flat
+        values = self.data.reshape(-1) if good.all() else self.data[good]
+        for _ in range(2):
+            # Pixels without light are no good pixels; the second round leaves them out.
+            self.norm = level(values, how.scale) if values.size else 0.0
+            if not self.norm > 0:
+                raise FrameRejected("flat-level", "its good pixels have no light.")
+            lit = values >= how.minimum * self.norm
+            if lit.all():
+                break
+            values = values[lit]
+        self.data = (self.data / self.norm).astype("f4", copy=False)
+        if self.variance is not None:
+            self.variance /= self.norm**2
+        self._drop(~good | (self.data < how.minimum), NO_FLAT)
+
+    def _finish_spectral(self, good: np.ndarray) -> None:
+        how = self.recipe.flat
+        try:
+            found = spectral_flat(self.data.astype("f8"), self.variance, good, how)
+        except ValueError as error:
+            raise FrameRejected("flat-lamp", f"{error}; look at the flats.") from error
+        self.norm = found.norm
+        self.data = found.data.astype("f4")
+        if self.variance is not None:
+            axis = 1 if how.dispersion == "y" else 0
+            self.variance /= ((np.expand_dims(found.lamp, axis) * found.norm) ** 2).astype("f4")
+        self.flags[found.bad] |= BAD
+        self._drop(~found.lit, UNILLUMINATED)
+        self._drop(found.lit & (~good | (self.data < how.minimum)), NO_FLAT)
+
+    def _drop(self, where: np.ndarray, flag: int) -> None:
+        """Set pixels of a flat to 1 and say why, so that nothing is divided by darkness."""
+        self.flags[where] |= flag
+        self.data[where] = 1
+        if self.variance is not None:
+            self.variance[where] = 0
+
+    # What is written about it.
+
+    def _header(self) -> fits.Header:
+        master, profile = self.master, self.profile
+        header = combined_header([f.header for f in self.frames])
+        exposures = [f.exposure for f in self.frames if f.exposure is not None]
+        if exposures:
+            total = sum(exposures) if master.type == "arc" else sum(exposures) / len(exposures)
+            header["EXPTIME"] = (
+                total,
+                "[s] exposure: " + ("sum" if master.type == "arc" else "mean"),
+            )
+        dates = sorted(f.date for f in self.frames if f.date)
+        if dates:
+            header["DATE-OBS"] = (ascii_text(dates[0]), "of the earliest frame")
+            header["DATE-END"] = (ascii_text(dates[-1]), "of the latest frame")
+        for stale in ("MJD-OBS", "MJD-END"):
+            header.remove(stale, ignore_missing=True)
+        add_mjd(header)
+        header["OBJECT"] = f"master {master.type}"
+        header["BUNIT"] = (
+            "1" if master.type == "flat" else str(profile.unit),
+            "unit of the pixels",
+        )
+        header["CPTYPE"] = (master.type, "what this master is")
+        header["NCOMBINE"] = (len(self.inputs), "frames combined")
+        header["CPINEFF"] = (
+            inefficiency(len(self.inputs), self.how),
+            "variance of 1 / (1/NCOMBINE)",
+        )
+        if master.filter:
+            header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
+        common_cards(header, self.run, self.frames[0], self.inputs[0], self.key, master.type)
+        if self.norm is not None:
+            header["FLATNORM"] = (self.norm, "the flat was divided by this")
+        level_cards(header, self.measured)
+        clip = f", clipped at {self.how.clip:g} mad_std" if self.how.clip else ""
+        header.add_history(f"{self.how.method} of {len(self.inputs)} frames{clip}")
+        if master.type == "flat":
+            how = self.recipe.flat
+            header.add_history(f"each scaled by 1 / {how.scale}, then normalised")
+            if isinstance(how, SpectralFlat):
+                header.add_history(f"lamp divided out: {how.fit} of order {how.order}")
+        return header
+
+    def _provenance(self) -> list[tuple[str, str, str]]:
+        rows = [
+            (f.file, m.sha256, self.master.type)
+            for f, m in zip(self.frames, self.measured, strict=True)
+        ]
+        rows += self.aside
+        for name in sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}):
+            rows.append((name, self.run.sums[name], f"master {self.run.plan.master(name).type}"))
+        return rows

@@ -1,0 +1,173 @@
+"""Calibrate science frames that share their masters, together and band by band."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from astropy.nddata import CCDData
+
+from .calibrate import (
+    calibrate,
+    find_cosmic_rays,
+)
+from .cards import common_cards, level_cards
+from .ledger import Ledger, bands_of, noise_of, pedestal_off
+from .plan import Product
+from .prepare import NO_DATA, Measured, prepare
+from .products import (
+    Band,
+    ProductFile,
+    add_mjd,
+    copied_header,
+    shift_wcs,
+)
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Batch", "batches"]
+
+_BATCH_PIXELS = 4 * 2**20
+_BATCH_FRAMES = 64
+
+
+class Batch:
+    """Science frames that share their masters, calibrated together band by band."""
+
+    def __init__(self, run: Ledger, products: list[Product], whole: bool):
+        self.run = run
+        self.products = products
+        self.chosen = products[0].input
+        self.frame = run.frames[self.chosen.file]
+        self.recipe = self.frame.recipe
+        self.amplifiers = self.frame.amplifiers
+        self.measured = [run.measured[p.input.file] for p in products]
+        self.whole = whole
+        self.electrons = self.recipe.electrons and self.amplifiers.readouts[0].gain is not None
+        shape = self.amplifiers.shape
+        self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 32)
+
+    def write(self, mapped: Callable, step: Callable[[], None]) -> None:
+        """Calibrate all bands, by ``mapped`` as `map` does, and write the products."""
+        files = [self._open(p, m) for p, m in zip(self.products, self.measured, strict=True)]
+        try:
+            for _ in mapped(lambda band: self._band(files, *band), self.bands):
+                pass
+            for product, file, _ in zip(
+                self.products, files, mapped(ProductFile.finish, files), strict=True
+            ):
+                self.run.made.products[product.name] = file.path
+                log.info("%s made", product.name, extra={"made": True})
+                step()
+        except BaseException:
+            for file in files:
+                file.discard()
+            raise
+
+    @property
+    def _uncertainty(self) -> bool:
+        if pedestal_off(self.frame, self.chosen):
+            return self.amplifiers.knows_noise
+        return (
+            self.amplifiers.readouts[0].gain is not None
+            and self.chosen.dark is not None
+            and "UNCERT" in self.run.saved[self.chosen.dark].raw.shapes
+        )
+
+    def _band(self, files: list[ProductFile], first: int, stop: int) -> None:
+        ccd = prepare(self.measured, first, stop, unit=self.frame.profile.unit)
+        bias, dark, flat = self.run.bands(self.chosen, first, stop)
+        done = calibrate(
+            ccd,
+            noise_of(self.amplifiers, self.recipe, first, stop),
+            pedestal=not pedestal_off(self.frame, self.chosen),
+            bias=bias,
+            dark=dark,
+            scale=self.chosen.dark_scale,
+            flat=flat,
+            electrons=self.electrons,
+        )
+        for n, file in enumerate(files):
+            data = done.data[n]
+            variance = None if done.uncertainty is None else done.uncertainty.array[n]
+            flags = None if done.flags is None else done.flags[n]
+            if self.whole:
+                data, flags = self._cleaned(done, n)
+            lost = ~np.isfinite(data)
+            if lost.any():
+                flags = np.zeros(data.shape, "u2") if flags is None else flags.copy()
+                flags[lost] |= NO_DATA
+            file.write(first, Band(data, variance, flags))
+
+    def _cleaned(self, done, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Flag the cosmic rays of one whole frame."""
+        how = self.run.cosmic_rays(self.products[n])
+        flags = None if done.flags is None else done.flags[n]
+        found = find_cosmic_rays(
+            CCDData(done.data[n], unit=done.unit, flags=flags),
+            self.amplifiers,
+            how,
+            noise_of(self.amplifiers, self.recipe, 0, self.amplifiers.shape[0]),
+        )
+        return found.data, found.flags
+
+    def _open(self, product: Product, measured: Measured) -> ProductFile:
+        run, chosen = self.run, product.input
+        frame = run.frames[chosen.file]
+        header = copied_header(frame.header)
+        first = self.amplifiers.readouts[0]
+        (row, column), (down, across) = (
+            (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
+        )
+        shift_wcs(header, column - across, row - down)
+        add_mjd(header)
+        header["BUNIT"] = (
+            "electron" if self.electrons else str(frame.profile.unit),
+            "unit of the pixels",
+        )
+        if self.electrons:
+            for card in ("GAIN", "EGAIN"):
+                if card in header:
+                    header[card] = (1.0, "the gain was applied")
+        header["CPTYPE"] = ("science", "a calibrated frame")
+        common_cards(header, run, frame, chosen, run.keys[product.name], "science")
+        level_cards(header, [measured])
+        cosmic = run.cosmic_rays(product)
+        if cosmic:
+            header["CRAYS"] = (
+                "repaired" if cosmic.repair else "flagged",
+                "cosmic rays, by astroscrappy",
+            )
+            header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
+        inputs = [(frame.file, measured.sha256, "science")]
+        for name in (chosen.bias, chosen.dark, chosen.flat):
+            if name:
+                inputs.append((name, run.sums[name], f"master {run.plan.master(name).type}"))
+        path = run.settings.output / PurePosixPath(product.name)
+        return ProductFile(path, header, self.amplifiers.shape, self._uncertainty, inputs)
+
+
+def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
+    """Put frames together that share masters and recipe, as many as a band may hold.
+
+    Parameters
+    ----------
+    run : Ledger
+    products : sequence of Product
+    """
+    groups: dict[tuple, list[Product]] = {}
+    for product in products:
+        i = product.input
+        frame = run.frames[i.file]
+        numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
+        shared = (frame.profile.name, frame.readout, frame.binning, numbers, repr(frame.recipe))
+        groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
+    for group in groups.values():
+        shape = run.frames[group[0].input.file].amplifiers.shape
+        whole = run.cosmic_rays(group[0]) is not None
+        size = max(2, min(_BATCH_FRAMES, _BATCH_PIXELS // (shape[0] * shape[1])))
+        size = 1 if whole else size
+        for first in range(0, len(group), size):
+            yield Batch(run, group[first : first + size], whole)
