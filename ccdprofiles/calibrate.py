@@ -53,8 +53,6 @@ class MasterBand:
         In adu; of a flat, normalised to 1.
     variance : ndarray of float32 or None
     flags : ndarray of uint16 or None
-    exposure : float
-        Of a dark, in seconds.
     scatter : ndarray or None
         Of a dark that still holds its pedestal: the variance of one of its frames.
     same_bias : bool
@@ -65,7 +63,6 @@ class MasterBand:
     data: np.ndarray
     variance: np.ndarray | None = None
     flags: np.ndarray | None = None
-    exposure: float = 0.0
     scatter: np.ndarray | None = None
     same_bias: bool = True
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from . import __version__
 from .frames import Frame
-from .ledger import Ledger
+from .ledger import Ledger, left_out
 from .plan import Input
 from .prepare import Measured
 from .products import (
@@ -35,13 +35,15 @@ def common_cards(
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
         text = how if isinstance(how, str) else type(how).__name__
-        header["OVERSCAN"] = (
-            f"{text} of {amplifiers.readouts[0].overscan}"[:60],
-            "overscan subtracted",
-        )
+        strips = " + ".join(str(r.overscan) for r in amplifiers.readouts)
+        header["OVERSCAN"] = _short(f"{text} of {strips}", "OSSECn", "overscan subtracted")
+        for n, readout in enumerate(amplifiers.readouts, 1):
+            header[f"OSSEC{n}"] = (str(readout.overscan), "overscan of this amplifier")
         header.add_history(f"overscan subtracted: {text}, per amplifier and row")
         letters += "O"
-    header["TRIM"] = (str(amplifiers)[:60], "data section kept")
+    header["TRIM"] = _short(str(amplifiers), "TRIMn", "data sections kept")
+    for n, readout in enumerate(amplifiers.readouts, 1):
+        header[f"TRIM{n}"] = (str(readout.data), "data section of this amplifier")
     for card, letter, name, verb in (
         ("ZEROCOR", "B", chosen.bias, "bias subtracted"),
         ("DARKCOR", "D", chosen.dark, "dark subtracted"),
@@ -65,13 +67,19 @@ def common_cards(
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")
-    for step in run.plan.without:
+    for step in left_out(run.plan.without, frame, kind):
         header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
         header.add_history(f"{step} left out on purpose")
     if kind == "dark" and chosen.dark is None:
         header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
     for number in amplifiers.missing:
         header.add_history(f"{number.replace('_', ' ')} not known: {seconds_note(number)}")
+
+
+def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
+    """Return a text that a card can hold, or where else it stands, and a comment if it fits."""
+    text = text if len(text) <= 60 else f"see {cards}"
+    return text, comment if len(text) <= 44 else ""
 
 
 def seconds_note(number: str) -> str:

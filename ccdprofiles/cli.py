@@ -151,7 +151,9 @@ def _command(commands, name: str, run: Callable, text: str) -> argparse.Argument
     command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     command.set_defaults(command=run)
     loudness = command.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress, and only errors")
+    loudness.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress bars, and of the log only errors"
+    )
     loudness.add_argument("-v", "--verbose", action="store_true", help="log every step")
     return command
 
@@ -217,21 +219,25 @@ def _info(options: argparse.Namespace) -> int:
 
 def _why(frames) -> None:
     """Say which cards chose the profiles, and why frames were set aside or ignored."""
+    from .plan import grouped
+
     chosen = {}
     for frame in frames:
         if frame.profile is not None:
             cards = ["INSTRUME", *frame.profile.where]
-            said = ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
+            said = "by " + ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
+            if not frame.profile.fits(frame.header):
+                said = f"named by you; INSTRUME = {frame.header.get('INSTRUME')!r} is not its own"
             chosen.setdefault((frame.profile.name, frame.profile.file, said), 0)
             chosen[frame.profile.name, frame.profile.file, said] += 1
     if chosen:
         print("\nProfiles")
         for (name, _, said), number in chosen.items():
-            print(f"  {name}: {number} files, by {said}")
+            print(f"  {name}: {number} file{'s' if number > 1 else ''}, {said}")
     reasons = [f.reason for f in frames if f.reason]
     if reasons:
         print("\nNot used")
-        for reason in reasons:
+        for reason in grouped(reasons):
             print(f"  {_plain(reason)}")
 
 
@@ -285,6 +291,9 @@ def _profiles(options: argparse.Namespace) -> int:
         found = read_profiles(path)
     else:
         found = (Registry.gather()[options.name],)
+    if not Path(found[0].file).is_file():
+        print("\n".join(repr(profile) for profile in found))
+        return DONE
     text = Path(found[0].file).read_text(encoding="utf-8")
     print(f"# {', '.join(p.name for p in found)}: {found[0].file}\n\n{text}", end="")
     return DONE
@@ -304,6 +313,10 @@ def _demo(options: argparse.Namespace) -> int:
         raise OutputError(f"{night} is there already; remove it, or give another folder with -o.")
     cut = profile if size is None else windowed(profile, *size)
     part = "" if size is None else f", a window of {size[1]} x {size[0]} pixels"
+    try:
+        night.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{night} cannot be made ({error.strerror}).") from error
     print(f"A night of {profile.name}{part}, made up: {night}")
     truth = simulate_night(cut, night, seed=options.seed)
     camera = folder / f"{profile.name}.py"
@@ -313,7 +326,7 @@ def _demo(options: argparse.Namespace) -> int:
         night, reduced, profile=camera, jobs=options.jobs, progress=not options.quiet
     )
     print(done)
-    first = next(iter(done.products.values()), reduced)
+    first = min(done.products.values(), default=reduced)
     print(f"\nMasters:        {reduced / 'masters'}")
     print(f"Science frames: {reduced / 'science'}, such as {first.name}")
     print(f"Report:         {reduced / 'report' / 'index.html'}")

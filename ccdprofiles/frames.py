@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import stat
@@ -14,7 +15,13 @@ import numpy as np
 from astropy.table import MaskedColumn, Table
 
 from .amplifier import AmplifierSet
-from .errors import FrameRejected, InputError, ProfileError, UnknownInstrument
+from .errors import (
+    AmbiguousProfile,
+    FrameRejected,
+    InputError,
+    ProfileError,
+    UnknownInstrument,
+)
 from .profile import Profile, Recipe
 from .raw import Cards, RawFile, read_raw
 from .registry import Registry
@@ -131,6 +138,10 @@ class Scanner:
         if any(part.startswith(".") for part in frame.file.split("/")):
             return frame.rejected("hidden", f"{frame.file}: hidden file.", IGNORED)
         mode = frame.path.stat().st_mode
+        if stat.S_ISDIR(mode) and not frame.path.is_symlink():
+            raise FrameRejected(
+                "unreadable", "this folder may not be read; allow it, or leave it out."
+            )
         if not stat.S_ISREG(mode):
             raise FrameRejected("not-a-file", "it is no regular file; a frame is a file.")
         if not _named_fits(frame.path) and not _looks_fits(frame.path):
@@ -145,15 +156,16 @@ class Scanner:
             return replace(frame, master=kind).rejected("product", reason, IGNORED)
         _refuse_cubes(raw)
         try:
+            profile = None
             profile = self.forced or self.registry.choose(header)
             return self._typed(replace(frame, profile=profile))
-        except (ProfileError, FrameRejected):
+        except (AmbiguousProfile, UnknownInstrument, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
             raise FrameRejected(
                 "profile-function",
-                f"a function of the profile failed on its header ({type(error).__name__}: "
-                f"{error}); correct the profile.",
+                f"a function of the profile {_name_of(profile)} failed on its header "
+                f"({type(error).__name__}: {error}); correct the profile.",
             ) from error
 
     def _typed(self, frame: Frame) -> Frame:
@@ -177,7 +189,8 @@ class Scanner:
             frame = replace(frame, exposure=profile.exposure_of(header))
             frame = replace(frame, binning=profile.binning_of(header))
             amplifiers = self._amplifier_set(frame)
-            frame = replace(frame, amplifiers=amplifiers, readout=amplifiers.key)
+            frame = replace(frame, amplifiers=amplifiers, readout=_readout(frame, amplifiers))
+            _refuse_twice(frame)
             _refuse_reduced(frame)
             _refuse_exposure(frame)
         except FrameRejected as error:
@@ -298,8 +311,12 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
         raise InputError(f"{top} is no folder; give the folder that holds the night.")
     skip = {Path(p).resolve() for p in leave_out}
 
+    closed: list[Path] = []
+
     def failed(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        if Path(error.filename) == top:
+            raise InputError(f"{top} cannot be read ({error.strerror}).") from error
+        closed.append(Path(error.filename))
 
     for here, folders, names in os.walk(top, onerror=failed):
         folders.sort()
@@ -309,6 +326,8 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
         for name in sorted([*names, *links]):
             path = inside / name
             yield path, _shown(path.relative_to(top).as_posix())
+    for path in sorted(closed):
+        yield path, _shown(path.relative_to(top).as_posix())
 
 
 def _label(folder: Path, taken: Iterable[str]) -> str:
@@ -362,10 +381,10 @@ def _master(frame: Frame, registry: Registry) -> Frame:
 
 def _once(frames: list[Frame]) -> list[Frame]:
     """Count a copy of a frame once: the shortest name stays, the others are duplicates."""
-    groups: dict[tuple[int, bytes], list[int]] = {}
+    groups: dict[bytes, list[int]] = {}
     for number, frame in enumerate(frames):
         if frame.raw is not None and frame.verdict == ACCEPTED:
-            groups.setdefault((frame.raw.size, frame.raw.header.block), []).append(number)
+            groups.setdefault(frame.raw.header.block, []).append(number)
     for members in groups.values():
         if len(members) < 2:
             continue
@@ -374,16 +393,50 @@ def _once(frames: list[Frame]) -> list[Frame]:
             members, key=lambda n: (frames[n].origin, len(frames[n].file), frames[n].file)
         ):
             frame = frames[number]
-            original = first.setdefault(_contents(frame.path), frame)
+            original = first.setdefault(_contents(frame.raw), frame)
             if original is not frame:
                 reason = f"{frame.file}: the same bytes as {original.file}, which is counted once."
                 frames[number] = frame.rejected("duplicate", reason, IGNORED)
     return frames
 
 
-def _contents(path: Path) -> str:
-    with open(path, "rb") as stream:
+def _contents(raw: RawFile) -> str:
+    """Hash what a file holds once it is unpacked, so that a packed copy is a copy."""
+    with gzip.open(raw.path) if raw.gzipped else open(raw.path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _readout(frame: Frame, amplifiers: AmplifierSet) -> str:
+    """Name how a frame was read out: its amplifiers, its raw shape, and a gain that changes."""
+    shapes = [frame.raw.shapes[r.extension] for r in amplifiers.readouts]
+    told = [amplifiers.key, shapes]
+    given = frame.profile.amplifiers
+    if callable(given) or any(callable(a.gain) for a in given):
+        told.append([r.gain for r in amplifiers.readouts])
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
+def _name_of(profile: Profile | None) -> str:
+    return "that was asked" if profile is None else profile.name
+
+
+def _refuse_twice(frame: Frame) -> None:
+    """Refuse a frame in which a card that decides stands twice and says two things."""
+    profile = frame.profile
+    fields = (profile.frame_type, profile.exposure, profile.filter, profile.binning)
+    for cards in fields:
+        for card in (
+            ()
+            if cards is None or callable(cards)
+            else (cards,)
+            if isinstance(cards, str)
+            else cards
+        ):
+            if card.upper() in frame.raw.header.twice:
+                raise FrameRejected(
+                    "twice",
+                    f"{card} stands twice in its header and says two things; correct the header.",
+                )
 
 
 def _refuse_cubes(raw: RawFile) -> None:

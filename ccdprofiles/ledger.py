@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +21,22 @@ from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
 from .products import (
     SavedProduct,
+    ascii_text,
     product_key,
     sha256_of,
 )
 from .profile import CosmicRays, Profile, Recipe
 
-__all__ = ["ASIDE", "Ledger", "Made", "Settings", "bands_of", "noise_of", "pedestal_off"]
+__all__ = [
+    "ASIDE",
+    "Ledger",
+    "Made",
+    "Settings",
+    "bands_of",
+    "left_out",
+    "noise_of",
+    "pedestal_off",
+]
 
 _BAND_BYTES = 24 * 2**20
 
@@ -80,12 +90,15 @@ class Made:
         Names of those that were there already and still hold.
     failed : dict
         Name or file → code and sentence, of what turned out to be unusable only now.
+    notes : list of str
+        What looks odd in the pixels, though it was used.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
     products: dict[str, Path] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class Ledger:
@@ -120,20 +133,28 @@ class Ledger:
 
     def remember(self, path: Path) -> None:
         """Read which frames were set aside when a master that is kept was made."""
+        files = {ascii_text(file): file for file in self.frames}
         with fits.open(path) as hdus:
             for file, _, role in hdus["PROVENANCE"].data:
                 if role.startswith(ASIDE):
                     code, sentence = role.removeprefix(ASIDE).split(": ", 1)
-                    self.made.failed[file] = (code, sentence)
+                    self.made.failed[files.get(file, file)] = (code, sentence)
 
     def profile(self, chosen: Input) -> Profile:
         """Return the profile of a frame."""
         return self.frames[chosen.file].profile
 
-    def key(self, kind: str, profile: Profile, inputs: Iterable[Input], more: object = "") -> str:
+    def key(self, kind: str, profile: Profile, inputs: Sequence[Input], more: object = "") -> str:
         """Hash all that decides a product: inputs, masters, profile, settings and version."""
         parts: dict[str, object] = {"version": __version__, "kind": kind, "profile": profile.hash}
-        parts["more"] = (more, self.plan.without)
+        first = next(iter(inputs))
+        used = (first.bias, first.dark, first.flat)
+        parts["more"] = (
+            more,
+            profile.name,
+            used,
+            left_out(self.plan.without, self.frames[first.file], kind),
+        )
         parts["inputs"] = sorted(
             (
                 self.measured[i.file].sha256,
@@ -180,7 +201,17 @@ class Ledger:
 
     def cosmic_rays(self, product: Product) -> CosmicRays | None:
         """Say how cosmic rays are found in a frame: as the caller asks, else its recipe."""
-        return self.settings.cosmic_rays or self.frames[product.input.file].recipe.cosmic_rays
+        frame = self.frames[product.input.file]
+        if not frame.amplifiers.knows_noise:
+            return None
+        return self.settings.cosmic_rays or frame.recipe.cosmic_rays
+
+
+def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
+    """Return the steps left out on purpose that this frame would have had."""
+    steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
+    wanted = steps.get(kind, ("bias", "dark", "flat"))
+    return [step for step in without if step in wanted and getattr(frame.recipe, step)]
 
 
 def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) -> Noise:

@@ -24,7 +24,7 @@ from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, l
 from .errors import FrameRejected
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
-from .plan import Input, Master
+from .plan import Input, Master, time_of
 from .prepare import NO_DATA, SATURATED, Measured, prepare
 from .products import (
     Band,
@@ -34,6 +34,7 @@ from .products import (
     combined_header,
 )
 from .profile import SpectralFlat
+from .raw import Pixels
 from .response import illuminated, spectral_flat
 
 __all__ = ["MasterMaker"]
@@ -75,17 +76,26 @@ class MasterMaker:
         if self.master.type == "dark" and not pedestal_off(self.frames[0], self.inputs[0]):
             return len(self.inputs) > 1
         if self.master.type == "flat" and not pedestal_off(self.frames[0], self.inputs[0]):
-            return self.amplifiers.readouts[0].gain is not None and all(i.dark for i in self.inputs)
+            # The noise of the darks tells that of the flats.
+            return "gain" not in self.amplifiers.missing and all(
+                i.dark and "UNCERT" in self.run.saved[i.dark].raw.shapes for i in self.inputs
+            )
         return self.amplifiers.knows_noise
 
     def write(self, path: Path) -> None:
         """Make the master and write it."""
-        if self.master.type == "flat":
-            self._scale()
-        itemsize = np.dtype(self._dtype).itemsize
-        bands = bands_of(self.shape, len(self.inputs) * itemsize)
-        for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
-            pass
+        # Opened once for all bands, as a packed frame is unpacked when it is opened.
+        self.pixels = {f.raw.path: Pixels(f.raw) for f in self.frames}
+        try:
+            if self.master.type == "flat":
+                self._scale()
+            itemsize = np.dtype(self._dtype).itemsize
+            bands = bands_of(self.shape, len(self.inputs) * itemsize)
+            for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
+                pass
+        finally:
+            for pixels in self.pixels.values():
+                pixels.close()
         self._finish()
         header = self._header()
         inputs = self._provenance()
@@ -117,7 +127,9 @@ class MasterMaker:
         self._loaded.clear()
         lit = np.flatnonzero(levels)
         if not lit.size:
-            raise FrameRejected("flat-level", "none of its frames has light.")
+            raise FrameRejected(
+                "flat-level", "none of its frames can be used, as said of each; take new flats."
+            )
         self.scales = 1 / levels[lit]
         self.aside = [
             (i.file, m.sha256, ASIDE + ": ".join(self.run.made.failed[i.file]))
@@ -151,8 +163,16 @@ class MasterMaker:
             slit = illuminated(np.where(good, image, np.nan), how)
             good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
         values = image.reshape(-1) if good.all() else image[good]
-        found = level(values, how.scale) if values.size else 0.0
-        if not found > 0:
+        if not values.size:
+            raise FrameRejected(
+                "flat-saturated",
+                f"{chosen.file}: all of its pixels are saturated or without data; "
+                "take it out of the night.",
+            )
+        found = level(values, how.scale)
+        # Light that does not stand above the noise from one pixel to the next is none.
+        noise = MAD_TO_STD * np.median(np.abs(np.diff(values[: values.size // 2]))) / 2**0.5
+        if not found > noise:
             raise FrameRejected(
                 "flat-level",
                 f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
@@ -161,6 +181,10 @@ class MasterMaker:
         if how.scale != "median":
             self.offsets[chosen.file] = found / level(values, "median")
         return found
+
+    def _prepared(self, measured: Sequence[Measured], first: int, stop: int, dtype: str) -> CCDData:
+        opened = [self.pixels[m.raw.path] for m in measured]
+        return prepare(measured, first, stop, unit=self.profile.unit, dtype=dtype, pixels=opened)
 
     def _less_masters(
         self,
@@ -172,7 +196,7 @@ class MasterMaker:
         scale: float,
     ) -> CCDData:
         """Read a band of some flats in float64, bias and dark off, in light alone."""
-        ccd = prepare(measured, first, stop, unit=self.profile.unit, dtype="f8")
+        ccd = self._prepared(measured, first, stop, "f8")
         ccd = subtract_masters(ccd, bias, dark, scale)
         gain = self._relative_gain(first, stop)
         if gain is not None:
@@ -213,11 +237,12 @@ class MasterMaker:
                     bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
             stack, flags = self._scaled_flats(bands, first, stop)
         else:
-            ccd = prepare(self.measured, first, stop, unit=self.profile.unit, dtype=self._dtype)
+            ccd = self._prepared(self.measured, first, stop, self._dtype)
             stack, flags = ccd.data, ccd.flags
         found = combine(stack, self.how, self.profile.unit, self.scatter is not None)
         value = found.data
         bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
+        self._hand_on(rows, bias, *(m for pair in bands.values() for m in pair))
         if bias is not None:
             # The same bias is in every frame, so it is taken off once.
             times = len(self.inputs) if self.how.method == "sum" else 1
@@ -245,10 +270,19 @@ class MasterMaker:
                 flags[members] = ccd.flags
         return stack, flags
 
+    def _hand_on(self, rows: slice, *masters: MasterBand | None) -> None:
+        """Flag what a bias or dark that was subtracted has no data for."""
+        for master in masters:
+            if master is not None and master.flags is not None:
+                self.flags[rows] |= master.flags & NO_DATA
+
     def _set_flags(self, rows: slice, flags: np.ndarray | None, kept: np.ndarray | int) -> None:
         if flags is not None:
-            # A pixel that is full in half of the frames is full in their median.
-            full = ((flags & SATURATED) != 0).sum(axis=0) * 2 >= len(self.inputs)
+            # A pixel that is full in half of the frames is full in their median; a plain
+            # average or sum suffers from one.
+            times = ((flags & SATURATED) != 0).sum(axis=0)
+            robust = self.how.method == "median" or self.how.clip is not None
+            full = times * 2 >= len(self.inputs) if robust else times > 0
             self.flags[rows][full] |= SATURATED
         self.flags[rows][np.broadcast_to(kept == 0, self.data[rows].shape)] |= NO_DATA
 
@@ -339,9 +373,13 @@ class MasterMaker:
             single = pooled_scatter(self.data, self.scatter, number)
             self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
         if self.master.type == "dark":
-            middle = exact_median(self.data)
-            width = MAD_TO_STD * exact_median(np.abs(self.data - np.float32(middle)))
-            self.flags[self.data > middle + 10 * width] |= HOT
+            known = np.isfinite(self.data)
+            values = self.data.reshape(-1) if known.all() else self.data[known]
+            if values.size:
+                middle = exact_median(values)
+                width = MAD_TO_STD * exact_median(np.abs(values - np.float32(middle)))
+                with np.errstate(invalid="ignore"):
+                    self.flags[self.data > middle + 10 * width] |= HOT
         elif self.master.type == "flat":
             good = (self.flags == 0) & np.isfinite(self.data)
             if isinstance(self.recipe.flat, SpectralFlat):
@@ -398,15 +436,18 @@ class MasterMaker:
         header = combined_header([f.header for f in self.frames])
         exposures = [f.exposure for f in self.frames if f.exposure is not None]
         if exposures:
-            total = sum(exposures) if master.type == "arc" else sum(exposures) / len(exposures)
+            summed = self.how.method == "sum"
+            total = sum(exposures) if summed else sum(exposures) / len(exposures)
             header["EXPTIME"] = (
                 total,
-                "[s] exposure: " + ("sum" if master.type == "arc" else "mean"),
+                "[s] exposure: " + ("sum" if summed else "mean"),
             )
-        dates = sorted(f.date for f in self.frames if f.date)
-        if dates:
-            header["DATE-OBS"] = (ascii_text(dates[0]), "of the earliest frame")
-            header["DATE-END"] = (ascii_text(dates[-1]), "of the latest frame")
+        times = {t: f.date for f in self.frames if (t := time_of(f.date)) is not None}
+        for card, when in (("DATE-OBS", min), ("DATE-END", max)):
+            header.remove(card, ignore_missing=True)
+            if times:
+                which = "earliest" if when is min else "latest"
+                header[card] = (times[when(times)], f"of the {which} frame")
         for stale in ("MJD-OBS", "MJD-END"):
             header.remove(stale, ignore_missing=True)
         add_mjd(header)

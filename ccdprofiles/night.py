@@ -18,7 +18,7 @@ from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
 from .frames import ACCEPTED, Frame, collection, scan
 from .plan import Plan, check_steps, make_plan
-from .products import remove_leftovers
+from .products import made_by_us, remove_leftovers
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .report import complete, night_table, summary, write_report
@@ -209,6 +209,8 @@ def reduce_night(
     folder, output = Path(folder).expanduser(), Path(output).expanduser()
     without = check_steps(without)
     calibrations = _paths(calibrations)
+    if not isinstance(jobs, int) or jobs < 0:
+        raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
     check_folders(folder, output, calibrations)
     frames = scan_night(
         folder,
@@ -222,6 +224,8 @@ def reduce_night(
     plan = make_plan(frames, without)
     if strict and not plan.complete:
         raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+    if not overwrite:
+        _refuse_foreign(output, plan)
     with _locked(output), _logged(output):
         log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
         remove_leftovers(output)
@@ -234,6 +238,7 @@ def reduce_night(
             progress=_bars if progress else _no_bars,
         )
         made = run_plan(plan, frames, settings)
+        made.notes += _stale(output, made)
         table = night_table(frames, plan, made)
         write_report(output, folder.resolve().name, table, plan, made)
         log.info("%s", summary(table, plan, made))
@@ -275,6 +280,46 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
         raise OutputError(f"the output {output} is a file; give a folder.")
 
 
+def _refuse_foreign(output: Path, plan: Plan) -> None:
+    """Refuse to replace a file that no run of ours made.
+
+    Raises
+    ------
+    OutputError
+    """
+    names = [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
+    for name in names:
+        if (output / name).exists() and not made_by_us(output / name):
+            raise OutputError(
+                f"{output / name} is there already and is no product of ccdprofiles; "
+                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
+            )
+    for name in ("night.ecsv", "plan.json", "report/index.html"):
+        if (output / name).exists() and not (output / ".ccdprofiles.lock").exists():
+            raise OutputError(
+                f"{output / name} is there already, and no run of ccdprofiles made it; "
+                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
+            )
+
+
+def _stale(output: Path, made: Made) -> list[str]:
+    """Name the products of an earlier run that this one no longer makes."""
+    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
+    left = [
+        path.relative_to(output).as_posix()
+        for folder in ("masters", "science")
+        for path in sorted((output / folder).rglob("*.fits"))
+        if path.resolve() not in ours
+    ]
+    if not left:
+        return []
+    shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
+    return [
+        f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
+        f"belong{'' if len(left) > 1 else 's'} to this night as it is: {shown}"
+    ]
+
+
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
     if profile is None or (isinstance(profile, Profile) and profile.name):
         return profile
@@ -293,14 +338,17 @@ def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
 def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
     """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
     how = CosmicRays() if asked is True else asked or None
-    science = [f for f in frames if f.verdict == ACCEPTED and f.type == "science"]
-    for frame in science:
-        wanted = how or frame.recipe.cosmic_rays
-        if wanted and not frame.amplifiers.knows_noise:
-            raise PlanError(
-                f"{frame.file}: cosmic rays cannot be told from noise, as the profile "
-                f"{frame.profile.name} knows no gain or read noise; give it both, or leave them."
-            )
+    wanted = [
+        f
+        for f in frames
+        if f.verdict == ACCEPTED and f.type == "science" and (how or f.recipe.cosmic_rays)
+    ]
+    blind = [f for f in wanted if not f.amplifiers.knows_noise]
+    if blind and len(blind) == len(wanted):
+        raise PlanError(
+            f"{blind[0].file}: cosmic rays cannot be told from noise, as the profile "
+            f"{blind[0].profile.name} knows no gain or read noise; give it both, or leave them."
+        )
     return how
 
 

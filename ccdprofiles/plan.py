@@ -14,15 +14,13 @@ from pathlib import PurePosixPath
 from astropy import units as u
 
 from .errors import PlanError
-from .frames import ACCEPTED, SET_ASIDE, Frame
-from .profile import Recipe, nearest
+from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
+from .profile import nearest
 
 __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"]
 
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
-
-_ADJECTIVES = {"average": "average", "median": "median", "sum": "sum"}
 
 
 @dataclass(frozen=True)
@@ -163,10 +161,10 @@ class Plan:
         What the products will lack, such as an uncertainty.
     without : tuple of str
         The steps that are left out on purpose.
-    profiles : dict
-        The hash of every profile that is used, by name.
-    found : int
-        How many files were found.
+    profiles : tuple of (name, hash)
+        Every profile that is used.
+    found, ignored : int
+        How many files were found, and how many are no frames or copies of others.
     """
 
     masters: tuple[Master, ...]
@@ -177,6 +175,7 @@ class Plan:
     without: tuple[str, ...] = ()
     profiles: tuple[tuple[str, str], ...] = ()
     found: int = 0
+    ignored: int = 0
 
     @property
     def complete(self) -> bool:
@@ -205,12 +204,13 @@ class Plan:
     def __str__(self) -> str:
         used = {i.file for m in self.masters for i in m.inputs}
         used |= {p.input.file for p in self.products}
-        lines = [f"{self.found} files found, {len(used)} used"]
+        ignored = f", {self.ignored} ignored" if self.ignored else ""
+        lines = [f"{self.found} files found, {len(used)} used{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
-        lines += _listed("Cannot be made", self.missing)
+        lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
         lines += _listed("What helps", self.remedies)
-        lines += _listed("Set aside", [reason for _, reason in self.set_aside])
+        lines += _listed("Set aside", grouped(reason for _, reason in self.set_aside))
         left_out = [f"step left out on purpose: {step}" for step in self.without]
         lines += _listed("Notes", [*left_out, *self.notes])
         return "\n".join(lines)
@@ -249,9 +249,9 @@ class _Planner:
         self.masters: dict[str, Master] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
-        for frame in frames:
-            if frame.verdict == ACCEPTED and not frame.master:
-                self.of_type.setdefault(frame.type, []).append(frame)
+        self.accepted = [f for f in frames if f.verdict == ACCEPTED and not f.master]
+        for frame in self.accepted:
+            self.of_type.setdefault(frame.type, []).append(frame)
         for frame in frames:
             if frame.recipe is not None:
                 _check_without(frame, without)
@@ -275,6 +275,7 @@ class _Planner:
             without=self.without,
             profiles=tuple(sorted(profiles.items())),
             found=len(self.frames),
+            ignored=sum(f.verdict == IGNORED for f in self.frames),
         )
 
     # Groups of frames that become one master.
@@ -282,7 +283,13 @@ class _Planner:
     def _groups(self, kind: str, more: Callable[[Frame], tuple]) -> list[list[Frame]]:
         groups: dict[tuple, list[Frame]] = {}
         for frame in self.of_type.get(kind, ()):
-            key = (frame.origin, _setup(frame), _match(kind, frame), *more(frame))
+            key = (
+                frame.origin,
+                _setup(frame),
+                _match(kind, frame),
+                _made(kind, frame),
+                *more(frame),
+            )
             groups.setdefault(key, []).append(frame)
         return list(groups.values())
 
@@ -303,22 +310,33 @@ class _Planner:
 
     def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
         for frames in groups:
-            if not self._wanted(kind, frames[0].recipe):
+            if not self._wanted(kind, frames[0]):
                 continue
-            inputs = [(f, i) for f in frames if (i := self._input(f)) is not None]
-            if not inputs:
-                continue
-            self._add(kind, [f for f, _ in inputs], tuple(i for _, i in inputs))
+            # Darks and arcs lose their bias once they are combined, so it must be one.
+            by_bias: dict[str | None, list[tuple[Frame, Input]]] = {}
+            for frame in frames:
+                chosen = self._input(frame)
+                if chosen is not None:
+                    shared = None if kind == "flat" else chosen.bias
+                    by_bias.setdefault(shared, []).append((frame, chosen))
+            for used in by_bias.values():
+                self._add(kind, [f for f, _ in used], tuple(i for _, i in used))
 
-    def _wanted(self, kind: str, recipe: Recipe) -> bool:
-        wanted = {"bias": recipe.bias, "dark": recipe.dark, "flat": recipe.flat, "arc": True}
-        return bool(wanted[kind]) and kind not in self.without
+    def _wanted(self, kind: str, frame: Frame) -> bool:
+        """Say whether a frame that was read out alike asks for such a master."""
+        if kind in self.without or (kind == "flat" and frame.recipe.flat is None):
+            return False
+        setup = _setup(frame)
+        return kind == "arc" or any(
+            getattr(other.recipe, kind) for other in self.accepted if _setup(other) == setup
+        )
 
     def _add(self, kind: str, frames: list[Frame], inputs: tuple[Input, ...]) -> None:
         first = frames[0]
         exposures = [f.exposure for f in frames if f.exposure is not None]
         exposure = sum(exposures) / len(exposures) if exposures else None
-        if kind == "arc" and exposures:
+        method = first.recipe.combine_for(kind).method
+        if method == "sum" and exposures:
             exposure = sum(exposures)
         master = Master(
             name="",
@@ -330,7 +348,7 @@ class _Planner:
             exposure=exposure,
             filter=first.filter if kind in ("flat", "arc") else None,
             match=_match(kind, first),
-            method=_ADJECTIVES[first.recipe.combine_for(kind).method],
+            method=method,
             time=_mean_time(frames),
             bias_off=inputs[0].bias is not None,
         )
@@ -424,6 +442,9 @@ class _Planner:
         # A dark that holds its bias would subtract it twice, one without it not at all.
         same = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
         off = {m.name: abs(m.exposure - frame.exposure) for m in same}
+        if recipe.dark == "scale":
+            # Hardly scaled, so as good as matched.
+            tolerance = min(tolerance, 0.01 * frame.exposure)
         near = [m for m in same if off[m.name] <= tolerance]
         if near:
             return min(near, key=lambda m: (round(off[m.name], 1), _apart(m, frame), m.name))
@@ -495,6 +516,8 @@ class _Planner:
         return "; " + "; ".join(sorted(told)[:3])
 
     def _lacks(self, frame: Frame, code: str, reason: str) -> None:
+        if frame.origin:
+            return  # of another night; what needs it says so
         self.missing[frame.file] = Missing(frame.file, code, f"{frame.file}: {reason}")
 
     def _products(self) -> tuple[Product, ...]:
@@ -514,6 +537,9 @@ class _Planner:
 
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
+        for master in self.masters.values():
+            if len(master.inputs) == 1:
+                yield f"{master.name} is made of one frame; a cosmic ray in it stays"
         lacking: dict[str, set[str]] = {}
         for frame in self.frames:
             if frame.verdict == ACCEPTED and frame.amplifiers is not None:
@@ -564,6 +590,25 @@ def time_of(date: str | None) -> float | None:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
+def grouped(reasons: Iterable[str]) -> list[str]:
+    """Say once what is true of several files, as ``"3 files (a.fits … c.fits): …"``.
+
+    >>> from ccdprofiles.plan import grouped
+    >>> grouped(["a.fits: too short.", "b.fits: too short.", "c.fits: too short."])
+    ['3 files (a.fits … c.fits): too short.']
+    """
+    together: dict[str, list[str]] = {}
+    for reason in reasons:
+        file, _, told = reason.partition(": ")
+        together.setdefault(told or file, []).append(file)
+    return [
+        f"{files[0]}: {told}"
+        if len(files) == 1
+        else f"{len(files)} files ({files[0]} … {files[-1]}): {told}"
+        for told, files in together.items()
+    ]
+
+
 def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
     """Refuse a step that cannot be left out.
 
@@ -595,10 +640,14 @@ def _setup(frame: Frame) -> tuple:
 
 def _match(kind: str, frame: Frame) -> tuple:
     """Return the further cards that a master of this kind shares; an arc those of a flat."""
-    profile = frame.profile
-    if kind == "arc" and not callable(profile.match) and hasattr(profile.match, "get"):
-        kind = "arc" if "arc" in profile.match else "flat"
-    return profile.match_of(kind, frame.header)
+    return frame.profile.match_of("flat" if kind == "arc" else kind, frame.header)
+
+
+def _made(kind: str, frame: Frame) -> str:
+    """Tell how a frame becomes a master; frames of different recipes do not mix."""
+    recipe = frame.recipe
+    of_flat = (recipe.flat, recipe.electrons) if kind == "flat" else ()
+    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat))
 
 
 def _apart(master: Master, frame: Frame) -> float:

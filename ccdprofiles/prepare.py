@@ -83,6 +83,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
     levels, level, noise = [], [], []
     with Pixels(raw, octets) as pixels:
+        pixels.unpack()
         for readout in amplifiers.readouts:
             image = raw.image(readout.extension)
             if image.packed:

@@ -35,6 +35,7 @@ __all__ = [
     "ascii_text",
     "combined_header",
     "copied_header",
+    "made_by_us",
     "product_key",
     "remove_leftovers",
     "saved_key",
@@ -333,6 +334,12 @@ def saved_key(path: Path) -> str | None:
         return str(read_raw(path).header.get("CPKEY"))
     except (FrameRejected, OSError):
         return None
+
+
+def made_by_us(path: Path) -> bool:
+    """Say whether a file begins as our products do, whole or not."""
+    with open(path, "rb") as stream:
+        return b"CPVERS  =" in stream.read(64 * 2880)
 
 
 def remove_leftovers(output: Path) -> None:

@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -261,7 +261,8 @@ class Recipe:
             raise ProfileError(
                 "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled."
             )
-        quantity(self.exposure_tolerance, u.s, "exposure_tolerance")
+        if self.exposure_tolerance != 0 * u.s:
+            quantity(self.exposure_tolerance, u.s, "exposure_tolerance")
         if self.overscan_drift is not None:
             quantity(self.overscan_drift, u.adu, "overscan_drift")
         if self.flat is not None and not isinstance(self.flat, Flat | SpectralFlat):
@@ -280,6 +281,12 @@ class Recipe:
             object.__setattr__(self, "combine", _frozen(self.combine))
         elif not isinstance(self.combine, Combine):
             raise ProfileError(f"combine={self.combine!r} is none; write Combine(...).")
+        for frame_type in ("bias", "dark", "flat"):
+            if self.combine_for(frame_type).method == "sum":
+                raise ProfileError(
+                    f"combine='sum' for a {frame_type}: a sum of {frame_type} frames is not what one "
+                    "frame holds; only arcs are summed. Write 'average' or 'median'."
+                )
         stem = self.name.replace("{stem}", "") if isinstance(self.name, str) else "{"
         if "{stem}" not in str(self.name) or set(stem) & set("{}/\\"):
             raise ProfileError(
@@ -423,14 +430,20 @@ class Profile:
                 "frame_type=None: without the type of its frames no night can be planned; "
                 "give a card or a function of the header."
             )
+        if isinstance(self.binning, str):
+            raise ProfileError(
+                f"binning={self.binning!r} is none; give the two cards, columns first."
+            )
         if self.binning is not None and not callable(self.binning):
             put(self, "binning", tuple(self.binning))
-            if isinstance(self.binning, str) or len(self.binning) != 2:
+            if len(self.binning) != 2:
                 raise ProfileError(
                     f"binning={self.binning!r} is none; give the two cards, columns first."
                 )
             for card in self.binning:
                 _check_card(card, "binning")
+        if callable(self.match):
+            raise ProfileError("match= is a function; give the names of cards, or a dict of them.")
         if isinstance(self.match, str):
             raise ProfileError(f"match={self.match!r} is one text; write match=({self.match!r},).")
         if isinstance(self.match, Mapping):
@@ -479,7 +492,7 @@ class Profile:
         if callable(self.instrument):
             try:
                 return bool(self.instrument(header))
-            except KeyError:  # a card that this camera writes is not there
+            except Exception:  # written for this camera's headers, and met with another's
                 return False
         if self.instrument is None:
             return True
@@ -744,6 +757,8 @@ def _told(value: object) -> str:
         return f"{value.__class__.__name__}{value.parameters.tolist()}"
     if isinstance(value, u.Quantity):
         return f"{value.value.tolist()} {value.unit}"
+    if isinstance(value, partial):
+        return f"partial({_told(value.func)}, {_told(value.args)}, {_told(value.keywords)})"
     if callable(value):
         return _code(value)
     return repr(value)
@@ -755,7 +770,9 @@ def _code(function: Callable) -> str:
         lines, _ = inspect.findsource(function)
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
-        return repr(function) if code is None else f"{code.co_code.hex()}{code.co_consts!r}"
+        if code is None:
+            return f"{type(function).__qualname__}{_told(vars(function))}"
+        return f"{code.co_code.hex()}{code.co_consts!r}"
     tree = ast.parse("".join(lines))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:

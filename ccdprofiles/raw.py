@@ -11,12 +11,14 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -27,7 +29,6 @@ __all__ = ["Cards", "Pixels", "RawFile", "RawImage", "physical", "read_raw"]
 BLOCK = 2880
 HEADER_LIMIT = 1000 * BLOCK
 HDU_LIMIT = 200
-GROWTH_LIMIT = 200
 PIXEL_LIMIT = 2**31
 
 _END = b"END".ljust(80)
@@ -210,15 +211,16 @@ class Pixels:
 
     Notes
     -----
-    A gzipped file is unpacked once into an anonymous temporary file, a
-    tile-compressed one into memory.
+    A packed file is unpacked once, into an anonymous temporary file. Several
+    threads may read.
     """
 
     def __init__(self, raw: RawFile, octets: bytes | None = None):
         self.raw = raw
         self._octets = None if raw.gzipped else octets
         self._unpacked = None
-        self._tiles: dict[int, np.ndarray] = {}
+        self._tiles: dict[int, tuple[IO[bytes], np.dtype]] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Pixels:
         return self
@@ -231,7 +233,19 @@ class Pixels:
         if self._unpacked is not None:
             self._unpacked.close()
         self._unpacked = None
+        for stream, _ in self._tiles.values():
+            stream.close()
         self._tiles.clear()
+
+    def unpack(self) -> None:
+        """Unpack the file, if it is packed, to find out whether that can be done."""
+        if self.raw.gzipped:
+            with self._lock:
+                if self._unpacked is None:
+                    self._unpacked = _unpacked(self.raw)
+        for image in self.raw.images:
+            if image.packed:
+                self._tiled(image)
 
     def rows(self, image: RawImage, first: int, stop: int, dtype: str = "f4") -> np.ndarray:
         """Read rows ``first`` (from 0) up to but without ``stop``, as floats in native order.
@@ -251,7 +265,11 @@ class Pixels:
     def stored(self, image: RawImage, first: int, stop: int) -> np.ndarray:
         """Read rows as the file stores them; `physical` makes floats of them."""
         if image.packed:
-            return self._tiled(image)[first:stop]
+            stream, dtype = self._tiled(image)
+            data = np.empty((stop - first, image.shape[1]), dtype)
+            offset = first * image.shape[1] * dtype.itemsize
+            _fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
+            return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
         if self._octets is not None:
@@ -264,38 +282,34 @@ class Pixels:
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
-            if self._unpacked is None:
-                self._unpacked = _unpacked(self.raw)
-            descriptor, close = self._unpacked.fileno(), False
-        else:
-            descriptor, close = os.open(self.raw.path, os.O_RDONLY), True
+            self.unpack()
+            _fill(self._unpacked.fileno(), buffer, offset)
+            return
+        descriptor = os.open(self.raw.path, os.O_RDONLY)
         try:
-            done = 0
-            while done < len(buffer):
-                step = os.preadv(descriptor, [buffer[done:]], offset + done)
-                if step == 0:
-                    raise FrameRejected(
-                        "truncated",
-                        "it ends before its last pixel; copy it again from the camera.",
-                    )
-                done += step
+            _fill(descriptor, buffer, offset)
         finally:
-            if close:
-                os.close(descriptor)
+            os.close(descriptor)
 
-    def _tiled(self, image: RawImage) -> np.ndarray:
+    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
+        """Unpack the tiles of an image into a temporary file."""
         from astropy.io import fits
 
-        if image.index not in self._tiles:
-            try:
-                with open(self.raw.path, "rb") as stream, fits.open(stream, memmap=False) as hdus:
-                    tiles = hdus[image.index].data.reshape(image.shape)
-            except Exception as error:  # the decoders raise whatever they like
-                raise FrameRejected(
-                    "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
-                ) from error
-            self._tiles[image.index] = tiles
-        return self._tiles[image.index]
+        with self._lock:
+            if image.index not in self._tiles:
+                try:
+                    with open(self.raw.path, "rb") as file, fits.open(file, memmap=False) as hdus:
+                        tiles = hdus[image.index].data.reshape(image.shape)
+                except Exception as error:  # the decoders raise whatever they like
+                    raise FrameRejected(
+                        "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
+                    ) from error
+                stream = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, see close
+                native = tiles.astype(tiles.dtype.newbyteorder("="), copy=False)
+                stream.write(np.ascontiguousarray(native).data)
+                stream.flush()
+                self._tiles[image.index] = (stream, native.dtype)
+            return self._tiles[image.index]
 
 
 def read_raw(path: Path) -> RawFile:
@@ -467,9 +481,23 @@ def physical(
     return values
 
 
+def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
+    """Read a buffer full."""
+    done = 0
+    while done < len(buffer):
+        step = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if step == 0:
+            raise FrameRejected(
+                "truncated", "it ends before its last pixel; copy it again from the camera."
+            )
+        done += step
+
+
 def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
-    limit = max(GROWTH_LIMIT * raw.size, 2**24)
+    # What its headers promise, and no more: a few bytes can unpack to a full disk.
+    ends = [i.offset + prod(i.shape) * i.planes * i.stored.itemsize for i in raw.images]
+    limit = max(ends) + HEADER_LIMIT
     out = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, the caller closes it
     try:
         with gzip.open(raw.path, "rb") as packed:
@@ -478,7 +506,7 @@ def _unpacked(raw: RawFile):
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
-                        f"it unpacks to more than {GROWTH_LIMIT} times its size.",
+                        f"it unpacks to more than the {max(ends)} bytes that its headers promise.",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         out.close()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 
 from . import amplifier
@@ -180,6 +181,8 @@ def read_profiles(path: str | Path) -> tuple[Profile, ...]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ProfileError(f"{path} is no file; a profile is one Python file.")
+    if path.suffix != ".py":
+        raise ProfileError(f"{path} is no Python file; the name of a profile's file ends in .py.")
     module = _run(path)
     found = {}
     for variable, value in vars(module).items():
@@ -211,16 +214,20 @@ def shipped_folder() -> Path:
 
 def _all(named: Iterable[str | Path | Profile]) -> Iterable[Profile]:
     named = (named,) if isinstance(named, str | Path | Profile) else named
+    made_up: set[str] = set()
     for item in named:
         if isinstance(item, Profile):
-            yield item if item.name else replace(item, name=_made_up(item))
-        elif not _is_path(item):
+            yield item if item.name else replace(item, name=_made_up(item, made_up))
+        elif not _is_path(item) and not Path(item).is_dir():
             yield Registry.gather()[str(item)]
         elif Path(item).expanduser().is_dir():
             yield from _folder(Path(item).expanduser())
         else:
             yield from read_profiles(item)
-    yield from _folder(user_folder())
+    try:
+        yield from _folder(user_folder())
+    except ProfileError as error:
+        raise ProfileError(f"{error} (in your own folder, {user_folder()})") from error
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
         yield from _installed(point)
     yield from _folder(shipped_folder())
@@ -290,9 +297,13 @@ def _explained(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _made_up(profile: Profile) -> str:
+def _made_up(profile: Profile, taken: set[str]) -> str:
+    """Name a profile that was made on the spot, each differently."""
     word = profile.instruments[0] if profile.instruments else "camera"
-    return re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_").lower() or "camera"
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_").lower() or "camera"
+    name = next(n for n in chain([stem], (f"{stem}_{i}" for i in count(2))) if n not in taken)
+    taken.add(name)
+    return name
 
 
 def _is_path(name: str | Path) -> bool:

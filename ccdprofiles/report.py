@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from . import __version__
 from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
-from .plan import Missing, Plan
+from .plan import Missing, Plan, grouped
 from .products import write_text
 from .run import Made
 
@@ -83,7 +83,8 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     masters = len(made.masters)
     products = len(made.products)
     lines = [
-        f"{len(table)} files found, {sum(table['verdict'] == USED)} used",
+        f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
+        + (f", {plan.ignored} ignored" if plan.ignored else ""),
         f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
         "science frames are there"
         + (f", {len(made.kept)} of them from before" if made.kept else ""),
@@ -91,13 +92,13 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     for verdict in (INCOMPLETE, SET_ASIDE):
         rows = table[table["verdict"] == verdict]
         if len(rows):
-            lines += ["", verdict.capitalize(), *(f"  {row['reason']}" for row in rows)]
+            lines += ["", verdict.capitalize(), *(f"  {text}" for text in grouped(rows["reason"]))]
     if plan.remedies:
         lines += ["", "What helps", *(f"  {remedy}" for remedy in plan.remedies)]
     masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
     if masters_lost:
         lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]
-    notes = [*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes]
+    notes = [*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes, *made.notes]
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)
@@ -168,7 +169,14 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
     parts = []
     if wrong:
         parts.append(_html("Set aside or not calibrated", ("file", "verdict", "reason"), wrong))
-    notes = [(n,) for n in (*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes)]
+    notes = [
+        (n,)
+        for n in (
+            *(f"step left out on purpose: {s}" for s in plan.without),
+            *plan.notes,
+            *made.notes,
+        )
+    ]
     if notes:
         parts.append(_html("Notes", ("",), notes))
     parts.append(_html("Masters", ("master", "made of"), _master_rows(plan, made)))

@@ -23,12 +23,16 @@ from .plan import Master, Plan
 from .prepare import Measured, measure, take_level
 from .products import (
     saved_key,
+    sha256_of,
 )
 from .science import batches
 
 __all__ = ["Made", "Settings", "run_plan"]
 
 log = logging.getLogger(__name__)
+
+_SHUTTER_CLOSED = (("bias", "dark"), ("science", "arc"))
+"""The types whose overscan tells the level of a night, the best first."""
 
 
 def run_plan(plan: Plan, frames: Sequence[Frame], settings: Settings) -> Made:
@@ -93,6 +97,24 @@ class _Run(Ledger):
             else:
                 self.measured[file] = found
         self._compare_levels()
+        self._check_scatter()
+
+    def _check_scatter(self) -> None:
+        """Note an overscan that scatters far more than its read noise: light may fall on it."""
+        odd: dict[tuple, list[tuple[str, float, float]]] = {}
+        for file, measured in self.measured.items():
+            for readout, noise in zip(measured.amplifiers.readouts, measured.noise, strict=True):
+                expected = readout.read_variance and readout.read_variance**0.5
+                if noise and expected and noise > 3 * expected:
+                    key = (self.frames[file].profile.name, str(readout.overscan))
+                    odd.setdefault(key, []).append((file, noise, expected))
+        for (name, section), found in odd.items():
+            file, noise, expected = max(found, key=lambda f: f[1])
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            self.made.notes.append(
+                f"{name}: overscan {section} scatters by {noise:.3g} adu in {file}{more}, where the "
+                f"read noise is {expected:.3g} adu; look whether light falls on it."
+            )
 
     def _compare_levels(self) -> None:
         """Give the night's overscan level to frames whose own lies too far from it."""
@@ -104,7 +126,10 @@ class _Run(Ledger):
                 groups.setdefault(key, []).append(file)
         for files in groups.values():
             drift = self.frames[files[0]].recipe.overscan_drift.to_value(u.adu)
-            levels = [self.measured[f].level for f in files]
+            # Light may spill into the overscan of a flat, and never into that of a bias.
+            kinds = {k: [f for f in files if self.frames[f].type in k] for k in _SHUTTER_CLOSED}
+            asked = next((chosen for chosen in kinds.values() if chosen), files)
+            levels = [self.measured[f].level for f in asked]
             night = [
                 None if None in amplifier else float(np.median(amplifier))
                 for amplifier in zip(*levels, strict=True)
@@ -120,17 +145,23 @@ class _Run(Ledger):
         """Make one master, unless it is there already or nothing is left to make it of."""
         if master.path:
             path = Path(master.path)
-            self.keep(master.name, path, saved_key(path) or "")
+            self.keep(master.name, path, sha256_of(path))
             return
         inputs = [i for i in master.inputs if i.file in self.measured]
         lacking = {m for i in inputs for m in (i.bias, i.dark) if m and m not in self.made.masters}
+        for chosen in inputs:
+            gone = sorted(lacking & {chosen.bias, chosen.dark})
+            if gone:
+                why = f"{chosen.file}: its {_joined(gone)} could not be made."
+                self.made.failed[chosen.file] = ("no-master", why)
         inputs = [i for i in inputs if not lacking & {i.bias, i.dark}]
         if not inputs:
-            why = sorted(lacking) or "its frames, which cannot be used"
-            self.made.failed[master.name] = (
-                "no-master",
-                f"{master.name}: it lacks {_joined(why)}.",
+            why = (
+                f"{_joined(sorted(lacking))} could not be made"
+                if lacking
+                else ("none of its frames can be used, as said of each")
             )
+            self.made.failed[master.name] = ("no-master", f"{master.name}: {why}.")
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)

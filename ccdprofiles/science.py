@@ -14,6 +14,7 @@ from .calibrate import (
     find_cosmic_rays,
 )
 from .cards import common_cards, level_cards
+from .errors import FrameRejected
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 from .plan import Product
 from .prepare import NO_DATA, Measured, prepare
@@ -24,13 +25,14 @@ from .products import (
     copied_header,
     shift_wcs,
 )
+from .raw import Pixels
 
 log = logging.getLogger(__name__)
 
 __all__ = ["Batch", "batches"]
 
 _BATCH_PIXELS = 4 * 2**20
-_BATCH_FRAMES = 64
+_BATCH_FILES = 128
 
 
 class Batch:
@@ -45,12 +47,28 @@ class Batch:
         self.amplifiers = self.frame.amplifiers
         self.measured = [run.measured[p.input.file] for p in products]
         self.whole = whole
-        self.electrons = self.recipe.electrons and self.amplifiers.readouts[0].gain is not None
+        self.electrons = self.recipe.electrons and "gain" not in self.amplifiers.missing
         shape = self.amplifiers.shape
         self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 32)
 
     def write(self, mapped: Callable, step: Callable[[], None]) -> None:
-        """Calibrate all bands, by ``mapped`` as `map` does, and write the products."""
+        """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
+
+        A frame whose pixels cannot be read after all costs itself.
+        """
+        try:
+            self._write(mapped, step)
+        except (FrameRejected, FileNotFoundError, PermissionError) as error:
+            if len(self.products) > 1:
+                for product in self.products:
+                    Batch(self.run, [product], self.whole).write(mapped, step)
+                return
+            code = getattr(error, "code", "unreadable")
+            self.run.made.failed[self.frame.file] = (code, f"{self.frame.file}: {error}")
+            step()
+
+    def _write(self, mapped: Callable, step: Callable[[], None]) -> None:
+        self.pixels = [Pixels(m.raw) for m in self.measured]
         files = [self._open(p, m) for p, m in zip(self.products, self.measured, strict=True)]
         try:
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
@@ -65,19 +83,23 @@ class Batch:
             for file in files:
                 file.discard()
             raise
+        finally:
+            for pixels in self.pixels:
+                pixels.close()
 
     @property
     def _uncertainty(self) -> bool:
         if pedestal_off(self.frame, self.chosen):
             return self.amplifiers.knows_noise
         return (
-            self.amplifiers.readouts[0].gain is not None
+            "gain" not in self.amplifiers.missing
             and self.chosen.dark is not None
             and "UNCERT" in self.run.saved[self.chosen.dark].raw.shapes
         )
 
     def _band(self, files: list[ProductFile], first: int, stop: int) -> None:
-        ccd = prepare(self.measured, first, stop, unit=self.frame.profile.unit)
+        unit = self.frame.profile.unit
+        ccd = prepare(self.measured, first, stop, unit=unit, pixels=self.pixels)
         bias, dark, flat = self.run.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,
@@ -167,7 +189,9 @@ def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
     for group in groups.values():
         shape = run.frames[group[0].input.file].amplifiers.shape
         whole = run.cosmic_rays(group[0]) is not None
-        size = max(2, min(_BATCH_FRAMES, _BATCH_PIXELS // (shape[0] * shape[1])))
+        # Every frame of a batch is an open file, and there are as many batches as workers.
+        most = max(4, _BATCH_FILES // run.settings.workers)
+        size = max(2, min(most, _BATCH_PIXELS // (shape[0] * shape[1])))
         size = 1 if whole else size
         for first in range(0, len(group), size):
             yield Batch(run, group[first : first + size], whole)

@@ -74,7 +74,7 @@ def read_profiles_shipped():
 
 def test_the_readme_has_its_three_lines_and_both_commands():
     assert (
-        "from ccdprofiles import reduce_night\n"
+        "from ccdprofiles import reduce_night\n\n"
         'night = reduce_night("2018-08-22", "reduced")  # the profile is chosen by INSTRUME\n'
         "print(night)  # what was made"
     ) in README

@@ -216,7 +216,11 @@ def dis(folder, rows, columns, gain):
         return sigma_clipped_stats(np.median(strip, axis=1), sigma=3, maxiters=None)[0]
 
     files = ImageFileCollection(folder, keywords=["imagetyp"])
-    night = np.median([strip_level(read(f)) for f in files.files_filtered(include_path=True)])
+    # No light can spill into the overscan of a frame that was taken with the shutter closed.
+    closed = [
+        f for w in ("zero", "dark") for f in files.files_filtered(imagetyp=w, include_path=True)
+    ]
+    night = np.median([strip_level(read(f)) for f in closed])
 
     def prepared(path):
         """One level a frame, but not one that lies far from the night's."""

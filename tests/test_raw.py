@@ -402,13 +402,15 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_refused(tmp_path):
 
 
 def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw_module, "GROWTH_LIMIT", 2)
+    monkeypatch.setattr(raw_module, "HEADER_LIMIT", 2880)
     path = tmp_path / "a.fits.gz"
     hdu = fits.PrimaryHDU(np.zeros((4200, 4200), "u1"))
     hdu.writeto(tmp_path / "x.fits")
-    path.write_bytes(gzip.compress((tmp_path / "x.fits").read_bytes()))
+    path.write_bytes(gzip.compress((tmp_path / "x.fits").read_bytes() + bytes(2**22)))
     code, sentence = refused(path)
-    assert (code, sentence) == ("gzip", "it unpacks to more than 2 times its size.")
+    promised = 2880 + 4200 * 4200
+    wanted = f"it unpacks to more than the {promised} bytes that its headers promise."
+    assert (code, sentence) == ("gzip", wanted)
 
 
 @settings(max_examples=60, deadline=None)
