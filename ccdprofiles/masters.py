@@ -32,6 +32,7 @@ from .products import (
     add_mjd,
     ascii_text,
     combined_header,
+    sync_folders,
 )
 from .profile import SpectralFlat
 from .raw import Pixels
@@ -105,6 +106,7 @@ class MasterMaker:
             ):
                 pass
             product.finish()
+        sync_folders([path])
 
     def _save(self, product: ProductFile, first: int, stop: int) -> None:
         rows = slice(first, stop)

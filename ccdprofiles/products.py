@@ -9,13 +9,13 @@ band under a temporary name and gets its own when it is whole and on the disk.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -41,6 +41,7 @@ __all__ = [
     "saved_key",
     "sha256_of",
     "shift_wcs",
+    "sync_folders",
     "write_text",
 ]
 
@@ -133,7 +134,11 @@ class ProductFile:
         for name, stored in {"": ">f4", **_PLANES}.items():
             if name == "UNCERT" and not uncertainty:
                 continue
-            block = _plane_header(name, np.dtype(stored), shape, header, unit)
+            block = (
+                _plane_header(name, stored, tuple(shape), unit)
+                if name
+                else _image_header(header, shape)
+            )
             start = position + len(block)
             self._layout[name] = (position, block, start, np.dtype(stored))
             self._sums[name] = 0
@@ -179,7 +184,10 @@ class ProductFile:
             self._rows += len(band.data)
 
     def finish(self) -> None:
-        """Write the headers and the table, put all on the disk, and give the product its name."""
+        """Write the headers and the table, put all on the disk, and give the product its name.
+
+        The name itself is on the disk once `sync_folders` has been called.
+        """
         if self._rows != self.shape[0]:
             raise ValueError(f"{self.path.name}: {self._rows} of {self.shape[0]} rows were written")
         try:
@@ -191,7 +199,6 @@ class ProductFile:
             os.close(self._file)
             self._file = -1
             os.replace(self._temporary, self.path)
-            _sync_folder(self.path.parent)
         except OSError as error:
             self.discard()
             raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
@@ -441,27 +448,25 @@ def _whole_card(text: str) -> fits.Card | None:
     return None
 
 
-def _plane_header(
-    name: str, stored: np.dtype, shape: tuple[int, int], cards: fits.Header, unit: str
-) -> bytes:
-    """Write the header of one plane, with room for its checksums."""
+def _image_header(cards: fits.Header, shape: tuple[int, int]) -> bytes:
+    """Write the header of the image itself, with room for its checksums."""
     header = fits.Header()
-    if name:
-        header["XTENSION"] = ("IMAGE", "image extension")
-    else:
-        header["SIMPLE"] = (True, "conforms to FITS standard")
-    bits = stored.itemsize * 8
-    header["BITPIX"] = (-bits if stored.kind == "f" else bits, "array data type")
-    header["NAXIS"] = (2, "number of array dimensions")
-    header["NAXIS1"] = shape[1]
-    header["NAXIS2"] = shape[0]
-    if not name:
-        header["EXTEND"] = True
-        header.extend(cards, strip=False, end=True)
-    else:
-        header["PCOUNT"] = (0, "number of parameters")
-        header["GCOUNT"] = (1, "number of groups")
-        header["EXTNAME"] = (name, "extension name")
+    header["SIMPLE"] = (True, "conforms to FITS standard")
+    _describe(header, np.dtype(">f4"), shape)
+    header["EXTEND"] = True
+    header.extend(cards, strip=False, end=True)
+    return _with_room(header)
+
+
+@lru_cache
+def _plane_header(name: str, stored: str, shape: tuple[int, int], unit: str) -> bytes:
+    """Write the header of a plane beside the image; all products of a camera share it."""
+    header = fits.Header()
+    header["XTENSION"] = ("IMAGE", "image extension")
+    _describe(header, np.dtype(stored), shape)
+    header["PCOUNT"] = (0, "number of parameters")
+    header["GCOUNT"] = (1, "number of groups")
+    header["EXTNAME"] = (name, "extension name")
     if name == "UNCERT":
         header["UTYPE"] = ("StdDevUncertainty", "kind of uncertainty, as CCDData reads it")
         header["BUNIT"] = unit
@@ -472,6 +477,18 @@ def _plane_header(
         header["BZERO"] = (32768, "unsigned integers of 16 bits")
         for meaning, bit in DQ_BITS.items():
             header[f"DQBIT{bit.bit_length() - 1}"] = (meaning, f"bit {bit}")
+    return _with_room(header)
+
+
+def _describe(header: fits.Header, stored: np.dtype, shape: tuple[int, int]) -> None:
+    bits = stored.itemsize * 8
+    header["BITPIX"] = (-bits if stored.kind == "f" else bits, "array data type")
+    header["NAXIS"] = (2, "number of array dimensions")
+    header["NAXIS1"] = shape[1]
+    header["NAXIS2"] = shape[0]
+
+
+def _with_room(header: fits.Header) -> bytes:
     header["CHECKSUM"] = ("0" * 16, "HDU checksum")
     header["DATASUM"] = ("0", "data unit checksum")
     return header.tostring().encode("ascii")
@@ -479,31 +496,30 @@ def _plane_header(
 
 def _provenance(inputs: Sequence[tuple[str, str, str]]) -> bytes:
     """Make the PROVENANCE table as the bytes of an HDU."""
-    columns = {"file": 0, "sha256": 1, "role": 2}
-    rows = [tuple(ascii_text(cell) for cell in row) for row in inputs]
+    rows = [tuple(ascii_text(cell).encode("ascii") for cell in row) for row in inputs]
+    widths = tuple(max([1, *(len(row[i]) for row in rows)]) for i in range(3))
+    data = b"".join(
+        cell.ljust(width, b"\0") for row in rows for cell, width in zip(row, widths, strict=True)
+    )
+    data += b"\0" * (_padded(len(data)) - len(data))
+    return _summed(_table_header(len(rows), widths), _sum32(data)) + data
+
+
+@lru_cache
+def _table_header(rows: int, widths: tuple[int, int, int]) -> bytes:
+    """Write the header of a PROVENANCE table; most products of a night share it."""
     table = fits.BinTableHDU.from_columns(
         [
-            fits.Column(
-                name=name,
-                format=f"{max([len(row[i]) for row in rows], default=1) or 1}A",
-                array=np.array([row[i] for row in rows], "S"),
-            )
-            for name, i in columns.items()
+            fits.Column(name=name, format=f"{width}A", array=np.zeros(rows, f"S{width}"))
+            for name, width in zip(("file", "sha256", "role"), widths, strict=True)
         ],
         name="PROVENANCE",
     )
-    table.header["COMMENT"] = "the files that this product was made from"
-    table.add_checksum(when="data unit checksum")
-    table.header.comments["CHECKSUM"] = "HDU checksum"
-    stream = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(stream)
-    return _resummed(stream.getvalue()[2880:])
-
-
-def _resummed(hdu: bytes) -> bytes:
-    """Set the checksums of an HDU that lies in memory."""
-    length = len(fits.Header.fromstring(hdu.decode("latin-1")).tostring())
-    return _summed(hdu[:length], _sum32(hdu[length:])) + hdu[length:]
+    header = table.header
+    header["COMMENT"] = "the files that this product was made from"
+    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    header["DATASUM"] = ("0", "data unit checksum")
+    return header.tostring().encode("ascii")
 
 
 def _summed(block: bytes, datasum: int) -> bytes:
@@ -566,9 +582,20 @@ def _pwrite(descriptor: int, octets: bytes | memoryview, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def sync_folders(paths: Iterable[Path]) -> None:
+    """Put the names of products on the disk, each folder once.
+
+    Raises
+    ------
+    OutputError
+        If the disk refuses.
+    """
+    for folder in sorted({path.parent for path in paths}):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written ({error.strerror}).") from error

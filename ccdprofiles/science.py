@@ -24,6 +24,7 @@ from .products import (
     add_mjd,
     copied_header,
     shift_wcs,
+    sync_folders,
 )
 from .raw import Pixels
 
@@ -79,6 +80,7 @@ class Batch:
                 self.run.made.products[product.name] = file.path
                 log.info("%s made", product.name, extra={"made": True})
                 step()
+            sync_folders(file.path for file in files)
         except BaseException:
             for file in files:
                 file.discard()
