@@ -122,6 +122,8 @@ class MasterMaker:
             try:
                 return self._level(chosen)
             except FrameRejected as error:
+                if not error.code.startswith("flat-"):
+                    raise
                 self.run.made.failed[chosen.file] = (error.code, str(error))
                 return 0.0
 
@@ -375,20 +377,22 @@ class MasterMaker:
             single = pooled_scatter(self.data, self.scatter, number)
             self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
         if self.master.type == "dark":
-            known = np.isfinite(self.data)
+            known = np.isfinite(self.data) & ((self.flags & NO_DATA) == 0)
             values = self.data.reshape(-1) if known.all() else self.data[known]
             if values.size:
                 middle = exact_median(values)
                 width = MAD_TO_STD * exact_median(np.abs(values - np.float32(middle)))
                 with np.errstate(invalid="ignore"):
-                    self.flags[self.data > middle + 10 * width] |= HOT
+                    self.flags[known & (self.data > middle + 10 * width)] |= HOT
         elif self.master.type == "flat":
             good = (self.flags == 0) & np.isfinite(self.data)
             if isinstance(self.recipe.flat, SpectralFlat):
                 self._finish_spectral(good)
             else:
                 self._finish_imaging(good)
-        self.data[(self.flags & NO_DATA) != 0] = 0
+        # A flat is 1 there already, so that nothing is divided by 0.
+        if self.master.type != "flat":
+            self.data[(self.flags & NO_DATA) != 0] = 0
         if self.variance is not None:
             self.variance[(self.flags & NO_DATA) != 0] = 0
 

@@ -183,6 +183,14 @@ class ProductFile:
         with self._lock:
             self._rows += len(band.data)
 
+    def tell(self, keyword: str, value: str | int) -> None:
+        """Fill in a card of the header whose value is known only now."""
+        text = f"{value:>20d}" if isinstance(value, int) else f"'{value:<8}'"
+        with self._lock:
+            position, block, start, stored = self._layout[""]
+            block = _with_value(block, keyword.encode("ascii"), text)
+            self._layout[""] = (position, block, start, stored)
+
     def finish(self) -> None:
         """Write the headers and the table, put all on the disk, and give the product its name.
 

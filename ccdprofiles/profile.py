@@ -180,7 +180,7 @@ class SpectralFlat:
 
 @dataclass(frozen=True, kw_only=True)
 class CosmicRays:
-    """L.A.Cosmic (van Dokkum 2001, PASP 113, 1420) by astroscrappy, whose names these are.
+    """L.A.Cosmic (van Dokkum 2001, PASP 113, 1420), by the names and with the answer of astroscrappy.
 
     Parameters
     ----------

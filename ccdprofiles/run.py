@@ -81,13 +81,8 @@ class _Run(Ledger):
         step = self.settings.progress("frames", len(files))
 
         def one(file: str) -> Measured | FrameRejected:
-            frame = self.frames[file]
             try:
-                return measure(frame.raw, frame.amplifiers, frame.recipe)
-            except FrameRejected as error:
-                return error
-            except OSError as error:
-                return FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
+                return self._measured(file)
             finally:
                 step()
 
@@ -98,6 +93,27 @@ class _Run(Ledger):
                 self.measured[file] = found
         self._compare_levels()
         self._check_scatter()
+
+    def _measured(self, file: str) -> Measured | FrameRejected:
+        """Measure one frame, or say why that cannot be done."""
+        frame = self.frames[file]
+        try:
+            return measure(frame.raw, frame.amplifiers, frame.recipe)
+        except FrameRejected as error:
+            return error
+        except OSError as error:
+            return FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
+
+    def _lost(self, file: str) -> bool:
+        """Say whether a frame is no longer what was measured; if so, it costs itself."""
+        found = self._measured(file)
+        if isinstance(found, Measured):
+            if found.sha256 == self.measured[file].sha256:
+                return False
+            found = FrameRejected("changed", "it changed while it was read; copy it again.")
+        self.made.failed[file] = (found.code, f"{file}: {found}")
+        del self.measured[file]
+        return True
 
     def _check_scatter(self) -> None:
         """Note an overscan that scatters far more than its read noise: light may fall on it."""
@@ -171,7 +187,13 @@ class _Run(Ledger):
         else:
             try:
                 MasterMaker(self, master, inputs, key).write(path)
-            except FrameRejected as error:
+            except (FrameRejected, FileNotFoundError, PermissionError) as error:
+                lost = [i.file for i in inputs if self._lost(i.file)]
+                if lost:
+                    self._master(master)
+                    return
+                if not isinstance(error, FrameRejected):
+                    raise
                 self.made.failed[master.name] = (error.code, f"{master.name}: {error}")
                 return
             log.info("%s made of %d frames", master.name, len(inputs), extra={"made": True})

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from .calibrate import (
+    COSMIC_RAY,
     calibrate,
     find_cosmic_rays,
 )
@@ -64,8 +65,9 @@ class Batch:
                 for product in self.products:
                     Batch(self.run, [product], self.whole).write(mapped, step)
                 return
-            code = getattr(error, "code", "unreadable")
-            self.run.made.failed[self.frame.file] = (code, f"{self.frame.file}: {error}")
+            if not isinstance(error, FrameRejected):
+                error = FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
+            self.run.made.failed[self.frame.file] = (error.code, f"{self.frame.file}: {error}")
             step()
 
     def _write(self, mapped: Callable, step: Callable[[], None]) -> None:
@@ -118,15 +120,17 @@ class Batch:
             variance = None if done.uncertainty is None else done.uncertainty.array[n]
             flags = None if done.flags is None else done.flags[n]
             if self.whole:
-                data, flags = self._cleaned(done, n)
+                data, flags, way = self._cleaned(done, n)
+                file.tell("CRWAY", way)
+                file.tell("CRNUM", int(np.count_nonzero(flags & COSMIC_RAY)))
             lost = ~np.isfinite(data)
             if lost.any():
                 flags = np.zeros(data.shape, "u2") if flags is None else flags.copy()
                 flags[lost] |= NO_DATA
             file.write(first, Band(data, variance, flags))
 
-    def _cleaned(self, done, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Flag the cosmic rays of one whole frame."""
+    def _cleaned(self, done: CCDData, n: int) -> tuple[np.ndarray, np.ndarray, str]:
+        """Flag the cosmic rays of one whole frame, and tell the way it was done."""
         how = self.run.cosmic_rays(self.products[n])
         flags = None if done.flags is None else done.flags[n]
         found = find_cosmic_rays(
@@ -135,7 +139,7 @@ class Batch:
             how,
             noise_of(self.amplifiers, self.recipe, 0, self.amplifiers.shape[0]),
         )
-        return found.data, found.flags
+        return found.data, found.flags, found.meta["CRWAY"]
 
     def _open(self, product: Product, measured: Measured) -> ProductFile:
         run, chosen = self.run, product.input
@@ -162,8 +166,10 @@ class Batch:
         if cosmic:
             header["CRAYS"] = (
                 "repaired" if cosmic.repair else "flagged",
-                "cosmic rays, by astroscrappy",
+                "cosmic rays, by L.A.Cosmic",
             )
+            header["CRWAY"] = ("", "sparse: our own way; else astroscrappy's")
+            header["CRNUM"] = (0, "pixels hit by cosmic rays")
             header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
         inputs = [(frame.file, measured.sha256, "science")]
         for name in (chosen.bias, chosen.dark, chosen.flat):
