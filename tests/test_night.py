@@ -5,9 +5,9 @@ import gzip
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -423,26 +423,26 @@ def test_a_second_run_at_the_same_time_is_told_who_holds_the_output(raw):
     assert not (out / ".ccdprofiles.holder").exists()
 
 
-def hold(path, ready, done):
-    with FileLock(path):
-        ready.set()
-        done.wait(30)
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
 
 
 def test_a_run_of_another_process_holds_the_output(raw):
     out = raw.parent / "out"
     out.mkdir()
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(str(out / ".ccdprofiles.lock"), ready, done))
-    other.start()
-    try:
-        assert ready.wait(30)
+    command = [sys.executable, "-c", HOLD, str(out / ".ccdprofiles.lock")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
         with pytest.raises(Locked, match=r"\(unknown\)"):
             reduce(raw)
-    finally:
-        done.set()
-        other.join(30)
+        other.stdin.write("done\n")
     assert reduce(raw).ok
 
 
