@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("nights", nargs="+", choices=["A", "B", "C"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bench", type=Path, default=HERE.parents[1] / "shared" / "bench")
-    parser.add_argument("--work", default=HERE / "work", help="where nights and products go")
+    parser.add_argument("--work", default=HERE / "made", help="where nights and products go")
     parser.add_argument("--only", nargs="+", help="programs to run: guide ours iraf siril")
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--save", help="a file for the figures, as JSON")

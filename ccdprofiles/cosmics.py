@@ -945,7 +945,7 @@ _WEIGHTS = [
 _CLEAN = {"meanmask": _mean, "medmask": _lower_median, "idw": _inverse_distance}
 
 
-# Helpers of the search.
+# Parts of the search.
 
 
 def _in_chunks(function: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
