@@ -240,6 +240,12 @@ def amplifier_set(
             )
         )
     shape = (max(p.last_row for p in places), max(p.last_column for p in places))
+    if sum(p.width * p.height for p in places) != shape[0] * shape[1]:
+        raise SectionError(
+            f"the amplifiers' data {' + '.join(map(str, lit))} do not fill a rectangle of "
+            f"{shape[1]} columns and {shape[0]} rows once they are put together; correct data= "
+            "or detector= in the profile."
+        )
     return AmplifierSet(tuple(readouts), shape)
 
 

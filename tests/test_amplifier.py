@@ -5,7 +5,7 @@ import pickle
 import pytest
 from astropy import units as u
 
-from ccdprofiles import Amplifier
+from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.amplifier import amplifier_set, check_amplifiers
 from ccdprofiles.errors import FrameRejected, ProfileError, SectionError
 
@@ -294,4 +294,23 @@ def test_refuses_a_place_on_the_detector_of_another_size():
     assert str(refusal.value) == (
         "an amplifier's data [5:104, 1:50] and its place on the detector [101:199, 1:50] "
         "differ in size; correct detector= in the profile."
+    )
+
+
+def test_amplifiers_that_leave_a_hole_are_refused():
+    """Two quarters that touch at a corner would leave pixels that nobody read."""
+    profile = Profile(
+        instrument="Quarters",
+        amplifiers=[
+            Amplifier(name="ll", data="[1:10, 1:10]", overscan=None),
+            Amplifier(name="ur", data="[11:20, 11:20]", overscan=None),
+        ],
+        recipe=Recipe(bias=True, dark=None),
+    )
+    with pytest.raises(FrameRejected) as error:
+        profile.amplifiers_of({}, {None: (20, 20)})
+    assert str(error.value) == (
+        "the profile: the amplifiers' data [1:10, 1:10] + [11:20, 11:20] do not fill a rectangle "
+        "of 20 columns and 20 rows once they are put together; correct data= or detector= in the "
+        "profile."
     )
