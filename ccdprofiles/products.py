@@ -65,7 +65,7 @@ _STRUCTURE = re.compile(
     r"CHECKSUM|DATASUM|EXTNAME|EXTVER|INHERIT|NEXTEND|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZCMPTYPE|"
     r"ZTILE\d+|ZNAME\d+|ZVAL\d+|ZQUANTIZ|ZDITHER0|ZSIMPLE|ZEXTEND|ZBLANK|ZHECKSUM|ZDATASUM|"
     r"T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO)\d+|THEAP|END|COMMENT|HISTORY|"
-    r"(DATA|BIAS|TRIM|CCD|AMP|DET)SEC\w*|[BCD]SEC\d+|CONTINUE|LONGSTRN|"
+    r"LT[VM]\d(_\d)?|(DATA|BIAS|TRIM|CCD|AMP|DET)SEC\w*|[BCD]SEC\d+|CONTINUE|LONGSTRN|"
 )
 _SKY = re.compile(
     r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
@@ -313,11 +313,14 @@ def shift_wcs(header: fits.Header, columns: int, rows: int) -> None:
             header[keyword] = header[keyword] - shift
 
 
-def add_mjd(header: fits.Header) -> None:
+def add_mjd(header: fits.Header, date: str | None = None) -> None:
     """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
 
-    Otherwise astropy works them out at every reading, and warns that it did.
+    Otherwise astropy works them out at every reading, and warns that it did. A
+    DATE-OBS of a day alone gets its time from ``date``, as the profile reads it.
     """
+    if date is not None and "T" in date and "T" not in str(header.get("DATE-OBS", "T")):
+        header["DATE-OBS"] = date
     for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
         if keyword not in header and isinstance(header.get(date), str):
             when = _time(header[date])

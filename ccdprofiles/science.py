@@ -150,7 +150,7 @@ class Batch:
             (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
         )
         shift_wcs(header, column - across, row - down)
-        add_mjd(header)
+        add_mjd(header, frame.date)
         header["BUNIT"] = (
             "electron" if self.electrons else str(frame.profile.unit),
             "unit of the pixels",

@@ -698,3 +698,12 @@ def test_the_demo_leaves_its_camera_beside_its_night(tmp_path, monkeypatch, caps
         asked = [command, str(folder / "night"), "--profile", str(folder / "kosmos.py")]
         assert main(asked) == 0
     assert "Not calibrated" not in capsys.readouterr().out
+
+
+def test_a_date_without_its_time_gets_the_one_that_the_profile_reads(tmp_path):
+    """LFC writes the day into DATE-OBS and the time into UT; midnight would be made up."""
+    truth = simulate_night(windowed("lfc", 60, 80), tmp_path / "night")
+    night = reduce_night(truth.folder, tmp_path / "out", profile=truth.known)
+    header = fits.getheader(min(night.products.values()))
+    assert header["DATE-OBS"].endswith(header["UT"][:8]) or header["UT"] in header["DATE-OBS"]
+    assert header["MJD-OBS"] % 1 > 0
