@@ -13,9 +13,7 @@ from .frames import Frame
 from .ledger import Ledger, left_out
 from .plan import Input
 from .prepare import Measured
-from .products import (
-    ascii_text,
-)
+from .products import ascii_text
 
 __all__ = ["common_cards", "level_cards"]
 
@@ -73,7 +71,7 @@ def common_cards(
     if kind == "dark" and chosen.dark is None:
         header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
     for number in amplifiers.missing:
-        header.add_history(f"{number.replace('_', ' ')} not known: {seconds_note(number)}")
+        header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
@@ -82,7 +80,7 @@ def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
     return text, comment if len(text) <= 44 else ""
 
 
-def seconds_note(number: str) -> str:
+def _lacking(number: str) -> str:
     """Say what a missing number means for a product."""
     return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
 

@@ -155,9 +155,9 @@ class Scanner:
             reason = f"{frame.file}: a product of ccdprofiles, not a raw frame."
             return replace(frame, master=kind).rejected("product", reason, IGNORED)
         _refuse_cubes(raw)
+        profile = self.forced
         try:
-            profile = None
-            profile = self.forced or self.registry.choose(header)
+            profile = profile or self.registry.choose(header)
             return self._typed(replace(frame, profile=profile))
         except (AmbiguousProfile, UnknownInstrument, FrameRejected):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,19 +12,11 @@ from astropy.io import fits
 
 from . import __version__
 from .amplifier import AmplifierSet
-from .calibrate import (
-    MasterBand,
-    Noise,
-)
+from .calibrate import MasterBand, Noise
 from .frames import Frame
 from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
-from .products import (
-    SavedProduct,
-    ascii_text,
-    product_key,
-    sha256_of,
-)
+from .products import SavedProduct, ascii_text, product_key, sha256_of
 from .profile import CosmicRays, Profile, Recipe
 
 __all__ = [
@@ -57,8 +49,6 @@ class Settings:
         Whether products that are there already are made anew.
     cosmic_rays : CosmicRays or None
         Overrules the recipes.
-    without : tuple of str
-        The steps that were left out of the plan.
     progress : callable
         ``progress(phase, total)`` returns a function to be called once for each thing done.
     """
@@ -67,7 +57,6 @@ class Settings:
     jobs: int = 0
     overwrite: bool = False
     cosmic_rays: CosmicRays | None = None
-    without: tuple[str, ...] = ()
     progress: Callable[[str, int], Callable[[], None]] = lambda phase, total: lambda: None
 
     @property
@@ -124,11 +113,11 @@ class Ledger:
         self.sums: dict[str, str] = {}
         self.saved: dict[str, SavedProduct] = {}
 
-    def keep(self, name: str, path: Path, key: str) -> None:
-        """Note a master that is there now."""
+    def keep(self, name: str, path: Path, key: str | None = None) -> None:
+        """Note a master that is there now; without a key of ours its bytes are its key."""
         self.made.masters[name] = path
-        self.keys[name] = key
         self.sums[name] = sha256_of(path)
+        self.keys[name] = key or self.sums[name]
         self.saved[name] = SavedProduct(path)
 
     def remember(self, path: Path) -> None:
@@ -140,6 +129,10 @@ class Ledger:
                     code, sentence = role.removeprefix(ASIDE).split(": ", 1)
                     self.made.failed[files.get(file, file)] = (code, sentence)
 
+    def used(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Return masters as rows of PROVENANCE: name, SHA-256 and role."""
+        return [(n, self.sums[n], f"master {self.plan.master(n).type}") for n in names]
+
     def profile(self, chosen: Input) -> Profile:
         """Return the profile of a frame."""
         return self.frames[chosen.file].profile
@@ -147,7 +140,7 @@ class Ledger:
     def key(self, kind: str, profile: Profile, inputs: Sequence[Input], more: object = "") -> str:
         """Hash all that decides a product: inputs, masters, profile, settings and version."""
         parts: dict[str, object] = {"version": __version__, "kind": kind, "profile": profile.hash}
-        first = next(iter(inputs))
+        first = inputs[0]
         used = (first.bias, first.dark, first.flat)
         parts["more"] = (
             more,

@@ -56,15 +56,12 @@ class MasterMaker:
         self.amplifiers = self.frames[0].amplifiers
         self.how = self.recipe.combine_for(master.type)
         self.shape = self.amplifiers.shape
+        self.pedestal = not pedestal_off(self.frames[0], inputs[0])
         self.data = np.empty(self.shape, "f4")
         self.variance = np.empty(self.shape, "f4") if self._has_variance() else None
         self.flags = np.zeros(self.shape, "u2")
         self.scatter = self.kept = None
-        if (
-            self.variance is not None
-            and master.type == "dark"
-            and not pedestal_off(self.frames[0], self.inputs[0])
-        ):
+        if self.variance is not None and master.type == "dark" and self.pedestal:
             self.scatter = np.empty((2, *self.shape))
             self.kept = np.empty(self.shape)
         self.scales = np.ones(len(inputs))
@@ -74,9 +71,9 @@ class MasterMaker:
         self._loaded: dict[str, Band] = {}
 
     def _has_variance(self) -> bool:
-        if self.master.type == "dark" and not pedestal_off(self.frames[0], self.inputs[0]):
+        if self.master.type == "dark" and self.pedestal:
             return len(self.inputs) > 1
-        if self.master.type == "flat" and not pedestal_off(self.frames[0], self.inputs[0]):
+        if self.master.type == "flat" and self.pedestal:
             # The noise of the darks tells that of the flats.
             return "gain" not in self.amplifiers.missing and all(
                 i.dark and "UNCERT" in self.run.saved[i.dark].raw.shapes for i in self.inputs
@@ -260,12 +257,9 @@ class MasterMaker:
         self, bands: Mapping, first: int, stop: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Stack a band of all flats, bias and dark off, each scaled by its level."""
-        groups: dict[tuple, list[int]] = {}
-        for n, chosen in enumerate(self.inputs):
-            groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
         stack = np.empty((len(self.inputs), stop - first, self.shape[1]), "f8")
         flags = None
-        for (bias, dark, scale), members in groups.items():
+        for (bias, dark, scale), members in self._alike().items():
             measured = [self.measured[n] for n in members]
             ccd = self._less_masters(measured, first, stop, *bands[bias, dark], scale)
             stack[members] = ccd.data * self.scales[members, np.newaxis, np.newaxis]
@@ -339,12 +333,12 @@ class MasterMaker:
         # In electrons the light is already gain times what the frame holds.
         relative = self._relative_gain(first, stop)
         k = 1.0 if relative is None else relative
-        pedestal = not pedestal_off(self.frames[0], self.inputs[0])
         total = np.maximum(value, 0) * (k * self.scales.mean() / noise.gain)
         fixed = 0.0
-        for (bias, dark, scale), s in self._alike().items():
+        for (bias, dark, scale), members in self._alike().items():
             bias, dark = bands[bias, dark]
-            if pedestal:
+            s = [float(self.scales[n]) for n in members]
+            if self.pedestal:
                 single, more = dark.scatter, dark.variance
             else:
                 light = 0 if dark is None else np.maximum(dark.data, 0) * (scale / noise.gain)
@@ -359,12 +353,11 @@ class MasterMaker:
             total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
         return factor * total + (k * fixed) ** 2
 
-    def _alike(self) -> dict[tuple[str | None, str | None, float], list[float]]:
-        """Put the scales of flats together that have bias, dark and its scale in common."""
-        groups: dict[tuple, list[float]] = {}
-        for chosen, s in zip(self.inputs, self.scales, strict=True):
-            key = (chosen.bias, chosen.dark, chosen.dark_scale)
-            groups.setdefault(key, []).append(float(s))
+    def _alike(self) -> dict[tuple[str | None, str | None, float], list[int]]:
+        """Put flats together, by their numbers, that share bias, dark and the dark's scale."""
+        groups: dict[tuple, list[int]] = {}
+        for n, chosen in enumerate(self.inputs):
+            groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
         return groups
 
     def _noise(self, first: int, stop: int) -> Noise:
@@ -489,6 +482,4 @@ class MasterMaker:
             for f, m in zip(self.frames, self.measured, strict=True)
         ]
         rows += self.aside
-        for name in sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}):
-            rows.append((name, self.run.sums[name], f"master {self.run.plan.master(name).type}"))
-        return rows
+        return rows + self.run.used(sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}))

@@ -234,7 +234,6 @@ def reduce_night(
             jobs=jobs,
             overwrite=overwrite,
             cosmic_rays=_cosmic_rays(cosmic_rays, frames),
-            without=without,
             progress=_bars if progress else _no_bars,
         )
         made = run_plan(plan, frames, settings)

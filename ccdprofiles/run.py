@@ -21,10 +21,7 @@ from .ledger import Ledger, Made, Settings
 from .masters import MasterMaker
 from .plan import Master, Plan
 from .prepare import Measured, measure, take_level
-from .products import (
-    saved_key,
-    sha256_of,
-)
+from .products import saved_key
 from .science import batches
 
 __all__ = ["Made", "Settings", "run_plan"]
@@ -161,7 +158,7 @@ class _Run(Ledger):
         """Make one master, unless it is there already or nothing is left to make it of."""
         if master.path:
             path = Path(master.path)
-            self.keep(master.name, path, sha256_of(path))
+            self.keep(master.name, path)
             return
         inputs = [i for i in master.inputs if i.file in self.measured]
         lacking = {m for i in inputs for m in (i.bias, i.dark) if m and m not in self.made.masters}

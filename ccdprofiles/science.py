@@ -9,11 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from astropy.nddata import CCDData
 
-from .calibrate import (
-    COSMIC_RAY,
-    calibrate,
-    find_cosmic_rays,
-)
+from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from .cards import common_cards, level_cards
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
@@ -172,9 +168,7 @@ class Batch:
             header["CRNUM"] = (0, "pixels hit by cosmic rays")
             header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
         inputs = [(frame.file, measured.sha256, "science")]
-        for name in (chosen.bias, chosen.dark, chosen.flat):
-            if name:
-                inputs.append((name, run.sums[name], f"master {run.plan.master(name).type}"))
+        inputs += run.used(n for n in (chosen.bias, chosen.dark, chosen.flat) if n)
         path = run.settings.output / PurePosixPath(product.name)
         return ProductFile(path, header, self.amplifiers.shape, self._uncertainty, inputs)
 
