@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,15 @@ from .calibrate import (
     subtract_masters,
 )
 from .cards import common_cards, level_cards
-from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
+from .combine import (
+    MAD_TO_STD,
+    Stacked,
+    combine,
+    exact_median,
+    inefficiency,
+    level,
+    median_of_parts,
+)
 from .errors import FrameRejected
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
@@ -39,6 +49,9 @@ from .raw import Pixels
 from .response import illuminated, spectral_flat
 
 __all__ = ["MasterMaker"]
+
+_SAMPLES = 32
+"""How many places of a flat are looked at before its median is sought."""
 
 
 class MasterMaker:
@@ -68,7 +81,6 @@ class MasterMaker:
         self.offsets: dict[str, float] = {}
         self.norm: float | None = None
         self.aside: list[tuple[str, str, str]] = []
-        self._loaded: dict[str, Band] = {}
 
     def _has_variance(self) -> bool:
         if self.master.type == "dark" and self.pedestal:
@@ -87,8 +99,7 @@ class MasterMaker:
         try:
             if self.master.type == "flat":
                 self._scale()
-            itemsize = np.dtype(self._dtype).itemsize
-            bands = bands_of(self.shape, len(self.inputs) * itemsize)
+            bands = bands_of(self.shape, len(self.inputs) * np.dtype(self._dtype).itemsize)
             for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
                 pass
         finally:
@@ -112,9 +123,6 @@ class MasterMaker:
 
     def _scale(self) -> None:
         """Measure the level of every flat; one without light costs itself."""
-        for name in {m for i in self.inputs for m in (i.bias, i.dark) if m}:
-            self._pixels_of(name, 0, 1)
-
         def one(chosen: Input) -> float:
             try:
                 return self._level(chosen)
@@ -125,7 +133,6 @@ class MasterMaker:
                 return 0.0
 
         levels = np.array(list(self.run.pool.map(one, self.inputs)))
-        self._loaded.clear()
         lit = np.flatnonzero(levels)
         if not lit.size:
             raise FrameRejected(
@@ -146,31 +153,22 @@ class MasterMaker:
         whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
         exact &= not any(any(m.replaced) for m in self.measured)
-        return "f4" if whole and exact and self.master.type != "flat" else "f8"
+        return "f4" if whole and exact else "f8"
 
     def _level(self, chosen: Input) -> float:
         """Measure the level of one flat, over its good pixels."""
-        measured = [self.run.measured[chosen.file]]
-        image = np.empty(self.shape, "f8")
-        good = np.ones(self.shape, bool)
-        for first, stop in bands_of(self.shape, 24):
-            masters = [self._pixels_of(name, first, stop) for name in (chosen.bias, chosen.dark)]
-            ccd = self._less_masters(measured, first, stop, *masters, chosen.dark_scale)
-            image[first:stop] = ccd.data[0]
-            if ccd.flags is not None:
-                good[first:stop] = ccd.flags[0] == 0
         how = self.recipe.flat
-        if isinstance(how, SpectralFlat):
-            slit = illuminated(np.where(good, image, np.nan), how)
-            good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
-        values = image.reshape(-1) if good.all() else image[good]
-        if not values.size:
+        if isinstance(how, SpectralFlat) or how.scale != "median" or self._dtype == "f8":
+            values = self._light(chosen)
+            found = level(values, how.scale) if values.size else None
+        else:
+            found, values = self._median_light(chosen)
+        if found is None:
             raise FrameRejected(
                 "flat-saturated",
                 f"{chosen.file}: all of its pixels are saturated or without data; "
                 "take it out of the night.",
             )
-        found = level(values, how.scale)
         # Light that does not stand above the noise from one pixel to the next is none.
         noise = MAD_TO_STD * np.median(np.abs(np.diff(values[: values.size // 2]))) / 2**0.5
         if not found > noise:
@@ -183,37 +181,72 @@ class MasterMaker:
             self.offsets[chosen.file] = found / level(values, "median")
         return found
 
+    def _light(self, chosen: Input) -> np.ndarray:
+        """Return the good pixels of a flat in float64, bias and dark off."""
+        measured = [self.run.measured[chosen.file]]
+        image = np.empty(self.shape, "f8")
+        good = np.ones(self.shape, bool)
+        for first, stop in bands_of(self.shape, 24):
+            masters = [self._pixels_of(name, first, stop) for name in (chosen.bias, chosen.dark)]
+            ccd = self._less_masters(
+                self._prepared(measured, first, stop, "f8"), *masters, chosen.dark_scale, first
+            )
+            image[first:stop] = ccd.data[0]
+            if ccd.flags is not None:
+                good[first:stop] = ccd.flags[0] == 0
+        how = self.recipe.flat
+        if isinstance(how, SpectralFlat):
+            slit = illuminated(np.where(good, image, np.nan), how)
+            good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
+        return image.reshape(-1) if good.all() else image[good]
+
+    def _median_light(self, chosen: Input) -> tuple[float | None, np.ndarray]:
+        """Return the median of `_light`, and a sample of it, without holding the frame."""
+        rows = self.shape[0]
+        step = max(4, rows // _SAMPLES)
+        places = [(first, min(first + 4, rows)) for first in range(0, rows, step)]
+        parts = [self._band_of_light(chosen, *band) for band in places]
+        sample = np.concatenate([values(good) for _, good, values in parts])
+        bands = bands_of(self.shape, 24)
+        return median_of_parts(
+            sample, lambda: (self._band_of_light(chosen, *band) for band in bands)
+        ), sample
+
+    def _band_of_light(self, chosen: Input, first: int, stop: int) -> tuple:
+        """Return a band of a flat less its bias and dark, for `median_of_parts`."""
+        ccd = self._prepared([self.run.measured[chosen.file]], first, stop, "f4")
+        bias, dark = (self._pixels_of(name, first, stop) for name in (chosen.bias, chosen.dark))
+        done = self._less_masters(ccd, bias, dark, chosen.dark_scale, first)
+        good = slice(None) if done.flags is None else np.flatnonzero(done.flags.reshape(-1) == 0)
+        gain = self._relative_gain(first, stop)
+
+        def values(where: np.ndarray | slice) -> np.ndarray:
+            return _less(ccd.data, bias, dark, chosen.dark_scale, gain, where)[0]
+
+        return done.data.reshape(-1), good, values
+
     def _prepared(self, measured: Sequence[Measured], first: int, stop: int, dtype: str) -> CCDData:
         opened = [self.pixels[m.raw.path] for m in measured]
         return prepare(measured, first, stop, unit=self.profile.unit, dtype=dtype, pixels=opened)
 
     def _less_masters(
         self,
-        measured: Sequence[Measured],
-        first: int,
-        stop: int,
+        ccd: CCDData,
         bias: MasterBand | None,
         dark: MasterBand | None,
         scale: float,
+        first: int,
     ) -> CCDData:
-        """Read a band of some flats in float64, bias and dark off, in light alone."""
-        ccd = self._prepared(measured, first, stop, "f8")
+        """Take bias and dark off a band of some flats, and count it in light alone."""
         ccd = subtract_masters(ccd, bias, dark, scale)
-        gain = self._relative_gain(first, stop)
+        gain = self._relative_gain(first, first + ccd.shape[1])
         if gain is not None:
             ccd.data *= gain
         return ccd
 
     def _pixels_of(self, name: str | None, first: int, stop: int) -> MasterBand | None:
-        """Return a band of a master without its variance; every flat asks for the same."""
-        if name is None:
-            return None
-        if name not in self._loaded:
-            saved = self.run.saved[name]
-            self._loaded[name] = saved.band(0, saved.shape[0], variance=False)
-        whole = self._loaded[name]
-        flags = None if whole.flags is None else whole.flags[first:stop]
-        return MasterBand(whole.data[first:stop], None, flags)
+        """Return a band of a master without its variance."""
+        return self.run.band(name, first, stop, variance=False)
 
     def _relative_gain(self, first: int, stop: int) -> np.ndarray | None:
         """Return the gains where they differ and the products are in electrons.
@@ -231,17 +264,26 @@ class MasterMaker:
         kind = self.master.type
         rows = slice(first, stop)
         bands = {}
+        ccd = self._prepared(self.measured, first, stop, self._dtype)
+        stack, values, whole = ccd.data, None, self._dtype == "f4"
         if kind == "flat":
             # Most flats share their bias and dark, which are read once for all of them.
             for chosen in self.inputs:
                 if (chosen.bias, chosen.dark) not in bands:
                     bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
-            stack, flags = self._scaled_flats(bands, first, stop)
-        else:
-            ccd = self._prepared(self.measured, first, stop, self._dtype)
-            stack, flags = ccd.data, ccd.flags
-        found = combine(stack, self.how, self.profile.unit, self.scatter is not None)
-        value = found.data
+            stack, reference = self._scaled(ccd, bands, first)
+            values, whole = partial(self._exactly, ccd.data, bands, reference, first), False
+        found = combine(
+            stack,
+            self.how,
+            self.profile.unit,
+            self.scatter is not None,
+            whole=whole,
+            values=values,
+        )
+        flags, value = ccd.flags, found.data
+        if kind == "flat":
+            value = value + reference
         bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
         self._hand_on(rows, bias, *(m for pair in bands.values() for m in pair))
         if bias is not None:
@@ -253,20 +295,43 @@ class MasterMaker:
             self.variance[rows] = self._band_variance(value, found, bias, bands, first, stop)
         self.data[rows] = value
 
-    def _scaled_flats(
-        self, bands: Mapping, first: int, stop: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Stack a band of all flats, bias and dark off, each scaled by its level."""
-        stack = np.empty((len(self.inputs), stop - first, self.shape[1]), "f8")
-        flags = None
+    def _scaled(self, ccd: CCDData, bands: Mapping, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a band of all flats, bias and dark off and scaled, less the brightest; and this one.
+
+        Scaled flats are alike, so their differences lose next to nothing in float32;
+        all else is done in float64, a frame at a time.
+        """
+        stack, reference = np.empty_like(ccd.data), None
+        groups = [(pair, n) for pair, members in self._alike().items() for n in members]
+        brightest = int(np.argmin(self.scales))
+        masters = {
+            pair: [m and replace(m, data=m.data.astype("f8")) for m in bands[pair[:2]]]
+            for pair in self._alike()
+        }
+        for pair, n in sorted(groups, key=lambda g: g[1] != brightest):
+            frame = CCDData(ccd.data[n : n + 1].astype("f8"), unit=ccd.unit)
+            light = self._less_masters(frame, *masters[pair], pair[2], first).data[0]
+            light *= self.scales[n]
+            if reference is None:
+                reference = np.where(np.isfinite(light), light, 0)
+            stack[n] = np.subtract(light, reference, out=light)
+        return stack, reference
+
+    def _exactly(
+        self,
+        prepared: np.ndarray,
+        bands: Mapping,
+        reference: np.ndarray,
+        first: int,
+        where: np.ndarray,
+    ) -> np.ndarray:
+        """Return some pixels of `_scaled` in float64."""
+        gain = self._relative_gain(first, first + prepared.shape[1])
+        exact = np.empty((len(prepared), len(where)))
         for (bias, dark, scale), members in self._alike().items():
-            measured = [self.measured[n] for n in members]
-            ccd = self._less_masters(measured, first, stop, *bands[bias, dark], scale)
-            stack[members] = ccd.data * self.scales[members, np.newaxis, np.newaxis]
-            if ccd.flags is not None:
-                flags = np.zeros(stack.shape, "u2") if flags is None else flags
-                flags[members] = ccd.flags
-        return stack, flags
+            light = _less(prepared[members], *bands[bias, dark], scale, gain, where)
+            exact[members] = light * self.scales[members, np.newaxis]
+        return exact - reference.reshape(-1)[where]
 
     def _hand_on(self, rows: slice, *masters: MasterBand | None) -> None:
         """Flag what a bias or dark that was subtracted has no data for."""
@@ -401,7 +466,7 @@ class MasterMaker:
             if lit.all():
                 break
             values = values[lit]
-        self.data = (self.data / self.norm).astype("f4", copy=False)
+        self.data /= self.norm
         if self.variance is not None:
             self.variance /= self.norm**2
         self._drop(~good | (self.data < how.minimum), NO_FLAT)
@@ -483,3 +548,20 @@ class MasterMaker:
         ]
         rows += self.aside
         return rows + self.run.used(sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}))
+
+
+def _less(
+    prepared: np.ndarray,
+    bias: MasterBand | None,
+    dark: MasterBand | None,
+    scale: float,
+    gain: np.ndarray | None,
+    where: np.ndarray | slice,
+) -> np.ndarray:
+    """Take bias and dark off some pixels of prepared frames in float64, shape (frames, pixels)."""
+    light = prepared.reshape(len(prepared), -1)[:, where].astype("f8")
+    if bias is not None:
+        light -= bias.data.reshape(-1)[where]
+    if dark is not None:
+        light -= dark.data.reshape(-1)[where].astype("f8") * scale
+    return light if gain is None else light * gain.reshape(-1)[where]
