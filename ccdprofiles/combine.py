@@ -24,12 +24,12 @@ from .noise import median_variance
 from .profile import Combine
 
 __all__ = [
+    "Bracket",
     "Stacked",
     "combine",
     "exact_median",
     "inefficiency",
     "level",
-    "median_of_parts",
     "mode",
 ]
 
@@ -401,60 +401,49 @@ def exact_median(values: np.ndarray) -> float:
     slack = int(3 * sqrt(sample.size)) + 1
     half = sample.size // 2
     low, high = sample[max(0, half - slack)], sample[min(sample.size - 1, half + slack)]
-    below = int(np.count_nonzero(values < low))
-    inside = values[(values >= low) & (values <= high)]
-    first, last = (size - 1) // 2 - below, size // 2 - below
-    if first < 0 or last >= inside.size:
-        return float(np.median(values))
-    inside.partition((first, last) if first != last else first)
-    return float((inside[first].astype("f8") + inside[last].astype("f8")) / 2)
+    inside, below = Bracket(low, high).split(values)
+    found = Bracket.median(size, below, values[inside])
+    return float(np.median(values)) if found is None else found
 
 
-def median_of_parts(
-    sample: np.ndarray,
-    parts: Callable[
-        [], Iterable[tuple[np.ndarray, np.ndarray | slice, Callable[[np.ndarray], np.ndarray]]]
-    ],
-) -> float | None:
-    """Return the median of a frame that comes in parts, as exact as `exact_median`.
+@dataclass(frozen=True)
+class Bracket:
+    """Two values between which the median of a frame is sought.
 
     Parameters
     ----------
-    sample : ndarray of float64
-        Values from all over the frame; they tell between which two the median lies.
-    parts : callable
-        Goes through the parts, each time it is called, as (rounded, good, values):
-        pixels rounded to float32; the numbers of the good ones, or a slice of all;
-        and a function that returns some of them, by their numbers, in float64.
-
-    Returns
-    -------
-    float or None
-        None where there is no good pixel.
+    low, high : float
     """
-    ordered = np.sort(sample)
-    slack = max(ordered.size // 50, int(3 * sqrt(ordered.size)) + 1)
-    half = ordered.size // 2
-    brackets = [(-np.inf, np.inf)]
-    if slack < half:
-        brackets.insert(0, (np.float32(ordered[half - slack]), np.float32(ordered[half + slack])))
-    for low, high in brackets:
-        size = below = 0
-        near = []
-        for rounded, good, values in parts():
-            known = rounded[good]
-            size += known.size
-            below += int(np.count_nonzero(known < low))
-            inside = np.flatnonzero((known >= low) & (known <= high))
-            near.append(values(inside if isinstance(good, slice) else good[inside]))
-        if not size:
-            return None
+
+    low: np.float32
+    high: np.float32
+
+    @classmethod
+    def of(cls, sample: np.ndarray) -> Bracket:
+        """Tell the two from a sample; one that is too small tells nothing."""
+        ordered = np.sort(sample)
+        # Six standard deviations of a sample's median, in ranks.
+        slack = max(ordered.size // 100, int(3 * sqrt(ordered.size)) + 1)
+        half = ordered.size // 2
+        if slack >= half:
+            return cls(np.float32(-np.inf), np.float32(np.inf))
+        return cls(np.float32(ordered[half - slack]), np.float32(ordered[half + slack]))
+
+    def split(self, values: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return the numbers of the values between the two, and how many lie below."""
+        above = values >= self.low
+        below = values.size - int(np.count_nonzero(above))
+        above &= values <= self.high
+        return np.flatnonzero(above), below
+
+    @staticmethod
+    def median(size: int, below: int, held: np.ndarray) -> float | None:
+        """Return the median of ``size`` values, or None where it is not among those held."""
         first, last = (size - 1) // 2 - below, size // 2 - below
-        held = np.concatenate(near, axis=None)
-        if 0 <= first and last < held.size:
-            break
-    held.partition((first, last) if first != last else first)
-    return float((held[first] + held[last]) / 2)
+        if first < 0 or last >= held.size:
+            return None
+        held = np.partition(held, (first, last) if first != last else first)
+        return float((held[first].astype("f8") + held[last].astype("f8")) / 2)
 
 
 def mode(values: np.ndarray | Iterable[float]) -> float:

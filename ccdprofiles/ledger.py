@@ -30,7 +30,7 @@ __all__ = [
     "pedestal_off",
 ]
 
-_BAND_BYTES = 16 * 2**20
+_BAND_BYTES = 8 * 2**20
 
 ASIDE = "set aside, "
 """How the role of a frame begins in PROVENANCE that was not used after all."""
