@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +51,16 @@ __all__ = ["MasterMaker"]
 class MasterMaker:
     """Makes one master: its bands are combined in threads, its whole is finished at the end."""
 
-    def __init__(self, run: Ledger, master: Master, inputs: list[Input], key: str):
+    def __init__(
+        self,
+        run: Ledger,
+        master: Master,
+        inputs: Sequence[Input],
+        key: str,
+        mapped: Callable = map,
+    ):
         self.run = run
+        self.mapped = mapped
         self.master = master
         self.inputs = inputs
         self.key = key
@@ -74,6 +82,7 @@ class MasterMaker:
         self.flats: Flats | None = None
         self.norm: float | None = None
         self.aside: list[tuple[str, str, str]] = []
+        self.failed: dict[str, tuple[str, str]] = {}
 
     def _has_variance(self) -> bool:
         if self.master.type == "dark" and self.pedestal:
@@ -93,7 +102,7 @@ class MasterMaker:
             if self.master.type == "flat":
                 self._scale()
             bands = bands_of(self.shape, len(self.inputs) * (4 if self._exact else 8))
-            for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
+            for _ in self.mapped(lambda band: self._combine(*band), bands):
                 pass
         finally:
             for pixels in self.pixels.values():
@@ -102,9 +111,7 @@ class MasterMaker:
         header = self._header()
         inputs = self._provenance()
         with ProductFile(path, header, self.shape, self.variance is not None, inputs) as product:
-            for _ in self.run.pool.map(
-                lambda band: self._save(product, *band), bands_of(self.shape, 16)
-            ):
+            for _ in self.mapped(lambda band: self._save(product, *band), bands_of(self.shape, 16)):
                 pass
             product.finish()
         sync_folders([path])
@@ -116,12 +123,12 @@ class MasterMaker:
 
     def _scale(self) -> None:
         """Measure the level of every flat; one without light costs itself."""
-        flats = Flats(self.run, self.inputs, self.pixels, self._exact)
+        flats = Flats(self.run, self.inputs, self.pixels, self._exact, self.mapped)
         levels = flats.levels()
         lit = [n for n, found in enumerate(levels) if not isinstance(found, FrameRejected)]
         for chosen, measured, found in zip(self.inputs, self.measured, levels, strict=True):
             if isinstance(found, FrameRejected):
-                self.run.made.failed[chosen.file] = (found.code, str(found))
+                self.failed[chosen.file] = (found.code, str(found))
                 role = f"{ASIDE}{found.code}: {found}"
                 self.aside.append((chosen.file, measured.sha256, role))
         if not lit:

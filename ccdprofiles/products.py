@@ -257,6 +257,9 @@ class SavedProduct:
         self._pixels = Pixels(self.raw)
         self._planes = {image.name: image for image in self.raw.images}
 
+    def __reduce__(self):
+        return type(self), (self.path.absolute(),)
+
     @property
     def header(self) -> Cards:
         """The cards of its primary HDU."""

@@ -37,6 +37,8 @@ FLOORS = {
     "flats": 3.6,
     "masters": 3.7,
     "science": 3.7,
+    "jobs": 3.8,
+    "workers": 3.9,
     "run": 4.0,
     "report": 4.5,
     # A whole night.
