@@ -82,6 +82,10 @@ class Workers:
             broken = []
             for future in done:
                 job = self._running.pop(future)
+                if future.cancelled():
+                    raise OutputError(
+                        "the workers are gone; what is finished stays, run it again to go on."
+                    )
                 error = future.exception()
                 if error is None:
                     yield job, future.result()

@@ -39,6 +39,7 @@ FLOORS = {
     "science": 3.7,
     "jobs": 3.8,
     "workers": 3.9,
+    "cluster": 3.9,
     "run": 4.0,
     "report": 4.5,
     # A whole night.
