@@ -478,6 +478,13 @@ class Profile:
         return self.instrument if isinstance(self.instrument, tuple) else ()
 
     @cached_property
+    def amplifiers_vary(self) -> bool:
+        """Whether a function of the header tells the amplifiers, or a number of one."""
+        return callable(self.amplifiers) or any(
+            callable(n) for a in self.amplifiers for n in (a.gain, a.read_noise, a.saturation)
+        )
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that decides what the profile does; comments and names do not count."""
         told = [
