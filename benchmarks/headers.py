@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def _options() -> argparse.Namespace:
 
 def _round(folder: Path, profiles: list[Path]) -> dict[str, float]:
     marks = [time.perf_counter()]
-    _plain_read(folder)
+    plain_read(folder)
     marks.append(time.perf_counter())
     frames = scan_night(folder, profiles=profiles)
     marks.append(time.perf_counter())
@@ -90,11 +91,11 @@ def _round(folder: Path, profiles: list[Path]) -> dict[str, float]:
     if plan.set_aside or not plan.products:
         raise SystemExit(f"the frames are not as they should be:\n{plan}")
     names = ("plain read of the blocks", "frames", "plan", "frames table")
-    seconds = dict(zip(names, (b - a for a, b in zip(marks, marks[1:], strict=False)), strict=True))
+    seconds = dict(zip(names, (b - a for a, b in pairwise(marks)), strict=True))
     return seconds | {"frames, plan and table": marks[-1] - marks[1]}
 
 
-def _plain_read(folder: Path) -> None:
+def plain_read(folder: Path) -> None:
     """Open every file, read its first blocks, close it: no index can do with less."""
     for entry in os.scandir(folder):
         descriptor = os.open(entry.path, os.O_RDONLY)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import MaskedColumn, Table
 
 from .amplifier import AmplifierSet
 from .errors import (
@@ -25,6 +25,9 @@ from .errors import (
 from .profile import Profile, Recipe
 from .raw import Cards, RawFile, read_raw
 from .registry import Registry
+
+if TYPE_CHECKING:
+    from astropy.table import MaskedColumn, Table
 
 __all__ = ["ACCEPTED", "IGNORED", "SET_ASIDE", "Frame", "collection", "frames_table", "scan"]
 
@@ -268,6 +271,9 @@ def scan(
 
 def frames_table(frames: Sequence[Frame]) -> Table:
     """Lay frames out as a table, one row a file."""
+    # A plan needs no table, and astropy's takes longer to import than a night to scan.
+    from astropy.table import Table
+
     table = Table()
     table["file"] = [f.file for f in frames] or np.array([], "U1")
     table["profile"] = [f.profile.name if f.profile else "" for f in frames]
@@ -298,6 +304,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
     ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
     so; no header is read again until a card is asked for.
     """
+    from astropy.table import Table
     from ccdproc import ImageFileCollection
 
     accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
@@ -510,6 +517,8 @@ def _text(said: object) -> str | None:
 
 
 def _masked(values: list, fill: object, dtype: str) -> MaskedColumn:
+    from astropy.table import MaskedColumn
+
     return MaskedColumn(
         [fill if v is None else v for v in values],
         mask=[v is None for v in values],
