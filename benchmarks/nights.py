@@ -43,6 +43,9 @@ CONTENTS = {
 FARTHEST = 0.25
 """How far 99.9 % of our pixels may lie from the guide's, in units of their noise."""
 
+STORAGES = (1, 5, 20)
+"""Gigabytes a second: a disk of a workstation, a file server, a parallel file system."""
+
 SAMPLED = 0.05
 """Seconds from one look at the memory of all processes to the next."""
 
@@ -62,6 +65,7 @@ def main() -> None:
     if options.docs and options.frames == 1:
         options.docs.mkdir(parents=True, exist_ok=True)
         (options.docs / "table.txt").write_text(text + "\n", "utf-8")
+        (options.docs / "cost.txt").write_text(_cost(results) + "\n", "utf-8")
         _picture(results, options.docs / "ratios.png")
 
 
@@ -114,14 +118,19 @@ def _night(night: str, options: argparse.Namespace) -> dict:
             shutil.rmtree(_products(name, raw, options), ignore_errors=True)
             runs[name].append(_timed(command))
             print(f"{raw.name} {number + 1}/{options.rounds} {name}", _short(runs[name][-1]))
-    found = {"files": len(list(raw.iterdir())), "runs": runs, "tree": {}}
-    for name in set(programs) & {"guide", "ours"}:
+    found = {"files": len(list(raw.iterdir())), "raw": _size(raw), "runs": runs, "tree": {}}
+    found["made"] = _size(_products("ours", raw, options))
+    if "ours" in programs:
         # A run of its own, as looking at the memory takes time.
-        shutil.rmtree(_products(name, raw, options), ignore_errors=True)
-        found["tree"][name] = _memory(programs[name])
+        shutil.rmtree(_products("ours", raw, options), ignore_errors=True)
+        found["tree"]["ours"] = _memory(programs["ours"])
     if {"guide", "ours"} <= set(programs):
         found["agreement"] = _compared(*(_products(n, raw, options) for n in ("guide", "ours")))
     return found
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _short(run: dict) -> str:
@@ -285,6 +294,25 @@ def _table(results: dict, options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
+def _cost(results: dict) -> str:
+    """Tell what a frame costs, and how many cores ask all of a storage."""
+    lines = [
+        f"{'':8}{'processor':>12}{'read':>10}{'written':>10}{'moved a core':>15}"
+        f"{'cores that move':>19}",
+        f"{'night':8}{'s a frame':>12}{'MB':>10}{'MB':>10}{'MB/s':>15}"
+        + "".join(f"{speed:>4} GB/s" for speed in STORAGES),
+    ]
+    for night, found in results.items():
+        if "ours" not in found["runs"]:
+            continue
+        seconds = statistics.median(r["cpu"] for r in found["runs"]["ours"]) / found["files"]
+        read, written = (found[k] / found["files"] / 1e6 for k in ("raw", "made"))
+        core = (read + written) / seconds
+        cores = "".join(f"{1000 * speed / core:9.1f}" for speed in STORAGES)
+        lines.append(f"{night:8}{seconds:12.3f}{read:10.2f}{written:10.2f}{core:15.0f}{cores}")
+    return "\n".join(lines)
+
+
 def _ratios(found: dict, name: str, what: str) -> list[float]:
     ours = found["runs"].get("ours", [])
     return [r[what] / o[what] for r, o in zip(found["runs"][name], ours, strict=False)]
@@ -340,7 +368,7 @@ def _picture(results: dict, path: Path) -> None:
         axis.set_yticks(range(len(results)), [f"{n}: {CONTENTS[n]}" for n in results])
     axes[0].invert_yaxis()
     axes[0].set_xlabel("seconds, as a multiple of ours")
-    axes[1].set_xlabel("memory of the largest process, as a multiple of ours")
+    axes[1].set_xlabel("memory, as a multiple of ours")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", ncols=4, fontsize=8)
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     figure.savefig(path, dpi=110, metadata={"Software": None})
