@@ -171,16 +171,23 @@ def _shifted(path: Path, copy: Path, number: int) -> None:
 
 def _timed(command: list[str]) -> dict:
     """Run one process to its end; wall and processor seconds, and its largest process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    # The usage holds that of children that were waited for, and the largest of all.
-    return {
-        "wall": time.perf_counter() - started,
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "rss": usage.ru_maxrss / 1024,
-        "status": os.waitstatus_to_exitcode(status),
-    }
+    # A child begins with the peak of its parent's memory, so the parent must be a small one.
+    small = [sys.executable, "-I", "-S", "-c", _RUNNER, *command]
+    return json.loads(subprocess.run(small, capture_output=True, check=True, text=True).stdout)
+
+
+_RUNNER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps({
+    "wall": time.perf_counter() - started,
+    "cpu": usage.ru_utime + usage.ru_stime,
+    "rss": usage.ru_maxrss / 1024,
+    "status": os.waitstatus_to_exitcode(status),
+}))
+"""
 
 
 def _memory(command: list[str]) -> dict:

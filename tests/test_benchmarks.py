@@ -98,6 +98,15 @@ def test_a_frame_is_shifted_into_another_one_of_the_same_kind(nights, tmp_path):
     assert (said["OBSERVER"], said["EXPTIME"]) == ("make_00002", 3.0)
 
 
+def test_a_process_is_measured_for_itself(nights):
+    big = b"x" * (200 * 2**20)
+    run = nights._timed([sys.executable, "-S", "-c", "import sys, time; time.sleep(0.1); sys.exit(3)"])
+    assert len(big) / 2**20 > 100 > run["rss"] > 1
+    assert run["status"] == 3
+    assert run["wall"] >= 0.1
+    assert run["cpu"] > 0
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_the_memory_of_children_is_counted(nights):
     child = "import time; x = bytearray(60 * 2**20); time.sleep(1)"
