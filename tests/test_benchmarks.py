@@ -100,7 +100,9 @@ def test_a_frame_is_shifted_into_another_one_of_the_same_kind(nights, tmp_path):
 
 def test_a_process_is_measured_for_itself(nights):
     big = b"x" * (200 * 2**20)
-    run = nights._timed([sys.executable, "-S", "-c", "import sys, time; time.sleep(0.1); sys.exit(3)"])
+    run = nights._timed(
+        [sys.executable, "-S", "-c", "import sys, time; time.sleep(0.1); sys.exit(3)"]
+    )
     assert len(big) / 2**20 > 100 > run["rss"] > 1
     assert run["status"] == 3
     assert run["wall"] >= 0.1
