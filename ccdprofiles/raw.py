@@ -15,9 +15,10 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import numpy as np
@@ -32,6 +33,8 @@ HDU_LIMIT = 200
 PIXEL_LIMIT = 2**31
 
 _END = b"END".ljust(80)
+_AGAIN = " (again)"
+_ABSENT = object()
 _UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
@@ -50,61 +53,59 @@ class Cards(Mapping):
         Cards that hold where this header is silent: those of the primary HDU.
     """
 
-    __slots__ = ("_cards", "_values", "below", "block", "twice")
+    __slots__ = ("_again", "_cards", "_values", "below", "block")
 
     def __init__(self, block: bytes, below: Cards | None = None):
         self.block = block
         self.below = below
         self._values: dict[str, object] = {}
-        self.twice: set[str] = set()
-        cards: dict[str, bytes] = {}
-        last = ""
-        for start in range(0, len(block), 80):
-            card = block[start : start + 80]
-            word = card[:8]
-            if word in _UNVALUED:
-                continue
-            if word == b"CONTINUE":
-                cards[last] = cards.get(last, b"") + card
-                continue
-            if word == b"HIERARCH":
-                name = card[9 : max(card.find(b"="), 9)]
-            elif card[8:9] == b"=":
-                name = word
-            else:
-                continue
-            last = name.strip().upper().decode("ascii", "replace")
-            if last in cards:
-                if cards[last] != card:
-                    self.twice.add(last)
-                last = f"{last} (again)"
-            cards[last] = card
-        self._cards = cards
+        self._cards, self._again = _places(block)
+
+    @property
+    def twice(self) -> set[str]:
+        """The keywords that stand twice and say two things."""
+        return {
+            name
+            for name in self._again
+            if any(self._at(start) != self._card(name) for start in self._cards[name + _AGAIN])
+        }
+
+    def _at(self, start: int) -> bytes:
+        return self.block[start : start + 80]
+
+    def _card(self, name: str) -> bytes:
+        """Return the card of a keyword, and those that continue it."""
+        starts = self._cards[name]
+        if len(starts) == 1:
+            return self._at(starts[0])
+        return b"".join(self._at(start) for start in starts)
+
+    def _said(self, keyword: str) -> object:
+        """Return the value of a card, or `_ABSENT`."""
+        if keyword in self._values:
+            return self._values[keyword]
+        name = _keyword(keyword)
+        if name in self._cards:
+            value = _value(self._card(name))
+        else:
+            value = _ABSENT if self.below is None else self.below._said(name)
+        self._values[keyword] = value
+        return value
 
     def __getitem__(self, keyword: str) -> object:
-        name = keyword.upper()
-        if name not in self._values:
-            name = name.strip().removeprefix("HIERARCH ").strip()
-        if name not in self._values:
-            if name in self._cards:
-                self._values[name] = _value(self._cards[name])
-            elif self.below is not None:
-                return self.below[keyword]
-            else:
-                raise KeyError(f"{keyword} is missing")
-        return self._values[name]
+        value = self._said(keyword)
+        if value is _ABSENT:
+            raise KeyError(f"{keyword} is missing")
+        return value
 
     def __contains__(self, keyword: object) -> bool:
-        name = str(keyword).upper().strip().removeprefix("HIERARCH ").strip()
+        name = _keyword(str(keyword))
         return name in self._cards or (self.below is not None and name in self.below)
 
     def get(self, keyword: str, default: object = None) -> object:
         """Return the value of a card, or ``default`` where it is missing or empty."""
-        try:
-            value = self[keyword]
-        except KeyError:
-            return default
-        return default if value is None else value
+        value = self._said(keyword)
+        return default if value is _ABSENT or value is None else value
 
     def __iter__(self) -> Iterator[str]:
         yield from self._cards
@@ -530,6 +531,54 @@ def _real(cards: Cards, keyword: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
+def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    """Find where each keyword's cards begin, and the keywords that stand twice.
+
+    The frames of a camera have the same keywords in the same places, so that they are
+    looked for once. A long keyword does not show in the first columns.
+    """
+    if len(block) % 80 or b"HIERARCH" in block:
+        return _index([block[n : n + 80] for n in range(0, len(block), 80)])
+    return _shared_places(np.frombuffer(block, "u1").reshape(-1, 80)[:, :9].tobytes())
+
+
+@lru_cache(1024)
+def _shared_places(words: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    return _index([words[n : n + 9] for n in range(0, len(words), 9)])
+
+
+def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    places: dict[str, list[int]] = {}
+    last = ""
+    for number, card in enumerate(cards):
+        word = card[:8]
+        if word in _UNVALUED:
+            continue
+        if word == b"CONTINUE":
+            if not last.endswith(_AGAIN):
+                places.setdefault(last, []).append(80 * number)
+            continue
+        if word == b"HIERARCH":
+            name = card[9 : max(card.find(b"="), 9)]
+        elif card[8:9] == b"=":
+            name = word
+        else:
+            continue
+        last = name.strip().upper().decode("ascii", "replace")
+        if last in places:
+            last += _AGAIN
+        places.setdefault(last, []).append(80 * number)
+    again = (name.removesuffix(_AGAIN) for name in places if name.endswith(_AGAIN))
+    return MappingProxyType(places), tuple(name for name in again if name in places)
+
+
+@lru_cache(1024)
+def _keyword(keyword: str) -> str:
+    return keyword.upper().strip().removeprefix("HIERARCH ").strip()
+
+
+# Of one frame to the next few cards change: camera, filter and exposure are parsed once.
+@lru_cache(4096)
 def _value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is its own text."""
     text = card.decode("ascii", "replace")
