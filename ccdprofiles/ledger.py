@@ -81,6 +81,8 @@ class Made:
         Name or file → code and sentence, of what turned out to be unusable only now.
     notes : list of str
         What looks odd in the pixels, though it was used.
+    overruled : dict
+        File → code and sentence, of what was kept by hand all the same.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Made:
     kept: set[str] = field(default_factory=set)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -120,6 +123,10 @@ class Ledger:
         self.keys[name] = key or self.sums[name]
         self.saved[name] = SavedProduct(path)
 
+    def kept_by_hand(self, files: Iterable[str]) -> list[str]:
+        """Return those of some files that are used although their pixels speak against it."""
+        return sorted(file for file in files if file in self.made.overruled)
+
     def remember(self, path: Path) -> None:
         """Read which frames were set aside when a master that is kept was made."""
         files = {ascii_text(file): file for file in self.frames}
@@ -148,6 +155,8 @@ class Ledger:
             used,
             left_out(self.plan.without, self.frames[first.file], kind),
         )
+        if kept := self.kept_by_hand(i.file for i in inputs):
+            parts["kept"] = kept
         parts["inputs"] = sorted(
             (
                 self.measured[i.file].sha256,

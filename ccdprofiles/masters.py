@@ -19,12 +19,12 @@ from .calibrate import (
     master_variance,
     subtract_masters,
 )
-from .cards import common_cards, level_cards
+from .cards import common_cards, hand_cards, level_cards
 from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
-from .plan import Input, Master, time_of
+from .plan import Input, Master, time_of, too_few
 from .prepare import NO_DATA, SATURATED, Measured, prepare
 from .products import (
     Band,
@@ -131,6 +131,8 @@ class MasterMaker:
             raise FrameRejected(
                 "flat-level", "none of its frames can be used, as said of each; take new flats."
             )
+        if lit.size < self.master.minimum:
+            raise FrameRejected("few-frames", too_few(self.master, int(lit.size)))
         self.scales = 1 / levels[lit]
         self.aside = [
             (i.file, m.sha256, ASIDE + ": ".join(self.run.made.failed[i.file]))
@@ -467,6 +469,7 @@ class MasterMaker:
         if self.norm is not None:
             header["FLATNORM"] = (self.norm, "the flat was divided by this")
         level_cards(header, self.measured)
+        hand_cards(header, self.run, [i.file for i in self.inputs])
         clip = f", clipped at {self.how.clip:g} mad_std" if self.how.clip else ""
         header.add_history(f"{self.how.method} of {len(self.inputs)} frames{clip}")
         if master.type == "flat":

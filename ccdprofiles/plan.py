@@ -22,6 +22,8 @@ __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
 
+_FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
+
 
 @dataclass(frozen=True)
 class Input:
@@ -71,6 +73,8 @@ class Master:
         Where it lies, if it was made on another night.
     bias_off : bool
         Of a dark: whether its bias was subtracted.
+    minimum : int
+        The fewest frames that it may be made of.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Master:
     time: float | None = None
     path: str = ""
     bias_off: bool = False
+    minimum: int = 1
 
     @property
     def setup(self) -> tuple:
@@ -133,7 +138,7 @@ class Missing:
     ----------
     file : str
     code : str
-        ``no-bias``, ``no-dark``, ``no-flat`` or ``pedestal``.
+        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal`` or ``few-frames``.
     reason : str
     """
 
@@ -165,6 +170,10 @@ class Plan:
         Every profile that is used.
     found, ignored : int
         How many files were found, and how many are no frames or copies of others.
+    keep, reject : tuple of str
+        The files that are used whatever their pixels say, and those that are left out.
+    min_frames : int or None
+        The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
     """
 
     masters: tuple[Master, ...]
@@ -176,11 +185,14 @@ class Plan:
     profiles: tuple[tuple[str, str], ...] = ()
     found: int = 0
     ignored: int = 0
+    keep: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    min_frames: int | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every frame that was found can be used as its recipe asks."""
-        return not (self.missing or self.set_aside)
+        """Whether every frame can be used as its recipe asks, but for those left out by hand."""
+        return not (self.missing or {file for file, _ in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
         """Return a master by its name."""
@@ -190,12 +202,13 @@ class Plan:
     def remedies(self) -> tuple[str, ...]:
         """What can be done about what is missing."""
         steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
+        few = any(m.code == "few-frames" for m in self.missing)
         return tuple(
             f"take {plural} that match, name another night's with calibrations=[FOLDER] "
             f"(--calibrations), or leave the step out with without=[{step!r}] (--without {step})"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
-        )
+        ) + ((_FEW,) if few else ())
 
     def to_json(self) -> str:
         """Write the plan down as JSON."""
@@ -216,7 +229,14 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
+def make_plan(
+    frames: Sequence[Frame],
+    without: Iterable[str] = (),
+    *,
+    keep: Iterable[str] = (),
+    reject: Iterable[str] = (),
+    min_frames: int | None = None,
+) -> Plan:
     """Decide which masters are made of which frames, and what is calibrated with them.
 
     A master and a frame share instrument, amplifier set and binning; a dark also
@@ -229,6 +249,10 @@ def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
     frames : sequence of Frame
     without : iterable of {"bias", "dark", "flat"}
         Steps that are left out on purpose.
+    keep, reject : iterable of str
+        Files that were kept or left out by hand, to be written down.
+    min_frames : int, optional
+        The fewest frames of a bias, dark or flat; the recipes say it unless told.
 
     Raises
     ------
@@ -236,16 +260,27 @@ def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
         If a step left out would make another give wrong numbers.
     """
     without = tuple(step for step in STEPS if step in set(without))
-    planner = _Planner(sorted(frames, key=lambda f: (f.origin, f.file)), without)
+    ordered = sorted(frames, key=lambda f: (f.origin, f.file))
+    planner = _Planner(ordered, without, tuple(keep), tuple(reject), min_frames)
     return planner.plan()
 
 
 class _Planner:
     """Builds a plan; the plan itself is data."""
 
-    def __init__(self, frames: list[Frame], without: tuple[str, ...]):
+    def __init__(
+        self,
+        frames: list[Frame],
+        without: tuple[str, ...],
+        keep: tuple[str, ...],
+        reject: tuple[str, ...],
+        min_frames: int | None,
+    ):
         self.frames = frames
         self.without = without
+        self.keep = keep
+        self.reject = reject
+        self.min_frames = min_frames
         self.masters: dict[str, Master] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
@@ -276,6 +311,9 @@ class _Planner:
             profiles=tuple(sorted(profiles.items())),
             found=len(self.frames),
             ignored=sum(f.verdict == IGNORED for f in self.frames),
+            keep=self.keep,
+            reject=self.reject,
+            min_frames=self.min_frames,
         )
 
     # Groups of frames that become one master.
@@ -351,9 +389,21 @@ class _Planner:
             method=method,
             time=_mean_time(frames),
             bias_off=inputs[0].bias is not None,
+            minimum=self._minimum(kind, first),
         )
+        if len(inputs) < master.minimum:
+            for frame in frames:
+                few = f"{frame.file}: {too_few(master, len(inputs))}"
+                self.missing[frame.file] = Missing(frame.file, "few-frames", few)
+            return
         name = self._named(master, first.origin)
         self.masters[name] = dataclasses.replace(master, name=name)
+
+    def _minimum(self, kind: str, frame: Frame) -> int:
+        """Say of how many frames a master is made at least; arcs are summed, and one will do."""
+        if self.min_frames is not None and kind != "arc":
+            return self.min_frames
+        return frame.recipe.limits.frames[kind]
 
     def _adopt(self, frame: Frame) -> None:
         """Take a master of another night as it is."""
@@ -537,6 +587,11 @@ class _Planner:
 
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
+        if self.masters and not self.of_type.get("science"):
+            yield "the night has no science frame; only masters are made"
+        beyond = {f.file for f in self.frames if f.verdict != ACCEPTED}
+        for file in sorted(beyond & set(self.keep)):
+            yield f"{file} cannot be kept, as not its pixels but its header rules it out"
         for master in self.masters.values():
             if len(master.inputs) == 1:
                 yield f"{master.name} is made of one frame; a cosmic ray in it stays"
@@ -557,6 +612,17 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def too_few(master: Master, number: int) -> str:
+    """Say that a master has fewer frames than it needs."""
+    what = {"dark": f" of {seconds(master.exposure)}", "flat": _in(master.filter)}
+    kind = {"bias": "biases"}.get(master.type, f"{master.type}s")
+    return (
+        f"{number} of the {kind}{what.get(master.type, '')} can be used, where a master needs "
+        f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
+        f"(--min-frames {max(number, 1)})."
+    )
 
 
 def seconds(value: float | None) -> str:

@@ -19,10 +19,11 @@ from .errors import FrameRejected
 from .frames import Frame
 from .ledger import Ledger, Made, Settings
 from .masters import MasterMaker
-from .plan import Master, Plan
+from .plan import Master, Plan, too_few
 from .prepare import Measured, measure, take_level
 from .products import saved_key
 from .science import batches
+from .verdicts import judge_pixels
 
 __all__ = ["Made", "Settings", "run_plan"]
 
@@ -88,6 +89,7 @@ class _Run(Ledger):
                 self.made.failed[file] = (found.code, f"{file}: {found}")
             else:
                 self.measured[file] = found
+        judge_pixels(self)
         self._compare_levels()
         self._check_scatter()
 
@@ -175,6 +177,10 @@ class _Run(Ledger):
                 else ("none of its frames can be used, as said of each")
             )
             self.made.failed[master.name] = ("no-master", f"{master.name}: {why}.")
+            return
+        if len(inputs) < master.minimum:
+            few = f"{master.name}: {too_few(master, len(inputs))}"
+            self.made.failed[master.name] = ("few-frames", few)
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)

@@ -19,6 +19,7 @@ FLOORS = {
     "raw": 1.0,
     "profile": 1.1,
     "registry": 1.2,
+    "quality": 1.3,
     # The verbs: each works for itself.
     "calibrate": 2.1,
     "cameras": 2.0,
@@ -36,6 +37,7 @@ FLOORS = {
     "cards": 3.6,
     "masters": 3.7,
     "science": 3.7,
+    "verdicts": 3.7,
     "run": 4.0,
     "report": 4.5,
     # A whole night.
