@@ -176,26 +176,27 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
     # Odd steps meet even and odd columns alike, which some cameras read out apart.
     step = int(np.sqrt(height * width * amplifiers / _SAMPLE)) // 2 * 2 + 1
     saturation = np.inf if readout.saturation is None else readout.saturation
-    samples, pairs, constant, values = [], [], 0, []
+    samples, pairs, constant = [], [], []
+    # Fewer will do for the scatter: every so many of the rows that are sampled.
+    thin = max(1, (height // step) * (width // step) // _PAIRS)
     for first in range(rows.start, rows.stop, _ROWS):
         band = pixels.stored(image, first, min(first + _ROWS, rows.stop))[:, columns]
         sampled = band[-(first - rows.start) % step :: step]
         samples.append(sampled[:, ::step].reshape(-1))
         if width > 2:
-            pairs.append(_pairs(sampled, step))
-        for row in _one_value(band):
-            value = float(physical(band[row, :1], image, "f8")[0])
-            if not value >= saturation:
-                constant += 1
-                values.append(value)
+            pairs.append(_pairs(sampled[::thin], step))
+        if width >= _WORDS:  # a few pixels may hold one value by chance
+            constant.append(physical(_one_value(band), image, "f8"))
     found, counts = _counted(np.concatenate(samples))
     found = physical(found, image, "f8")
     order = np.argsort(found, kind="stable")
+    of_rows = np.concatenate(constant) if constant else np.empty(0)
+    of_rows = of_rows[~(of_rows >= saturation)]
     return _Look(
         values=found[order],
         counts=counts[order],
         scatter=_scatter([physical(p, image, "f8") for p in pairs]),
-        rows=(constant / height, float(values[0]) if values else float("nan")),
+        rows=(of_rows.size / height, float(of_rows[0]) if of_rows.size else float("nan")),
         saturation=saturation,
         signed=image.bitpix == 16 and image.bzero == 0 and not image.packed,
     )
@@ -211,8 +212,7 @@ def _scatter(pairs: list[np.ndarray]) -> float:
     if not pairs:
         return float("nan")
     left, right = np.concatenate(pairs, axis=1)
-    thin = max(1, left.size // _PAIRS)
-    off = left[::thin] - right[::thin]
+    off = left - right
     off = off[np.isfinite(off)]
     if not off.size:
         return float("nan")
@@ -222,11 +222,14 @@ def _scatter(pairs: list[np.ndarray]) -> float:
 
 
 def _one_value(band: np.ndarray) -> np.ndarray:
-    """Find the rows that hold one value: by a few words of each, then by all of those few."""
+    """Return the value of each row that holds one: told by a few words, then by all of those few."""
     words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
     some = words[:, :: max(1, words.shape[1] // _WORDS)]
     alike = np.flatnonzero((some == some[:, :1]).all(axis=1))
-    return alike[[bool((words[row] == words[row, 0]).all()) for row in alike]]
+    if alike.size:
+        chosen = words[alike]
+        alike = alike[(chosen == chosen[:, :1]).all(axis=1)]
+    return band[alike, 0]
 
 
 def _counted(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

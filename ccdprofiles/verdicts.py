@@ -31,6 +31,7 @@ def judge_pixels(run: Ledger) -> None:
     run : Ledger
         With the frames measured, and nothing made of them.
     """
+    _note_wrapped(run)
     for file, measured in sorted(run.measured.items()):
         frame = run.frames[file]
         wrong = judge(
@@ -41,7 +42,6 @@ def judge_pixels(run: Ledger) -> None:
     for master in run.plan.masters:
         _judge_noise(run, master)
         _judge_level(run, master)
-    _note_wrapped(run)
     _note_light(run)
 
 
