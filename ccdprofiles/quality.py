@@ -314,13 +314,13 @@ def _judge_light(
     # Much of a spectrum is dark by nature; its brightest part tells how it was exposed.
     spectral = isinstance(recipe.flat, SpectralFlat)
     light = light_of(quality.bright if spectral else quality.level, overscan)
-    filled = float(np.median([one / most for one, most in zip(light, full, strict=True)]))
+    filled = float(np.nanmedian([one / most for one, most in zip(light, full, strict=True)]))
     least, most = recipe.limits.flat_level
     if least <= filled <= most:
         return None
     return FrameRejected(
         "flat-level",
-        f"its light of {np.median(light):.6g} adu is {_percent(filled)} of the saturation level, "
+        f"its light of {np.nanmedian(light):.6g} adu is {_percent(filled)} of the saturation level, "
         f"where a flat needs {_percent(least)} to {_percent(most)}; take it again with "
         f"{'more' if filled < least else 'less'} light.",
     )
@@ -363,9 +363,13 @@ def outliers(
         return {}
     files = sorted(frames)
     levels = np.array([light_of(frames[f].level, overscan[f]) for f in files])
+    # An amplifier without any value in one of the frames says nothing of the others.
+    levels = levels[:, np.isfinite(levels).all(axis=0)]
+    if not levels.size:
+        return {}
     middle = np.median(levels, axis=0)
     width = limits.outlier * _MAD * np.median(np.abs(levels - middle), axis=0)
-    scatter = np.nanmedian([[1.0, *frames[f].scatter] for f in files], axis=0).max()
+    scatter = max(1.0, np.median([np.nanmax([0.0, *frames[f].scatter]) for f in files]))
     least = scatter if limits.level is None else limits.level.value
     allowed = np.maximum(width, least)
     found = {}
@@ -385,14 +389,18 @@ def outliers(
 def noise_ratios(
     frames: Mapping[str, Quality], amplifiers: AmplifierSet
 ) -> dict[str, tuple[float, ...]]:
-    """Return how many times the profile's read noise biases scatter, for each amplifier known."""
+    """Return how many times the profile's read noise biases scatter.
+
+    Of the amplifiers whose read noise is known and that have values in all of the frames.
+    """
     expected = [readout.read_variance for readout in amplifiers.readouts]
+    told = [
+        number
+        for number, variance in enumerate(expected)
+        if variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
+    ]
     return {
-        file: tuple(
-            scatter / variance**0.5
-            for scatter, variance in zip(quality.scatter, expected, strict=True)
-            if variance and np.isfinite(scatter)
-        )
+        file: tuple(quality.scatter[n] / expected[n] ** 0.5 for n in told)
         for file, quality in frames.items()
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -115,22 +115,35 @@ def _worst(ratios: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
 
 def _note_wrapped(run: Ledger) -> None:
     """Note numbers far below zero: unsigned ones that the file calls signed."""
+    odd: dict[str, list[tuple[str, float]]] = {}
     for file, measured in sorted(run.measured.items()):
-        share = measured.quality.wrapped
-        if share >= _WRAPPED:
-            run.made.notes.append(
-                f"{file}: {100 * share:.3g} % of its pixels lie below -4096 adu, as numbers above "
-                "32767 do in a file that calls them signed (BITPIX = 16 without BZERO); look "
-                "whether the camera writes BZERO = 32768."
-            )
+        if measured.quality.wrapped >= _WRAPPED:
+            name = run.frames[file].profile.name
+            odd.setdefault(name, []).append((file, measured.quality.wrapped))
+    for found in odd.values():
+        file, share = max(found, key=lambda f: f[1])
+        run.made.notes.append(
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels lie below -4096 adu, as "
+            "numbers above 32767 do in a file that calls them signed (BITPIX = 16 without BZERO); "
+            "look whether the camera writes BZERO = 32768."
+        )
 
 
 def _note_light(run: Ledger) -> None:
     """Note rows whose overscan was lifted by light, and what was done about it."""
+    odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(run.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.apart, strict=True):
             if lifted:
-                run.made.notes.append(
-                    f"{file}: light in the overscan {readout.overscan}: {lifted} of its "
-                    f"{readout.overscan.height} rows stand apart, and take the level of the others."
-                )
+                key = (run.frames[file].profile.name, str(readout.overscan))
+                odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
+    for (_, section), found in odd.items():
+        file, lifted, rows = max(found, key=lambda f: f[1])
+        run.made.notes.append(
+            f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
+            "stand apart, and take the level of the others."
+        )
+
+
+def _and_more(found: Sequence) -> str:
+    return f" and {len(found) - 1} more" if len(found) > 1 else ""

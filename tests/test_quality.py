@@ -242,9 +242,23 @@ def test_what_the_overscan_follows_is_no_outlier():
     assert light_of((7.0, 9.0), (None, 4.0)) == (7.0, 5.0)
 
 
+def test_an_amplifier_without_a_value_says_nothing_of_the_others():
+    frames, overscan = group(100, 101, 102, 130)
+    nan = float("nan")
+    for file, quality in frames.items():
+        dead = 50.0 if file > "0.fits" else nan
+        frames[file] = Quality((quality.level[0], dead), (5.0, nan), (0.0, nan))
+        overscan[file] = (None, None)
+    assert list(outliers("bias", frames, Limits(), overscan)) == ["3.fits"]
+    all_dead = {file: replace(quality, level=(nan, nan)) for file, quality in frames.items()}
+    assert outliers("bias", all_dead, Limits(), overscan) == {}
+
+
 def test_the_noise_is_held_against_that_of_the_profile():
     frames, _ = group(100, 100, scatter=12.0)
     assert noise_ratios(frames, amplifiers()) == {"0.fits": (1.5,), "1.fits": (1.5,)}
+    frames["1.fits"] = replace(frames["1.fits"], scatter=(float("nan"),))
+    assert noise_ratios(frames, amplifiers()) == {"0.fits": (), "1.fits": ()}
     unknown = amplifiers(replace(AMPLIFIER, read_noise=None))
     assert noise_ratios(frames, unknown) == {"0.fits": (), "1.fits": ()}
 
