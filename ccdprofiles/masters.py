@@ -465,6 +465,8 @@ class MasterMaker:
         )
         if master.filter:
             header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
+        if master.temperature is not None:
+            header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
         common_cards(header, self.run, self.frames[0], self.inputs[0], self.key, master.type)
         if self.norm is not None:
             header["FLATNORM"] = (self.norm, "the flat was divided by this")

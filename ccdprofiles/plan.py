@@ -75,6 +75,8 @@ class Master:
         Of a dark: whether its bias was subtracted.
     minimum : int
         The fewest frames that it may be made of.
+    temperature : float or None
+        Of a dark: the mean of its frames' chips in degrees Celsius, where that is looked at.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Master:
     path: str = ""
     bias_off: bool = False
     minimum: int = 1
+    temperature: float | None = None
 
     @property
     def setup(self) -> tuple:
@@ -344,7 +347,7 @@ class _Planner:
                     group = []
                 group.append(frame)
             groups.append(sorted(group, key=lambda f: f.file))
-        return groups
+        return [alike for group in groups for alike in _as_cold(group)]
 
     def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
         for frames in groups:
@@ -390,6 +393,7 @@ class _Planner:
             time=_mean_time(frames),
             bias_off=inputs[0].bias is not None,
             minimum=self._minimum(kind, first),
+            temperature=_mean_temperature(frames) if kind == "dark" else None,
         )
         if len(inputs) < master.minimum:
             for frame in frames:
@@ -420,6 +424,7 @@ class _Planner:
             time=time_of(frame.date),
             path=str(frame.path),
             bias_off="ZEROCOR" in frame.header,
+            temperature=frame.header.get("CPTEMP"),
         )
         self.masters[master.name] = master
 
@@ -434,7 +439,16 @@ class _Planner:
         name = f"masters/{stem}.fits"
         # Some file systems do not tell R from r.
         if name.lower() in (other.lower() for other in self.masters):
-            told = repr((master.readout, master.match, master.filter, master.exposure, origin))
+            told = repr(
+                (
+                    master.readout,
+                    master.match,
+                    master.filter,
+                    master.exposure,
+                    origin,
+                    *(() if master.temperature is None else (master.temperature,)),
+                )
+            )
             name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
         return name
 
@@ -491,6 +505,18 @@ class _Planner:
         tolerance = recipe.exposure_tolerance.to_value(u.s)
         # A dark that holds its bias would subtract it twice, one without it not at all.
         same = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
+        degrees, limit = _temperature(frame), recipe.limits.temperature
+        if same and degrees is not None and limit is not None:
+            apart = {m.name: abs((m.temperature or 0.0) - degrees) for m in same}
+            known = [m for m in same if m.temperature is not None]
+            same = [m for m in known if apart[m.name] <= limit.value]
+            if not same:
+                there = ", ".join(sorted({f"{m.temperature:.4g}" for m in known})) or "unknown"
+                return self._lacks(
+                    frame,
+                    "no-dark",
+                    f"no dark of {degrees:.4g} ± {limit.value:g} °C; there are darks of {there} °C.",
+                )
         off = {m.name: abs(m.exposure - frame.exposure) for m in same}
         if recipe.dark == "scale":
             # Hardly scaled, so as good as matched.
@@ -616,7 +642,8 @@ class _Planner:
 
 def too_few(master: Master, number: int) -> str:
     """Say that a master has fewer frames than it needs."""
-    what = {"dark": f" of {seconds(master.exposure)}", "flat": _in(master.filter)}
+    cold = "" if master.temperature is None else f" at {master.temperature:.4g} °C"
+    what = {"dark": f" of {seconds(master.exposure)}{cold}", "flat": _in(master.filter)}
     kind = {"bias": "biases"}.get(master.type, f"{master.type}s")
     return (
         f"{number} of the {kind}{what.get(master.type, '')} can be used, where a master needs "
@@ -719,6 +746,34 @@ def _made(kind: str, frame: Frame) -> str:
 def _apart(master: Master, frame: Frame) -> float:
     when = time_of(frame.date)
     return abs(master.time - when) if master.time is not None and when is not None else float("inf")
+
+
+def _temperature(frame: Frame) -> float | None:
+    """Return the temperature of a frame's chip, where the recipe looks at it."""
+    if frame.recipe.limits.temperature is None:
+        return None
+    return frame.profile.temperature_of(frame.header)
+
+
+def _mean_temperature(frames: list[Frame]) -> float | None:
+    degrees = [t for f in frames if (t := _temperature(f)) is not None]
+    return sum(degrees) / len(degrees) if degrees else None
+
+
+def _as_cold(frames: list[Frame]) -> list[list[Frame]]:
+    """Part darks whose chips were not as cold as each other; those of unknown ones stay together."""
+    limit = frames[0].recipe.limits.temperature
+    known = [f for f in frames if _temperature(f) is not None]
+    if limit is None or not known:
+        return [frames]
+    groups: list[list[Frame]] = []
+    for frame in sorted(known, key=lambda f: (_temperature(f), f.file)):
+        if not groups or _temperature(frame) - _temperature(groups[-1][0]) > limit.value:
+            groups.append([])
+        groups[-1].append(frame)
+    groups = [sorted(group, key=lambda f: f.file) for group in groups]
+    unknown = [f for f in frames if _temperature(f) is None]
+    return [*groups, unknown] if unknown else groups
 
 
 def _mean_time(frames: list[Frame]) -> float | None:

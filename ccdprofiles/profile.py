@@ -235,6 +235,10 @@ class Limits:
     level : Quantity or None
         In adu; a frame this close to the median stays in any case. None takes the
         scatter of one pixel.
+    temperature : Quantity or None
+        In deg_C: how far the chip of a dark may be from that of the frame it is taken
+        off, and within which those of one master lie. None does not look. It needs the
+        profile's ``temperature``.
     frames : int or dict
         The fewest frames that a master is made of, ``{"bias": 3, "dark": 3, "flat": 3,
         "arc": 1}`` unless told.
@@ -247,6 +251,7 @@ class Limits:
     read_noise: tuple[float, float] | None = (0.7, 1.5)
     outlier: float | None = 5
     level: u.Quantity | None = None
+    temperature: u.Quantity | None = None
     frames: int | Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -273,6 +278,8 @@ class Limits:
             )
         if self.level is not None:
             quantity(self.level, u.adu, "level")
+        if self.temperature is not None:
+            quantity(self.temperature, u.deg_C, "temperature")
         usual = {"bias": 3, "dark": 3, "flat": 3, "arc": 1}
         asked = self.frames
         if not isinstance(asked, Mapping):
@@ -412,8 +419,9 @@ class Profile:
         The cards for columns and rows. Left out, the sections hold as they stand.
     overscan_bins : bool
         False where the overscan keeps its width in binned frames.
-    exposure, filter, object, date, frame_type : str, tuple of str, callable or None
-        The cards, tried in order; None where there is none. The exposure is in seconds.
+    exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
+        The cards, tried in order; None where there is none. The exposure is in seconds,
+        the temperature of the chip in degrees Celsius.
     frame_types : dict
         What ``frame_type`` says → bias, dark, flat, arc, science, or None for a
         frame that is ignored on purpose. Compared without case and outer blanks.
@@ -456,6 +464,7 @@ class Profile:
     filter: Cards = "FILTER"
     object: Cards = "OBJECT"
     date: Cards = "DATE-OBS"
+    temperature: Cards = None
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
@@ -502,7 +511,7 @@ class Profile:
 
     def _check_cards(self) -> None:
         put = object.__setattr__
-        for name in ("exposure", "filter", "object", "date", "frame_type"):
+        for name in ("exposure", "filter", "object", "date", "temperature", "frame_type"):
             value = getattr(self, name)
             if isinstance(value, list):
                 put(self, name, tuple(value))
@@ -648,6 +657,14 @@ class Profile:
                 "between 0 and a day; correct the header, or set the frame aside.",
             )
         return seconds
+
+    def temperature_of(self, header: Mapping) -> float | None:
+        """Return the temperature of the chip in degrees Celsius, or None where it is not known."""
+        try:
+            degrees = float(self._card("temperature", header))
+        except (TypeError, ValueError):
+            return None
+        return degrees if math.isfinite(degrees) else None
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.

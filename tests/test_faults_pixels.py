@@ -752,6 +752,79 @@ def test_limits_of_the_profile_decide(raw, tmp_path):
     assert told(night, "bias0.fits")[0] == "used"
 
 
+COLD = replace(
+    CAMERA,
+    temperature="CCD-TEMP",
+    recipe=replace(CAMERA.recipe, limits=Limits(temperature=2 * u.deg_C)),
+)
+
+
+def cool(folder, **degrees):
+    """Write into the headers how cold the chip was."""
+    for path in sorted(folder.glob("*.fits")):
+        damage(path, lambda d: d, **{"CCD-TEMP": degrees.get(path.stem, -40.0)})
+
+
+def test_a_dark_of_another_temperature_goes_to_its_own_group(good, without, raw, tmp_path):
+    """Row H17 and A5: no profile would be told that the chip was warm."""
+    cool(raw, dark4=-30.0, dark3=-39.0)
+    assert reduced(raw, tmp_path / "blind").ok
+    night = reduced(raw, tmp_path / "out", profile=COLD)
+    assert told(night, "dark4.fits") == (
+        "set aside",
+        "few-frames",
+        "dark4.fits: 1 of the darks of 30 s at -30 °C can be used, where a master needs 3; take "
+        "more, or let fewer do with min_frames=1 (--min-frames 1).",
+    )
+    compare_pixels = without("dark4.fits")
+    for name in (*compare_pixels.masters, *compare_pixels.products):
+        made = {**night.masters, **night.products}[name]
+        same_pixels(made, {**compare_pixels.masters, **compare_pixels.products}[name])
+    assert fits.getheader(night.masters[DARK])["CPTEMP"] == -39.75
+
+
+def test_a_frame_takes_no_dark_of_another_temperature(raw, tmp_path):
+    cool(raw, science_g0=-35.0)
+    night = reduced(raw, tmp_path / "out", profile=COLD)
+    assert told(night, "science_g0.fits") == (
+        "not calibrated",
+        "no-dark",
+        "science_g0.fits: no dark of -35 ± 2 °C; there are darks of -40 °C.",
+    )
+    assert told(night, "science_r0.fits")[0] == "used"
+    # A master that is lent remembers how cold its chips were.
+    lent = reduce_night(
+        raw,
+        tmp_path / "lent",
+        profile=COLD,
+        reject=[f"dark{n}.fits" for n in range(5)],
+        calibrations=[night.output / "masters"],
+    )
+    assert told(lent, "science_g0.fits")[1] == "no-dark"
+    assert told(lent, "science_r0.fits")[0] == "used"
+
+
+@pytest.mark.parametrize("card", ["GAIN", "READMODE"])
+def test_a_frame_that_was_read_out_otherwise_goes_to_its_own_group(
+    good, without, raw, tmp_path, card
+):
+    """Row H17: what the profile names is a key of the groups, and one frame is no group."""
+    for path in sorted(raw.glob("*.fits")):
+        damage(path, lambda d: d, **{card: 2 if path.name == "bias1.fits" else 1})
+    if card == "GAIN":
+        (amplifier,) = CAMERA.amplifiers
+        read = replace(amplifier, gain=lambda header: header["GAIN"] * u.electron / u.adu)
+        camera = replace(CAMERA, amplifiers=[read])
+    else:
+        camera = replace(CAMERA, match=(card,))
+    night = reduced(raw, tmp_path / "out", profile=camera)
+    assert told(night, "bias1.fits")[:2] == ("set aside", "few-frames")
+    less = without("bias1.fits")
+    assert len(night.products) == len(less.products)
+    for product in less.plan.products:
+        same_pixels(product_of(night, product.input.file), less.products[product.name])
+
+
 # What people decide.
 
 
