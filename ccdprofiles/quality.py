@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -38,7 +39,8 @@ _GROUP = 4
 _WINDOW = 101
 _APART = 8.0
 _LEAST = 3.0
-_MANY = 0.25
+_MUCH = 10.0
+_SIDE = 25
 
 
 @dataclass(frozen=True)
@@ -427,22 +429,65 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
     Returns
     -------
     ndarray of float64
-        A row that stands apart has the level of its neighbours. Where light covers
-        more than the neighbours can bridge, all rows have one level.
+        Rows that light has lifted have the level of the rows on their two sides.
     int
-        How many rows stood apart.
+        How many rows those are.
+
+    Notes
+    -----
+    A pedestal may settle while the first rows are read, drift, or jump, and the data
+    move with it. Light lifts rows between others; at the ends of a frame only what
+    breaks off from one row to the next, and is much, is believed to be light.
     """
     if len(rows) < 8:
         return rows, 0
     noise = _MAD * np.median(np.abs(np.diff(rows))) / 2**0.5
     allowed = max(_APART * noise, _LEAST)
-    middle = np.median(rows)
-    if np.abs(rows - middle).max() <= allowed:
+    if np.abs(rows - np.median(rows)).max() <= allowed:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
-    near = median_filter(rows, window, mode="nearest")
-    apart = np.abs(rows - near) > allowed
-    if apart.mean() > _MANY or np.abs(np.diff(near)).max() > allowed:
-        dark = np.abs(rows - middle) <= allowed
-        return np.full_like(rows, np.median(rows[dark])), int(np.count_nonzero(~dark))
-    return np.where(apart, near, rows), int(np.count_nonzero(apart))
+    near = median_filter(rows, window, mode="reflect")
+    lifted = [
+        (first, stop)
+        for first, stop in _runs(rows - near > allowed)
+        if _is_light(rows, near, first, stop, window // 2, allowed)
+    ]
+    lit = np.zeros(len(rows), bool)
+    for first, stop in [*lifted, *_blocks(np.diff(near), allowed)]:
+        lit[first:stop] = True
+    if not lit.any():
+        return rows, 0
+    found = rows.copy()
+    for first, stop in _runs(lit):
+        before, after = rows[:first][~lit[:first]], rows[stop:][~lit[stop:]]
+        sides = [np.median(part) for part in (before[-_SIDE:], after[:_SIDE]) if part.size]
+        found[first:stop] = np.linspace(sides[0], sides[-1], stop - first)
+    return found, int(np.count_nonzero(lit))
+
+
+def _runs(which: np.ndarray) -> np.ndarray:
+    """Return first and stop of every run of True."""
+    return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
+
+
+def _is_light(
+    rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
+) -> bool:
+    """Tell light from a pedestal that moves where the frame begins or ends."""
+    if first >= margin and stop <= len(rows) - margin:
+        return True
+    ends = [(n - 1, n) for n in (first, stop) if 0 < n < len(rows)]
+    breaks = all(abs(rows[a] - rows[b]) > allowed for a, b in ends)
+    return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
+
+
+def _blocks(steps: np.ndarray, allowed: float) -> list[tuple[int, int]]:
+    """Find where light lifts many rows: a step up, and then one as large down."""
+    ends = [
+        (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)
+    ]
+    return [
+        (first + 1, stop)
+        for (first, _, up), (_, stop, down) in pairwise(ends)
+        if up > 0 > down and 0.5 < -down / up < 2
+    ]

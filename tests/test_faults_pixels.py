@@ -495,8 +495,8 @@ def test_a_star_in_the_overscan_costs_the_rows_nothing(good, raw, tmp_path):
     assert_others_are_the_same(night, good, "science_r0.fits")
 
 
-def test_light_over_much_of_the_overscan_leaves_one_level(good, raw, tmp_path):
-    """Row P17: where the neighbours are lit as well, one level has to do."""
+def test_light_over_much_of_the_overscan_leaves_the_level_of_its_sides(good, raw, tmp_path):
+    """Row P17: the neighbours are lit as well."""
     damage(raw / "science_r0.fits", put(5000, slice(20, 48), slice(COLUMNS, None)))
     night = reduced(raw, tmp_path / "out")
     data = fits.getdata(product_of(night, "science_r0.fits"))
