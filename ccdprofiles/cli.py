@@ -186,6 +186,33 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         default=[],
         help="leave out bias, dark or flat on purpose; may be given several times",
     )
+    command.add_argument(
+        "--keep",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="use this file although its pixels speak against it; may be given several times",
+    )
+    command.add_argument(
+        "--reject",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="leave this file out; may be given several times",
+    )
+    command.add_argument(
+        "--min-frames",
+        type=_some,
+        metavar="N",
+        help="the fewest frames of a bias, dark or flat; 3 unless the profile says so",
+    )
+
+
+def _some(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of frames")
+    return number
 
 
 def _count(text: str) -> int:
@@ -244,9 +271,7 @@ def _why(frames) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from .night import plan_night
 
-    plan = plan_night(
-        options.night, without=options.without, output=options.output, **_which(options)
-    )
+    plan = plan_night(options.night, output=options.output, **_steps(options), **_which(options))
     print(plan.to_json() if options.json else _plain(str(plan)))
     if not plan.masters and not plan.products:
         return NOTHING
@@ -259,7 +284,7 @@ def _reduce(options: argparse.Namespace) -> int:
     night = reduce_night(
         options.night,
         options.output,
-        without=options.without,
+        **_steps(options),
         cosmic_rays=options.cosmic_rays,
         strict=options.strict,
         overwrite=options.overwrite,
@@ -372,6 +397,15 @@ def _which(options: argparse.Namespace) -> dict:
         "profile": options.profile,
         "profiles": options.profiles,
         "calibrations": options.calibrations,
+    }
+
+
+def _steps(options: argparse.Namespace) -> dict:
+    return {
+        "without": options.without,
+        "keep": options.keep,
+        "reject": options.reject,
+        "min_frames": options.min_frames,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import os
@@ -29,7 +30,16 @@ from .registry import Registry
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
 
-__all__ = ["ACCEPTED", "IGNORED", "SET_ASIDE", "Frame", "collection", "frames_table", "scan"]
+__all__ = [
+    "ACCEPTED",
+    "IGNORED",
+    "SET_ASIDE",
+    "Frame",
+    "by_hand",
+    "collection",
+    "frames_table",
+    "scan",
+]
 
 ACCEPTED = "accepted"
 SET_ASIDE = "set aside"
@@ -295,6 +305,71 @@ def frames_table(frames: Sequence[Frame]) -> Table:
         if len(frames) == 0:
             table.replace_column(name, np.array([], "U1"))
     return table
+
+
+def by_hand(
+    frames: Sequence[Frame],
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
+    """Leave out the frames that the caller rejects, and find those to be kept.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    keep, reject : iterable of path
+        As the frames table names them, as paths, or by the last part of their name
+        where one frame alone has it.
+
+    Returns
+    -------
+    tuple of Frame
+        With what is rejected set aside.
+    keep, reject : tuple of str
+        As the frames table names them, sorted.
+
+    Raises
+    ------
+    InputError
+        If no file or more than one has that name, or one is to be kept and rejected.
+    """
+    kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
+    rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
+    for file in sorted(set(kept) & set(rejected)):
+        raise InputError(f"{file} is to be kept and to be rejected; decide on one of them.")
+    left_out = tuple(
+        f.rejected("rejected", f"{f.file}: rejected by hand.") if f.file in rejected else f
+        for f in frames
+    )
+    return left_out, kept, rejected
+
+
+def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
+    return (names,) if isinstance(names, str | Path) else names
+
+
+def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
+    """Find the one file of the night that is meant."""
+    text = str(name)
+    ways = (
+        lambda f: f.file == text,
+        lambda f: f.path.resolve() == Path(name).expanduser().resolve(),
+        lambda f: f.file.rsplit("/", 1)[-1] == text,
+    )
+    for fits_it in ways:
+        found = [f.file for f in frames if fits_it(f)]
+        if len(found) > 1:
+            raise InputError(
+                f"{option}={text!r} names {len(found)} files of the night: "
+                f"{', '.join(found[:3])}{', …' if len(found) > 3 else ''}; write more of the path."
+            )
+        if found:
+            return found[0]
+    near = difflib.get_close_matches(text, [f.file for f in frames], 1, cutoff=0.4)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(
+        f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."
+    )
 
 
 def collection(folder: str | Path, frames: Sequence[Frame]):

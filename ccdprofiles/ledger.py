@@ -97,6 +97,8 @@ class Made:
         Name or file → code and sentence, of what turned out to be unusable only now.
     notes : list of str
         What looks odd in the pixels, though it was used.
+    overruled : dict
+        File → code and sentence, of what was kept by hand all the same.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -104,6 +106,7 @@ class Made:
     kept: set[str] = field(default_factory=set)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -166,7 +169,13 @@ class Ledger:
         for name in ("keys", "sums", "saved"):
             own = getattr(self, name)
             setattr(part, name, {n: own[n] for n in (*masters, *names) if n in own})
+        overruled = self.made.overruled
+        part.made.overruled = {i.file: overruled[i.file] for i in inputs if i.file in overruled}
         return part
+
+    def kept_by_hand(self, files: Iterable[str]) -> list[str]:
+        """Return those of some files that are used although their pixels speak against it."""
+        return sorted(file for file in files if file in self.made.overruled)
 
     def remember(self, path: Path) -> None:
         """Read which frames were set aside when a master that is kept was made."""
@@ -196,6 +205,8 @@ class Ledger:
             used,
             left_out(self.plan.without, self.frames[first.file], kind),
         )
+        if kept := self.kept_by_hand(i.file for i in inputs):
+            parts["kept"] = kept
         parts["inputs"] = sorted(
             (
                 self.measured[i.file].sha256,

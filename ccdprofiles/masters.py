@@ -18,20 +18,13 @@ from .calibrate import (
     Noise,
     master_variance,
 )
-from .cards import common_cards, level_cards
-from .combine import (
-    MAD_TO_STD,
-    Stacked,
-    combine,
-    exact_median,
-    inefficiency,
-    level,
-)
+from .cards import common_cards, hand_cards, level_cards
+from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected
 from .flats import Flats
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
-from .plan import Input, Master, time_of
+from .plan import Input, Master, time_of, too_few
 from .prepare import NO_DATA, SATURATED, prepare
 from .products import (
     Band,
@@ -135,6 +128,8 @@ class MasterMaker:
             raise FrameRejected(
                 "flat-level", "none of its frames can be used, as said of each; take new flats."
             )
+        if len(lit) < self.master.minimum:
+            raise FrameRejected("few-frames", too_few(self.master, len(lit)))
         for name in ("inputs", "frames", "measured"):
             setattr(self, name, [getattr(self, name)[n] for n in lit])
         scales = 1 / np.array([levels[n] for n in lit])
@@ -145,7 +140,8 @@ class MasterMaker:
         """Whether float32 holds a frame less its overscan exactly."""
         whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
-        return whole and exact and not any(any(m.replaced) for m in self.measured)
+        # A level that comes from other rows, or other frames, may be any number.
+        return whole and exact and not any(any(m.replaced) or any(m.apart) for m in self.measured)
 
     def _combine(self, first: int, stop: int) -> None:
         """Combine one band of rows, and set its variance and its flags."""
@@ -367,10 +363,13 @@ class MasterMaker:
         )
         if master.filter:
             header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
+        if master.temperature is not None:
+            header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
         common_cards(header, self.run, self.frames[0], self.inputs[0], self.key, master.type)
         if self.norm is not None:
             header["FLATNORM"] = (self.norm, "the flat was divided by this")
         level_cards(header, self.measured)
+        hand_cards(header, self.run, [i.file for i in self.inputs])
         clip = f", clipped at {self.how.clip:g} mad_std" if self.how.clip else ""
         header.add_history(f"{self.how.method} of {len(self.inputs)} frames{clip}")
         if master.type == "flat":

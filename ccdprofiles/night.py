@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
-from .frames import ACCEPTED, Frame, collection, scan
+from .frames import ACCEPTED, Frame, by_hand, collection, scan
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
@@ -123,6 +123,9 @@ def plan_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
     output: str | Path | None = None,
 ) -> Plan:
     """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
@@ -143,7 +146,8 @@ def plan_night(
         calibrations=calibrations,
         leave_out=leave_out,
     )
-    return make_plan(frames, without)
+    frames, keep, reject = by_hand(frames, keep, reject)
+    return make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
 
 
 def reduce_night(
@@ -154,6 +158,9 @@ def reduce_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
     cosmic_rays: bool | CosmicRays = False,
     strict: bool = False,
     overwrite: bool = False,
@@ -176,6 +183,12 @@ def reduce_night(
         Folders with biases, darks and flats of other nights, raw or masters.
     without : iterable of {"bias", "dark", "flat"}
         Steps left out on purpose; header and report say so.
+    keep : iterable of path
+        Files of the night that are used although their pixels speak against them.
+    reject : iterable of path
+        Files of the night that are left out.
+    min_frames : int, optional
+        The fewest frames of a master bias, dark or flat, in place of what the recipes say.
     cosmic_rays : bool or CosmicRays
         Flag cosmic rays although the recipe does not ask for it.
     strict : bool
@@ -194,7 +207,8 @@ def reduce_night(
     Raises
     ------
     InputError
-        If the folder cannot be read, or the output lies on or above it.
+        If the folder cannot be read, or the output lies on or above it, or a file to
+        be kept or rejected is none of the night's.
     ProfileError
         If a profile cannot be right, or two fit one header.
     PlanError
@@ -230,13 +244,16 @@ def reduce_night(
     )
     if not frames:
         raise InputError(f"{folder} holds no file; give the folder that holds the night.")
-    plan = make_plan(frames, without)
+    frames, keep, reject = by_hand(frames, keep, reject)
+    plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
     if strict and not plan.complete:
         raise PlanError(f"strict: not all of the night can be made.\n{plan}")
     if not overwrite:
         _refuse_foreign(output, plan)
     with _locked(output), _logged(output):
         log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        for file in plan.reject:
+            log.info("%s: rejected by hand", file)
         remove_leftovers(output)
         settings = Settings(
             output=output,
@@ -339,6 +356,12 @@ def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile
     if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
         return load_profile(profile)
     return registry[text]
+
+
+def _fewest(asked: int | None) -> int | None:
+    if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+        raise InputError(f"min_frames={asked!r} is no whole number of frames from 1.")
+    return asked
 
 
 def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:

@@ -24,6 +24,7 @@ from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
 from .noise import median_variance
 from .profile import Recipe
+from .quality import Quality, inspect, steady
 from .raw import Pixels, RawFile, physical
 
 __all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
@@ -52,6 +53,10 @@ class Measured:
         shows, in adu.
     replaced : tuple of bool
         Whether an amplifier's level was taken from the night.
+    apart : tuple of int
+        For each amplifier, of how many rows light had lifted the overscan.
+    quality : Quality or None
+        What a sample of its pixels says.
     """
 
     raw: RawFile
@@ -61,6 +66,8 @@ class Measured:
     level: tuple[float | None, ...]
     noise: tuple[float | None, ...]
     replaced: tuple[bool, ...] = ()
+    apart: tuple[int, ...] = ()
+    quality: Quality | None = None
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
@@ -82,25 +89,40 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     sha256 = _sha256(raw.path) if octets is None else hashlib.sha256(octets).hexdigest()
     if raw.size != (raw.path.stat().st_size if octets is None else len(octets)):
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
-    levels, level, noise = [], [], []
+    levels, level, noise, apart = [], [], [], []
     with Pixels(raw, octets) as pixels:
         pixels.unpack()
+        quality = inspect(pixels, amplifiers)
         for readout in amplifiers.readouts:
             image = raw.image(readout.extension)
             if image.packed:
                 pixels.stored(image, 0, 1)  # tiles that cannot be unpacked cost this frame only
             if readout.overscan is None:
                 rows = middle = scatter = None
+                lifted = 0
             else:
                 strip = _strip(pixels, raw, readout)
-                rows = overscan_levels(strip, recipe.overscan)
+                rows, lifted = overscan_levels(strip, recipe.overscan), 0
+                if isinstance(recipe.overscan, str):
+                    # A model is fitted with rejection; it needs no second one.
+                    rows, lifted = steady(rows)
                 middle = float(np.median(rows))
                 scatter = _scatter(strip)
             levels.append(rows)
             level.append(middle)
             noise.append(scatter)
-    replaced = (False,) * len(levels)
-    return Measured(raw, amplifiers, sha256, tuple(levels), tuple(level), tuple(noise), replaced)
+            apart.append(lifted)
+    return Measured(
+        raw=raw,
+        amplifiers=amplifiers,
+        sha256=sha256,
+        levels=tuple(levels),
+        level=tuple(level),
+        noise=tuple(noise),
+        replaced=(False,) * len(levels),
+        apart=tuple(apart),
+        quality=quality,
+    )
 
 
 def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:

@@ -30,6 +30,7 @@ __all__ = [
     "Combine",
     "CosmicRays",
     "Flat",
+    "Limits",
     "Profile",
     "Recipe",
     "SpectralFlat",
@@ -219,6 +220,91 @@ class CosmicRays:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much may be wrong with the pixels of a raw frame before it is set aside.
+
+    Parameters
+    ----------
+    saturated : float
+        A calibration frame of which this fraction of the pixels is saturated is set
+        aside; in science frames they are flagged.
+    constant_rows : float
+        A frame of which more than this fraction of the rows hold one value is set
+        aside; 1 allows all, as simulated frames without noise may need.
+    common_value : float
+        A frame of which more than this fraction of the pixels hold one value, which
+        noise of less than an adu does not explain, is set aside; 1 allows all.
+    flat_level : tuple of float, or None
+        Between which fractions of the saturation level the light of a flat may lie;
+        of a spectral flat its brightest part. Judged where the saturation is known.
+    read_noise : tuple of float, or None
+        Between which multiples of the profile's read noise a bias may scatter.
+    outlier : float or None
+        A bias or dark further than this many ``mad_std`` from the median level of its
+        master's frames is set aside.
+    level : Quantity or None
+        In adu; a frame this close to the median stays in any case. None takes the
+        scatter of one pixel.
+    temperature : Quantity or None
+        In deg_C: how far the chip of a dark may be from that of the frame it is taken
+        off, and within which those of one master lie. None does not look. It needs the
+        profile's ``temperature``.
+    frames : int or dict
+        The fewest frames that a master is made of, ``{"bias": 3, "dark": 3, "flat": 3,
+        "arc": 1}`` unless told.
+    """
+
+    saturated: float = 0.05
+    constant_rows: float = 0.01
+    common_value: float = 0.2
+    flat_level: tuple[float, float] | None = (0.1, 0.8)
+    read_noise: tuple[float, float] | None = (0.7, 1.5)
+    outlier: float | None = 5
+    level: u.Quantity | None = None
+    temperature: u.Quantity | None = None
+    frames: int | Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("saturated", "constant_rows", "common_value"):
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 < value <= 1):
+                raise ProfileError(f"{name}={value!r} is no fraction above 0 and up to 1.")
+        for name in ("flat_level", "read_noise"):
+            value = getattr(self, name)
+            if value is not None and not (
+                _several(value)
+                and len(value) == 2
+                and all(_is_number(v) for v in value)
+                and 0 <= value[0] < value[1]
+            ):
+                raise ProfileError(
+                    f"{name}={value!r} is none; write the least and the most, as (0.1, 0.8), or None."
+                )
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        if self.outlier is not None and not (_is_number(self.outlier) and self.outlier > 0):
+            raise ProfileError(
+                f"outlier={self.outlier!r} is no positive number; give one, or None."
+            )
+        if self.level is not None:
+            quantity(self.level, u.adu, "level")
+        if self.temperature is not None:
+            quantity(self.temperature, u.deg_C, "temperature")
+        usual = {"bias": 3, "dark": 3, "flat": 3, "arc": 1}
+        asked = self.frames
+        if not isinstance(asked, Mapping):
+            asked = dict.fromkeys(usual, asked)
+        for kind, number in asked.items():
+            one_of(kind, tuple(usual), "frames")
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise ProfileError(f"frames={number!r} is no whole number from 1.")
+        object.__setattr__(self, "frames", _frozen(usual | dict(asked)))
+
+    def __reduce__(self):
+        return _reduced(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Which steps a camera's calibration needs.
 
@@ -245,6 +331,8 @@ class Recipe:
     electrons : bool
         Whether the products are multiplied by the gain.
     cosmic_rays : None or CosmicRays
+    limits : Limits
+        How much may be wrong with the pixels of a frame, and how many frames a master needs.
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
     """
@@ -258,6 +346,7 @@ class Recipe:
     combine: Combine | Mapping[str, Combine] = Combine()
     electrons: bool = False
     cosmic_rays: CosmicRays | None = None
+    limits: Limits = field(default_factory=Limits)
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -285,6 +374,8 @@ class Recipe:
             raise ProfileError(
                 f"cosmic_rays={self.cosmic_rays!r} is none; write CosmicRays() or None."
             )
+        if not isinstance(self.limits, Limits):
+            raise ProfileError(f"limits={self.limits!r} is none; write Limits(...).")
         if isinstance(self.combine, Mapping):
             for frame_type, combine in self.combine.items():
                 one_of(frame_type, ("bias", "dark", "flat", "arc"), "combine")
@@ -340,8 +431,9 @@ class Profile:
         The cards for columns and rows. Left out, the sections hold as they stand.
     overscan_bins : bool
         False where the overscan keeps its width in binned frames.
-    exposure, filter, object, date, frame_type : str, tuple of str, callable or None
-        The cards, tried in order; None where there is none. The exposure is in seconds.
+    exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
+        The cards, tried in order; None where there is none. The exposure is in seconds,
+        the temperature of the chip in degrees Celsius.
     frame_types : dict
         What ``frame_type`` says → bias, dark, flat, arc, science, or None for a
         frame that is ignored on purpose. Compared without case and outer blanks.
@@ -384,6 +476,7 @@ class Profile:
     filter: Cards = "FILTER"
     object: Cards = "OBJECT"
     date: Cards = "DATE-OBS"
+    temperature: Cards = None
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
@@ -430,7 +523,7 @@ class Profile:
 
     def _check_cards(self) -> None:
         put = object.__setattr__
-        for name in ("exposure", "filter", "object", "date", "frame_type"):
+        for name in ("exposure", "filter", "object", "date", "temperature", "frame_type"):
             value = getattr(self, name)
             if isinstance(value, list):
                 put(self, name, tuple(value))
@@ -583,6 +676,14 @@ class Profile:
                 "between 0 and a day; correct the header, or set the frame aside.",
             )
         return seconds
+
+    def temperature_of(self, header: Mapping) -> float | None:
+        """Return the temperature of the chip in degrees Celsius, or None where it is not known."""
+        try:
+            degrees = float(self._card("temperature", header))
+        except (TypeError, ValueError):
+            return None
+        return degrees if math.isfinite(degrees) else None
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.
@@ -753,7 +854,7 @@ def _plain(value: object) -> object:
     return dict(value) if isinstance(value, MappingProxyType) else value
 
 
-def _reduced(made: Profile | Recipe) -> tuple:
+def _reduced(made: Profile | Recipe | Limits) -> tuple:
     """Take apart for pickling and copying: frozen mappings are neither pickled nor copied."""
     values = {f.name: _plain(getattr(made, f.name)) for f in fields(made)}
     return _rebuilt, (type(made), values)

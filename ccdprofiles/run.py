@@ -20,10 +20,11 @@ from .errors import FrameRejected
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
-from .plan import Input, Master, Plan, Product
+from .plan import Input, Master, Plan, Product, too_few
 from .prepare import Measured, take_level
 from .products import remove_leftovers, saved_key, sha256_of
 from .science import Written, batches
+from .verdicts import judge_pixels
 from .workers import Workers, workers_of
 
 __all__ = ["Made", "Settings", "run_plan"]
@@ -120,6 +121,7 @@ class _Run(Ledger):
                     raise found
                 else:
                     self.measured[file] = found
+        judge_pixels(self)
         self._compare_levels()
         self._check_scatter()
 
@@ -230,6 +232,11 @@ class _Run(Ledger):
                 else "none of its frames can be used, as said of each"
             )
             self.made.failed[master.name] = ("no-master", f"{master.name}: {why}.")
+            self._settle(master)
+            return
+        if len(inputs) < master.minimum:
+            few = f"{master.name}: {too_few(master, len(inputs))}"
+            self.made.failed[master.name] = ("few-frames", few)
             self._settle(master)
             return
         path = self.settings.output / PurePosixPath(master.name)

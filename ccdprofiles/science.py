@@ -10,7 +10,7 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
-from .cards import common_cards, level_cards
+from .cards import common_cards, hand_cards, level_cards
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 from .plan import Product
@@ -179,6 +179,7 @@ class Batch:
         header["CPTYPE"] = ("science", "a calibrated frame")
         common_cards(header, run, frame, chosen, run.keys[product.name], "science")
         level_cards(header, [measured])
+        hand_cards(header, run, [frame.file])
         cosmic = run.cosmic_rays(product)
         if cosmic:
             header["CRAYS"] = (

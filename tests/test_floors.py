@@ -19,6 +19,7 @@ FLOORS = {
     "raw": 1.0,
     "profile": 1.1,
     "registry": 1.2,
+    "quality": 1.3,
     # The verbs: each works for itself.
     "calibrate": 2.1,
     "cameras": 2.0,
@@ -40,6 +41,7 @@ FLOORS = {
     "jobs": 3.8,
     "workers": 3.9,
     "cluster": 3.9,
+    "verdicts": 3.7,
     "run": 4.0,
     "report": 4.5,
     # A whole night.

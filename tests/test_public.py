@@ -15,6 +15,7 @@ PUBLIC = [
     "Combine",
     "CosmicRays",
     "Flat",
+    "Limits",
     "Night",
     "Profile",
     "Recipe",
