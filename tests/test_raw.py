@@ -322,7 +322,11 @@ def test_more_pixels_than_anyone_has_are_refused_before_they_are_asked_for(tmp_p
     path = tmp_path / "a.fits"
     path.write_bytes(gzip.compress(header.tostring().encode()))
     code, sentence = refused(path)
-    assert (code, sentence) == ("too-big", "it declares 200000 x 200000 pixels.")
+    assert (code, sentence) == (
+        "too-big",
+        "it declares 200000 x 200000 pixels, more than the 2147483648 that a frame may have; "
+        "copy it again from the camera, or correct its header.",
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -369,7 +373,8 @@ def test_a_header_of_no_end_is_not_read_for_ever(tmp_path):
     code, sentence = refused(tmp_path / "a.fits")
     assert (code, sentence) == (
         "fits",
-        f"its header is longer than {raw_module.HEADER_LIMIT} bytes.",
+        f"its header is longer than {raw_module.HEADER_LIMIT} bytes, more than any camera "
+        "writes; copy it again, or take it out of the night.",
     )
 
 
@@ -404,12 +409,15 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_refused(tmp_path):
 def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(raw_module, "HEADER_LIMIT", 2880)
     path = tmp_path / "a.fits.gz"
-    hdu = fits.PrimaryHDU(np.zeros((4200, 4200), "u1"))
-    hdu.writeto(tmp_path / "x.fits")
+    pixels = np.tile(noise(shape=(420, 420), dtype="u1"), (10, 10))
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "x.fits")
     path.write_bytes(gzip.compress((tmp_path / "x.fits").read_bytes() + bytes(2**22)))
     code, sentence = refused(path)
     promised = 2880 + 4200 * 4200
-    wanted = f"it unpacks to more than the {promised} bytes that its headers promise."
+    wanted = (
+        f"it unpacks to more than the {promised} bytes that its headers promise; "
+        "take it out of the night, or unpack it."
+    )
     assert (code, sentence) == ("gzip", wanted)
 
 
