@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
-from .frames import ACCEPTED, Frame, collection, scan
+from .frames import ACCEPTED, Frame, collection, scan, shown_name
 from .plan import Plan, check_steps, make_plan
 from .products import made_by_us, remove_leftovers
 from .profile import CosmicRays, Profile
@@ -27,6 +27,9 @@ from .run import Made, Settings, run_plan
 __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
 log = logging.getLogger("ccdprofiles")
+
+_FOLDERS = ("masters", "science", "report")
+_WRITTEN_THROUGH = (*_FOLDERS, "ccdprofiles.log", ".ccdprofiles.lock", ".ccdprofiles.holder")
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ def reduce_night(
     if not overwrite:
         _refuse_foreign(output, plan)
     with _locked(output), _logged(output):
-        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        name = shown_name(folder.resolve().name)
+        log.info("ccdprofiles %s reduces %s", __version__, name)
         remove_leftovers(output)
         settings = Settings(
             output=output,
@@ -239,7 +243,7 @@ def reduce_night(
         made = run_plan(plan, frames, settings)
         made.notes += _stale(output, made)
         table = night_table(frames, plan, made)
-        write_report(output, folder.resolve().name, table, plan, made)
+        write_report(output, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
         folder=folder,
@@ -277,6 +281,26 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
             )
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file; give a folder.")
+    _refuse_links(output)
+
+
+def _refuse_links(output: Path) -> None:
+    """Refuse links in the output folder through which a run would write somewhere else.
+
+    Raises
+    ------
+    OutputError
+    """
+    written = [output / name for name in _WRITTEN_THROUGH]
+    for top in _FOLDERS:
+        for here, folders, _ in os.walk(output / top):
+            written += [Path(here), *(Path(here) / folder for folder in folders)]
+    for path in written:
+        if path.is_symlink():
+            raise OutputError(
+                f"{path} is a link, and products would be written where it leads; "
+                "remove it, or give another folder."
+            )
 
 
 def _refuse_foreign(output: Path, plan: Plan) -> None:

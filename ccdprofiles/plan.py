@@ -537,6 +537,7 @@ class _Planner:
 
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
+        yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
         for master in self.masters.values():
             if len(master.inputs) == 1:
                 yield f"{master.name} is made of one frame; a cosmic ray in it stays"

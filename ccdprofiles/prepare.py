@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import ccdproc
 import numpy as np
@@ -23,7 +22,7 @@ from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
 from .noise import median_variance
 from .profile import Recipe
-from .raw import Pixels, RawFile, physical
+from .raw import Pixels, RawFile, opened, physical, refuse_changed
 
 __all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
 
@@ -51,6 +50,8 @@ class Measured:
         shows, in adu.
     replaced : tuple of bool
         Whether an amplifier's level was taken from the night.
+    sums : tuple of int
+        For each image the sum of its bytes, as in DATASUM; equal for copies.
     """
 
     raw: RawFile
@@ -60,6 +61,7 @@ class Measured:
     level: tuple[float | None, ...]
     noise: tuple[float | None, ...]
     replaced: tuple[bool, ...] = ()
+    sums: tuple[int, ...] = ()
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
@@ -75,15 +77,15 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     Raises
     ------
     FrameRejected
-        If the file is shorter than it says.
+        If the file is shorter than it says (``truncated``), is no longer the one whose
+        header was read (``changed``), or holds other bytes than its DATASUM says
+        (``checksum``).
     """
-    octets = raw.path.read_bytes() if raw.size < _AT_ONCE else None
-    sha256 = _sha256(raw.path) if octets is None else hashlib.sha256(octets).hexdigest()
-    if octets is not None and len(octets) != raw.size:
-        raise FrameRejected("changed", "it changed while it was read; copy it again.")
+    octets, sha256 = _octets(raw)
     levels, level, noise = [], [], []
     with Pixels(raw, octets) as pixels:
         pixels.unpack()
+        sums = tuple(pixels.datasum(image) for image in raw.images)
         for readout in amplifiers.readouts:
             image = raw.image(readout.extension)
             if image.packed:
@@ -98,8 +100,11 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
             levels.append(rows)
             level.append(middle)
             noise.append(scatter)
+    refuse_changed(raw)
     replaced = (False,) * len(levels)
-    return Measured(raw, amplifiers, sha256, tuple(levels), tuple(level), tuple(noise), replaced)
+    return Measured(
+        raw, amplifiers, sha256, tuple(levels), tuple(level), tuple(noise), replaced, sums
+    )
 
 
 def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
@@ -350,9 +355,14 @@ def _row_medians(strip: np.ndarray) -> np.ndarray:
     return (ordered[:, half - 1] + ordered[:, half]) / 2
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _octets(raw: RawFile) -> tuple[bytes | None, str]:
+    """Read a file that fits into memory; return its bytes and their SHA-256."""
+    with opened(raw.path) as stream:
+        if raw.size >= _AT_ONCE:
+            return None, hashlib.file_digest(stream, "sha256").hexdigest()
+        octets = stream.readall()
+    refuse_changed(raw)
+    return octets, hashlib.sha256(octets).hexdigest()
 
 
 def _scatter(strip: np.ndarray) -> float:

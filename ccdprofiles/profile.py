@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
@@ -529,6 +530,8 @@ class Profile:
         word = _word(said)
         if word in self.frame_types:
             return self.frame_types[word]
+        if _loose(word) in self._loose_types:
+            return self._loose_types[_loose(word)]
         if callable(self.frame_type) and word in FRAME_TYPES:
             return word
         raise FrameRejected(
@@ -537,6 +540,11 @@ class Profile:
             f"{self._who} knows{nearest(word, self.frame_types)}; "
             "add the word to its frame_types=.",
         )
+
+    @cached_property
+    def _loose_types(self) -> dict[str, str | None]:
+        """The words for types without what cameras write differently."""
+        return {_loose(word): kind for word, kind in self.frame_types.items()}
 
     def exposure_of(self, header: Mapping) -> float | None:
         """Return the exposure in seconds, or None where the header has none.
@@ -554,7 +562,8 @@ class Profile:
         if said is None or _word(said) in ("", "indef", "n/a", "none", "unknown"):
             return None
         try:
-            seconds = float(said)
+            # Python reads 1_0 as 10; no camera does.
+            seconds = math.nan if "_" in str(said) else float(said)
         except (TypeError, ValueError):
             seconds = math.nan
         if isinstance(said, bool) or not 0 <= seconds <= 86400:
@@ -702,12 +711,20 @@ def _word(said: object) -> str:
     return str(said).strip().lower()
 
 
+def _loose(word: str) -> str:
+    """Write a word for a type as ``Bias_Frame``, ``bias-frame`` and ``BIAS`` share it."""
+    return re.sub(r"[\s_-]+", " ", word).removesuffix(" frame").replace(" ", "")
+
+
 def _text(said: object) -> str | None:
     return None if said is None else str(said).strip()
 
 
 def _quoted(said: object) -> str:
-    return "missing" if said is None else repr(said.strip() if isinstance(said, str) else said)
+    if said is None:
+        return "missing"
+    text = repr(said.strip() if isinstance(said, str) else said)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _several(wanted: object) -> bool:

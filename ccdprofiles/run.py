@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy import units as u
 
+from .copies import same_pixels
 from .errors import FrameRejected
 from .frames import Frame
 from .ledger import Ledger, Made, Settings
 from .masters import MasterMaker
-from .plan import Master, Plan
+from .plan import Master, Plan, grouped
 from .prepare import Measured, measure, take_level
 from .products import saved_key
 from .science import batches
@@ -88,6 +89,7 @@ class _Run(Ledger):
                 self.made.failed[file] = (found.code, f"{file}: {found}")
             else:
                 self.measured[file] = found
+        self.made.notes += grouped(same_pixels(self.measured))
         self._compare_levels()
         self._check_scatter()
 
