@@ -400,7 +400,11 @@ def _json(value: object) -> object:
 
 def _plain(text: str) -> str:
     """Show control characters of file names and headers instead of obeying them."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return "\n".join(line if line.isprintable() else _printable(line) for line in text.split("\n"))
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 class _PlainFormatter(logging.Formatter):

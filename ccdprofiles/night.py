@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-
-from astropy.table import Table
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
 from .frames import ACCEPTED, Frame, collection, scan, shown_name
 from .plan import Plan, check_steps, make_plan
-from .products import made_by_us, remove_leftovers
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
-from .report import complete, night_table, summary, write_report
-from .run import Made, Settings, run_plan
+
+# A plan needs headers only: what works on pixels is imported by what makes products.
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from .run import Made
 
 __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
@@ -61,6 +62,8 @@ class Night:
     @property
     def ok(self) -> bool:
         """Whether everything that the night holds was made, and nothing set aside."""
+        from .report import complete
+
         return complete(self.frames, self.plan, self._made)
 
     @property
@@ -75,6 +78,8 @@ class Night:
         return self.frames[bad]
 
     def __str__(self) -> str:
+        from .report import summary
+
         return f"Night {self.folder} reduced to {self.output}\n" + summary(
             self.frames, self.plan, self._made
         )
@@ -209,6 +214,10 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
+    from .products import remove_leftovers
+    from .report import night_table, summary, write_report
+    from .run import Settings, run_plan
+
     folder, output = Path(folder).expanduser(), Path(output).expanduser()
     without = check_steps(without)
     calibrations = _paths(calibrations)
@@ -310,6 +319,8 @@ def _refuse_foreign(output: Path, plan: Plan) -> None:
     ------
     OutputError
     """
+    from .products import made_by_us
+
     names = [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
     for name in names:
         if (output / name).exists() and not made_by_us(output / name):
@@ -378,6 +389,8 @@ def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRay
 @contextmanager
 def _locked(output: Path) -> Iterator[None]:
     """Hold the output folder alone; a second run is told who has it."""
+    from filelock import FileLock, Timeout
+
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from astropy import units as u
@@ -21,6 +22,8 @@ __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"
 
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
+
+_SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
 
 
 @dataclass(frozen=True)
@@ -247,11 +250,15 @@ class _Planner:
         self.frames = frames
         self.without = without
         self.masters: dict[str, Master] = {}
+        self._alike: dict[tuple, list[Master]] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
-        self.accepted = [f for f in frames if f.verdict == ACCEPTED and not f.master]
-        for frame in self.accepted:
+        self.wanted: set[tuple] = set()
+        for frame in (f for f in frames if f.verdict == ACCEPTED and not f.master):
             self.of_type.setdefault(frame.type, []).append(frame)
+            setup = _setup(frame)
+            asked = (kind for kind in STEPS if getattr(frame.recipe, kind))
+            self.wanted.update((kind, setup) for kind in asked)
         for frame in frames:
             if frame.recipe is not None:
                 _check_without(frame, without)
@@ -326,10 +333,7 @@ class _Planner:
         """Say whether a frame that was read out alike asks for such a master."""
         if kind in self.without or (kind == "flat" and frame.recipe.flat is None):
             return False
-        setup = _setup(frame)
-        return kind == "arc" or any(
-            getattr(other.recipe, kind) for other in self.accepted if _setup(other) == setup
-        )
+        return kind == "arc" or (kind, _setup(frame)) in self.wanted
 
     def _add(self, kind: str, frames: list[Frame], inputs: tuple[Input, ...]) -> None:
         first = frames[0]
@@ -353,7 +357,11 @@ class _Planner:
             bias_off=inputs[0].bias is not None,
         )
         name = self._named(master, first.origin)
-        self.masters[name] = dataclasses.replace(master, name=name)
+        self._keep(dataclasses.replace(master, name=name))
+
+    def _keep(self, master: Master) -> None:
+        self.masters[master.name] = master
+        self._alike.setdefault((master.type, master.setup, master.match), []).append(master)
 
     def _adopt(self, frame: Frame) -> None:
         """Take a master of another night as it is."""
@@ -371,7 +379,7 @@ class _Planner:
             path=str(frame.path),
             bias_off="ZEROCOR" in frame.header,
         )
-        self.masters[master.name] = master
+        self._keep(master)
 
     def _named(self, master: Master, origin: str) -> str:
         parts = [master.profile, master.type]
@@ -477,12 +485,7 @@ class _Planner:
         return self._lacks(frame, "no-flat", reason)
 
     def _candidates(self, kind: str, frame: Frame) -> list[Master]:
-        setup, match = _setup(frame), _match(kind, frame)
-        return [
-            m
-            for m in self.masters.values()
-            if m.type == kind and m.setup == setup and m.match == match
-        ]
+        return self._alike.get((kind, _setup(frame), _match(kind, frame)), [])
 
     def _others(self, kind: str, frame: Frame) -> str:
         """Say what the nearest master of this kind differs in."""
@@ -580,6 +583,7 @@ def file_name(text: str) -> str:
     return clean or "unnamed"
 
 
+@lru_cache(1024)
 def time_of(date: str | None) -> float | None:
     """Read a date and time as seconds since 1970, or None where it is none."""
     if not date:
@@ -675,14 +679,13 @@ def _in(filter: str | None) -> str:
 
 
 def _product_name(frame: Frame) -> str:
-    path = PurePosixPath(frame.file)
-    stem = re.sub(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$", "", path.name)
+    folder, slash, name = frame.file.rpartition("/")
+    stem = _SUFFIXES.sub("", name)
     if len(stem.encode()) > 180:
         # A name has 255 bytes at most, and the temporary one is longer.
         told = hashlib.sha256(stem.encode()).hexdigest()[:6]
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{told}"
-    name = frame.recipe.name.format(stem=stem)
-    return str(PurePosixPath("science") / path.parent / f"{name}.fits")
+    return f"science/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 
 def _listed(title: str, items: Sequence) -> list[str]:

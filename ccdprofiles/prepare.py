@@ -15,6 +15,7 @@ import ccdproc
 import numpy as np
 from astropy import units as u
 from astropy.modeling import Model, fitting
+from astropy.modeling.models import Polynomial1D
 from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
@@ -115,7 +116,7 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
     strip : ndarray of float32, shape (rows, columns)
         In adu; NaN where there is no data. A row without any takes the level of its
         neighbours.
-    how : {"median", "mean"} or astropy model
+    how : {"median", "mean", "level"} or astropy model
         A model is fitted to the medians of the rows, of which those further than
         3 standard deviations are left out, five times over.
 
@@ -129,6 +130,8 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
         ``overscan`` if the strip holds no value at all.
     """
     medians = _known_rows(strip, _row_means if how == "mean" else _row_medians)
+    if how == "level":
+        how = Polynomial1D(0)
     if isinstance(how, str):
         return medians
     rows = np.arange(len(medians), dtype="f8")
@@ -150,7 +153,7 @@ def overscan_noise(readout: Readout, how: str | Model) -> float:
 
     A fitted model averages over so many rows that its noise does not count.
     """
-    if readout.overscan is None or isinstance(how, Model):
+    if readout.overscan is None or how not in ("median", "mean"):
         return 0.0
     k = readout.overscan.width
     return 1 / k if how == "mean" else median_variance(k)

@@ -9,17 +9,21 @@ import hashlib
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from astropy import units as u
-from astropy.modeling import Model
 
 from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
 from .errors import FrameRejected, ProfileError, SectionError
+
+if TYPE_CHECKING:
+    from astropy.modeling import Model
 
 __all__ = [
     "COMMON_FRAME_TYPES",
@@ -87,6 +91,12 @@ def nearest(word: object, choices: Sequence[str]) -> str:
     """Return ``"; did you mean 'flat'?"`` or nothing."""
     near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _is_model(value: object) -> bool:
+    """Say whether a value is a model; whoever made one has imported astropy.modeling."""
+    modeling = sys.modules.get("astropy.modeling")
+    return modeling is not None and isinstance(value, modeling.Model)
 
 
 def _is_number(value: object) -> bool:
@@ -215,9 +225,10 @@ class Recipe:
 
     Parameters
     ----------
-    overscan : {"median", "mean"} or astropy model
-        How a strip of overscan becomes a level for each row. A model is fitted
-        to the rows' medians with rejection; ``Polynomial1D(0)`` is one level a frame.
+    overscan : {"median", "mean", "level"} or astropy model
+        How a strip of overscan becomes a level for each row: by the row's own median
+        or mean, or one level for the whole frame. A model is fitted to the rows'
+        medians with rejection; "level" is ``Polynomial1D(0)``.
     overscan_drift : Quantity or None
         How far, in adu, the level of a frame may lie from the median level of
         the night; beyond it the night's level is taken, and the header says so.
@@ -251,8 +262,9 @@ class Recipe:
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.overscan, Model):
-            one_of(self.overscan, ("median", "mean"), "overscan", " or an astropy model")
+        if not _is_model(self.overscan):
+            choices = ("median", "mean", "level")
+            one_of(self.overscan, choices, "overscan", " or an astropy model")
         for name in ("bias", "electrons"):
             if not isinstance(getattr(self, name), bool):
                 raise ProfileError(f"{name}={getattr(self, name)!r} is not True or False.")
@@ -477,6 +489,13 @@ class Profile:
         if isinstance(self.instrument, str):
             return (self.instrument,)
         return self.instrument if isinstance(self.instrument, tuple) else ()
+
+    @cached_property
+    def amplifiers_vary(self) -> bool:
+        """Whether a function of the header tells the amplifiers, or a number of one."""
+        return callable(self.amplifiers) or any(
+            callable(n) for a in self.amplifiers for n in (a.gain, a.read_noise, a.saturation)
+        )
 
     @cached_property
     def hash(self) -> str:
@@ -770,7 +789,7 @@ def _told(value: object) -> str:
     if isinstance(value, Amplifier | Recipe):
         inner = ", ".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__name__}({inner})"
-    if isinstance(value, Model):
+    if _is_model(value):
         return f"{value.__class__.__name__}{value.parameters.tolist()}"
     if isinstance(value, u.Quantity):
         return f"{value.value.tolist()} {value.unit}"

@@ -15,10 +15,11 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import numpy as np
@@ -45,8 +46,11 @@ TEXT_LIMIT = 1000
 
 _PIECE = 8 * 2**20
 _END = b"END".ljust(80)
+_AGAIN = " (again)"
+_ABSENT = object()
 _UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
 NOT_A_FILE = "it is no regular file, as a frame should be; take it out of the night."
+_SHAPING = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BZERO", "BSCALE", "BLANK")
 _CORRECT = "copy it again from the camera, or correct its header."
 _PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS")
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -66,52 +70,57 @@ class Cards(Mapping):
         Cards that hold where this header is silent: those of the primary HDU.
     """
 
-    __slots__ = ("_cards", "_values", "below", "block", "twice")
+    __slots__ = ("_again", "_cards", "_values", "below", "block")
 
     def __init__(self, block: bytes, below: Cards | None = None):
         self.block = block
         self.below = below
         self._values: dict[str, object] = {}
-        self.twice: set[str] = set()
-        cards: dict[str, bytes] = {}
-        last = ""
-        for start in range(0, len(block), 80):
-            card = block[start : start + 80]
-            word = card[:8]
-            if word in _UNVALUED:
-                continue
-            if word == b"CONTINUE":
-                cards[last] = cards.get(last, b"") + card
-                continue
-            if word == b"HIERARCH":
-                name = card[9 : max(card.find(b"="), 9)]
-            elif card[8:9] == b"=":
-                name = word
-            else:
-                continue
-            last = name.strip().upper().decode("ascii", "replace")
-            if last in cards:
-                if cards[last] != card and _value(cards[last]) != _value(card):
-                    self.twice.add(last)
-                last = f"{last} (again)"
-            cards[last] = card
-        self._cards = cards
+        self._cards, self._again = _places(block)
+
+    @property
+    def twice(self) -> set[str]:
+        """The keywords that stand twice and say two things."""
+        return {
+            name
+            for name in self._again
+            if any(self._differ(name, self._at(n)) for n in self._cards[name + _AGAIN])
+        }
+
+    def _differ(self, name: str, card: bytes) -> bool:
+        first = self._card(name)
+        return first != card and _value(first) != _value(card)
+
+    def _at(self, start: int) -> bytes:
+        return self.block[start : start + 80]
+
+    def _card(self, name: str) -> bytes:
+        """Return the card of a keyword, and those that continue it."""
+        starts = self._cards[name]
+        if len(starts) == 1:
+            return self._at(starts[0])
+        return b"".join(self._at(start) for start in starts)
+
+    def _said(self, keyword: str) -> object:
+        """Return the value of a card, or `_ABSENT`."""
+        if keyword in self._values:
+            return self._values[keyword]
+        name = _keyword(keyword)
+        if name in self._cards:
+            value = _value(self._card(name))
+        else:
+            value = _ABSENT if self.below is None else self.below._said(name)
+        self._values[keyword] = value
+        return value
 
     def __getitem__(self, keyword: str) -> object:
-        name = keyword.upper()
-        if name not in self._values:
-            name = name.strip().removeprefix("HIERARCH ").strip()
-        if name not in self._values:
-            if name in self._cards:
-                self._values[name] = _value(self._cards[name])
-            elif self.below is not None:
-                return self.below[keyword]
-            else:
-                raise KeyError(f"{keyword} is missing")
-        return self._values[name]
+        value = self._said(keyword)
+        if value is _ABSENT:
+            raise KeyError(f"{keyword} is missing")
+        return value
 
     def __contains__(self, keyword: object) -> bool:
-        name = str(keyword).upper().strip().removeprefix("HIERARCH ").strip()
+        name = _keyword(str(keyword))
         return name in self._cards or (self.below is not None and name in self.below)
 
     def says_two_things(self, keyword: str) -> bool:
@@ -123,11 +132,8 @@ class Cards(Mapping):
 
     def get(self, keyword: str, default: object = None) -> object:
         """Return the value of a card, or ``default`` where it is missing or empty."""
-        try:
-            value = self[keyword]
-        except KeyError:
-            return default
-        return default if value is None else value
+        value = self._said(keyword)
+        return default if value is _ABSENT or value is None else value
 
     def __iter__(self) -> Iterator[str]:
         yield from self._cards
@@ -396,10 +402,8 @@ def read_raw(path: Path) -> RawFile:
             if gzipped:
                 plain.seek(0)
                 with gzip.open(plain) as unpacked:
-                    raw = _walk(path, unpacked, unpacked.read(4 * BLOCK), size, True)
-            else:
-                raw = _walk(path, plain, start, size, False)
-            return replace(raw, mtime_ns=found.st_mtime_ns)
+                    return _walk(path, unpacked, unpacked.read(4 * BLOCK), found, True)
+            return _walk(path, plain, start, found, False)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FrameRejected(
                 "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
@@ -436,8 +440,9 @@ def refuse_changed(raw: RawFile) -> None:
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
 
 
-def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile:
+def _walk(path: Path, stream, start: bytes, file: os.stat_result, gzipped: bool) -> RawFile:
     """Go from header to header; the pixels between them are stepped over."""
+    size = file.st_size
     if start[:9] != b"SIMPLE  =":
         raise FrameRejected(
             "not-fits",
@@ -491,7 +496,7 @@ def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile
             "no-image",
             "it holds no image, only tables or headers; take it out of the night.",
         )
-    return RawFile(path, size, chosen, tuple(images), gzipped, padded)
+    return RawFile(path, size, chosen, tuple(images), gzipped, padded, file.st_mtime_ns)
 
 
 def _header(stream, start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
@@ -600,8 +605,8 @@ def _refuse_scaling(cards: Cards) -> None:
             raise FrameRejected(
                 "scaling", f"{keyword} = {said!r} makes no number of a pixel; {_CORRECT}"
             )
-    for keyword in ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BZERO", "BSCALE", "BLANK"):
-        if keyword in cards.twice:
+    for keyword in cards.twice:
+        if keyword in _SHAPING:
             raise FrameRejected(
                 "twice",
                 f"{keyword} stands twice in its header and says two things; correct the header.",
@@ -705,6 +710,54 @@ def _real(cards: Cards, keyword: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
+def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    """Find where each keyword's cards begin, and the keywords that stand twice.
+
+    The frames of a camera have the same keywords in the same places, so that they are
+    looked for once. A long keyword does not show in the first columns.
+    """
+    if len(block) % 80 or b"HIERARCH" in block:
+        return _index([block[n : n + 80] for n in range(0, len(block), 80)])
+    return _shared_places(np.frombuffer(block, "u1").reshape(-1, 80)[:, :9].tobytes())
+
+
+@lru_cache(1024)
+def _shared_places(words: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    return _index([words[n : n + 9] for n in range(0, len(words), 9)])
+
+
+def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    places: dict[str, list[int]] = {}
+    last = ""
+    for number, card in enumerate(cards):
+        word = card[:8]
+        if word in _UNVALUED:
+            continue
+        if word == b"CONTINUE":
+            if not last.endswith(_AGAIN):
+                places.setdefault(last, []).append(80 * number)
+            continue
+        if word == b"HIERARCH":
+            name = card[9 : max(card.find(b"="), 9)]
+        elif card[8:9] == b"=":
+            name = word
+        else:
+            continue
+        last = name.strip().upper().decode("ascii", "replace")
+        if last in places:
+            last += _AGAIN
+        places.setdefault(last, []).append(80 * number)
+    again = (name.removesuffix(_AGAIN) for name in places if name.endswith(_AGAIN))
+    return MappingProxyType(places), tuple(name for name in again if name in places)
+
+
+@lru_cache(1024)
+def _keyword(keyword: str) -> str:
+    return keyword.upper().strip().removeprefix("HIERARCH ").strip()
+
+
+# Of one frame to the next few cards change: camera, filter and exposure are parsed once.
+@lru_cache(4096)
 def _value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is its own text."""
     text = card.decode("ascii", "replace")
