@@ -520,14 +520,17 @@ def _deciding(profile: Profile) -> Iterator[str]:
     """Name the cards by which a profile decides; a function may read any."""
     yield "INSTRUME"
     yield from profile.where
-    fields = (profile.frame_type, profile.exposure, profile.filter, profile.binning)
-    for cards in fields:
-        if isinstance(cards, str):
-            yield cards
-        elif cards is not None and not callable(cards):
-            yield from cards
+    for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
+        yield from _cards_of(cards)
     match = profile.match
     yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
+
+
+def _cards_of(field: object) -> Sequence[str]:
+    """Return the cards that a field of a profile names; none where a function stands."""
+    if field is None or callable(field):
+        return ()
+    return (field,) if isinstance(field, str) else field
 
 
 def _oddities(frame: Frame) -> Iterator[str]:
@@ -542,9 +545,10 @@ def _oddities(frame: Frame) -> Iterator[str]:
         yield f"{frame.file}: {cards} twice in its header, saying two things; the first counts."
     if header.block.translate(None, _PLAIN):
         yield f"{frame.file}: its header holds bytes that FITS does not allow; read as \ufffd."
-    if isinstance(profile.exposure, str) and isinstance(header.get(profile.exposure), str):
-        said = header[profile.exposure]
-        yield f"{frame.file}: {profile.exposure} = {said!r} is a text, read as {frame.exposure} s."
+    for card in _cards_of(profile.exposure):
+        said = header.get(card)
+        if isinstance(said, str) and said.strip() and frame.exposure is not None:
+            yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
     said = str(header.get("BUNIT", "")).strip()
     if said and _unit_of(said) not in ("", str(profile.unit)):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."

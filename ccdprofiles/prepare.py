@@ -85,8 +85,8 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     octets, sha256 = _octets(raw)
     levels, level, noise = [], [], []
     with Pixels(raw, octets) as pixels:
-        pixels.unpack()
         sums = tuple(pixels.datasum(image) for image in raw.images)
+        pixels.unpack()
         for readout in amplifiers.readouts:
             image = raw.image(readout.extension)
             if image.packed:

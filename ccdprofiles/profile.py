@@ -673,7 +673,7 @@ class Profile:
             if amplifier.extension is None and None not in shapes:
                 raise FrameRejected(
                     "mef",
-                    f"it holds {len(shapes)} images, where {self._who} expects one; "
+                    f"it holds {sum(isinstance(e, int) for e in shapes)} images, where {self._who} expects one; "
                     "give its amplifiers their extension=.",
                 )
             if amplifier.extension not in shapes:
