@@ -29,9 +29,6 @@ __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
 log = logging.getLogger("ccdprofiles")
 
-_FOLDERS = ("masters", "science", "report")
-_WRITTEN_THROUGH = (*_FOLDERS, "ccdprofiles.log", ".ccdprofiles.lock", ".ccdprofiles.holder")
-
 
 @dataclass(frozen=True)
 class Night:
@@ -290,26 +287,6 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
             )
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file; give a folder.")
-    _refuse_links(output)
-
-
-def _refuse_links(output: Path) -> None:
-    """Refuse links in the output folder through which a run would write somewhere else.
-
-    Raises
-    ------
-    OutputError
-    """
-    written = [output / name for name in _WRITTEN_THROUGH]
-    for top in _FOLDERS:
-        for here, folders, _ in os.walk(output / top):
-            written += [Path(here), *(Path(here) / folder for folder in folders)]
-    for path in written:
-        if path.is_symlink():
-            raise OutputError(
-                f"{path} is a link, and products would be written where it leads; "
-                "remove it, or give another folder."
-            )
 
 
 def _refuse_foreign(output: Path, plan: Plan) -> None:

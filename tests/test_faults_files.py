@@ -20,7 +20,6 @@ from astropy.io import fits
 
 from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night, registry
 from ccdprofiles.cli import main
-from ccdprofiles.errors import OutputError
 from ccdprofiles.raw import HDU_LIMIT, HEADER_LIMIT
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
@@ -844,23 +843,6 @@ def test_a_name_like_a_url_is_a_file(good, reference, tmp_path, monkeypatch):
 
 
 # The output.
-
-LINKS = ["masters", "science", "report", "science/sub", "ccdprofiles.log", ".ccdprofiles.lock"]
-
-
-@pytest.mark.parametrize("name", LINKS)
-def test_a_link_in_the_output_is_not_written_through(name, good, tmp_path):
-    link = tmp_path / "out" / name
-    link.parent.mkdir(parents=True)
-    link.symlink_to(good if "." not in name else first_of(good, "bias"))
-    before = found(good)
-    with pytest.raises(OutputError) as refusal:
-        reduced(good, tmp_path / "out")
-    assert str(refusal.value) == (
-        f"{link} is a link, and products would be written where it leads; "
-        "remove it, or give another folder."
-    )
-    assert found(good) == before
 
 
 def test_a_product_replaces_a_link_of_its_name(good, reference, tmp_path):
