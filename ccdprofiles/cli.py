@@ -247,13 +247,14 @@ def _why(frames) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from .night import scan_night
     from .plan import check_steps, make_plan
-    from .report import night_table
 
     without = check_steps(options.without)
     leave_out = [] if options.output is None else [options.output]
     frames = scan_night(options.night, leave_out=leave_out, **_which(options))
     plan = make_plan(frames, without)
     if options.json:
+        from .report import night_table
+
         rows = _rows(night_table(frames, plan))
         print(json.dumps({**json.loads(plan.to_json()), "frames": rows}, indent=1))
     else:
