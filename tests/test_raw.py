@@ -115,6 +115,26 @@ def test_of_a_keyword_that_stands_twice_the_first_counts():
     assert made["SAME"] == 1
 
 
+def test_a_keyword_says_two_things_where_its_values_differ_and_it_counts():
+    below = cards("ONE     = 1", "ONE     = 2", "TWO     = 1 / a", "TWO     = 1.0 / b")
+    above = cards("SIX     = 6", "SIX     = 7", "TWO     = 3", below=below)
+    assert below.twice == {"ONE"}
+    assert above.twice == {"SIX"}
+    said = {name: above.says_two_things(name) for name in ("one", "TWO", "HIERARCH SIX", "NONE")}
+    assert said == {"one": True, "TWO": False, "HIERARCH SIX": True, "NONE": False}
+    # Below, where the image says nothing of its own.
+    assert not cards("ONE     = 1", below=below).says_two_things("ONE")
+
+
+def test_what_a_terminal_would_obey_is_not_handed_on():
+    assert value(b"KEY     = 'a\x1b[31m\x00\xe9'") == "a\ufffd[31m\ufffd\ufffd"
+
+
+def test_a_text_without_end_is_cut():
+    more = ["CONTINUE  '" + "y" * 60 + "&'"] * 10000
+    assert cards("KEY     = 'x&'", *more)["KEY"] == "x" + "y" * (raw_module.TEXT_LIMIT - 1)
+
+
 def test_comments_histories_and_blanks_are_no_keywords():
     made = cards(
         "COMMENT KEY     = 3", "HISTORY = 4", "        = 5", "KEY     = 6", "WORDS and = 7"
@@ -419,6 +439,50 @@ def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
         "take it out of the night, or unpack it."
     )
     assert (code, sentence) == ("gzip", wanted)
+
+
+def summed(path, data):
+    fits.HDUList([fits.PrimaryHDU(data)]).writeto(path, checksum=True)
+    return path
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip"])
+@pytest.mark.parametrize("shape", [(13, 7), (13, 8), (1, 1)])
+def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
+    monkeypatch.setattr(raw_module, "_PIECE", 64)
+    path = summed(tmp_path / "a.fits", noise(shape=shape))
+    wanted = int(fits.getheader(path)["DATASUM"])
+    octets = path.read_bytes()
+    for wrong in (False, True):
+        if wrong:
+            octets = octets[:2881] + bytes([octets[2881] ^ 1]) + octets[2882:]
+        path.write_bytes(gzip.compress(octets) if packing == "gzip" else octets)
+        raw = read_raw(path)
+        for whole in (None, path.read_bytes()):
+            with Pixels(raw, whole) as pixels:
+                if not wrong:
+                    assert pixels.datasum(raw.images[0]) == wanted
+                    continue
+                with pytest.raises(FrameRejected) as refusal:
+                    pixels.datasum(raw.images[0])
+                assert refusal.value.code == "checksum"
+                assert str(refusal.value).startswith(f"DATASUM = {wanted} in its header and ")
+
+
+@pytest.mark.parametrize("said", ["'none'", "''", "-5", "1.5", "'99999999999'"])
+def test_a_datasum_that_is_no_sum_is_none(tmp_path, said):
+    path = card_of(summed(tmp_path / "a.fits", noise()), "DATASUM", said)
+    assert read_raw(path).images[0].datasum is None
+
+
+def test_a_file_is_known_by_its_size_and_time(tmp_path):
+    path = write(tmp_path / "a.fits", noise())
+    raw = read_raw(path)
+    raw_module.refuse_changed(raw)
+    os.utime(path, ns=(raw.mtime_ns, raw.mtime_ns + 1))
+    with pytest.raises(FrameRejected) as refusal:
+        raw_module.refuse_changed(raw)
+    assert refusal.value.code == "changed"
 
 
 @settings(max_examples=60, deadline=None)

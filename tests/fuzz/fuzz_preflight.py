@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
+import re
 import sys
 import time
 import traceback
@@ -81,6 +83,46 @@ def seeds() -> dict[str, bytes]:
     return corpus
 
 
+KEYWORDS = re.split(
+    " ",
+    "SIMPLE XTENSION BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 PCOUNT GCOUNT EXTNAME BZERO BSCALE BLANK "
+    "DATASUM ZIMAGE ZBITPIX ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 ZTILE2 ZCMPTYPE ZBLANK ZNAME1 ZVAL1 "
+    "TFIELDS TFORM1 TTYPE1 THEAP INSTRUME IMAGETYP EXPTIME EXPOSURE FILTER OBJECT DATE-OBS GAIN "
+    "XBIN YBIN XBINNING YBINNING BUNIT CALSTAT CPVERS HISTORY CONTINUE HIERARCH END",
+)
+VALUES = re.split(
+    " ",
+    "0 1 2 -1 7 8 16 -32 999 2147483648 99999999999999999999 1.5 -0.0 1E400 NaN T F '' 'INDEF' "
+    "'90.0' 'BIAS' 'LIGHT' 'Small' 'LFC' 'kosmos' 'RICE_1' 'GZIP_1' 'PLIO_1' 'HCOMPRESS_1' "
+    "'1PB(9)' 'IMAGE' 'BINTABLE' 'x&' 'a''b' 'open / \x1b \xff",
+)
+
+
+def mutate(octets: bytes, most: int, seed: int) -> bytes:
+    """Change a card as no accident of single bytes would; or leave it to libFuzzer."""
+    chance = random.Random(seed)
+    if chance.random() < 0.3 or len(octets) < 161:
+        return atheris.Mutate(octets, most)
+    first, data = octets[:1], bytearray(octets[1:])
+    for _ in range(chance.randint(1, 4)):
+        at = 80 * chance.randrange(max(1, min(len(data), 80 * 200) // 80))
+        line = f"{chance.choice(KEYWORDS):8}= {chance.choice(VALUES):>20}".ljust(80)
+        new = line.encode("latin1")[:80]
+        what = chance.randrange(5)
+        if what == 0:
+            data[at : at + 80] = new
+        elif what == 1:
+            data[at + 9 : at + 80] = new[9:]
+        elif what == 2:
+            data[at:at] = new
+        elif what == 3:
+            del data[at : at + 80]
+        else:
+            other = 80 * chance.randrange(len(data) // 80 + 1)
+            data[at : at + 80] = data[other : other + 80].ljust(80)
+    return (first + bytes(data))[:most]
+
+
 def check(error: FrameRejected) -> None:
     """Hold a refusal against what every refusal has."""
     assert error.code
@@ -136,7 +178,7 @@ def main() -> None:
             (findings / f"{told}.txt").write_text(shown)
 
     options = [a for a in sys.argv[2:] if a.startswith("-")]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=mutate)
     atheris.Fuzz()
 
 
