@@ -25,7 +25,7 @@ from .errors import (
     ProfileError,
     UnknownInstrument,
 )
-from .profile import Profile, Recipe
+from .profile import UNKNOWN, Profile, Recipe
 from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
 
@@ -287,17 +287,17 @@ def scan(
         If two profiles fit one header, or a profile cannot be right.
     """
     scanner = Scanner(registry, forced)
-    found = [scanner.frame(path, file) for path, file in _files(folder, leave_out)]
+    found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
     taken = {frame.path for frame in found}
     labels = {frame.file.split("/")[0] for frame in found}
     for number, other in enumerate(calibrations, 1):
         origin = _label(Path(other), labels)
         labels.add(origin)
-        for path, file in _files(other, leave_out):
+        for path, file in _apart(_files(other, leave_out)):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
                 found.append(_calibration(frame, registry))
-    frames = _once(sorted(_apart(found), key=lambda f: (f.origin, f.file)))
+    frames = _once(sorted(found, key=lambda f: (f.origin, f.file)))
     return tuple(frames)
 
 
@@ -361,7 +361,9 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
 
     def failed(error: OSError) -> None:
         if Path(error.filename) == top:
-            raise InputError(f"{top} cannot be read ({error.strerror}).") from error
+            raise InputError(
+                f"{top} cannot be read ({error.strerror}); allow it, or give another folder."
+            ) from error
         closed.append(Path(error.filename))
 
     for here, folders, names in os.walk(top, onerror=failed):
@@ -391,15 +393,14 @@ def shown_name(name: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _apart(frames: list[Frame]) -> list[Frame]:
+def _apart(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
     """Tell files apart whose names are written alike once they are escaped."""
     known: set[str] = set()
-    for number, frame in enumerate(frames):
-        if frame.file in known:
-            told = hashlib.sha256(os.fsencode(frame.path.name)).hexdigest()[:6]
-            frames[number] = replace(frame, file=f"{frame.file}~{told}")
-        known.add(frames[number].file)
-    return frames
+    for path, file in found:
+        while file in known:
+            file += f"~{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
+        known.add(file)
+        yield path, file
 
 
 def _calibration(frame: Frame, registry: Registry) -> Frame:
@@ -547,10 +548,11 @@ def _oddities(frame: Frame) -> Iterator[str]:
         yield f"{frame.file}: its header holds bytes that FITS does not allow; read as \ufffd."
     for card in _cards_of(profile.exposure):
         said = header.get(card)
-        if isinstance(said, str) and said.strip() and frame.exposure is not None:
+        known = isinstance(said, str) and said.strip().lower() not in UNKNOWN
+        if known and frame.exposure is not None:
             yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
     said = str(header.get("BUNIT", "")).strip()
-    if said and _unit_of(said) not in ("", str(profile.unit)):
+    if said and _unit_of(said) not in ("", _unit_of(str(profile.unit))):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
 
 

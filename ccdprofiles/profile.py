@@ -60,6 +60,9 @@ COMMON_FRAME_TYPES = {
 }
 """What most cameras write in IMAGETYP; a profile may give its own ``frame_types``."""
 
+UNKNOWN = ("", "indef", "n/a", "none", "unknown")
+"""What is written in place of an exposure that no one knows."""
+
 Cards = str | Sequence[str] | Callable[[Mapping], object] | None
 
 
@@ -575,10 +578,10 @@ class Profile:
         FrameRejected
             ``exposure`` where it is no number, negative, or longer than a day.
         """
-        said = self._card("exposure", header)
+        said = self._card("exposure", header, UNKNOWN)
         if isinstance(said, u.Quantity):
             said = said.to_value(u.s)
-        if said is None or _word(said) in ("", "indef", "n/a", "none", "unknown"):
+        if said is None or _word(said) in UNKNOWN:
             return None
         try:
             # Python reads 1_0 as 10; no camera does.
@@ -693,8 +696,8 @@ class Profile:
     def _who(self) -> str:
         return Path(self.file).name if self.file else self.name or "the profile"
 
-    def _card(self, field: str, header: Mapping) -> object | None:
-        """Read a field of the header: the first of its cards that is there."""
+    def _card(self, field: str, header: Mapping, missing: Sequence[str] = ("",)) -> object | None:
+        """Read a field of the header: the first of its cards that is there and says something."""
         cards = getattr(self, field)
         if cards is None:
             return None
@@ -702,7 +705,7 @@ class Profile:
             return cards(header)
         for card in (cards,) if isinstance(cards, str) else cards:
             said = header.get(card)
-            if said is not None and str(said).strip():
+            if said is not None and _word(said) not in missing:
                 return said
         return None
 

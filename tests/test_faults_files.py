@@ -12,6 +12,7 @@ import shutil
 import socket
 import stat
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from astropy.io import fits
 from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night, registry
 from ccdprofiles.cli import main
 from ccdprofiles.errors import OutputError
+from ccdprofiles.frames import Scanner
 from ccdprofiles.products import write_text
 from ccdprofiles.raw import HDU_LIMIT, HEADER_LIMIT
+from ccdprofiles.registry import Registry
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -620,6 +623,7 @@ USED = {
         "zz.fits",
         "zz.fits: EXPTIME = '90.0' is a text, read as 90 s.",
     ),
+    "H4 INDEF": (cards("EXPTIME = 'INDEF'"), "zz.fits", ""),
     "H4 empty": (cards("EXPTIME = ''"), "zz.fits", ""),
     "H12": (cards(drop=("BUNIT",)), "zz.fits", ""),
     "H13 counts": (cards("BUNIT   = 'COUNTS'"), "zz.fits", ""),
@@ -822,6 +826,9 @@ def test_two_names_that_are_written_alike_have_two_rows(good, reference, tmp_pat
     (good / "z\\n.fits").write_bytes(flipped(octets, -2700))
     made = reduced(good, tmp_path / "out")
     assert len(made.frames) == len(set(made.frames["file"])) == len(found(good))
+    (good / "z\n.fits").write_bytes(b"")
+    (row,) = (row for row in reduced(good, tmp_path / "out").frames if row["code"] == "empty")
+    assert row["reason"].startswith(f"{row['file']}: ")
     assert len(same_as_without(tmp_path / "out", reference[1])) == 2
 
 
@@ -952,3 +959,23 @@ def test_scripts_get_a_row_with_its_code_for_every_file(command, good, tmp_path,
     assert main([command, str(good), "--profiles", str(camera), *output]) == 1
     said = capsys.readouterr()
     assert all(c.isprintable() or c == "\n" for c in said.out)
+
+
+@pytest.mark.parametrize(
+    "id_", ["F11", "F11 in tiles", "F12", "F31 header", "F31 HDUs", "F19 device"]
+)
+def test_a_fault_takes_neither_time_nor_memory(id_, good):
+    fault = FILES[id_]
+    made = fault.make(good / "zz.fits" if fault.makes_it else first_of(good, "light").read_bytes())
+    if not fault.makes_it:
+        (good / "zz.fits").write_bytes(made)
+    scanner = Scanner(Registry((SMALL,)))
+    scanner.frame(first_of(good, "light"), "a.fits")
+    tracemalloc.start()
+    began = time.process_time()
+    frame = scanner.frame(good / "zz.fits", "zz.fits")
+    took, (_, most) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert frame.code == fault.code
+    assert took < 1
+    assert most < 4 * HEADER_LIMIT
