@@ -211,6 +211,8 @@ class RawFile:
         False where the last block is shorter than FITS wants it; readable all the same.
     mtime_ns : int
         When it was last written, to know whether it is still the same file.
+    end : int
+        Where the data of its last HDU end, in bytes from the start of the unpacked file.
     """
 
     path: Path
@@ -220,6 +222,7 @@ class RawFile:
     gzipped: bool = False
     padded: bool = field(default=True, compare=False)
     mtime_ns: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
     @cached_property
     def shapes(self) -> dict[int | str | None, tuple[int, int]]:
@@ -496,7 +499,7 @@ def _walk(path: Path, stream, start: bytes, file: os.stat_result, gzipped: bool)
             "no-image",
             "it holds no image, only tables or headers; take it out of the night.",
         )
-    return RawFile(path, size, chosen, tuple(images), gzipped, padded, file.st_mtime_ns)
+    return RawFile(path, size, chosen, tuple(images), gzipped, padded, file.st_mtime_ns, end)
 
 
 def _header(stream, start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
@@ -675,8 +678,7 @@ def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
 def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
     # What its headers promise, and no more: a few bytes can unpack to a full disk.
-    ends = [i.offset + prod(i.shape) * i.planes * i.stored.itemsize for i in raw.images]
-    limit = max(ends) + HEADER_LIMIT
+    limit = raw.end + HEADER_LIMIT
     out = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, the caller closes it
     try:
         with opened(raw.path) as plain, gzip.open(plain) as packed:
@@ -685,7 +687,7 @@ def _unpacked(raw: RawFile):
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
-                        f"it unpacks to more than the {max(ends)} bytes that its headers promise; "
+                        f"it unpacks to more than the {raw.end} bytes that its headers promise; "
                         "take it out of the night, or unpack it.",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

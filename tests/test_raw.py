@@ -441,6 +441,16 @@ def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
     assert (code, sentence) == ("gzip", wanted)
 
 
+def test_a_gzipped_image_may_have_a_large_table_behind_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_module, "HEADER_LIMIT", 4 * 2880)
+    column = fits.Column("a", "J", array=np.random.default_rng(1).integers(0, 2**30, 20000))
+    hdus = [fits.PrimaryHDU(noise()), fits.BinTableHDU.from_columns([column])]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    path = tmp_path / "b.fits.gz"
+    path.write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    assert (everything(path) == noise()).all()
+
+
 def summed(path, data):
     fits.HDUList([fits.PrimaryHDU(data)]).writeto(path, checksum=True)
     return path
