@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except CCDProfilesError as error:
-        print(f"ccdprofiles: {error}", file=sys.stderr)
+        print(_plain(f"ccdprofiles: {error}"), file=sys.stderr)
         return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
     except BrokenPipeError:
         # The reader, such as head, has seen enough; nothing is left to be flushed.
@@ -230,13 +230,16 @@ def _info(options: argparse.Namespace) -> int:
     frames = scan_night(options.night, **_which(options))
     table = frames_table(frames)
     if options.json:
-        print(json.dumps(_rows(table), indent=1))
+        rows = [
+            {**row, "code": frame.code} for row, frame in zip(_rows(table), frames, strict=True)
+        ]
+        print(json.dumps(rows, indent=1))
     elif not frames:
         print(f"{options.night} holds no file.")
     else:
         shown = table.copy()
         shown.remove_columns(["amplifiers", "reason"])
-        print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
+        print(_plain("\n".join(shown.pformat(max_lines=-1, max_width=-1))))
         _why(frames)
         for sentence in Registry.gather(options.profiles).replaced:
             print(f"\n{sentence}")
@@ -260,7 +263,7 @@ def _why(frames) -> None:
     if chosen:
         print("\nProfiles")
         for (name, _, said), number in chosen.items():
-            print(f"  {name}: {number} file{'s' if number > 1 else ''}, {said}")
+            print(_plain(f"  {name}: {number} file{'s' if number > 1 else ''}, {said}"))
     reasons = [f.reason for f in frames if f.reason]
     if reasons:
         print("\nNot used")
@@ -269,10 +272,18 @@ def _why(frames) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from .night import plan_night
+    from .night import frames_and_plan
 
-    plan = plan_night(options.night, output=options.output, **_steps(options), **_which(options))
-    print(plan.to_json() if options.json else _plain(str(plan)))
+    frames, plan = frames_and_plan(
+        options.night, output=options.output, **_steps(options), **_which(options)
+    )
+    if options.json:
+        from .report import night_table
+
+        rows = _rows(night_table(frames, plan))
+        print(json.dumps({**json.loads(plan.to_json()), "frames": rows}, indent=1))
+    else:
+        print(_plain(str(plan)))
     if not plan.masters and not plan.products:
         return NOTHING
     return DONE if plan.complete else INCOMPLETE
@@ -431,11 +442,18 @@ def _printable(line: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Writes a record without control characters, whatever a file is called."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _plain(super().format(record))
+
+
 def _log_to_stderr(options: argparse.Namespace) -> None:
     logger = logging.getLogger("ccdprofiles")
     level = logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING
     handler = logging.StreamHandler()
     handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
     logger.handlers[:] = [h for h in logger.handlers if not isinstance(h, logging.StreamHandler)]
     logger.addHandler(handler)

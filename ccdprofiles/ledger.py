@@ -180,7 +180,8 @@ class Ledger:
     def remember(self, path: Path) -> None:
         """Read which frames were set aside when a master that is kept was made."""
         files = {ascii_text(file): file for file in self.frames}
-        with fits.open(path) as hdus:
+        # An open file: a path that begins with http: would be fetched.
+        with open(path, "rb") as file, fits.open(file) as hdus:
             for file, _, role in hdus["PROVENANCE"].data:
                 if role.startswith(ASIDE):
                     code, sentence = role.removeprefix(ASIDE).split(": ", 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, Locked, OutputError, PlanError
-from .frames import ACCEPTED, Frame, by_hand, collection, scan
+from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
@@ -137,17 +137,39 @@ def plan_night(
     Plan
         To be printed, saved with `Plan.to_json`, and compared.
     """
-    without = check_steps(without)
-    leave_out = [] if output is None else [output]
-    frames = scan_night(
+    return frames_and_plan(
         folder,
         profile=profile,
         profiles=profiles,
         calibrations=calibrations,
-        leave_out=leave_out,
-    )
+        without=without,
+        keep=keep,
+        reject=reject,
+        min_frames=min_frames,
+        output=output,
+    )[1]
+
+
+def frames_and_plan(
+    folder: str | Path,
+    *,
+    without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
+    output: str | Path | None = None,
+    **which: object,
+) -> tuple[tuple[Frame, ...], Plan]:
+    """Read the headers of a night, and say what would be made of what.
+
+    Parameters are those of `plan_night`.
+    """
+    without = check_steps(without)
+    leave_out = [] if output is None else [output]
+    frames = scan_night(folder, leave_out=leave_out, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
-    return make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+    plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+    return frames, plan
 
 
 def reduce_night(
@@ -251,7 +273,8 @@ def reduce_night(
     if not overwrite:
         _refuse_foreign(output, plan)
     with _locked(output), _logged(output):
-        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        name = shown_name(folder.resolve().name)
+        log.info("ccdprofiles %s reduces %s", __version__, name)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         remove_leftovers(output)
@@ -265,7 +288,7 @@ def reduce_night(
         made = run_plan(plan, frames, settings)
         made.notes += _stale(output, made)
         table = night_table(frames, plan, made)
-        write_report(output, folder.resolve().name, table, plan, made)
+        write_report(output, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
         folder=folder,

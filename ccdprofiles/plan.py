@@ -620,6 +620,7 @@ class _Planner:
         beyond = {f.file for f in self.frames if f.verdict != ACCEPTED}
         for file in sorted(beyond & set(self.keep)):
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
+        yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
         for master in self.masters.values():
             if len(master.inputs) == 1:
                 yield f"{master.name} is made of one frame; a cosmic ray in it stays"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import ccdproc
 import numpy as np
@@ -25,7 +24,7 @@ from .errors import FrameRejected
 from .noise import median_variance
 from .profile import Recipe
 from .quality import Quality, inspect, steady
-from .raw import Pixels, RawFile, physical
+from .raw import Pixels, RawFile, opened, physical, refuse_changed
 
 __all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
 
@@ -83,14 +82,16 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     Raises
     ------
     FrameRejected
-        If the file is shorter than it says.
+        If the file is shorter than it says (``truncated``), is no longer the one whose
+        header was read (``changed``), or holds other bytes than its DATASUM says
+        (``checksum``).
     """
-    octets = raw.path.read_bytes() if raw.size < _AT_ONCE else None
-    sha256 = _sha256(raw.path) if octets is None else hashlib.sha256(octets).hexdigest()
-    if raw.size != (raw.path.stat().st_size if octets is None else len(octets)):
-        raise FrameRejected("changed", "it changed while it was read; copy it again.")
+    octets, sha256 = _octets(raw)
     levels, level, noise, apart = [], [], [], []
     with Pixels(raw, octets) as pixels:
+        for image in raw.images:
+            if image.datasum is not None:
+                pixels.datasum(image)
         pixels.unpack()
         quality = inspect(pixels, amplifiers)
         for readout in amplifiers.readouts:
@@ -112,6 +113,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
             level.append(middle)
             noise.append(scatter)
             apart.append(lifted)
+    refuse_changed(raw)
     return Measured(
         raw=raw,
         amplifiers=amplifiers,
@@ -375,9 +377,14 @@ def _row_medians(strip: np.ndarray) -> np.ndarray:
     return (ordered[:, half - 1] + ordered[:, half]) / 2
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _octets(raw: RawFile) -> tuple[bytes | None, str]:
+    """Read a file that fits into memory; return its bytes and their SHA-256."""
+    with opened(raw.path) as stream:
+        if raw.size >= _AT_ONCE:
+            return None, hashlib.file_digest(stream, "sha256").hexdigest()
+        octets = stream.readall()
+    refuse_changed(raw)
+    return octets, hashlib.sha256(octets).hexdigest()
 
 
 def _scatter(strip: np.ndarray) -> float:

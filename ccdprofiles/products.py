@@ -392,7 +392,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
+        with open(temporary, "xb") as stream:
             stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())

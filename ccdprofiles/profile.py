@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -59,6 +60,9 @@ COMMON_FRAME_TYPES = {
     "science": "science",
 }
 """What most cameras write in IMAGETYP; a profile may give its own ``frame_types``."""
+
+UNKNOWN = ("", "indef", "n/a", "none", "unknown")
+"""What is written in place of an exposure that no one knows."""
 
 Cards = str | Sequence[str] | Callable[[Mapping], object] | None
 
@@ -641,6 +645,8 @@ class Profile:
         word = _word(said)
         if word in self.frame_types:
             return self.frame_types[word]
+        if _loose(word) in self._loose_types:
+            return self._loose_types[_loose(word)]
         if callable(self.frame_type) and word in FRAME_TYPES:
             return word
         raise FrameRejected(
@@ -649,6 +655,11 @@ class Profile:
             f"{self._who} knows{nearest(word, self.frame_types)}; "
             "add the word to its frame_types=.",
         )
+
+    @cached_property
+    def _loose_types(self) -> dict[str, str | None]:
+        """The words for types without what cameras write differently."""
+        return {_loose(word): kind for word, kind in self.frame_types.items()}
 
     def exposure_of(self, header: Mapping) -> float | None:
         """Return the exposure in seconds, or None where the header has none.
@@ -660,13 +671,14 @@ class Profile:
         FrameRejected
             ``exposure`` where it is no number, negative, or longer than a day.
         """
-        said = self._card("exposure", header)
+        said = self._card("exposure", header, UNKNOWN)
         if isinstance(said, u.Quantity):
             said = said.to_value(u.s)
-        if said is None or _word(said) in ("", "indef", "n/a", "none", "unknown"):
+        if said is None or _word(said) in UNKNOWN:
             return None
         try:
-            seconds = float(said)
+            # Python reads 1_0 as 10; no camera does.
+            seconds = math.nan if "_" in str(said) else float(said)
         except (TypeError, ValueError):
             seconds = math.nan
         if isinstance(said, bool) or not 0 <= seconds <= 86400:
@@ -765,7 +777,7 @@ class Profile:
             if amplifier.extension is None and None not in shapes:
                 raise FrameRejected(
                     "mef",
-                    f"it holds {len(shapes)} images, where {self._who} expects one; "
+                    f"it holds {sum(isinstance(e, int) for e in shapes)} images, where {self._who} expects one; "
                     "give its amplifiers their extension=.",
                 )
             if amplifier.extension not in shapes:
@@ -785,8 +797,8 @@ class Profile:
     def _who(self) -> str:
         return Path(self.file).name if self.file else self.name or "the profile"
 
-    def _card(self, field: str, header: Mapping) -> object | None:
-        """Read a field of the header: the first of its cards that is there."""
+    def _card(self, field: str, header: Mapping, missing: Sequence[str] = ("",)) -> object | None:
+        """Read a field of the header: the first of its cards that is there and says something."""
         cards = getattr(self, field)
         if cards is None:
             return None
@@ -794,7 +806,7 @@ class Profile:
             return cards(header)
         for card in (cards,) if isinstance(cards, str) else cards:
             said = header.get(card)
-            if said is not None and str(said).strip():
+            if said is not None and _word(said) not in missing:
                 return said
         return None
 
@@ -822,12 +834,20 @@ def _word(said: object) -> str:
     return str(said).strip().lower()
 
 
+def _loose(word: str) -> str:
+    """Write a word for a type as ``Bias_Frame``, ``bias-frame`` and ``BIAS`` share it."""
+    return re.sub(r"[\s_-]+", " ", word).removesuffix(" frame").replace(" ", "")
+
+
 def _text(said: object) -> str | None:
     return None if said is None else str(said).strip()
 
 
 def _quoted(said: object) -> str:
-    return "missing" if said is None else repr(said.strip() if isinstance(said, str) else said)
+    if said is None:
+        return "missing"
+    text = repr(said.strip() if isinstance(said, str) else said)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _several(wanted: object) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from zlib import crc32
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -67,6 +68,8 @@ class Quality:
         does not explain, short of saturation.
     value : float
         That value.
+    fingerprint : int
+        Of the sample; frames that differ in it do not hold the same pixels.
     """
 
     level: tuple[float, ...]
@@ -79,6 +82,7 @@ class Quality:
     constant: float = float("nan")
     common: float = 0.0
     value: float = float("nan")
+    fingerprint: int = 0
 
 
 def inspect(pixels: Pixels, amplifiers: AmplifierSet) -> Quality:
@@ -116,6 +120,9 @@ def inspect(pixels: Pixels, amplifiers: AmplifierSet) -> Quality:
         constant=constant,
         common=common,
         value=value,
+        fingerprint=crc32(
+            b"".join(look.values.tobytes() + look.counts.tobytes() for look in looks)
+        ),
     )
 
 

@@ -121,7 +121,8 @@ class Registry:
     def _fitting(self, header: Mapping) -> Profile:
         named, others = self._by_instrument
         said = header.get("INSTRUME")
-        word = said.strip() if isinstance(said, str) else said
+        # No name of a camera is longer, and looking for the closest takes time.
+        word = said.strip()[:100] if isinstance(said, str) else said
         candidates = [*named.get(word, ()), *(p for p in others if p.knows(header))]
         fitting = [p for p in candidates if p.disagreement(header) is None]
         if len(fitting) == 1:

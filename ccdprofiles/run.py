@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy import units as u
 
+from .copies import same_pixels
 from .errors import FrameRejected
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
-from .plan import Input, Master, Plan, Product, too_few
+from .plan import Input, Master, Plan, Product, grouped, too_few
 from .prepare import Measured, take_level
 from .products import remove_leftovers, saved_key, sha256_of
 from .science import Written, batches
@@ -122,6 +123,7 @@ class _Run(Ledger):
                 else:
                     self.measured[file] = found
         judge_pixels(self)
+        self.made.notes += grouped(same_pixels(self.measured))
         self._compare_levels()
         self._check_scatter()
 

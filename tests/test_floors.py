@@ -27,6 +27,7 @@ FLOORS = {
     "cosmics": 2.0,
     "frames": 2.0,
     "prepare": 2.0,
+    "copies": 2.1,
     "products": 2.0,
     "response": 2.0,
     "simulate": 2.1,
