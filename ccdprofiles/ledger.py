@@ -77,6 +77,8 @@ class Made:
         Name in the plan → path of every one that is there now.
     kept : set of str
         Names of those that were there already and still hold.
+    anew : dict
+        Name of every one that was there and did not hold → why.
     failed : dict
         Name or file → code and sentence, of what turned out to be unusable only now.
     notes : list of str
@@ -86,6 +88,7 @@ class Made:
     masters: dict[str, Path] = field(default_factory=dict)
     products: dict[str, Path] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+    anew: dict[str, str] = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

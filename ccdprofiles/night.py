@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from astropy.table import Table
-from filelock import FileLock, Timeout
 
 from . import __version__
-from .errors import InputError, Locked, OutputError, PlanError
+from .errors import InputError, PlanError
 from .frames import ACCEPTED, Frame, collection, scan
+from .output import (
+    check_folders,
+    check_links,
+    check_room,
+    held_before,
+    locked,
+    logged,
+    names_of,
+    refuse_foreign,
+    stale,
+)
 from .plan import Plan, check_steps, make_plan
-from .products import made_by_us, remove_leftovers
+from .products import remove_leftovers
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .report import complete, night_table, summary, write_report
@@ -130,7 +138,7 @@ def plan_night(
         To be printed, saved with `Plan.to_json`, and compared.
     """
     without = check_steps(without)
-    leave_out = [] if output is None else [output]
+    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
     frames = scan_night(
         folder,
         profile=profile,
@@ -212,23 +220,26 @@ def reduce_night(
     if not isinstance(jobs, int) or jobs < 0:
         raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
     check_folders(folder, output, calibrations)
-    frames = scan_night(
-        folder,
-        profile=profile,
-        profiles=profiles,
-        calibrations=calibrations,
-        leave_out=[output],
-    )
-    if not frames:
-        raise InputError(f"{folder} holds no file; give the folder that holds the night.")
-    plan = make_plan(frames, without)
-    if strict and not plan.complete:
-        raise PlanError(f"strict: not all of the night can be made.\n{plan}")
-    if not overwrite:
-        _refuse_foreign(output, plan)
-    with _locked(output), _logged(output):
-        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
-        remove_leftovers(output)
+    with ExitStack() as held:
+        if held_before(output):
+            # A second run is told at once, before it reads a night of headers.
+            held.enter_context(locked(output))
+        frames = scan_night(
+            folder,
+            profile=profile,
+            profiles=profiles,
+            calibrations=calibrations,
+            leave_out=names_of(folder, output),
+        )
+        if not frames:
+            raise InputError(f"{folder} holds no file; give the folder that holds the night.")
+        plan = make_plan(frames, without)
+        if strict and not plan.complete:
+            raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+        check_links(output, plan, [folder, *calibrations], frames)
+        if not overwrite:
+            refuse_foreign(output, plan)
+        check_room(output, plan, frames, overwrite)
         settings = Settings(
             output=output,
             jobs=jobs,
@@ -236,9 +247,15 @@ def reduce_night(
             cosmic_rays=_cosmic_rays(cosmic_rays, frames),
             progress=_bars if progress else _no_bars,
         )
+        if not held_before(output):
+            held.enter_context(locked(output))
+        held.enter_context(logged(output))
+        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        remove_leftovers(output)
         made = run_plan(plan, frames, settings)
-        made.notes += _stale(output, made)
+        made.notes += stale(output, made)
         table = night_table(frames, plan, made)
+        table.meta["folders"] = _folders(folder, output, frames)
         write_report(output, folder.resolve().name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
@@ -252,71 +269,6 @@ def reduce_night(
         _made=made,
         _scanned=frames,
     )
-
-
-def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path] = ()) -> None:
-    """Refuse an output on or above the night or its calibrations: they are never written over.
-
-    Raises
-    ------
-    InputError
-        If the folder is none, or the output is the night's own, or that of its
-        calibrations, or holds it.
-    OutputError
-        If the output is a file.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the folder that holds the night.")
-    out = output.resolve()
-    inputs = [("night's", folder), *(("calibrations'", Path(c).expanduser()) for c in calibrations)]
-    for whose, given in inputs:
-        if out == given.resolve() or out in given.resolve().parents:
-            raise InputError(
-                f"the output {output} is the {whose} own folder or lies above it; "
-                "give another folder, such as one named reduced beside it."
-            )
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"the output {output} is a file; give a folder.")
-
-
-def _refuse_foreign(output: Path, plan: Plan) -> None:
-    """Refuse to replace a file that no run of ours made.
-
-    Raises
-    ------
-    OutputError
-    """
-    names = [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
-    for name in names:
-        if (output / name).exists() and not made_by_us(output / name):
-            raise OutputError(
-                f"{output / name} is there already and is no product of ccdprofiles; "
-                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
-            )
-    for name in ("night.ecsv", "plan.json", "report/index.html"):
-        if (output / name).exists() and not (output / ".ccdprofiles.lock").exists():
-            raise OutputError(
-                f"{output / name} is there already, and no run of ccdprofiles made it; "
-                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
-            )
-
-
-def _stale(output: Path, made: Made) -> list[str]:
-    """Name the products of an earlier run that this one no longer makes."""
-    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
-    left = [
-        path.relative_to(output).as_posix()
-        for folder in ("masters", "science")
-        for path in sorted((output / folder).rglob("*.fits"))
-        if path.resolve() not in ours
-    ]
-    if not left:
-        return []
-    shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
-    return [
-        f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
-        f"belong{'' if len(left) > 1 else 's'} to this night as it is: {shown}"
-    ]
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
@@ -334,6 +286,28 @@ def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
     return (paths,) if isinstance(paths, str | Path) else tuple(paths)
 
 
+def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, str]:
+    """Say where the raw frames lie as seen from the output, by the first part of their names.
+
+    The night's own folder has the name of nothing. What is told is relative, so
+    that a night and its products may move together.
+    """
+    found = {"": folder}
+    for frame in frames:
+        label, *parts = frame.file.split("/")
+        if frame.origin and label not in found:
+            found[label] = frame.path.parents[len(parts) - 1]
+    return {label: _seen_from(output, path) for label, path in found.items()}
+
+
+def _seen_from(output: Path, folder: Path) -> str:
+    try:
+        seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
+    except ValueError:  # on another drive
+        seen = str(folder.resolve())
+    return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
+
+
 def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
     """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
     how = CosmicRays() if asked is True else asked or None
@@ -349,64 +323,6 @@ def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRay
             f"{blind[0].profile.name} knows no gain or read noise; give it both, or leave them."
         )
     return how
-
-
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """Hold the output folder alone; a second run is told who has it."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
-    holder = output / ".ccdprofiles.holder"
-    lock = FileLock(output / ".ccdprofiles.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
-        raise Locked(f"another run writes to {output} ({who}); wait for it to end.") from error
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
-    try:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}\n", "utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-@contextmanager
-def _logged(output: Path) -> Iterator[None]:
-    """Write the log of a run into the output folder too, from the first thing it makes on."""
-    handler = _RunLog(output / "ccdprofiles.log")
-    level = log.level
-    log.addHandler(handler)
-    if log.getEffectiveLevel() > logging.INFO:
-        log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
-
-
-class _RunLog(logging.FileHandler):
-    """A log file that stays as it is when a run has nothing to do."""
-
-    def __init__(self, path: Path):
-        super().__init__(path, encoding="utf-8", delay=True)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._held: list[logging.LogRecord] = []
-        self._begun = not path.exists()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hold records back until one tells of something made."""
-        self._begun = self._begun or bool(getattr(record, "made", False))
-        self._held.append(record)
-        while self._begun and self._held:
-            super().emit(self._held.pop(0))
 
 
 def _no_bars(phase: str, total: int) -> Callable[[], None]:

@@ -137,7 +137,7 @@ class ProductFile:
             block = (
                 _plane_header(name, stored, tuple(shape), unit)
                 if name
-                else _image_header(header, shape)
+                else _image_header(header, shape, len(_PLANES) + uncertainty)
             )
             start = position + len(block)
             self._layout[name] = (position, block, start, np.dtype(stored))
@@ -459,12 +459,14 @@ def _whole_card(text: str) -> fits.Card | None:
     return None
 
 
-def _image_header(cards: fits.Header, shape: tuple[int, int]) -> bytes:
+def _image_header(cards: fits.Header, shape: tuple[int, int], extensions: int) -> bytes:
     """Write the header of the image itself, with room for its checksums."""
     header = fits.Header()
     header["SIMPLE"] = (True, "conforms to FITS standard")
     _describe(header, np.dtype(">f4"), shape)
     header["EXTEND"] = True
+    # By it a file that lost its last HDUs is told from one that never had them.
+    header["NEXTEND"] = (extensions, "extensions that follow")
     header.extend(cards, strip=False, end=True)
     return _with_room(header)
 

@@ -82,13 +82,18 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     """Say in a few lines what was made, what was not, and why."""
     masters = len(made.masters)
     products = len(made.products)
+    there = made.masters | made.products
+    anew = [f"{name}: {why}." for name, why in sorted(made.anew.items()) if name in there]
     lines = [
         f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
         + (f", {plan.ignored} ignored" if plan.ignored else ""),
         f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
         "science frames are there"
-        + (f", {len(made.kept)} of them from before" if made.kept else ""),
+        + (f", {len(made.kept)} of them from before" if made.kept else "")
+        + (f", {len(anew)} made anew" if anew else ""),
     ]
+    if anew:
+        lines += ["", "Made anew", *(f"  {text}" for text in grouped(anew))]
     for verdict in (INCOMPLETE, SET_ASIDE):
         rows = table[table["verdict"] == verdict]
         if len(rows):
@@ -154,7 +159,7 @@ def _uses(plan: Plan) -> dict[str, str]:
 
 def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
     # A second run must write the same page, so what was there before is not told.
-    counts = summary(table, plan, replace(made, kept=set())).splitlines()[:2]
+    counts = summary(table, plan, replace(made, kept=set(), anew={})).splitlines()[:2]
     good = complete(table, plan, made)
     verdict = (
         "Everything was made."

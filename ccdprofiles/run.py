@@ -21,7 +21,7 @@ from .ledger import Ledger, Made, Settings
 from .masters import MasterMaker
 from .plan import Master, Plan
 from .prepare import Measured, measure, take_level
-from .products import saved_key
+from .resume import still_holds
 from .science import batches
 
 __all__ = ["Made", "Settings", "run_plan"]
@@ -178,7 +178,7 @@ class _Run(Ledger):
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)
-        if not self.settings.overwrite and saved_key(path) == key:
+        if still_holds(self, master.name, path, key, inputs):
             self.made.kept.add(master.name)
             self.remember(path)
         else:
@@ -222,7 +222,7 @@ class _Run(Ledger):
             cosmic = self.cosmic_rays(product)
             key = self.key("science", self.profile(product.input), [product.input], cosmic)
             self.keys[product.name] = key
-            if not self.settings.overwrite and saved_key(path) == key:
+            if still_holds(self, product.name, path, key, [product.input], cosmic):
                 self.made.kept.add(product.name)
                 self.made.products[product.name] = path
                 step()
