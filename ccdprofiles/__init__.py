@@ -25,6 +25,7 @@ _HOME = {
     "plan_night": "night",
     "reduce_night": "night",
     "simulate_night": "simulate",
+    "verify_night": "verify",
 }
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "plan_night",
     "reduce_night",
     "simulate_night",
+    "verify_night",
 ]
 
 

@@ -24,6 +24,7 @@ PUBLIC = [
     "plan_night",
     "reduce_night",
     "simulate_night",
+    "verify_night",
 ]
 
 MODULES = sorted(
