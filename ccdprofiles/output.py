@@ -36,6 +36,9 @@ log = logging.getLogger("ccdprofiles")
 LOCK, HOLDER, LOG = ".ccdprofiles.lock", ".ccdprofiles.holder", "ccdprofiles.log"
 TABLES = ("night.ecsv", "plan.json", "report/index.html")
 
+_LONGEST = 64 * 2880
+"""What is read at most to find the end of a header."""
+
 _HEADERS = 20 * 2880
 """What the headers and the provenance of a product take, on the safe side."""
 
@@ -142,7 +145,7 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
     OutputError
     """
     for name in _products(plan):
-        if (output / name).exists() and not made_by_us(output / name):
+        if (output / name).exists() and not _may_go(output / name):
             raise OutputError(
                 f"{output / name} is there already and is no product of ccdprofiles; "
                 "give another folder, or let it be replaced with overwrite=True (--overwrite)."
@@ -279,6 +282,15 @@ class _RunLog(logging.FileHandler):
 
 def _products(plan: Plan) -> list[str]:
     return [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
+
+
+def _may_go(path: Path) -> bool:
+    """Say whether a file is ours, or nobody's: empty, or cut within its header."""
+    with open(path, "rb") as stream:
+        start = stream.read(_LONGEST)
+    ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))
+    cut = len(start) < _LONGEST and start.startswith(b"SIMPLE  =") and not ends
+    return cut or not start.strip(b"\0") or made_by_us(path)
 
 
 def _is_or_holds(output: Path, given: Path) -> bool:
