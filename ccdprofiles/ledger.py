@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _BAND_BYTES = 24 * 2**20
+_OPEN_PRODUCTS = 128
 
 ASIDE = "set aside, "
 """How the role of a frame begins in PROVENANCE that was not used after all."""
@@ -65,6 +66,17 @@ class Settings:
         if hasattr(os, "sched_getaffinity"):
             return self.jobs or len(os.sched_getaffinity(0))
         return self.jobs or os.cpu_count() or 1
+
+    @property
+    def open_products(self) -> int:
+        """How many products one worker may have open, each with its frame unpacked beside it."""
+        try:
+            import resource
+        except ImportError:  # Windows, where the limit is far off
+            return _OPEN_PRODUCTS // self.workers or 1
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        free = limit if limit != resource.RLIM_INFINITY else 2**16
+        return min(_OPEN_PRODUCTS, (free - 32) // 2) // self.workers or 1
 
 
 @dataclass

@@ -15,12 +15,13 @@ from . import __version__
 from .errors import InputError, PlanError
 from .frames import ACCEPTED, Frame, collection, scan
 from .output import (
+    check_files,
     check_folders,
     check_links,
     check_room,
-    held_before,
     locked,
     logged,
+    may_be_held,
     names_of,
     refuse_foreign,
     stale,
@@ -221,7 +222,8 @@ def reduce_night(
         raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
     check_folders(folder, output, calibrations)
     with ExitStack() as held:
-        if held_before(output):
+        early = may_be_held(output)
+        if early:
             # A second run is told at once, before it reads a night of headers.
             held.enter_context(locked(output))
         frames = scan_night(
@@ -239,6 +241,7 @@ def reduce_night(
         check_links(output, plan, [folder, *calibrations], frames)
         if not overwrite:
             refuse_foreign(output, plan)
+        check_files(plan, frames)
         check_room(output, plan, frames, overwrite)
         settings = Settings(
             output=output,
@@ -247,7 +250,7 @@ def reduce_night(
             cosmic_rays=_cosmic_rays(cosmic_rays, frames),
             progress=_bars if progress else _no_bars,
         )
-        if not held_before(output):
+        if not early:
             held.enter_context(locked(output))
         held.enter_context(logged(output))
         log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)

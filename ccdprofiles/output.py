@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 
 from filelock import FileLock, Timeout
 
@@ -20,12 +21,14 @@ from .products import made_by_us
 from .run import Made
 
 __all__ = [
+    "check_files",
     "check_folders",
     "check_links",
     "check_room",
     "held_before",
     "locked",
     "logged",
+    "may_be_held",
     "names_of",
     "refuse_foreign",
     "stale",
@@ -34,7 +37,11 @@ __all__ = [
 log = logging.getLogger("ccdprofiles")
 
 LOCK, HOLDER, LOG = ".ccdprofiles.lock", ".ccdprofiles.holder", "ccdprofiles.log"
+_OPENED = (LOCK, HOLDER, LOG)
 TABLES = ("night.ecsv", "plan.json", "report/index.html")
+
+SPARE_FILES = 40
+"""What else may be open: the standard streams, log and lock, libraries, pipes between workers."""
 
 _LONGEST = 64 * 2880
 """What is read at most to find the end of a header."""
@@ -102,7 +109,7 @@ def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequen
                 "remove the link, or give another output."
             )
     # These few are opened to be written, and not put in place whole.
-    written = {_identity(output / name): output / name for name in (LOCK, HOLDER, LOG)}
+    written = {_identity(output / name): output / name for name in _OPENED}
     written.pop(None, None)
     for frame in frames if written else ():
         path = written.get(_identity(frame.path))
@@ -126,9 +133,12 @@ def check_room(output: Path, plan: Plan, frames: Sequence[Frame], overwrite: boo
     sizes = {m.name: _size(by_name, m.inputs[0]) for m in plan.masters if m.inputs}
     sizes |= {p.name: _size(by_name, p.input) for p in plan.products}
     there = {name: _bytes_of(output / name) for name in sizes}
-    needed = sum(max(0, size - there[name]) for name, size in sizes.items())
+    # Headers are only estimated, so they count where there is nothing yet.
+    needed = sum(
+        max(0, size - there[n]) if there[n] else size + _HEADERS for n, size in sizes.items()
+    )
     if overwrite:
-        needed += max((size for name, size in sizes.items() if there[name]), default=0)
+        needed += max((size + _HEADERS for n, size in sizes.items() if there[n]), default=0)
     free = shutil.disk_usage(_nearest(output)).free
     if needed > free:
         raise OutputError(
@@ -179,6 +189,45 @@ def stale(output: Path, made: Made) -> list[str]:
 def held_before(output: Path) -> bool:
     """Say whether a run of ours has had this output folder."""
     return (output / LOCK).exists()
+
+
+def may_be_held(output: Path) -> bool:
+    """Say whether the lock of an earlier run is a file of its own, so that it can be taken."""
+    try:
+        told = (output / LOCK).lstat()
+    except OSError:
+        return False
+    return S_ISREG(told.st_mode) and told.st_nlink == 1
+
+
+def check_files(plan: Plan, frames: Sequence[Frame]) -> None:
+    """Let as many files be open as packed frames need, or refuse to begin.
+
+    Raises
+    ------
+    InputError
+    """
+    packed = {f.file for f in frames if f.raw and (f.raw.gzipped or f.raw.images[0].packed)}
+    most = max(plan.masters, key=lambda m: sum(i.file in packed for i in m.inputs), default=None)
+    number = sum(i.file in packed for i in most.inputs) if most else 0
+    if number and not _open_files(number + SPARE_FILES):
+        raise InputError(
+            f"{most.name} is made of {number} packed frames, all of which are open at once, and "
+            "this system allows fewer open files; raise its limit (ulimit -n), or unpack them."
+        )
+
+
+def _open_files(wanted: int) -> bool:
+    """Ask the system for so many open files, and say whether it allows them."""
+    try:
+        import resource
+    except ImportError:  # Windows, where the limit is far off
+        return True
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted <= hard or (hard == resource.RLIM_INFINITY != soft and soft < wanted):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return True
+    return soft == resource.RLIM_INFINITY or soft >= wanted
 
 
 @contextmanager
@@ -314,7 +363,7 @@ def _size(frames: dict[str, Frame], chosen: Input) -> int:
     amplifiers = frames[chosen.file].amplifiers
     rows, columns = amplifiers.shape
     # Image, mask and flags, and where the gain is known the uncertainty.
-    return rows * columns * (7 if "gain" in amplifiers.missing else 11) + _HEADERS
+    return rows * columns * (7 if "gain" in amplifiers.missing else 11)
 
 
 def _bytes_of(path: Path) -> int:

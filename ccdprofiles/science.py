@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 __all__ = ["Batch", "batches"]
 
 _BATCH_PIXELS = 4 * 2**20
-_BATCH_FILES = 128
 
 
 class Batch:
@@ -192,8 +191,8 @@ def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
         shape = run.frames[group[0].input.file].amplifiers.shape
         whole = run.cosmic_rays(group[0]) is not None
         # Every frame of a batch is an open file, and there are as many batches as workers.
-        most = max(4, _BATCH_FILES // run.settings.workers)
-        size = max(2, min(most, _BATCH_PIXELS // (shape[0] * shape[1])))
+        most = run.settings.open_products
+        size = min(most, max(2, _BATCH_PIXELS // (shape[0] * shape[1])))
         size = 1 if whole else size
         for first in range(0, len(group), size):
             yield Batch(run, group[first : first + size], whole)
