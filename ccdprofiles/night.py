@@ -52,6 +52,8 @@ class Night:
         The path of every master and calibrated frame, by its name in the plan.
     kept : frozenset of str
         Names of those that were there already and still hold.
+    anew : dict
+        Name of every one that was there and was made anew → why.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Night:
     masters: dict[str, Path]
     products: dict[str, Path]
     kept: frozenset[str]
+    anew: dict[str, str]
     _made: Made = field(repr=False)
     _scanned: tuple[Frame, ...] = field(repr=False)
 
@@ -269,6 +272,7 @@ def reduce_night(
         masters=made.masters,
         products=made.products,
         kept=frozenset(made.kept),
+        anew={name: why for name, why in made.anew.items() if name in made.masters | made.products},
         _made=made,
         _scanned=frames,
     )

@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -383,7 +384,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}

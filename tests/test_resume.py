@@ -121,6 +121,7 @@ def test_a_touched_flat_redoes_its_filter_and_nothing_else(night, caplog):
     assert written(before, after) == {FLAT_R, *science(night, "r")}
     why = reasons(caplog)
     assert set(why) == written(before, after)
+    assert done.anew == why
     assert why[FLAT_R] == f"its flat {flat.name} changed"
     assert {why[n] for n in science(night, "r")} == {"its master flat cg16m_flat_r_1x1 changed"}
     assert "4 of them from before, 3 made anew" in str(done)
@@ -312,8 +313,9 @@ def test_what_is_made_for_the_first_time_is_not_anew(made, tmp_path):
     assert "anew" not in str(done)
     sorted(done.products.values())[0].unlink()
     done = reduce_night(made / "raw", tmp_path / "out", profiles=[SMALL])
-    assert "6 of them from before" in str(done)
+    assert "there, 6 of them from before, 1 made for the first time" in str(done)
     assert "anew" not in str(done)
+    assert done.anew == {}
 
 
 def test_the_report_is_the_same_whether_made_at_once_or_bit_by_bit(night, tmp_path):

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -55,7 +56,7 @@ for line in sys.stdin:
         if asked.get("roomy"):
             shutil.disk_usage = lambda path: namedtuple("Usage", "total used free")(0, 0, 2**50)
         for name, limit in asked.get("limits", {}).items():
-            resource.setrlimit(getattr(resource, name), (limit, limit))
+            resource.setrlimit(getattr(resource, name), limit)
         status = 1
         try:
             status = cli.main(asked["command"])
@@ -500,11 +501,45 @@ def test_a_full_disk_at_any_call_to_the_system_loses_nothing(made, tmp_path, mon
         assert tree(output) == tree(tmp_path / "undisturbed")
 
 
+def test_a_product_is_on_the_disk_before_it_gets_its_name(made, tmp_path, monkeypatch):
+    """And then its name is, so that a power cut leaves the one or the other."""
+    folder, _ = made
+    done = []
+
+    def told(name, call):
+        def recorded(first, *more):
+            place = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else first
+            done.append((name, str(place), *map(str, more)))
+            return call(first, *more)
+
+        return recorded
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, told(name, getattr(os, name)))
+    night = reduce_night(folder / "raw", tmp_path / "out", profile=folder / "cam.py")
+    named = [c for c in done if c[0] == "replace"]
+    tables = [night.output / n for n in ("night.ecsv", "plan.json", "report/index.html")]
+    assert {Path(c[2]) for c in named} == {
+        *night.masters.values(),
+        *night.products.values(),
+        *tables,
+    }
+    for call in named:
+        _, temporary, name = call
+        assert Path(temporary).parent == Path(name).parent
+        when = done.index(call)
+        assert ("fsync", temporary) in done[:when]
+        assert ("fsync", str(Path(name).parent)) in done[when:]
+
+
 def test_files_that_may_not_grow_end_a_run(made, nursery, tmp_path):
     folder, _ = made
     output = tmp_path / "out"
     child = Child(
-        nursery, reduce_command(folder, output), tmp_path / "said", limits={"RLIMIT_FSIZE": 30000}
+        nursery,
+        reduce_command(folder, output),
+        tmp_path / "said",
+        limits={"RLIMIT_FSIZE": [30000] * 2},
     )
     assert child.wait() == 5, child.said.read_text()
     assert "cannot be written (File too large)" in child.said.read_text()
@@ -699,7 +734,7 @@ def test_few_files_may_be_open_at_once(nursery, tmp_path, files):
     ]
     simulate_night(small, tmp_path / "raw", frames=frames)
     (tmp_path / "cam.py").write_text(CAMERA.replace("64", "16").replace("80", "24"))
-    limits = {"RLIMIT_NOFILE": files}
+    limits = {"RLIMIT_NOFILE": [files, files]}
     command = reduce_command(tmp_path, tmp_path / "out")
     child = Child(nursery, command, tmp_path / "said", limits=limits)
     assert child.wait() == 0, child.said.read_text()
@@ -708,6 +743,28 @@ def test_few_files_may_be_open_at_once(nursery, tmp_path, files):
     assert tree(tmp_path / "out") == tree(tmp_path / "free")
     child = Child(nursery, ["verify", tmp_path / "out"], tmp_path / "said", limits=limits)
     assert child.wait() == 0
+
+
+def test_packed_frames_that_no_system_of_few_files_can_open_are_refused(nursery, tmp_path):
+    """Each is unpacked into a file of its own, and all of a master are open at once."""
+    small = windowed("cg16m", 16, 24)
+    frames = [Exposures("bias", 50), Exposures("science", 1, 90.0, filter="r", object="m31")]
+    simulate_night(small, tmp_path / "raw", frames=frames)
+    (tmp_path / "cam.py").write_text(CAMERA.replace("64", "16").replace("80", "24"))
+    for path in (tmp_path / "raw").iterdir():
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    command = reduce_command(tmp_path, tmp_path / "out", "--without", "dark", "--without", "flat")
+    child = Child(nursery, command, tmp_path / "said", limits={"RLIMIT_NOFILE": [64, 64]})
+    assert child.wait() == 2
+    assert child.said.read_text() == (
+        "ccdprofiles: masters/cam_bias_1x1.fits is made of 50 packed frames, all of which are open "
+        "at once, and this system allows fewer open files; raise its limit (ulimit -n), or unpack "
+        "them.\n"
+    )
+    assert not (tmp_path / "out").exists()
+    # A limit that may be raised is raised.
+    child = Child(nursery, command, tmp_path / "said", limits={"RLIMIT_NOFILE": [64, 256]})
+    assert child.wait() == 0, child.said.read_text()
 
 
 ALONE = """
