@@ -527,6 +527,7 @@ def test_a_product_is_on_the_disk_before_it_gets_its_name(made, tmp_path, monkey
     for call in named:
         _, temporary, name = call
         assert Path(temporary).parent == Path(name).parent
+        assert Path(temporary).name.startswith(".")
         when = done.index(call)
         assert ("fsync", temporary) in done[:when]
         assert ("fsync", str(Path(name).parent)) in done[when:]
