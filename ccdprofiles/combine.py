@@ -10,7 +10,7 @@ a branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -24,6 +24,7 @@ from .noise import median_variance
 from .profile import Combine
 
 __all__ = [
+    "Bracket",
     "Stacked",
     "combine",
     "exact_median",
@@ -35,8 +36,11 @@ __all__ = [
 MAD_TO_STD = 1.482602218505602
 """The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
 
-_TILE_BYTES = 2**16
+_TILE_BYTES = 2**17
 _NETWORK = 64
+
+_ROUNDING = 2**-21
+"""How far values in float32 may lie from the true ones, and differences of them, at most."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,13 @@ class Stacked:
 
 
 def combine(
-    stack: np.ndarray, how: Combine, unit: u.UnitBase = u.adu, scatter: bool = False
+    stack: np.ndarray,
+    how: Combine,
+    unit: u.UnitBase = u.adu,
+    scatter: bool = False,
+    *,
+    whole: bool = False,
+    values: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Stacked:
     """Combine a stack of frames that have been scaled to each other.
 
@@ -74,6 +84,13 @@ def combine(
     unit : Unit
     scatter : bool
         Whether the variance of a single frame is wanted too.
+    whole : bool
+        Whether the values are halves of whole numbers below 65536, so that float32
+        sums up to 64 of them exactly.
+    values : callable, optional
+        Where ``stack`` was rounded to float32: given the numbers of some pixels (from
+        0, row by row), returns their values in float64, shape (frames, pixels). What
+        is rejected is decided with them.
 
     Returns
     -------
@@ -95,7 +112,7 @@ def combine(
     # the stack as it is, and what is rejected is ours to know.
     combiner = Combiner([CCDData(f[:1, :1], unit=unit) for f in stack], dtype=stack.dtype)
     combiner.data_arr = np.ma.array(stack, copy=False)
-    found = _combined(stack, how, scatter)
+    found = _combined(stack, how, scatter, whole, values)
 
     def result(data: np.ndarray, axis: int) -> np.ndarray:
         return found.data
@@ -113,22 +130,32 @@ def combine(
     return Stacked(ccd.data, found.kept, found.scatter)
 
 
-def _combined(stack: np.ndarray, how: Combine, scatter: bool) -> Stacked:
+def _combined(
+    stack: np.ndarray,
+    how: Combine,
+    scatter: bool = False,
+    whole: bool = False,
+    values: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Stacked:
     """Work through the pixels of a stack tile by tile."""
     number = len(stack)
     flat = stack.reshape(number, -1)
     pixels = flat.shape[1]
-    data = np.empty(pixels, "f8")
+    data = np.empty(pixels, stack.dtype)
     spread = np.empty((2, pixels), "f8") if scatter else None
     kept = None
     step = _TILE_BYTES // stack.itemsize
     for first in range(0, pixels, step):
         tile = flat[:, first : first + step]
         where = slice(first, first + tile.shape[1])
-        data[where], odd, few = _tile(tile, how)
-        if odd is not None and odd.size:
-            kept = np.full(pixels, number, "i4") if kept is None else kept
-            kept[first + odd] = few
+        data[where], odd = _tile(tile, how, whole)
+        if odd.size:
+            given = tile[:, odd].astype("f8") if values is None else values(first + odd)
+            again, few = _few(given, how)
+            data[first + odd] = again
+            if few.min() < number:
+                kept = np.full(pixels, number, "i4") if kept is None else kept
+                kept[first + odd] = few
         if spread is not None:
             spread[:, where] = _spread(tile)
     shape = stack.shape[1:]
@@ -139,39 +166,76 @@ def _combined(stack: np.ndarray, how: Combine, scatter: bool) -> Stacked:
     )
 
 
-def _tile(
-    tile: np.ndarray, how: Combine
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Combine one tile; and which of its pixels lost values, and how many they kept."""
+def _tile(tile: np.ndarray, how: Combine, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Combine all values of a tile; and tell which of its pixels may lose some."""
     number = len(tile)
     if how.clip is None and how.method != "median":
-        total = np.add.reduce(tile, axis=0, dtype="f8")
-        odd = np.flatnonzero(np.isnan(total))
-        value = total / number if how.method == "average" else total
-        return _mended(tile, how, value, odd)
-    ordered = _sorted(tile)
-    centre = _middle(ordered)
-    odd = np.isnan(ordered[0])
-    if how.clip is not None:
-        reach = _deviation(ordered, centre).astype("f8") * (how.clip * MAD_TO_STD)
-        odd |= (centre - ordered[0] > reach) | (ordered[-1] - centre > reach)
-    if how.method == "median":
-        value = centre.astype("f8")
+        value = _total(tile, whole)
+        odd = np.flatnonzero(np.isnan(value))
     else:
-        total = np.add.reduce(tile, axis=0, dtype="f8")
-        value = total / number if how.method == "average" else total
-    return _mended(tile, how, value, np.flatnonzero(odd))
+        ordered = _sorted(tile)
+        centre = _middle(ordered)
+        odd = _suspect(ordered, centre, how.clip, whole)
+        value = centre if how.method == "median" else _total(tile, whole)
+    return value / number if how.method == "average" else value, odd
 
 
-def _mended(
-    tile: np.ndarray, how: Combine, value: np.ndarray, odd: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Do the few pixels that lose values again, each with those that it keeps."""
-    if not odd.size:
-        return value, odd, odd
-    some = tile[:, odd].astype("f8")
-    keep = np.isfinite(some)
-    some[~keep] = np.nan
+def _total(tile: np.ndarray, whole: bool) -> np.ndarray:
+    """Add up the values of every pixel, in float32 where that is exact."""
+    exact = whole and len(tile) <= 64
+    return np.add.reduce(tile, axis=0, dtype=tile.dtype if exact else "f8").astype("f8", copy=False)
+
+
+def _suspect(
+    ordered: Sequence[np.ndarray], centre: np.ndarray, clip: float | None, whole: bool
+) -> np.ndarray:
+    """Say which pixels have a value that is missing, or too far off or nearly so."""
+    low, high = ordered[0], ordered[-1]
+    if clip is None:
+        return np.flatnonzero(np.isnan(low))
+    exact = low.dtype.type
+    reach = _deviation(ordered, centre)
+    # What rounding may hide is left to float64 to decide.
+    reach *= exact(clip * MAD_TO_STD * (1 - 2**-20))
+    if not whole:
+        reach -= np.maximum(np.abs(low), np.abs(high)) * exact(_ROUNDING * (1 + clip * MAD_TO_STD))
+    # A pixel with NaN has NaN everywhere, and fails both.
+    return np.flatnonzero(~(np.maximum(centre - low, high - centre) <= reach))
+
+
+def _few(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.ndarray]:
+    """Combine the few pixels that may lose values, each with those that it keeps.
+
+    Values are float64, shape (frames, pixels); also returns how many were kept.
+    """
+    number = len(values)
+    ordered = np.stack(_sorted(values))
+    lost = np.isnan(ordered[0])
+    if lost.any():
+        result, few = np.empty(values.shape[1]), np.empty(values.shape[1], "i4")
+        result[lost], few[lost] = _mended(values[:, lost], how)
+        if not lost.all():
+            result[~lost], few[~lost] = _few(values[:, ~lost], how)
+        return result, few
+    centre = _middle(ordered)
+    reach = _deviation(ordered, centre) * (how.clip * MAD_TO_STD)
+    keep = np.abs(ordered - centre) <= reach
+    few = np.count_nonzero(keep, axis=0)
+    if how.method == "median":
+        start = np.count_nonzero(centre - ordered > reach, axis=0)
+        place = np.arange(len(start))
+        low, high = start + (few - 1) // 2, start + few // 2
+        return (ordered[low, place] + ordered[high, place]) / 2, few
+    ordered[~keep] = 0
+    mean = np.add.reduce(ordered, axis=0) / few
+    # A sum stands for all frames, whatever was left out of it.
+    return mean if how.method == "average" else mean * number, few
+
+
+def _mended(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.ndarray]:
+    """Combine pixels of which some frames have no value."""
+    keep = np.isfinite(values)
+    some = np.where(keep, values, np.nan)
     if how.clip is not None:
         centre = _nanmedian(some)
         reach = _nanmedian(np.abs(some - centre)) * (how.clip * MAD_TO_STD)
@@ -179,13 +243,10 @@ def _mended(
             keep &= np.abs(some - centre) <= reach
     few = keep.sum(axis=0)
     if how.method == "median":
-        value[odd] = _nanmedian(np.where(keep, some, np.nan))
-    else:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(keep, some, 0).sum(axis=0) / few
-        # A sum stands for all frames, whatever was left out of it.
-        value[odd] = mean if how.method == "average" else mean * len(tile)
-    return value, odd, few
+        return _nanmedian(np.where(keep, some, np.nan)), few
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(keep, some, 0).sum(axis=0) / few
+    return mean if how.method == "average" else mean * len(values), few
 
 
 def _spread(tile: np.ndarray) -> np.ndarray:
@@ -340,13 +401,49 @@ def exact_median(values: np.ndarray) -> float:
     slack = int(3 * sqrt(sample.size)) + 1
     half = sample.size // 2
     low, high = sample[max(0, half - slack)], sample[min(sample.size - 1, half + slack)]
-    below = int(np.count_nonzero(values < low))
-    inside = values[(values >= low) & (values <= high)]
-    first, last = (size - 1) // 2 - below, size // 2 - below
-    if first < 0 or last >= inside.size:
-        return float(np.median(values))
-    inside.partition((first, last) if first != last else first)
-    return float((inside[first].astype("f8") + inside[last].astype("f8")) / 2)
+    inside, below = Bracket(low, high).split(values)
+    found = Bracket.median(size, below, values[inside])
+    return float(np.median(values)) if found is None else found
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Two values between which the median of a frame is sought.
+
+    Parameters
+    ----------
+    low, high : float
+    """
+
+    low: np.float32
+    high: np.float32
+
+    @classmethod
+    def of(cls, sample: np.ndarray) -> Bracket:
+        """Tell the two from a sample; one that is too small tells nothing."""
+        ordered = np.sort(sample)
+        # Six standard deviations of a sample's median, in ranks.
+        slack = max(ordered.size // 100, int(3 * sqrt(ordered.size)) + 1)
+        half = ordered.size // 2
+        if slack >= half:
+            return cls(np.float32(-np.inf), np.float32(np.inf))
+        return cls(np.float32(ordered[half - slack]), np.float32(ordered[half + slack]))
+
+    def split(self, values: np.ndarray) -> tuple[np.ndarray, int]:
+        """Return the numbers of the values between the two, and how many lie below."""
+        above = values >= self.low
+        below = values.size - int(np.count_nonzero(above))
+        above &= values <= self.high
+        return np.flatnonzero(above), below
+
+    @staticmethod
+    def median(size: int, below: int, held: np.ndarray) -> float | None:
+        """Return the median of ``size`` values, or None where it is not among those held."""
+        first, last = (size - 1) // 2 - below, size // 2 - below
+        if first < 0 or last >= held.size:
+            return None
+        held = np.partition(held, (first, last) if first != last else first)
+        return float((held[first].astype("f8") + held[last].astype("f8")) / 2)
 
 
 def mode(values: np.ndarray | Iterable[float]) -> float:

@@ -30,7 +30,7 @@ __all__ = [
     "pedestal_off",
 ]
 
-_BAND_BYTES = 24 * 2**20
+_BAND_BYTES = 8 * 2**20
 _OPEN_PRODUCTS = 128
 
 ASIDE = "set aside, "
@@ -195,11 +195,13 @@ class Ledger:
                 dark = replace(dark, scatter=dark.variance * self._frames_of(chosen.dark))
         return bias, dark, self.band(chosen.flat, first, stop)
 
-    def band(self, name: str | None, first: int, stop: int) -> MasterBand | None:
+    def band(
+        self, name: str | None, first: int, stop: int, variance: bool = True
+    ) -> MasterBand | None:
         """Read rows of a master, or nothing where there is none."""
         if name is None:
             return None
-        saved = self.saved[name].band(first, stop)
+        saved = self.saved[name].band(first, stop, variance)
         return MasterBand(saved.data, saved.variance, saved.flags)
 
     def _frames_of(self, name: str) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata import CCDData
 
 from .calibrate import (
     BAD,
@@ -17,15 +17,22 @@ from .calibrate import (
     MasterBand,
     Noise,
     master_variance,
-    subtract_masters,
 )
 from .cards import common_cards, level_cards
-from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
+from .combine import (
+    MAD_TO_STD,
+    Stacked,
+    combine,
+    exact_median,
+    inefficiency,
+    level,
+)
 from .errors import FrameRejected
+from .flats import Flats
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
 from .plan import Input, Master, time_of
-from .prepare import NO_DATA, SATURATED, Measured, prepare
+from .prepare import NO_DATA, SATURATED, prepare
 from .products import (
     Band,
     ProductFile,
@@ -36,7 +43,7 @@ from .products import (
 )
 from .profile import SpectralFlat
 from .raw import Pixels
-from .response import illuminated, spectral_flat
+from .response import spectral_flat
 
 __all__ = ["MasterMaker"]
 
@@ -64,11 +71,9 @@ class MasterMaker:
         if self.variance is not None and master.type == "dark" and self.pedestal:
             self.scatter = np.empty((2, *self.shape))
             self.kept = np.empty(self.shape)
-        self.scales = np.ones(len(inputs))
-        self.offsets: dict[str, float] = {}
+        self.flats: Flats | None = None
         self.norm: float | None = None
         self.aside: list[tuple[str, str, str]] = []
-        self._loaded: dict[str, Band] = {}
 
     def _has_variance(self) -> bool:
         if self.master.type == "dark" and self.pedestal:
@@ -87,8 +92,7 @@ class MasterMaker:
         try:
             if self.master.type == "flat":
                 self._scale()
-            itemsize = np.dtype(self._dtype).itemsize
-            bands = bands_of(self.shape, len(self.inputs) * itemsize)
+            bands = bands_of(self.shape, len(self.inputs) * (4 if self._exact else 8))
             for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
                 pass
         finally:
@@ -112,119 +116,29 @@ class MasterMaker:
 
     def _scale(self) -> None:
         """Measure the level of every flat; one without light costs itself."""
-        for name in {m for i in self.inputs for m in (i.bias, i.dark) if m}:
-            self._pixels_of(name, 0, 1)
-
-        def one(chosen: Input) -> float:
-            try:
-                return self._level(chosen)
-            except FrameRejected as error:
-                if not error.code.startswith("flat-"):
-                    raise
-                self.run.made.failed[chosen.file] = (error.code, str(error))
-                return 0.0
-
-        levels = np.array(list(self.run.pool.map(one, self.inputs)))
-        self._loaded.clear()
-        lit = np.flatnonzero(levels)
-        if not lit.size:
+        flats = Flats(self.run, self.inputs, self.pixels, self._exact)
+        levels = flats.levels()
+        lit = [n for n, found in enumerate(levels) if not isinstance(found, FrameRejected)]
+        for chosen, measured, found in zip(self.inputs, self.measured, levels, strict=True):
+            if isinstance(found, FrameRejected):
+                self.run.made.failed[chosen.file] = (found.code, str(found))
+                role = f"{ASIDE}{found.code}: {found}"
+                self.aside.append((chosen.file, measured.sha256, role))
+        if not lit:
             raise FrameRejected(
                 "flat-level", "none of its frames can be used, as said of each; take new flats."
             )
-        self.scales = 1 / levels[lit]
-        self.aside = [
-            (i.file, m.sha256, ASIDE + ": ".join(self.run.made.failed[i.file]))
-            for i, m, value in zip(self.inputs, self.measured, levels, strict=True)
-            if not value
-        ]
         for name in ("inputs", "frames", "measured"):
-            setattr(self, name, [getattr(self, name)[i] for i in lit])
+            setattr(self, name, [getattr(self, name)[n] for n in lit])
+        scales = 1 / np.array([levels[n] for n in lit])
+        self.flats = replace(flats, inputs=self.inputs, scales=scales)
 
     @property
-    def _dtype(self) -> str:
-        """Return float32 where it holds a frame less its overscan exactly, else float64."""
+    def _exact(self) -> bool:
+        """Whether float32 holds a frame less its overscan exactly."""
         whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
-        exact &= not any(any(m.replaced) for m in self.measured)
-        return "f4" if whole and exact and self.master.type != "flat" else "f8"
-
-    def _level(self, chosen: Input) -> float:
-        """Measure the level of one flat, over its good pixels."""
-        measured = [self.run.measured[chosen.file]]
-        image = np.empty(self.shape, "f8")
-        good = np.ones(self.shape, bool)
-        for first, stop in bands_of(self.shape, 24):
-            masters = [self._pixels_of(name, first, stop) for name in (chosen.bias, chosen.dark)]
-            ccd = self._less_masters(measured, first, stop, *masters, chosen.dark_scale)
-            image[first:stop] = ccd.data[0]
-            if ccd.flags is not None:
-                good[first:stop] = ccd.flags[0] == 0
-        how = self.recipe.flat
-        if isinstance(how, SpectralFlat):
-            slit = illuminated(np.where(good, image, np.nan), how)
-            good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
-        values = image.reshape(-1) if good.all() else image[good]
-        if not values.size:
-            raise FrameRejected(
-                "flat-saturated",
-                f"{chosen.file}: all of its pixels are saturated or without data; "
-                "take it out of the night.",
-            )
-        found = level(values, how.scale)
-        # Light that does not stand above the noise from one pixel to the next is none.
-        noise = MAD_TO_STD * np.median(np.abs(np.diff(values[: values.size // 2]))) / 2**0.5
-        if not found > noise:
-            raise FrameRejected(
-                "flat-level",
-                f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
-                "flat needs light; look at it, and take it out of the night.",
-            )
-        if how.scale != "median":
-            self.offsets[chosen.file] = found / level(values, "median")
-        return found
-
-    def _prepared(self, measured: Sequence[Measured], first: int, stop: int, dtype: str) -> CCDData:
-        opened = [self.pixels[m.raw.path] for m in measured]
-        return prepare(measured, first, stop, unit=self.profile.unit, dtype=dtype, pixels=opened)
-
-    def _less_masters(
-        self,
-        measured: Sequence[Measured],
-        first: int,
-        stop: int,
-        bias: MasterBand | None,
-        dark: MasterBand | None,
-        scale: float,
-    ) -> CCDData:
-        """Read a band of some flats in float64, bias and dark off, in light alone."""
-        ccd = self._prepared(measured, first, stop, "f8")
-        ccd = subtract_masters(ccd, bias, dark, scale)
-        gain = self._relative_gain(first, stop)
-        if gain is not None:
-            ccd.data *= gain
-        return ccd
-
-    def _pixels_of(self, name: str | None, first: int, stop: int) -> MasterBand | None:
-        """Return a band of a master without its variance; every flat asks for the same."""
-        if name is None:
-            return None
-        if name not in self._loaded:
-            saved = self.run.saved[name]
-            self._loaded[name] = saved.band(0, saved.shape[0], variance=False)
-        whole = self._loaded[name]
-        flags = None if whole.flags is None else whole.flags[first:stop]
-        return MasterBand(whole.data[first:stop], None, flags)
-
-    def _relative_gain(self, first: int, stop: int) -> np.ndarray | None:
-        """Return the gains where they differ and the products are in electrons.
-
-        Otherwise the flat would take out the ratio of the gains, and the gain would
-        put it in again.
-        """
-        if not self.recipe.electrons:
-            return None
-        gain = Noise.of(self.amplifiers, (0,) * len(self.amplifiers.readouts), first, stop).gain
-        return gain if isinstance(gain, np.ndarray) else None
+        return whole and exact and not any(any(m.replaced) for m in self.measured)
 
     def _combine(self, first: int, stop: int) -> None:
         """Combine one band of rows, and set its variance and its flags."""
@@ -236,12 +150,17 @@ class MasterMaker:
             for chosen in self.inputs:
                 if (chosen.bias, chosen.dark) not in bands:
                     bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
-            stack, flags = self._scaled_flats(bands, first, stop)
+            scaled = self.flats.scaled(bands, first, stop)
+            found = combine(scaled.stack, self.how, self.profile.unit, values=scaled.values)
+            flags, value = scaled.flags, found.data + scaled.reference
         else:
-            ccd = self._prepared(self.measured, first, stop, self._dtype)
-            stack, flags = ccd.data, ccd.flags
-        found = combine(stack, self.how, self.profile.unit, self.scatter is not None)
-        value = found.data
+            opened = [self.pixels[f.raw.path] for f in self.frames]
+            dtype = "f4" if self._exact else "f8"
+            unit = self.profile.unit
+            ccd = prepare(self.measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
+            spread = self.scatter is not None
+            found = combine(ccd.data, self.how, unit, spread, whole=self._exact)
+            flags, value = ccd.flags, found.data
         bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
         self._hand_on(rows, bias, *(m for pair in bands.values() for m in pair))
         if bias is not None:
@@ -252,21 +171,6 @@ class MasterMaker:
         if self.variance is not None:
             self.variance[rows] = self._band_variance(value, found, bias, bands, first, stop)
         self.data[rows] = value
-
-    def _scaled_flats(
-        self, bands: Mapping, first: int, stop: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Stack a band of all flats, bias and dark off, each scaled by its level."""
-        stack = np.empty((len(self.inputs), stop - first, self.shape[1]), "f8")
-        flags = None
-        for (bias, dark, scale), members in self._alike().items():
-            measured = [self.measured[n] for n in members]
-            ccd = self._less_masters(measured, first, stop, *bands[bias, dark], scale)
-            stack[members] = ccd.data * self.scales[members, np.newaxis, np.newaxis]
-            if ccd.flags is not None:
-                flags = np.zeros(stack.shape, "u2") if flags is None else flags
-                flags[members] = ccd.flags
-        return stack, flags
 
     def _hand_on(self, rows: slice, *masters: MasterBand | None) -> None:
         """Flag what a bias or dark that was subtracted has no data for."""
@@ -331,34 +235,27 @@ class MasterMaker:
         dark, does not average down.
         """
         # In electrons the light is already gain times what the frame holds.
-        relative = self._relative_gain(first, stop)
+        relative = self.flats.relative_gain(first, stop)
         k = 1.0 if relative is None else relative
-        total = np.maximum(value, 0) * (k * self.scales.mean() / noise.gain)
+        total = np.maximum(value, 0) * (k * self.flats.scales.mean() / noise.gain)
         fixed = 0.0
-        for (bias, dark, scale), members in self._alike().items():
+        for (bias, dark, scale), members in Flats.alike(self.inputs).items():
             bias, dark = bands[bias, dark]
-            s = [float(self.scales[n]) for n in members]
+            s = [float(self.flats.scales[n]) for n in members]
             if self.pedestal:
                 single, more = dark.scatter, dark.variance
             else:
                 light = 0 if dark is None else np.maximum(dark.data, 0) * (scale / noise.gain)
                 single, more = light + noise.read_variance, master_variance(bias, dark, scale)
-            total += k**2 * (sum(x * x for x in s) / len(self.scales)) * single
+            total += k**2 * (sum(x * x for x in s) / len(self.flats.scales)) * single
             if more is not None:
-                fixed = fixed + (sum(s) / len(self.scales)) * np.sqrt(more)
-        if self.how.method == "median" and self.offsets:
+                fixed = fixed + (sum(s) / len(self.flats.scales)) * np.sqrt(more)
+        if self.how.method == "median" and self.flats.offsets:
             # A mode is less certain than a median, and leaves the flats a little apart.
-            off = np.array([self.offsets[i.file] for i in self.inputs])
+            off = np.array([self.flats.offsets[i.file] for i in self.inputs])
             noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
             total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
         return factor * total + (k * fixed) ** 2
-
-    def _alike(self) -> dict[tuple[str | None, str | None, float], list[int]]:
-        """Put flats together, by their numbers, that share bias, dark and the dark's scale."""
-        groups: dict[tuple, list[int]] = {}
-        for n, chosen in enumerate(self.inputs):
-            groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
-        return groups
 
     def _noise(self, first: int, stop: int) -> Noise:
         return noise_of(self.amplifiers, self.recipe, first, stop)
@@ -401,7 +298,7 @@ class MasterMaker:
             if lit.all():
                 break
             values = values[lit]
-        self.data = (self.data / self.norm).astype("f4", copy=False)
+        self.data /= self.norm
         if self.variance is not None:
             self.variance /= self.norm**2
         self._drop(~good | (self.data < how.minimum), NO_FLAT)

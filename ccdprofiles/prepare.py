@@ -31,7 +31,7 @@ SATURATED = 4
 NO_DATA = 16
 
 _ROWS = 512
-_AT_ONCE = 128 * 2**20
+_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     """
     octets = raw.path.read_bytes() if raw.size < _AT_ONCE else None
     sha256 = _sha256(raw.path) if octets is None else hashlib.sha256(octets).hexdigest()
-    if octets is not None and len(octets) != raw.size:
+    if raw.size != (raw.path.stat().st_size if octets is None else len(octets)):
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
     levels, level, noise = [], [], []
     with Pixels(raw, octets) as pixels:

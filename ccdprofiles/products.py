@@ -162,27 +162,46 @@ class ProductFile:
 
     def write(self, first: int, band: Band) -> None:
         """Write rows from ``first`` (from 0) on."""
-        flags = band.flags
-        planes = {"": np.ascontiguousarray(band.data, ">f4")}
-        if flags is None:
-            flags = np.zeros(band.data.shape, "u2")
-        planes["MASK"] = np.ascontiguousarray((flags & MASKED) != 0).view("u1")
+        if first * self.shape[1] % 4:
+            raise ValueError("a band must begin at a multiple of four rows")
+        planes = {"": np.ascontiguousarray(band.data, "f4")}
         if "UNCERT" in self._layout:
             with np.errstate(invalid="ignore"):
-                planes["UNCERT"] = np.sqrt(band.variance).astype(">f4")
-        planes["DQ"] = (flags ^ 0x8000).astype(">u2")
+                planes["UNCERT"] = np.sqrt(band.variance).astype("f4", copy=False)
         try:
             for name, plane in planes.items():
-                octets = memoryview(plane.reshape(-1).view("u1"))
-                offset = first * self.shape[1] * plane.itemsize
-                _pwrite(self._file, octets, self._layout[name][2] + offset)
-                if offset % 4:
-                    raise ValueError("a band must begin at a multiple of four rows")
-                self._add(name, octets)
+                # The words that are added up are those of the file, whose bytes are swapped.
+                total = int(plane.view("u4").sum(dtype="u8"))
+                self._put(name, first, plane.astype(">f4"), total)
+            self._put_flags(first, band)
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
         with self._lock:
             self._rows += len(band.data)
+
+    def _put_flags(self, first: int, band: Band) -> None:
+        """Write MASK and DQ; where nothing is flagged MASK stays a hole in the file, which reads 0."""
+        if band.flags is None:
+            blank = _unflagged(band.data.size)
+            self._put(
+                "DQ",
+                first,
+                blank,
+                band.data.size // 2 * 0x80008000 + band.data.size % 2 * 0x80000000,
+            )
+            return
+        masked = (band.flags & MASKED) != 0
+        if masked.any():
+            self._put("MASK", first, np.ascontiguousarray(masked).view("u1"))
+        self._put("DQ", first, (band.flags ^ 0x8000).astype(">u2"))
+
+    def _put(self, name: str, first: int, plane: np.ndarray, total: int | None = None) -> None:
+        octets = memoryview(plane.reshape(-1).view("u1"))
+        offset = first * self.shape[1] * self._layout[name][3].itemsize
+        _pwrite(self._file, octets, self._layout[name][2] + offset)
+        total = _sum32(octets) if total is None else total
+        with self._lock:
+            self._sums[name] = _folded(self._sums[name] + total)
 
     def tell(self, keyword: str, value: str | int) -> None:
         """Fill in a card of the header whose value is known only now."""
@@ -218,11 +237,6 @@ class ProductFile:
             os.close(self._file)
             self._file = -1
         self._temporary.unlink(missing_ok=True)
-
-    def _add(self, name: str, octets: bytes | memoryview) -> None:
-        part = _sum32(octets)
-        with self._lock:
-            self._sums[name] = _folded(self._sums[name] + part)
 
 
 class SavedProduct:
@@ -472,6 +486,14 @@ def _image_header(cards: fits.Header, shape: tuple[int, int], extensions: int) -
     header["NEXTEND"] = (extensions, "extensions that follow")
     header.extend(cards, strip=False, end=True)
     return _with_room(header)
+
+
+@lru_cache(8)
+def _unflagged(size: int) -> np.ndarray:
+    """Return the DQ of pixels of which none is flagged."""
+    blank = np.full(size, 0x8000, ">u2")
+    blank.flags.writeable = False
+    return blank
 
 
 @lru_cache

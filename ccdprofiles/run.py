@@ -49,6 +49,9 @@ def run_plan(plan: Plan, frames: Sequence[Frame], settings: Settings) -> Made:
     OutputError
         If the products cannot be written.
     """
+    # Once so much was freed, glibc keeps what bands leave behind for the next ones, and
+    # does not give it back to the system, page by page, only to ask for it again.
+    np.empty(31 * 2**20, "u1")
     pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="ccdprofiles")
     try:
         return _Run(plan, frames, settings, pool).run()

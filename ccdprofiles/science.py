@@ -46,7 +46,7 @@ class Batch:
         self.whole = whole
         self.electrons = self.recipe.electrons and "gain" not in self.amplifiers.missing
         shape = self.amplifiers.shape
-        self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 32)
+        self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 64)
 
     def write(self, mapped: Callable, step: Callable[[], None]) -> None:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
@@ -192,7 +192,7 @@ def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
         whole = run.cosmic_rays(group[0]) is not None
         # Every frame of a batch is an open file, and there are as many batches as workers.
         most = run.settings.open_products
-        size = min(most, max(2, _BATCH_PIXELS // (shape[0] * shape[1])))
+        size = min(most, max(4, _BATCH_PIXELS // (shape[0] * shape[1])))
         size = 1 if whole else size
         for first in range(0, len(group), size):
             yield Batch(run, group[first : first + size], whole)

@@ -35,6 +35,7 @@ FLOORS = {
     # Making it, and telling of it.
     "ledger": 3.5,
     "cards": 3.6,
+    "flats": 3.6,
     "resume": 3.6,
     "masters": 3.7,
     "science": 3.7,

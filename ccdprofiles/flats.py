@@ -1,0 +1,306 @@
+"""The light of flats: each less its bias and dark, its level, and all scaled alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from astropy.nddata import CCDData
+
+from .amplifier import AmplifierSet
+from .calibrate import MasterBand, Noise, subtract_masters
+from .combine import MAD_TO_STD, Bracket, level
+from .errors import FrameRejected
+from .ledger import Ledger, bands_of
+from .plan import Input
+from .prepare import Measured, prepare
+from .profile import Recipe, SpectralFlat
+from .raw import Pixels
+from .response import illuminated
+
+__all__ = ["Flats", "ScaledFlats"]
+
+_SAMPLES = 32
+"""How many places of a flat are looked at before its median is sought."""
+
+
+@dataclass(frozen=True)
+class ScaledFlats:
+    """A band of rows of flats, bias and dark off, each scaled by its level.
+
+    Parameters
+    ----------
+    stack : ndarray, shape (frames, rows, columns)
+        Less ``reference``: scaled flats are alike, so that their differences lose next
+        to nothing in float32.
+    reference : ndarray of float64, shape (rows, columns)
+        The brightest of them.
+    flags : ndarray of uint16 or None
+    values : callable
+        Returns the pixels of ``stack`` whose numbers are given, in float64.
+    """
+
+    stack: np.ndarray
+    reference: np.ndarray
+    flags: np.ndarray | None
+    values: partial
+
+
+@dataclass
+class Flats:
+    """The flats of one master.
+
+    Parameters
+    ----------
+    run : Ledger
+    inputs : sequence of Input
+    pixels : mapping
+        The open file of each, by its path.
+    exact : bool
+        Whether float32 holds every frame exactly.
+    scales : ndarray, shape (frames,)
+        What each is multiplied by.
+    offsets : dict
+        By how much of its median the level of each lies off, where it is no median.
+    """
+
+    run: Ledger
+    inputs: Sequence[Input]
+    pixels: Mapping[object, Pixels]
+    exact: bool
+    scales: np.ndarray = field(default_factory=lambda: np.ones(0))
+    offsets: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def amplifiers(self) -> AmplifierSet:
+        """How they were read out."""
+        return self.run.frames[self.inputs[0].file].amplifiers
+
+    @property
+    def recipe(self) -> Recipe:
+        """How they are reduced."""
+        return self.run.frames[self.inputs[0].file].recipe
+
+    def measured(self, chosen: Input) -> Measured:
+        """Return what was measured of one."""
+        return self.run.measured[chosen.file]
+
+    # Levels.
+
+    def levels(self) -> list[float | FrameRejected]:
+        """Measure the level of every flat, or say why it has none."""
+        how = self.recipe.flat
+        if self.exact and not isinstance(how, SpectralFlat) and how.scale == "median":
+            return self._medians()
+        return list(self.run.pool.map(self._level, self.inputs))
+
+    def _level(self, chosen: Input) -> float | FrameRejected:
+        """Measure the level of one flat, over its good pixels."""
+        how = self.recipe.flat
+        values = self._light(chosen)
+        if not values.size:
+            return _saturated(chosen)
+        found = level(values, how.scale)
+        if how.scale != "median":
+            self.offsets[chosen.file] = found / level(values, "median")
+        return _lit(chosen, found, values[: values.size // 2])
+
+    def _light(self, chosen: Input) -> np.ndarray:
+        """Return the good pixels of a flat in float64, bias and dark off."""
+        shape = self.amplifiers.shape
+        image = np.empty(shape, "f8")
+        good = np.ones(shape, bool)
+        for first, stop in bands_of(shape, 24):
+            masters = [
+                self.run.band(name, first, stop, False) for name in (chosen.bias, chosen.dark)
+            ]
+            ccd = self._prepared([chosen], first, stop, "f8")
+            ccd = self._less_masters(ccd, *masters, chosen.dark_scale, first)
+            image[first:stop] = ccd.data[0]
+            if ccd.flags is not None:
+                good[first:stop] = ccd.flags[0] == 0
+        how = self.recipe.flat
+        if isinstance(how, SpectralFlat):
+            slit = illuminated(np.where(good, image, np.nan), how)
+            good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
+        return image.reshape(-1) if good.all() else image[good]
+
+    def _medians(self) -> list[float | FrameRejected]:
+        """Return the medians of `_light` of all flats, without holding a frame.
+
+        Samples tell between which values each median lies. Then what lies below is
+        only counted, and what lies between is sorted in float64.
+        """
+        rows = self.amplifiers.shape[0]
+        step = max(4, rows // _SAMPLES)
+        places = [(first, min(first + 4, rows)) for first in range(0, rows, step)]
+        everything = [None] * len(self.inputs)
+        looked = list(self.run.pool.map(lambda band: self._pick(band, everything), places))
+        samples = [
+            np.concatenate([held for _, _, held in each]) for each in zip(*looked, strict=True)
+        ]
+        brackets = [Bracket.of(sample) for sample in samples]
+        bands = bands_of(self.amplifiers.shape, 24)
+        counted = list(self.run.pool.map(lambda band: self._pick(band, brackets), bands))
+        found: list[float | FrameRejected] = []
+        for chosen, sample, parts in zip(
+            self.inputs, samples, zip(*counted, strict=True), strict=True
+        ):
+            size, below, held = zip(*parts, strict=True)
+            if not sum(size):
+                found.append(_saturated(chosen))
+                continue
+            median = Bracket.median(sum(size), sum(below), np.concatenate(held))
+            if median is None:
+                median = level(self._light(chosen), "median")
+            found.append(_lit(chosen, median, sample))
+        return found
+
+    def _pick(
+        self, band: tuple[int, int], brackets: Sequence[Bracket | None]
+    ) -> list[tuple[int, int, np.ndarray]]:
+        """Count the good pixels of every flat and those below its bracket; pick those inside."""
+        picked = []
+        for (bias, dark, scale), members in self._alike().items():
+            masters = [self.run.band(name, *band, False) for name in (bias, dark)]
+            for n in members:
+                ccd = self._prepared([self.inputs[n]], *band, "f4")
+                done = self._less_masters(ccd, *masters, scale, band[0])
+                values = partial(self._exact, ccd.data, *masters, scale, band[0])
+                good = None if done.flags is None else np.flatnonzero(done.flags == 0)
+                rounded = done.data.reshape(-1)
+                rounded = rounded if good is None else rounded[good]
+                inside, below = np.arange(rounded.size), 0
+                if brackets[n] is not None:
+                    inside, below = brackets[n].split(rounded)
+                where = inside if good is None else good[inside]
+                picked.append((n, (rounded.size, below, values(where)[0])))
+        return [each for _, each in sorted(picked, key=lambda p: p[0])]
+
+    # Scaled flats.
+
+    def scaled(self, bands: Mapping, first: int, stop: int) -> ScaledFlats:
+        """Return a band of all flats, bias and dark off, each scaled by its level.
+
+        Parameters
+        ----------
+        bands : mapping
+            Names of a bias and a dark → their bands.
+        first, stop : int
+        """
+        ccd = self._prepared(self.inputs, first, stop, "f4" if self.exact else "f8")
+        stack, reference = np.empty_like(ccd.data), None
+        groups = self._alike()
+        masters = {
+            group: [m and replace(m, data=m.data.astype("f8")) for m in bands[group[:2]]]
+            for group in groups
+        }
+        order = [(group, n) for group, members in groups.items() for n in members]
+        brightest = int(np.argmin(self.scales))
+        # In float64, a frame at a time.
+        for group, n in sorted(order, key=lambda each: each[1] != brightest):
+            frame = CCDData(ccd.data[n : n + 1].astype("f8"), unit=ccd.unit)
+            light = self._less_masters(frame, *masters[group], group[2], first).data[0]
+            light *= self.scales[n]
+            if reference is None:
+                reference = np.where(np.isfinite(light), light, 0)
+            stack[n] = np.subtract(light, reference, out=light)
+        values = partial(self._scaled_values, ccd.data, bands, reference, first)
+        return ScaledFlats(stack, reference, ccd.flags, values)
+
+    def _scaled_values(
+        self,
+        prepared: np.ndarray,
+        bands: Mapping,
+        reference: np.ndarray,
+        first: int,
+        where: np.ndarray,
+    ) -> np.ndarray:
+        exact = np.empty((len(prepared), len(where)))
+        for (bias, dark, scale), members in self._alike().items():
+            light = self._exact(prepared[members], *bands[bias, dark], scale, first, where)
+            exact[members] = light * self.scales[members, np.newaxis]
+        return exact - reference.reshape(-1)[where]
+
+    def _prepared(self, inputs: Sequence[Input], first: int, stop: int, dtype: str) -> CCDData:
+        measured = [self.measured(i) for i in inputs]
+        opened = [self.pixels[m.raw.path] for m in measured]
+        unit = self.run.frames[inputs[0].file].profile.unit
+        return prepare(measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
+
+    def _less_masters(
+        self,
+        ccd: CCDData,
+        bias: MasterBand | None,
+        dark: MasterBand | None,
+        scale: float,
+        first: int,
+    ) -> CCDData:
+        """Take bias and dark off a band of some flats, and count it in light alone."""
+        ccd = subtract_masters(ccd, bias, dark, scale)
+        gain = self.relative_gain(first, first + ccd.shape[1])
+        if gain is not None:
+            ccd.data *= gain
+        return ccd
+
+    def _exact(
+        self,
+        prepared: np.ndarray,
+        bias: MasterBand | None,
+        dark: MasterBand | None,
+        scale: float,
+        first: int,
+        where: np.ndarray,
+    ) -> np.ndarray:
+        """Do as `_less_masters` for some pixels in float64; returns (frames, pixels)."""
+        light = prepared.reshape(len(prepared), -1)[:, where].astype("f8")
+        if bias is not None:
+            light -= bias.data.reshape(-1)[where]
+        if dark is not None:
+            light -= dark.data.reshape(-1)[where].astype("f8") * scale
+        gain = self.relative_gain(first, first + prepared.shape[1])
+        return light if gain is None else light * gain.reshape(-1)[where]
+
+    def relative_gain(self, first: int, stop: int) -> np.ndarray | None:
+        """Return the gains where they differ and the products are in electrons.
+
+        Otherwise the flat would take out the ratio of the gains, and the gain would
+        put it in again.
+        """
+        if not self.recipe.electrons:
+            return None
+        gain = Noise.of(self.amplifiers, (0,) * len(self.amplifiers.readouts), first, stop).gain
+        return gain if isinstance(gain, np.ndarray) else None
+
+    def _alike(self) -> dict[tuple[str | None, str | None, float], list[int]]:
+        return self.alike(self.inputs)
+
+    @staticmethod
+    def alike(inputs: Sequence[Input]) -> dict[tuple[str | None, str | None, float], list[int]]:
+        """Put flats together, by their numbers, that share bias, dark and the dark's scale."""
+        groups: dict[tuple, list[int]] = {}
+        for n, chosen in enumerate(inputs):
+            groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
+        return groups
+
+
+def _saturated(chosen: Input) -> FrameRejected:
+    return FrameRejected(
+        "flat-saturated",
+        f"{chosen.file}: all of its pixels are saturated or without data; "
+        "take it out of the night.",
+    )
+
+
+def _lit(chosen: Input, found: float, values: np.ndarray) -> float | FrameRejected:
+    """Return the level of a flat, if it stands above the noise from one pixel to the next."""
+    noise = MAD_TO_STD * np.median(np.abs(np.diff(values))) / 2**0.5
+    if found > noise:
+        return found
+    return FrameRejected(
+        "flat-level",
+        f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
+        "flat needs light; look at it, and take it out of the night.",
+    )
