@@ -26,6 +26,7 @@ _HOME = {
     "plan_night": "night",
     "reduce_night": "night",
     "simulate_night": "simulate",
+    "verify_night": "verify",
 }
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "plan_night",
     "reduce_night",
     "simulate_night",
+    "verify_night",
 ]
 
 

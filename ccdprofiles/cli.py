@@ -1,4 +1,4 @@
-"""The command line: ``ccdprofiles info, plan, reduce, profiles, demo``.
+"""The command line: ``ccdprofiles info, plan, reduce, verify, profiles, demo``.
 
 Results go to standard output, progress and log to standard error. What needs
 astropy or ccdproc is imported by the command that needs it, so that ``--help``
@@ -114,12 +114,31 @@ def _parser() -> argparse.ArgumentParser:
         help="threads; all processors unless told",
     )
     reduce.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="have the workers of this dask.distributed scheduler (or scheduler file) do the work",
+    )
+    reduce.add_argument(
         "--cosmic-rays", action="store_true", help="flag cosmic rays although the recipe does not"
     )
     reduce.add_argument("--overwrite", action="store_true", help="make everything anew")
     reduce.add_argument(
         "--strict", action="store_true", help="refuse to begin if something is missing"
     )
+    verify = _command(commands, "verify", _verify, "check that a reduced night is still whole")
+    verify.add_argument("output", metavar="OUT", help="the folder with the products")
+    verify.add_argument("--raw", metavar="DIR", help="where the night lies now")
+    verify.add_argument(
+        "--calibrations",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="where the night's calibrations lie now; as often and in the order of the reduction",
+    )
+    verify.add_argument(
+        "-j", "--jobs", type=_count, default=0, metavar="N", help="threads; chosen unless told"
+    )
+    verify.add_argument("--json", action="store_true", help="the result as JSON")
     shown = _command(commands, "profiles", _profiles, "list the profiles, or show one")
     shown.add_argument("name", nargs="?", metavar="NAME", help="a profile's name or file")
     demo = _command(commands, "demo", _demo, "simulate a night of an instrument, and reduce it")
@@ -300,6 +319,7 @@ def _reduce(options: argparse.Namespace) -> int:
         strict=options.strict,
         overwrite=options.overwrite,
         jobs=options.jobs,
+        dask=options.dask,
         progress=not options.quiet,
         **_which(options),
     )
@@ -307,6 +327,16 @@ def _reduce(options: argparse.Namespace) -> int:
     if not night.masters and not night.products:
         return NOTHING
     return DONE if night.ok else INCOMPLETE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .verify import verify_night
+
+    found = verify_night(
+        options.output, raw=options.raw, calibrations=options.calibrations, jobs=options.jobs
+    )
+    print(json.dumps(_rows(found.table), indent=1) if options.json else _plain(str(found)))
+    return DONE if found.ok else INCOMPLETE
 
 
 def _profiles(options: argparse.Namespace) -> int:

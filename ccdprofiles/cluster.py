@@ -21,18 +21,21 @@ _PATIENCE = 30
 
 
 @contextmanager
-def connected(address: str) -> Iterator[tuple[Executor, int]]:
+def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Executor, int]]:
     """Connect to a scheduler; gives an executor, and how many jobs its workers do at a time.
 
     Parameters
     ----------
     address : str
         Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
+    paths : iterable of Path
+        What all workers must see.
 
     Raises
     ------
     InputError
-        If dask.distributed is not installed, no scheduler answers, or it has no worker.
+        If dask.distributed is not installed, no scheduler answers, it has no worker, or
+        a worker does not see a path.
     """
     try:
         from distributed import Client
@@ -51,6 +54,7 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
         number = sum(client.nthreads().values())
         if not number:
             raise InputError(f"the dask scheduler at {address} has no worker; start some.")
+        check_paths(client, paths)
         # Equal jobs are not one job: each writes.
         yield client.get_executor(pure=False), number
     finally:

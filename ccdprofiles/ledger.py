@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _BAND_BYTES = 8 * 2**20
+_OPEN_PRODUCTS = 128
 
 ASIDE = "set aside, "
 """How the role of a frame begins in PROVENANCE that was not used after all."""
@@ -82,6 +83,17 @@ class Settings:
     cosmic_rays: CosmicRays | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
 
+    @staticmethod
+    def open_products(workers: int) -> int:
+        """How many products one worker may have open, each with its frame unpacked beside it."""
+        try:
+            import resource
+        except ImportError:  # Windows, where the limit is far off
+            return _OPEN_PRODUCTS // workers or 1
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        free = limit if limit != resource.RLIM_INFINITY else 2**16
+        return min(_OPEN_PRODUCTS, (free - 32) // 2) // workers or 1
+
 
 @dataclass
 class Made:
@@ -93,6 +105,8 @@ class Made:
         Name in the plan → path of every one that is there now.
     kept : set of str
         Names of those that were there already and still hold.
+    anew : dict
+        Name of every one that was there and did not hold → why.
     failed : dict
         Name or file → code and sentence, of what turned out to be unusable only now.
     notes : list of str
@@ -104,6 +118,7 @@ class Made:
     masters: dict[str, Path] = field(default_factory=dict)
     products: dict[str, Path] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+    anew: dict[str, str] = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     overruled: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .errors import InputError, Locked, OutputError, PlanError
+from .errors import InputError, PlanError
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
+from .output import (
+    check_files,
+    check_folders,
+    check_links,
+    check_room,
+    locked,
+    logged,
+    may_be_held,
+    names_of,
+    refuse_foreign,
+    stale,
+)
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from astropy.table import Table
 
     from .run import Made
@@ -44,6 +56,8 @@ class Night:
         The path of every master and calibrated frame, by its name in the plan.
     kept : frozenset of str
         Names of those that were there already and still hold.
+    anew : dict
+        Name of every one that was there and was made anew → why.
     """
 
     folder: Path
@@ -53,6 +67,7 @@ class Night:
     masters: dict[str, Path]
     products: dict[str, Path]
     kept: frozenset[str]
+    anew: dict[str, str]
     _made: Made = field(repr=False)
     _scanned: tuple[Frame, ...] = field(repr=False)
 
@@ -165,7 +180,7 @@ def frames_and_plan(
     Parameters are those of `plan_night`.
     """
     without = check_steps(without)
-    leave_out = [] if output is None else [output]
+    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
     frames = scan_night(folder, leave_out=leave_out, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
     plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
@@ -187,6 +202,8 @@ def reduce_night(
     strict: bool = False,
     overwrite: bool = False,
     jobs: int = 0,
+    executor: Executor | None = None,
+    dask: str | None = None,
     progress: bool = False,
 ) -> Night:
     """Turn a folder of raw frames into masters and calibrated science frames.
@@ -219,6 +236,12 @@ def reduce_night(
         Make everything anew; otherwise what is there and still holds is kept.
     jobs : int
         Threads; 0 takes as many as there are processors. Results do not depend on it.
+    executor : concurrent.futures.Executor, optional
+        Does the work instead of threads of this process, such as a
+        `~concurrent.futures.ProcessPoolExecutor`. It is not shut down.
+    dask : str, optional
+        Address of a dask.distributed scheduler whose workers do the work, or its
+        scheduler file; they must see the folders under the same paths.
     progress : bool
         Whether progress bars are shown on a terminal.
 
@@ -256,38 +279,58 @@ def reduce_night(
     calibrations = _paths(calibrations)
     if not isinstance(jobs, int) or jobs < 0:
         raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
+    if executor is not None and dask is not None:
+        raise InputError("an executor and a dask cluster are given; one can do the work, not both.")
     check_folders(folder, output, calibrations)
-    frames = scan_night(
-        folder,
-        profile=profile,
-        profiles=profiles,
-        calibrations=calibrations,
-        leave_out=[output],
-    )
-    if not frames:
-        raise InputError(f"{folder} holds no file; give the folder that holds the night.")
-    frames, keep, reject = by_hand(frames, keep, reject)
-    plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-    if strict and not plan.complete:
-        raise PlanError(f"strict: not all of the night can be made.\n{plan}")
-    if not overwrite:
-        _refuse_foreign(output, plan)
-    with _locked(output), _logged(output):
+    with ExitStack() as held:
+        early = may_be_held(output)
+        if early:
+            # A second run is told at once, before it reads a night of headers.
+            held.enter_context(locked(output))
+        frames = scan_night(
+            folder,
+            profile=profile,
+            profiles=profiles,
+            calibrations=calibrations,
+            leave_out=names_of(folder, output),
+        )
+        if not frames:
+            raise InputError(f"{folder} holds no file; give the folder that holds the night.")
+        frames, keep, reject = by_hand(frames, keep, reject)
+        plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+        if strict and not plan.complete:
+            raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+        check_links(output, plan, [folder, *calibrations], frames)
+        if not overwrite:
+            refuse_foreign(output, plan)
+        check_files(plan, frames)
+        check_room(output, plan, frames, overwrite)
+        cosmic = _cosmic_rays(cosmic_rays, frames)
+        if not early:
+            held.enter_context(locked(output))
+        if dask is not None:
+            from .cluster import connected
+
+            seen = [output, *(frame.path for frame in frames[:1])]
+            executor, number = held.enter_context(connected(dask, seen))
+            jobs = jobs or number
+        settings = Settings(
+            output=output,
+            jobs=jobs,
+            overwrite=overwrite,
+            cosmic_rays=cosmic,
+            progress=_bars if progress else _no_bars,
+        )
+        held.enter_context(logged(output))
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         remove_leftovers(output)
-        settings = Settings(
-            output=output,
-            jobs=jobs,
-            overwrite=overwrite,
-            cosmic_rays=_cosmic_rays(cosmic_rays, frames),
-            progress=_bars if progress else _no_bars,
-        )
-        made = run_plan(plan, frames, settings)
-        made.notes += _stale(output, made)
+        made = run_plan(plan, frames, settings, executor)
+        made.notes += stale(output, made)
         table = night_table(frames, plan, made)
+        table.meta["folders"] = _folders(folder, output, frames)
         write_report(output, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
@@ -298,76 +341,10 @@ def reduce_night(
         masters=made.masters,
         products=made.products,
         kept=frozenset(made.kept),
+        anew={name: why for name, why in made.anew.items() if name in made.masters | made.products},
         _made=made,
         _scanned=frames,
     )
-
-
-def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path] = ()) -> None:
-    """Refuse an output on or above the night or its calibrations: they are never written over.
-
-    Raises
-    ------
-    InputError
-        If the folder is none, or the output is the night's own, or that of its
-        calibrations, or holds it.
-    OutputError
-        If the output is a file.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the folder that holds the night.")
-    out = output.resolve()
-    inputs = [("night's", folder), *(("calibrations'", Path(c).expanduser()) for c in calibrations)]
-    for whose, given in inputs:
-        if out == given.resolve() or out in given.resolve().parents:
-            raise InputError(
-                f"the output {output} is the {whose} own folder or lies above it; "
-                "give another folder, such as one named reduced beside it."
-            )
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"the output {output} is a file; give a folder.")
-
-
-def _refuse_foreign(output: Path, plan: Plan) -> None:
-    """Refuse to replace a file that no run of ours made.
-
-    Raises
-    ------
-    OutputError
-    """
-    from .products import made_by_us
-
-    names = [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
-    for name in names:
-        if (output / name).exists() and not made_by_us(output / name):
-            raise OutputError(
-                f"{output / name} is there already and is no product of ccdprofiles; "
-                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
-            )
-    for name in ("night.ecsv", "plan.json", "report/index.html"):
-        if (output / name).exists() and not (output / ".ccdprofiles.lock").exists():
-            raise OutputError(
-                f"{output / name} is there already, and no run of ccdprofiles made it; "
-                "give another folder, or let it be replaced with overwrite=True (--overwrite)."
-            )
-
-
-def _stale(output: Path, made: Made) -> list[str]:
-    """Name the products of an earlier run that this one no longer makes."""
-    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
-    left = [
-        path.relative_to(output).as_posix()
-        for folder in ("masters", "science")
-        for path in sorted((output / folder).rglob("*.fits"))
-        if path.resolve() not in ours
-    ]
-    if not left:
-        return []
-    shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
-    return [
-        f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
-        f"belong{'' if len(left) > 1 else 's'} to this night as it is: {shown}"
-    ]
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
@@ -391,6 +368,28 @@ def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
     return (paths,) if isinstance(paths, str | Path) else tuple(paths)
 
 
+def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, str]:
+    """Say where the raw frames lie as seen from the output, by the first part of their names.
+
+    The night's own folder has the name of nothing. What is told is relative, so
+    that a night and its products may move together.
+    """
+    found = {"": folder}
+    for frame in frames:
+        label, *parts = frame.file.split("/")
+        if frame.origin and label not in found:
+            found[label] = frame.path.parents[len(parts) - 1]
+    return {label: _seen_from(output, path) for label, path in found.items()}
+
+
+def _seen_from(output: Path, folder: Path) -> str:
+    try:
+        seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
+    except ValueError:  # on another drive
+        seen = str(folder.resolve())
+    return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
+
+
 def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
     """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
     how = CosmicRays() if asked is True else asked or None
@@ -406,66 +405,6 @@ def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRay
             f"{blind[0].profile.name} knows no gain or read noise; give it both, or leave them."
         )
     return how
-
-
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """Hold the output folder alone; a second run is told who has it."""
-    from filelock import FileLock, Timeout
-
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
-    holder = output / ".ccdprofiles.holder"
-    lock = FileLock(output / ".ccdprofiles.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        who = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
-        raise Locked(f"another run writes to {output} ({who}); wait for it to end.") from error
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
-    try:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}\n", "utf-8")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-@contextmanager
-def _logged(output: Path) -> Iterator[None]:
-    """Write the log of a run into the output folder too, from the first thing it makes on."""
-    handler = _RunLog(output / "ccdprofiles.log")
-    level = log.level
-    log.addHandler(handler)
-    if log.getEffectiveLevel() > logging.INFO:
-        log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()
-
-
-class _RunLog(logging.FileHandler):
-    """A log file that stays as it is when a run has nothing to do."""
-
-    def __init__(self, path: Path):
-        super().__init__(path, encoding="utf-8", delay=True)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._held: list[logging.LogRecord] = []
-        self._begun = not path.exists()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Hold records back until one tells of something made."""
-        self._begun = self._begun or bool(getattr(record, "made", False))
-        self._held.append(record)
-        while self._begun and self._held:
-            super().emit(self._held.pop(0))
 
 
 def _no_bars(phase: str, total: int) -> Callable[[], None]:

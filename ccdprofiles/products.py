@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -137,7 +138,7 @@ class ProductFile:
             block = (
                 _plane_header(name, stored, tuple(shape), unit)
                 if name
-                else _image_header(header, shape)
+                else _image_header(header, shape, len(_PLANES) + uncertainty)
             )
             start = position + len(block)
             self._layout[name] = (position, block, start, np.dtype(stored))
@@ -398,8 +399,10 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
@@ -476,12 +479,14 @@ def _whole_card(text: str) -> fits.Card | None:
     return None
 
 
-def _image_header(cards: fits.Header, shape: tuple[int, int]) -> bytes:
+def _image_header(cards: fits.Header, shape: tuple[int, int], extensions: int) -> bytes:
     """Write the header of the image itself, with room for its checksums."""
     header = fits.Header()
     header["SIMPLE"] = (True, "conforms to FITS standard")
     _describe(header, np.dtype(">f4"), shape)
     header["EXTEND"] = True
+    # By it a file that lost its last HDUs is told from one that never had them.
+    header["NEXTEND"] = (extensions, "extensions that follow")
     header.extend(cards, strip=False, end=True)
     return _with_room(header)
 

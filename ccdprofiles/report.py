@@ -13,7 +13,7 @@ from astropy.table import Table
 from . import __version__
 from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
 from .plan import Missing, Plan, grouped
-from .products import write_text
+from .products import sync_folders, write_text
 from .run import Made
 
 __all__ = ["complete", "night_table", "summary", "write_report"]
@@ -82,13 +82,20 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     """Say in a few lines what was made, what was not, and why."""
     masters = len(made.masters)
     products = len(made.products)
+    there = made.masters | made.products
+    anew = [f"{name}: {why}." for name, why in sorted(made.anew.items()) if name in there]
+    new = len(there) - len(anew) - len(made.kept)
     lines = [
         f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
         + (f", {plan.ignored} ignored" if plan.ignored else ""),
         f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
         "science frames are there"
-        + (f", {len(made.kept)} of them from before" if made.kept else ""),
+        + (f", {len(made.kept)} of them from before" if made.kept else "")
+        + (f", {len(anew)} made anew" if anew else "")
+        + (f", {new} made for the first time" if new and (made.kept or anew) else ""),
     ]
+    if anew:
+        lines += ["", "Made anew", *(f"  {text}" for text in grouped(anew))]
     for verdict in (INCOMPLETE, SET_ASIDE):
         rows = table[table["verdict"] == verdict]
         if len(rows):
@@ -110,7 +117,9 @@ def write_report(output: Path, folder: str, table: Table, plan: Plan, made: Made
     table.write(stream, format="ascii.ecsv")
     write_text(output / "night.ecsv", stream.getvalue())
     write_text(output / "plan.json", plan.to_json() + "\n")
-    write_text(output / "report" / "index.html", _page(folder, table, plan, made))
+    page = output / "report" / "index.html"
+    write_text(page, _page(folder, table, plan, made))
+    sync_folders([output / "night.ecsv", page])
 
 
 def complete(table: Table, plan: Plan, made: Made) -> bool:
@@ -166,7 +175,7 @@ def _uses(plan: Plan) -> dict[str, str]:
 
 def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
     # A second run must write the same page, so what was there before is not told.
-    counts = summary(table, plan, replace(made, kept=set())).splitlines()[:2]
+    counts = summary(table, plan, replace(made, kept=set(), anew={})).splitlines()[:2]
     good = complete(table, plan, made)
     verdict = (
         "Everything was made."

@@ -23,7 +23,8 @@ from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
 from .plan import Input, Master, Plan, Product, grouped, too_few
 from .prepare import Measured, take_level
-from .products import remove_leftovers, saved_key, sha256_of
+from .products import remove_leftovers, sha256_of
+from .resume import still_holds
 from .science import Written, batches
 from .verdicts import judge_pixels
 from .workers import Workers, workers_of
@@ -243,7 +244,7 @@ class _Run(Ledger):
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)
-        if not self.settings.overwrite and saved_key(path) == key:
+        if still_holds(self, master.name, path, key, inputs):
             self.made.kept.add(master.name)
             self.remember(path)
             self.keep(master.name, path, sha256_of(path), key)
@@ -304,7 +305,7 @@ class _Run(Ledger):
         cosmic = self.cosmic_rays(product)
         key = self.key("science", self.profile(product.input), [product.input], cosmic)
         self.keys[product.name] = key
-        if self.settings.overwrite or saved_key(path) != key:
+        if not still_holds(self, product.name, path, key, [product.input], cosmic):
             return False
         self.made.kept.add(product.name)
         self.made.products[product.name] = path

@@ -28,7 +28,6 @@ from .raw import Pixels
 __all__ = ["Batch", "Written", "batches"]
 
 _BATCH_PIXELS = 4 * 2**20
-_BATCH_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -216,8 +215,8 @@ def batches(run: Ledger, products: Sequence[Product], workers: int) -> Iterable[
         shape = run.frames[group[0].input.file].amplifiers.shape
         whole = run.cosmic_rays(group[0]) is not None
         # Every frame of a batch is an open file, and there are as many batches as workers.
-        most = max(4, _BATCH_FILES // workers)
-        size = max(4, min(most, _BATCH_PIXELS // (shape[0] * shape[1])))
+        most = run.settings.open_products(workers)
+        size = min(most, max(4, _BATCH_PIXELS // (shape[0] * shape[1])))
         size = 1 if whole else min(size, -(-len(group) // workers))
         for first in range(0, len(group), size):
             yield Batch(run, group[first : first + size], whole)

@@ -8,6 +8,8 @@ work in float64 throughout and know nothing of this package.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 
 import ccdproc
@@ -29,6 +31,9 @@ from ccdproc import (
 )
 from scipy.interpolate import LSQUnivariateSpline
 from scipy.stats import gaussian_kde
+
+from ccdprofiles import reduce_night, verify_night
+from ccdprofiles.cli import main
 
 EPS = 2.0**-24
 """What rounding to float32 may change, relative to a value."""
@@ -410,6 +415,56 @@ def test_night_agrees_with_plain_script(golden):
             script.science[file] = script.science[file] / ratio
     found = deviations(reduced, script)
     assert max(found.values()) <= 1, found
+
+
+# The FITS standard.
+
+
+def not_valid(paths):
+    """Return what fitsverify says of products that it finds any fault with."""
+    if shutil.which("fitsverify") is None:
+        pytest.skip("the command fitsverify is not there, which tells errors and warnings of FITS")
+    told = subprocess.run(
+        ["fitsverify", "-q", *paths], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    assert len(told) == len(paths) > 0, told
+    return [line for line in told if not line.startswith("verification OK: ")]
+
+
+def test_the_products_of_every_night_are_valid_fits(reduced):
+    night = reduced.night
+    paths = [*night.masters.values(), *night.products.values()]
+    assert sorted(paths) == sorted(night.output.rglob("*.fits"))
+    assert not_valid(paths) == []
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_the_products_of_every_demo_are_valid_fits(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ccdprofiles.cli._WINDOW", (100, 120))
+    assert main(["demo", name, "-q", "-o", str(tmp_path / "demo")]) == 0
+    reduced = tmp_path / "demo" / "reduced"
+    assert not_valid(sorted(reduced.rglob("*.fits"))) == []
+    assert verify_night(reduced).ok
+
+
+def test_a_product_with_cosmic_rays_and_steps_left_out_is_valid_fits(reduce_made_up, tmp_path):
+    made = reduce_made_up("cg16m")
+    for number, options in enumerate(
+        ({"cosmic_rays": True}, {"without": ["flat"]}, {"without": ["bias", "dark", "flat"]})
+    ):
+        night = reduce_night(made.folder, tmp_path / str(number), profile=made.profile, **options)
+        assert not_valid(sorted(night.output.rglob("*.fits"))) == []
+
+
+def test_a_fault_of_a_product_is_seen(reduced, tmp_path):
+    path = sorted(reduced.night.products.values())[0]
+    octets = path.read_bytes()
+    bad, odd = tmp_path / "bad.fits", tmp_path / "odd.fits"
+    bad.write_bytes(octets[:-2880])
+    odd.write_bytes(octets.replace(b"NEXTEND = ", b"NEXTEND=  ", 1))
+    said = not_valid([path, bad, odd])
+    assert len(said) == 2
+    assert all("verification FAILED" in line for line in said)
 
 
 def test_no_more_is_masked_than_is_saturated_or_unlit(golden):

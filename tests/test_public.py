@@ -25,6 +25,7 @@ PUBLIC = [
     "plan_night",
     "reduce_night",
     "simulate_night",
+    "verify_night",
 ]
 
 MODULES = sorted(

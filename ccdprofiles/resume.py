@@ -1,0 +1,130 @@
+"""Go on where an earlier run ended: what of it still holds, and why the rest is made anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from . import __version__
+from .checksum import SavedCards, read_saved
+from .ledger import Ledger, left_out
+from .plan import Input
+from .products import ascii_text
+
+__all__ = ["still_holds"]
+
+log = logging.getLogger(__name__)
+
+_MASTER = "master "
+_STEPS = ("bias", "dark", "flat")
+
+
+def still_holds(
+    run: Ledger, name: str, path: Path, key: str, inputs: Sequence[Input], settings: object = None
+) -> bool:
+    """Say whether a product of an earlier run is there and holds; if not, note why.
+
+    Parameters
+    ----------
+    run : Ledger
+        ``run.made.anew`` gets the reason.
+    name : str
+        Of the product in the plan.
+    path : Path
+    key : str
+        The hash of all that decides it now.
+    inputs : sequence of Input
+        The raw frames that it is to be made of.
+    settings : object
+        For a science frame how cosmic rays are found, or None.
+    """
+    if not path.exists():
+        return False
+    if run.settings.overwrite:
+        why = "as asked"
+    else:
+        try:
+            # The bytes of a master go on into other products, so all of them count.
+            saved = read_saved(path, pixels=name.startswith("masters/"))
+        except OSError as error:
+            saved = SavedCards({}, faults=(f"it cannot be read ({error.strerror})",))
+        if not saved.faults and saved.header.get("CPKEY") == key:
+            return True
+        why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))
+    run.made.anew[name] = why
+    log.info("%s is made anew: %s", name, why)
+    return False
+
+
+def _changes(
+    run: Ledger, saved: SavedCards, inputs: Sequence[Input], settings: object
+) -> list[str]:
+    """Name all that is no longer as it was when a product was made."""
+    found = [
+        *_program(run, saved, inputs[0]),
+        *_frames(run, saved, inputs),
+        *_masters(run, saved, inputs),
+        *_steps(run, saved, inputs[0]),
+    ]
+    if bool(settings) != ("CRAYS" in saved.header):
+        found.append("its settings changed: cosmic rays")
+    if found:
+        return found
+    if settings:
+        return ["its settings changed: how cosmic rays are found"]
+    levels = any(any(run.measured[i.file].replaced) for i in inputs)
+    if levels or "OSNIGHT1" in saved.header:
+        return ["the night's level of the overscan changed"]
+    return ["its settings changed"]
+
+
+def _program(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    version, profile = saved.header.get("CPVERS"), run.profile(chosen)
+    if version != __version__:
+        yield f"it was made by version {version}, this is {__version__}"
+    name = saved.header.get("CPPROF")
+    if name != ascii_text(profile.name):
+        yield f"the profile {profile.name} is taken, where it was {name}"
+    elif saved.header.get("CPHASH") != profile.hash[:16]:
+        yield f"the profile {profile.name} changed"
+
+
+def _frames(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+    was = {file: sha for file, sha, role in saved.provenance if not role.startswith(_MASTER)}
+    now = {ascii_text(i.file): run.measured[i.file].sha256 for i in inputs}
+    kind = run.frames[inputs[0].file].type
+    for verb, files in (
+        ("changed", [f for f in now if f in was and was[f] != now[f]]),
+        ("came in", [f for f in now if f not in was]),
+        ("went out", [f for f in was if f not in now]),
+    ):
+        if len(files) == 1:
+            yield f"its {kind} {files[0]} {verb}"
+        elif files:
+            yield f"{len(files)} of its {kind} frames {verb} ({files[0]} … {files[-1]})"
+
+
+def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+    """Compare by name and bytes: masters that were made anew, taken for another, or new."""
+    was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
+    used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
+    now = {ascii_text(f): (sha, role) for f, sha, role in run.used(sorted(used))}
+    for file, (sha, role) in now.items():
+        stem = PurePosixPath(file).stem
+        others = [f for f, (_, r) in was.items() if r == role and f not in now]
+        if file in was and was[file][0] != sha:
+            yield f"its {role} {stem} changed"
+        elif file not in was and others:
+            yield f"the {role} {stem} is taken, where it was {PurePosixPath(others[0]).stem}"
+        elif file not in was:
+            yield f"a {role} is there for it now, {stem}"
+
+
+def _steps(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    frame = run.frames[chosen.file]
+    now = left_out(run.plan.without, frame, frame.type)
+    for step in _STEPS:
+        was = f"NO{step.upper()}" in saved.header
+        if was != (step in now):
+            yield f"its settings changed: {step} {'no longer ' if was else ''}left out on purpose"

@@ -1,0 +1,303 @@
+"""What changed since a night was reduced is named, and nothing else is."""
+
+import json
+import os
+import shutil
+
+import pytest
+from astropy.io import fits
+
+from ccdprofiles import reduce_night, simulate_night, verify_night
+from ccdprofiles.checksum import faults_of, read_saved, sha256_or_fault
+from ccdprofiles.cli import main
+from ccdprofiles.errors import InputError
+from ccdprofiles.simulate import Exposures, windowed
+
+SMALL = windowed("cg16m", 16, 24)
+FRAMES = [
+    Exposures("bias", 3),
+    Exposures("dark", 3, 90.0),
+    Exposures("flat", 3, 1.0, filter="r"),
+    Exposures("science", 2, 90.0, filter="r", object="m31"),
+]
+BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A night of 11 frames and 5 products, not to be touched."""
+    folder = tmp_path_factory.mktemp("night")
+    simulate_night(SMALL, folder / "raw", frames=FRAMES)
+    assert reduce_night(folder / "raw", folder / "out", profiles=[SMALL]).ok
+    return folder
+
+
+@pytest.fixture
+def night(made, tmp_path):
+    """A copy of that night."""
+    shutil.copytree(made, tmp_path / "night")
+    return tmp_path / "night"
+
+
+def bad(night, **where):
+    """What is no longer whole: file → verdict and reason."""
+    found = verify_night(night / "out", **where)
+    assert found.ok is (len(found.bad) == 0)
+    return {str(r["file"]): (str(r["verdict"]), str(r["reason"])) for r in found.bad}
+
+
+def flip(path, where):
+    """Turn one bit of a file."""
+    octets = bytearray(path.read_bytes())
+    octets[where] ^= 4
+    path.write_bytes(octets)
+
+
+def science(night, number=0):
+    return sorted((night / "out" / "science").iterdir())[number]
+
+
+def raw(night, number=0):
+    return sorted((night / "raw").iterdir())[number]
+
+
+def test_a_night_that_was_left_alone_is_whole(made):
+    found = verify_night(made / "out")
+    assert found.ok
+    assert str(found) == (
+        f"Night reduced to {made / 'out'}\n5 of 5 products are whole\n11 of 11 inputs are whole"
+    )
+    assert found.table.colnames == ["file", "part", "role", "verdict", "reason"]
+    roles = [str(role) for role in found.table["role"]]
+    assert sorted(set(roles)) == [
+        "bias",
+        "dark",
+        "flat",
+        "master bias",
+        "master dark",
+        "master flat",
+        "science",
+        "science frame",
+    ]
+    assert len(found.table) == 16
+    assert set(found.table["reason"]) == {""}
+
+
+def test_the_number_of_threads_changes_nothing(made):
+    one, many = verify_night(made / "out", jobs=1), verify_night(made / "out", jobs=7)
+    assert one.table.pformat(max_lines=-1) == many.table.pformat(max_lines=-1)
+
+
+@pytest.mark.parametrize("plane", ["PRIMARY", "MASK", "UNCERT", "DQ", "PROVENANCE"])
+def test_a_turned_bit_in_any_plane_is_found(night, plane):
+    path = science(night)
+    with fits.open(path) as hdus:
+        where = hdus[plane].fileinfo()
+    flip(path, where["datLoc"] + 1)
+    name = path.relative_to(night / "out").as_posix()
+    why = f"the data of its {plane} changed, as DATASUM tells; reduce the night once more"
+    assert bad(night) == {name: ("changed", why)}
+    flip(path, where["datLoc"] + 1)
+    assert bad(night) == {}
+    flip(path, where["hdrLoc"] + 2880 - 20)
+    why = f"the header of its {plane} changed, as CHECKSUM tells; reduce the night once more"
+    assert bad(night) == {name: ("changed", why)}
+
+
+def test_every_turned_bit_of_a_header_is_found(night):
+    """Whatever it makes of the cards, it costs that product and raises nothing."""
+    path = science(night)
+    whole = path.read_bytes()
+    for where in range(0, 4 * 2880, 37):
+        flip(path, where)
+        assert faults_of(path), where
+        path.write_bytes(whole)
+    assert faults_of(path) == ()
+
+
+def test_a_cut_at_every_block_is_found(night):
+    path = science(night)
+    whole = path.read_bytes()
+    for length in {*range(0, len(whole), 2880), 100, len(whole) - 1}:
+        path.write_bytes(whole[:length])
+        assert faults_of(path), length
+    path.write_bytes(b"no FITS file")
+    assert faults_of(path) == ("it is no whole FITS file",)
+    path.unlink()
+    assert faults_of(path) == ("it is gone",)
+    os.mkfifo(path)
+    assert faults_of(path) == ("it is no regular file",)
+    assert sha256_or_fault(path) == ("", "it is no regular file")
+
+
+def test_a_file_cut_between_two_hdus_is_found(night):
+    path = science(night)
+    with fits.open(path) as hdus:
+        start = hdus["DQ"].fileinfo()["hdrLoc"]
+    path.write_bytes(path.read_bytes()[:start])
+    ((verdict, why),) = bad(night).values()
+    assert (verdict, why.split(";")[0]) == ("changed", "its DQ, PROVENANCE are cut off or missing")
+
+
+def test_a_product_written_without_a_plane_is_found(night):
+    path = science(night)
+    with fits.open(path) as hdus:
+        fits.HDUList([h.copy() for h in hdus if h.name != "UNCERT"]).writeto(
+            path, overwrite=True, checksum=True
+        )
+    assert faults_of(path) == ("its UNCERT is cut off or missing",)
+
+
+def test_sums_are_those_of_astropy(made):
+    for path in sorted((made / "out").rglob("*.fits")):
+        saved = read_saved(path)
+        assert saved.faults == ()
+        with fits.open(path) as hdus:
+            assert [tuple(row) for row in hdus["PROVENANCE"].data] == list(saved.provenance)
+            assert saved.header["CPKEY"] == hdus[0].header["CPKEY"]
+        flip(path, path.stat().st_size - 2880)
+        assert saved != read_saved(path)
+        flip(path, path.stat().st_size - 2880)
+
+
+def test_a_product_that_is_gone_is_missing(night):
+    path = science(night)
+    path.unlink()
+    name = path.relative_to(night / "out").as_posix()
+    assert bad(night) == {name: ("missing", "it is gone; reduce the night once more")}
+    (night / "out" / DARK).unlink()
+    assert set(bad(night)) == {name, DARK}
+
+
+def test_a_master_that_is_another_is_told_by_those_that_used_it(night):
+    """Its own sums hold, as astropy wrote them anew."""
+    path = night / "out" / DARK
+    with fits.open(path) as hdus:
+        hdus[0].data = hdus[0].data + 1
+        hdus.writeto(path, overwrite=True, checksum=True)
+    assert faults_of(path) == ()
+    ((file, (verdict, why)),) = bad(night).items()
+    assert (file, verdict) == (DARK, "changed")
+    assert why == f"it is not what went into {FLAT} and 2 more; reduce the night once more"
+
+
+def test_a_card_that_names_another_master_is_found(night):
+    path = science(night)
+    with fits.open(path) as hdus:
+        hdus[0].header["FLATSHA"] = "0" * 64
+        hdus.writeto(path, overwrite=True, checksum=True)
+    ((verdict, why),) = bad(night).values()
+    assert verdict == "changed"
+    assert why.startswith("its FLATSHA is none of the masters in its PROVENANCE")
+
+
+def test_a_raw_frame_that_changed_or_is_gone_is_named(night):
+    used = json.loads((night / "out" / "plan.json").read_text())["masters"][0]["inputs"]
+    changed, gone = (night / "raw" / i["file"] for i in used[:2])
+    flip(changed, 3000)
+    gone.unlink()
+    assert bad(night) == {
+        changed.name: ("changed", f"it is not what went into {BIAS}"),
+        gone.name: ("missing", f"it is gone from {night / 'raw'}"),
+    }
+
+
+def test_a_night_and_its_products_may_move_together(night):
+    night.rename(night.parent / "moved")
+    assert bad(night.parent / "moved") == {}
+
+
+def test_a_night_that_moved_alone_is_found_where_it_is_now(night):
+    (night / "raw").rename(night / "elsewhere")
+    assert len(bad(night)) == 11
+    assert {verdict for verdict, _ in bad(night).values()} == {"missing"}
+    assert bad(night, raw=night / "elsewhere") == {}
+    with pytest.raises(InputError, match="is no folder; give the folder that holds the raw"):
+        verify_night(night / "out", raw=night / "nowhere")
+
+
+def test_products_hold_no_place_of_a_machine(made):
+    for path in (made / "out").rglob("*"):
+        if path.is_file() and path.name not in ("ccdprofiles.log",):
+            assert str(made).encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("masters", [False, True])
+def test_calibrations_of_other_nights_are_checked_too(tmp_path, masters):
+    simulate_night(SMALL, tmp_path / "june", frames=FRAMES[:3])
+    simulate_night(SMALL, tmp_path / "raw", seed=1, frames=FRAMES[3:])
+    lent = tmp_path / "june"
+    if masters:
+        reduce_night(lent, tmp_path / "reduced", profiles=[SMALL])
+        lent = tmp_path / "reduced" / "masters"
+    assert reduce_night(
+        tmp_path / "raw", tmp_path / "out", profiles=[SMALL], calibrations=[lent]
+    ).ok
+    assert bad(tmp_path) == {}
+    changed = sorted(lent.iterdir())[0]
+    flip(changed, 3000)
+    ((file, (verdict, _)),) = bad(tmp_path).items()
+    assert (file.rsplit("/", 1)[-1], verdict) == (changed.name, "changed")
+    flip(changed, 3000)
+    lent.rename(tmp_path / "moved")
+    assert {verdict for verdict, _ in bad(tmp_path).values()} == {"missing"}
+    assert bad(tmp_path, calibrations=[tmp_path / "moved"]) == {}
+    with pytest.raises(InputError, match="reduced with 1 folders of calibrations"):
+        verify_night(tmp_path / "out", calibrations=[tmp_path / "moved", tmp_path])
+
+
+def test_names_that_are_not_ascii_are_found_again(tmp_path):
+    simulate_night(SMALL, tmp_path / "raw", frames=FRAMES)
+    first, second = sorted((tmp_path / "raw").iterdir())[:2]
+    first.rename(os.fsdecode(os.fsencode(tmp_path) + b"/raw/a\xff\n.fit"))
+    second.rename(tmp_path / "raw" / "ä b.fit")
+    assert reduce_night(tmp_path / "raw", tmp_path / "out", profiles=[SMALL]).ok
+    assert bad(tmp_path) == {}
+    flip(tmp_path / "raw" / "ä b.fit", 3000)
+    assert list(bad(tmp_path)) == ["\\xe4 b.fit"]
+
+
+def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
+    (last,) = [p for p in (night / "raw").iterdir() if p.stem in science(night).name]
+    last.unlink()
+    reduce_night(night / "raw", night / "out", profiles=[SMALL])
+    found = verify_night(night / "out")
+    assert found.ok
+    (row,) = [r for r in found.table if r["reason"]]
+    assert row["reason"] == "it no longer belongs to the night as it is"
+    assert night / "out" / row["file"] == science(night)
+
+
+def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no night\.ecsv; give a folder that ccdprofiles"):
+        verify_night(tmp_path)
+    (tmp_path / "night.ecsv").write_text("no table")
+    with pytest.raises(InputError, match="cannot be read"):
+        verify_night(tmp_path)
+    with pytest.raises(InputError, match="jobs=-1 is no number of threads"):
+        verify_night(tmp_path, jobs=-1)
+
+
+def test_the_command_tells_and_its_status_says_so(night, capsys):
+    out = str(night / "out")
+    assert main(["verify", out]) == 0
+    assert capsys.readouterr().out == f"{verify_night(out)}\n"
+    flip(raw(night), 3000)
+    assert main(["verify", out, "-j", "2"]) == 1
+    told = capsys.readouterr().out
+    assert "10 of 11 inputs are whole" in told
+    assert told.splitlines()[-1].startswith(f"{raw(night).name} input")
+    assert main(["verify", out, "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["file"] for r in rows if r["verdict"] != "whole"] == [raw(night).name]
+    assert main(["verify", out, "--raw", str(night / "raw")]) == 1
+    assert main(["verify", str(night / "raw")]) == 2
+
+
+def test_to_verify_writes_nothing(night):
+    def state():
+        return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in night.rglob("*")}
+
+    before = state()
+    verify_night(night / "out")
+    assert state() == before
