@@ -21,12 +21,12 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night, registry
+from ccdprofiles import Amplifier, Profile, Recipe, night, prepare, reduce_night, registry
 from ccdprofiles.cli import main
 from ccdprofiles.errors import OutputError
 from ccdprofiles.frames import Scanner
 from ccdprofiles.products import write_text
-from ccdprofiles.raw import HDU_LIMIT, HEADER_LIMIT
+from ccdprofiles.raw import HDU_LIMIT, HEADER_LIMIT, Pixels
 from ccdprofiles.registry import Registry
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
@@ -804,6 +804,27 @@ def test_a_file_that_changes_after_its_header_was_read_costs_itself(
     row = row_of(made, "zz.fits")
     assert (row["verdict"], row["code"]) == ("set aside", code)
     assert len(made.frames) == len(reference[1]) - 5 + 13
+
+
+def test_a_large_file_that_changes_while_it_is_read_costs_itself(
+    good, reference, tmp_path, monkeypatch
+):
+    path = good / "zz.fits"
+    path.write_bytes(flipped(first_of(good, "light").read_bytes()))
+    unpack = Pixels.unpack
+
+    def unpacked(pixels):
+        unpack(pixels)
+        if pixels.raw.path == path:
+            os.utime(path, ns=(1, 1))
+
+    # None is read at once, so each is read twice.
+    monkeypatch.setattr(prepare, "_AT_ONCE", 0)
+    monkeypatch.setattr(Pixels, "unpack", unpacked)
+    made = reduced(good, tmp_path / "out")
+    assert same_as_without(tmp_path / "out", reference[1]) == []
+    row = row_of(made, "zz.fits")
+    assert (row["verdict"], row["code"]) == ("set aside", "changed")
 
 
 def test_a_socket_and_a_folder_named_like_a_frame_are_not_opened(
