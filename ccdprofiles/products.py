@@ -180,19 +180,15 @@ class ProductFile:
             self._rows += len(band.data)
 
     def _put_flags(self, first: int, band: Band) -> None:
-        """Write MASK and DQ; where nothing is flagged MASK stays a hole in the file, which reads 0."""
+        """Write MASK and DQ; most bands have nothing to flag."""
+        size = band.data.size
         if band.flags is None:
-            blank = _unflagged(band.data.size)
-            self._put(
-                "DQ",
-                first,
-                blank,
-                band.data.size // 2 * 0x80008000 + band.data.size % 2 * 0x80000000,
-            )
+            total = size // 2 * 0x80008000 + size % 2 * 0x80000000
+            self._put("MASK", first, _same(size, 0, "u1"), 0)
+            self._put("DQ", first, _same(size, 0x8000, ">u2"), total)
             return
-        masked = (band.flags & MASKED) != 0
-        if masked.any():
-            self._put("MASK", first, np.ascontiguousarray(masked).view("u1"))
+        masked = np.ascontiguousarray((band.flags & MASKED) != 0)
+        self._put("MASK", first, masked.view("u1"))
         self._put("DQ", first, (band.flags ^ 0x8000).astype(">u2"))
 
     def _put(self, name: str, first: int, plane: np.ndarray, total: int | None = None) -> None:
@@ -492,11 +488,11 @@ def _image_header(cards: fits.Header, shape: tuple[int, int], extensions: int) -
 
 
 @lru_cache(8)
-def _unflagged(size: int) -> np.ndarray:
-    """Return the DQ of pixels of which none is flagged."""
-    blank = np.full(size, 0x8000, ">u2")
-    blank.flags.writeable = False
-    return blank
+def _same(size: int, value: int, stored: str) -> np.ndarray:
+    """Return pixels that all have one value."""
+    plane = np.full(size, value, stored)
+    plane.flags.writeable = False
+    return plane
 
 
 @lru_cache
