@@ -73,7 +73,7 @@ def files(night, kind, filter=None):
 
 
 def brighten(path):
-    with fits.open(path) as hdus:
+    with fits.open(path, memmap=False) as hdus:
         data, header = hdus[0].data + 1, hdus[0].header.copy()
     path.unlink()
     fits.PrimaryHDU(data, header).writeto(path)
@@ -272,7 +272,7 @@ def test_zeros_at_the_tail_of_a_product_are_not_kept(night, caplog, name, place,
     name = sorted(science(night, "V"))[0] if name == "science" else name
     path = night / "out" / name
     before = path.read_bytes()
-    with fits.open(path) as hdus:
+    with fits.open(path, memmap=False) as hdus:
         start = hdus["UNCERT" if place == "middle" else "PROVENANCE"].fileinfo()["datLoc"]
     path.write_bytes(before[:start] + bytes(100) + before[start + 100 :])
     done = again(night)

@@ -161,7 +161,7 @@ def assert_whole(output):
             number += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                with fits.open(path, checksum=True) as hdus:
+                with fits.open(path, checksum=True, memmap=False) as hdus:
                     assert [h.name for h in hdus] == [
                         "PRIMARY",
                         "MASK",
@@ -817,7 +817,7 @@ def test_warnings_of_many_frames_do_not_flood_the_terminal(made, nursery, tmp_pa
     shutil.copytree(folder / "raw", tmp_path / "raw")
     shutil.copy(folder / "cam.py", tmp_path)
     for path in (tmp_path / "raw").iterdir():
-        with fits.open(path) as hdus:
+        with fits.open(path, memmap=False) as hdus:
             data, header = hdus[0].data, hdus[0].header.copy()
         header["RADECSYS"] = "FK5"
         header["EPOCH"] = 2000.0
