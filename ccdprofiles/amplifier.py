@@ -353,7 +353,10 @@ def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> flo
     try:
         return None if said is None else quantity(said, unit, field)
     except ProfileError as error:
-        raise FrameRejected(field, f"the profile's function says: {error}") from error
+        raise FrameRejected(
+            field,
+            f"the profile's function says: {error} Correct its header, or {field}= in the profile.",
+        ) from error
 
 
 def _spelled(unit: u.UnitBase) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -15,7 +15,7 @@ from .plan import Input
 from .prepare import Measured
 from .products import ascii_text
 
-__all__ = ["common_cards", "level_cards"]
+__all__ = ["common_cards", "hand_cards", "level_cards"]
 
 
 def common_cards(
@@ -85,6 +85,12 @@ def _lacking(number: str) -> str:
     return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
 
 
+def hand_cards(header: fits.Header, run: Ledger, files: Iterable[str]) -> None:
+    """Say which frames were used because somebody asked for it."""
+    for file in run.kept_by_hand(files):
+        header.add_history(f"kept by hand: {ascii_text(file)}")
+
+
 def level_cards(header: fits.Header, frames: Sequence[Measured]) -> None:
     """Write the overscan level and the read noise that it shows, for each amplifier."""
     for n in range(len(frames[0].level)):
@@ -99,3 +105,6 @@ def level_cards(header: fits.Header, frames: Sequence[Measured]) -> None:
             )
         if any(m.replaced[n] for m in frames):
             header[f"OSNIGHT{n + 1}"] = (True, "the night's level taken for a frame")
+        lifted = sum(m.apart[n] for m in frames if m.apart)
+        if lifted:
+            header[f"OSLIT{n + 1}"] = (lifted, "rows with light in their overscan, levelled")

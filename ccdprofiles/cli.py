@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except CCDProfilesError as error:
-        print(f"ccdprofiles: {error}", file=sys.stderr)
+        print(_plain(f"ccdprofiles: {error}"), file=sys.stderr)
         return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
     except BrokenPipeError:
         # The reader, such as head, has seen enough; nothing is left to be flushed.
@@ -200,6 +200,33 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         default=[],
         help="leave out bias, dark or flat on purpose; may be given several times",
     )
+    command.add_argument(
+        "--keep",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="use this file although its pixels speak against it; may be given several times",
+    )
+    command.add_argument(
+        "--reject",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="leave this file out; may be given several times",
+    )
+    command.add_argument(
+        "--min-frames",
+        type=_some,
+        metavar="N",
+        help="the fewest frames of a bias, dark or flat; 3 unless the profile says so",
+    )
+
+
+def _some(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of frames")
+    return number
 
 
 def _count(text: str) -> int:
@@ -217,13 +244,16 @@ def _info(options: argparse.Namespace) -> int:
     frames = scan_night(options.night, **_which(options))
     table = frames_table(frames)
     if options.json:
-        print(json.dumps(_rows(table), indent=1))
+        rows = [
+            {**row, "code": frame.code} for row, frame in zip(_rows(table), frames, strict=True)
+        ]
+        print(json.dumps(rows, indent=1))
     elif not frames:
         print(f"{options.night} holds no file.")
     else:
         shown = table.copy()
         shown.remove_columns(["amplifiers", "reason"])
-        print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
+        print(_plain("\n".join(shown.pformat(max_lines=-1, max_width=-1))))
         _why(frames)
         for sentence in Registry.gather(options.profiles).replaced:
             print(f"\n{sentence}")
@@ -247,7 +277,7 @@ def _why(frames) -> None:
     if chosen:
         print("\nProfiles")
         for (name, _, said), number in chosen.items():
-            print(f"  {name}: {number} file{'s' if number > 1 else ''}, {said}")
+            print(_plain(f"  {name}: {number} file{'s' if number > 1 else ''}, {said}"))
     reasons = [f.reason for f in frames if f.reason]
     if reasons:
         print("\nNot used")
@@ -256,12 +286,18 @@ def _why(frames) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from .night import plan_night
+    from .night import frames_and_plan
 
-    plan = plan_night(
-        options.night, without=options.without, output=options.output, **_which(options)
+    frames, plan = frames_and_plan(
+        options.night, output=options.output, **_steps(options), **_which(options)
     )
-    print(plan.to_json() if options.json else _plain(str(plan)))
+    if options.json:
+        from .report import night_table
+
+        rows = _rows(night_table(frames, plan))
+        print(json.dumps({**json.loads(plan.to_json()), "frames": rows}, indent=1))
+    else:
+        print(_plain(str(plan)))
     if not plan.masters and not plan.products:
         return NOTHING
     return DONE if plan.complete else INCOMPLETE
@@ -273,7 +309,7 @@ def _reduce(options: argparse.Namespace) -> int:
     night = reduce_night(
         options.night,
         options.output,
-        without=options.without,
+        **_steps(options),
         cosmic_rays=options.cosmic_rays,
         strict=options.strict,
         overwrite=options.overwrite,
@@ -399,6 +435,15 @@ def _which(options: argparse.Namespace) -> dict:
     }
 
 
+def _steps(options: argparse.Namespace) -> dict:
+    return {
+        "without": options.without,
+        "keep": options.keep,
+        "reject": options.reject,
+        "min_frames": options.min_frames,
+    }
+
+
 def _rows(table) -> list[dict]:
     """Turn a table into plain rows; what is masked becomes null."""
     return [{name: _json(row[name]) for name in table.colnames} for row in table]
@@ -414,7 +459,18 @@ def _json(value: object) -> object:
 
 def _plain(text: str) -> str:
     """Show control characters of file names and headers instead of obeying them."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return "\n".join(line if line.isprintable() else _printable(line) for line in text.split("\n"))
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Writes a record without control characters, whatever a file is called."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _plain(super().format(record))
 
 
 def _log_to_stderr(options: argparse.Namespace) -> None:
@@ -422,6 +478,6 @@ def _log_to_stderr(options: argparse.Namespace) -> None:
     level = logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING
     handler = logging.StreamHandler()
     handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
     logger.handlers[:] = [h for h in logger.handlers if not isinstance(h, logging.StreamHandler)]
     logger.addHandler(handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -60,6 +60,8 @@ class Flats:
         The open file of each, by its path.
     exact : bool
         Whether float32 holds every frame exactly.
+    mapped : callable
+        As `map`; it may work in threads.
     scales : ndarray, shape (frames,)
         What each is multiplied by.
     offsets : dict
@@ -70,6 +72,7 @@ class Flats:
     inputs: Sequence[Input]
     pixels: Mapping[object, Pixels]
     exact: bool
+    mapped: Callable = map
     scales: np.ndarray = field(default_factory=lambda: np.ones(0))
     offsets: dict[str, float] = field(default_factory=dict)
 
@@ -94,7 +97,7 @@ class Flats:
         how = self.recipe.flat
         if self.exact and not isinstance(how, SpectralFlat) and how.scale == "median":
             return self._medians()
-        return list(self.run.pool.map(self._level, self.inputs))
+        return list(self.mapped(self._level, self.inputs))
 
     def _level(self, chosen: Input) -> float | FrameRejected:
         """Measure the level of one flat, over its good pixels."""
@@ -137,13 +140,13 @@ class Flats:
         step = max(4, rows // _SAMPLES)
         places = [(first, min(first + 4, rows)) for first in range(0, rows, step)]
         everything = [None] * len(self.inputs)
-        looked = list(self.run.pool.map(lambda band: self._pick(band, everything), places))
+        looked = list(self.mapped(lambda band: self._pick(band, everything), places))
         samples = [
             np.concatenate([held for _, _, held in each]) for each in zip(*looked, strict=True)
         ]
         brackets = [Bracket.of(sample) for sample in samples]
         bands = bands_of(self.amplifiers.shape, 24)
-        counted = list(self.run.pool.map(lambda band: self._pick(band, brackets), bands))
+        counted = list(self.mapped(lambda band: self._pick(band, brackets), bands))
         found: list[float | FrameRejected] = []
         for chosen, sample, parts in zip(
             self.inputs, samples, zip(*counted, strict=True), strict=True

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
+import io
 import os
+import re
 import stat
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from astropy.table import MaskedColumn, Table
 
 from .amplifier import AmplifierSet
 from .errors import (
@@ -22,21 +26,47 @@ from .errors import (
     ProfileError,
     UnknownInstrument,
 )
-from .profile import Profile, Recipe
-from .raw import Cards, RawFile, read_raw
+from .profile import UNKNOWN, Profile, Recipe
+from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
 
-__all__ = ["ACCEPTED", "IGNORED", "SET_ASIDE", "Frame", "collection", "frames_table", "scan"]
+if TYPE_CHECKING:
+    from astropy.table import MaskedColumn, Table
+
+__all__ = [
+    "ACCEPTED",
+    "IGNORED",
+    "SET_ASIDE",
+    "Frame",
+    "by_hand",
+    "collection",
+    "frames_table",
+    "scan",
+    "shown_name",
+]
 
 ACCEPTED = "accepted"
 SET_ASIDE = "set aside"
 IGNORED = "ignored"
 
+_ALLOW = "allow it to be read, copy it again, or take it out of the night."
+_PLAIN = bytes(range(32, 127))
+
 PRODUCT_CARD = "CPVERS"
 """The card that tells our own products from raw frames."""
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".new", ".fz")
-_REDUCED = ("ZEROCOR", "DARKCOR", "FLATCOR", "CALSTAT")
+_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
+# Cards of IRAF, of ccdproc and of MaxIm that no camera writes.
+_REDUCED = ("ZEROCOR", "DARKCOR", "FLATCOR", "CALSTAT", "CCDPROC", "SUBBIAS", "SUBDARK")
+_REDUCED_HISTORY = re.compile(
+    rb"HISTORY +((?:Bias|Dark) (?:Subtraction|corrected with)|Flat (?:Field|corrected with))\b"
+)
+_UNITS = {
+    "adu": "adu adus dn count counts ct cts",
+    "electron": "electron electrons e e- photoelectrons",
+}
+_RATES = ("/s", "/sec", "/second", " s-1", " s^-1")
 
 
 @dataclass(frozen=True)
@@ -72,6 +102,8 @@ class Frame:
         The calibration folder that it came from; nothing for the night's own.
     master : str
         What kind of master it is, if it is one of our own products.
+    notes : tuple of str
+        What looks odd in its header, though it is used.
     """
 
     file: str
@@ -93,6 +125,7 @@ class Frame:
     raw: RawFile | None = None
     origin: str = ""
     master: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def header(self) -> Cards | Mapping:
@@ -101,7 +134,14 @@ class Frame:
 
     def rejected(self, code: str, reason: str, verdict: str = SET_ASIDE) -> Frame:
         """Return this frame with a verdict against it."""
-        return replace(self, verdict=verdict, code=code, reason=reason)
+        return self.told(verdict=verdict, code=code, reason=reason)
+
+    def told(self, **more: object) -> Frame:
+        """Return this frame with more that is known of it."""
+        # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
+        frame = object.__new__(Frame)
+        vars(frame).update(vars(self), **more)
+        return frame
 
 
 class Scanner:
@@ -117,7 +157,7 @@ class Scanner:
     def __init__(self, registry: Registry, forced: Profile | None = None):
         self.registry = registry
         self.forced = forced
-        self._amplifiers: dict[tuple, AmplifierSet] = {}
+        self._readouts: dict[tuple, tuple[AmplifierSet, str]] = {}
 
     def frame(self, path: Path, file: str) -> Frame:
         """Read one file's header; whatever is wrong with it becomes its verdict."""
@@ -131,34 +171,37 @@ class Scanner:
             return frame.rejected("no-profile", f"{file}: {error}")
         except OSError as error:
             why = error.strerror or str(error)
-            return frame.rejected("unreadable", f"{file}: it cannot be read ({why}).")
+            return frame.rejected("unreadable", f"{file}: it cannot be read ({why}); {_ALLOW}")
         return frame
 
     def _described(self, frame: Frame) -> Frame:
-        if any(part.startswith(".") for part in frame.file.split("/")):
+        if frame.file.startswith(".") or "/." in frame.file:
             return frame.rejected("hidden", f"{frame.file}: hidden file.", IGNORED)
-        mode = frame.path.stat().st_mode
+        mode = os.stat(frame.path).st_mode
         if stat.S_ISDIR(mode) and not frame.path.is_symlink():
             raise FrameRejected(
                 "unreadable", "this folder may not be read; allow it, or leave it out."
             )
         if not stat.S_ISREG(mode):
-            raise FrameRejected("not-a-file", "it is no regular file; a frame is a file.")
+            raise FrameRejected("not-a-file", NOT_A_FILE)
+        if frame.path.name.lower().endswith(_UNFINISHED):
+            reason = f"{frame.file}: a temporary file of a copy that did not end."
+            return frame.rejected("temporary", reason, IGNORED)
         if not _named_fits(frame.path) and not _looks_fits(frame.path):
             reason = f"{frame.file}: not a FITS file."
             return frame.rejected("not-fits", reason, IGNORED)
         raw = read_raw(frame.path)
         header = raw.header
-        frame = replace(frame, raw=raw, shape=raw.images[0].shape)
+        frame = frame.told(raw=raw, shape=raw.images[0].shape)
         if PRODUCT_CARD in header:
             kind = str(header.get("CPTYPE", ""))
             reason = f"{frame.file}: a product of ccdprofiles, not a raw frame."
-            return replace(frame, master=kind).rejected("product", reason, IGNORED)
+            return frame.told(master=kind).rejected("product", reason, IGNORED)
         _refuse_cubes(raw)
         profile = self.forced
         try:
             profile = profile or self.registry.choose(header)
-            return self._typed(replace(frame, profile=profile))
+            return self._typed(frame, profile)
         except (AmbiguousProfile, UnknownInstrument, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
@@ -168,10 +211,10 @@ class Scanner:
                 f"({type(error).__name__}: {error}); correct the profile.",
             ) from error
 
-    def _typed(self, frame: Frame) -> Frame:
-        profile, header = frame.profile, frame.header
-        frame = replace(
-            frame,
+    def _typed(self, frame: Frame, profile: Profile) -> Frame:
+        header = frame.header
+        frame = frame.told(
+            profile=profile,
             object=profile.text_of("object", header),
             date=profile.text_of("date", header),
             recipe=profile.recipe_of(header),
@@ -184,30 +227,31 @@ class Scanner:
         if kind is None:
             reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
             return frame.rejected("ignored-type", reason, IGNORED)
-        frame = replace(frame, type=kind)
+        frame = frame.told(type=kind)
         try:
-            frame = replace(frame, exposure=profile.exposure_of(header))
-            frame = replace(frame, binning=profile.binning_of(header))
-            amplifiers = self._amplifier_set(frame)
-            frame = replace(frame, amplifiers=amplifiers, readout=_readout(frame, amplifiers))
+            frame = frame.told(exposure=profile.exposure_of(header))
+            frame = frame.told(binning=profile.binning_of(header))
+            amplifiers, readout = self._read_out(frame)
+            frame = frame.told(amplifiers=amplifiers, readout=readout)
             _refuse_twice(frame)
             _refuse_reduced(frame)
             _refuse_exposure(frame)
         except FrameRejected as error:
             return frame.rejected(error.code, f"{frame.file}: {error}")
-        return frame
+        notes = tuple(_oddities(frame))
+        return frame.told(notes=notes) if notes else frame
 
-    def _amplifier_set(self, frame: Frame) -> AmplifierSet:
-        profile, header = frame.profile, frame.header
-        shapes = frame.raw.shapes
-        if callable(profile.amplifiers) or any(
-            callable(n) for a in profile.amplifiers for n in (a.gain, a.read_noise, a.saturation)
-        ):
-            return profile.amplifiers_of(header, shapes)
+    def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str]:
+        """Fit the amplifiers into a frame, and name how it was read out."""
+        profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
+        if profile.amplifiers_vary:
+            amplifiers = profile.amplifiers_of(header, shapes)
+            return amplifiers, _readout(frame, amplifiers)
         key = (id(profile), frame.binning, tuple(shapes.items()))
-        if key not in self._amplifiers:
-            self._amplifiers[key] = profile.amplifiers_of(header, shapes)
-        return self._amplifiers[key]
+        if key not in self._readouts:
+            amplifiers = profile.amplifiers_of(header, shapes)
+            self._readouts[key] = amplifiers, _readout(frame, amplifiers)
+        return self._readouts[key]
 
 
 def scan(
@@ -245,13 +289,13 @@ def scan(
         If two profiles fit one header, or a profile cannot be right.
     """
     scanner = Scanner(registry, forced)
-    found = [scanner.frame(path, file) for path, file in _files(folder, leave_out)]
+    found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
     taken = {frame.path for frame in found}
     labels = {frame.file.split("/")[0] for frame in found}
     for number, other in enumerate(calibrations, 1):
         origin = _label(Path(other), labels)
         labels.add(origin)
-        for path, file in _files(other, leave_out):
+        for path, file in _apart(_files(other, leave_out)):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
                 found.append(_calibration(frame, registry))
@@ -261,6 +305,9 @@ def scan(
 
 def frames_table(frames: Sequence[Frame]) -> Table:
     """Lay frames out as a table, one row a file."""
+    # A plan needs no table, and astropy's takes longer to import than a night to scan.
+    from astropy.table import Table
+
     table = Table()
     table["file"] = [f.file for f in frames] or np.array([], "U1")
     table["profile"] = [f.profile.name if f.profile else "" for f in frames]
@@ -284,6 +331,71 @@ def frames_table(frames: Sequence[Frame]) -> Table:
     return table
 
 
+def by_hand(
+    frames: Sequence[Frame],
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
+    """Leave out the frames that the caller rejects, and find those to be kept.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    keep, reject : iterable of path
+        As the frames table names them, as paths, or by the last part of their name
+        where one frame alone has it.
+
+    Returns
+    -------
+    tuple of Frame
+        With what is rejected set aside.
+    keep, reject : tuple of str
+        As the frames table names them, sorted.
+
+    Raises
+    ------
+    InputError
+        If no file or more than one has that name, or one is to be kept and rejected.
+    """
+    kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
+    rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
+    for file in sorted(set(kept) & set(rejected)):
+        raise InputError(f"{file} is to be kept and to be rejected; decide on one of them.")
+    left_out = tuple(
+        f.rejected("rejected", f"{f.file}: rejected by hand.") if f.file in rejected else f
+        for f in frames
+    )
+    return left_out, kept, rejected
+
+
+def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
+    return (names,) if isinstance(names, str | Path) else names
+
+
+def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
+    """Find the one file of the night that is meant."""
+    text = str(name)
+    ways = (
+        lambda f: f.file == text,
+        lambda f: f.path.resolve() == Path(name).expanduser().resolve(),
+        lambda f: f.file.rsplit("/", 1)[-1] == text,
+    )
+    for fits_it in ways:
+        found = [f.file for f in frames if fits_it(f)]
+        if len(found) > 1:
+            raise InputError(
+                f"{option}={text!r} names {len(found)} files of the night: "
+                f"{', '.join(found[:3])}{', …' if len(found) > 3 else ''}; write more of the path."
+            )
+        if found:
+            return found[0]
+    near = difflib.get_close_matches(text, [f.file for f in frames], 1, cutoff=0.4)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(
+        f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."
+    )
+
+
 def collection(folder: str | Path, frames: Sequence[Frame]):
     """Return the accepted frames as a `ccdproc.ImageFileCollection`.
 
@@ -291,6 +403,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
     ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
     so; no header is read again until a card is asked for.
     """
+    from astropy.table import Table
     from ccdproc import ImageFileCollection
 
     accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
@@ -315,7 +428,9 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
 
     def failed(error: OSError) -> None:
         if Path(error.filename) == top:
-            raise InputError(f"{top} cannot be read ({error.strerror}).") from error
+            raise InputError(
+                f"{top} cannot be read ({error.strerror}); allow it, or give another folder."
+            ) from error
         closed.append(Path(error.filename))
 
     for here, folders, names in os.walk(top, onerror=failed):
@@ -323,23 +438,36 @@ def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tupl
         folders[:] = [f for f in folders if (Path(here) / f).resolve() not in skip]
         inside = Path(here)
         links = [f for f in folders if (inside / f).is_symlink()]
+        start = "" if inside == top else inside.relative_to(top).as_posix() + "/"
         for name in sorted([*names, *links]):
-            path = inside / name
-            yield path, _shown(path.relative_to(top).as_posix())
+            yield inside / name, shown_name(start + name)
     for path in sorted(closed):
-        yield path, _shown(path.relative_to(top).as_posix())
+        yield path, shown_name(path.relative_to(top).as_posix())
 
 
 def _label(folder: Path, taken: Iterable[str]) -> str:
     """Name a calibration folder so that no two files of a night share a name."""
-    name = _shown(folder.expanduser().resolve().name).lstrip(".") or "calibrations"
+    name = shown_name(folder.expanduser().resolve().name).lstrip(".") or "calibrations"
     numbered = (f"{name}-{i}" for i in count(2))
     return next(n for n in chain([name], numbered) if n not in taken)
 
 
-def _shown(name: str) -> str:
-    """Write a name that is not UTF-8 so that it can be written into a table."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def shown_name(name: str) -> str:
+    """Write a name so that it can stand in a table or a log: control characters are escaped."""
+    if name.isprintable():
+        return name
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _apart(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    """Tell files apart whose names are written alike once they are escaped."""
+    known: set[str] = set()
+    for path, file in found:
+        while file in known:
+            file += f"~{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
+        known.add(file)
+        yield path, file
 
 
 def _calibration(frame: Frame, registry: Registry) -> Frame:
@@ -393,7 +521,10 @@ def _once(frames: list[Frame]) -> list[Frame]:
             members, key=lambda n: (frames[n].origin, len(frames[n].file), frames[n].file)
         ):
             frame = frames[number]
-            original = first.setdefault(_contents(frame.raw), frame)
+            try:
+                original = first.setdefault(_contents(frame.raw), frame)
+            except (OSError, EOFError, zlib.error, FrameRejected):
+                continue  # gone or changed since; said when its pixels are read
             if original is not frame:
                 reason = f"{frame.file}: the same bytes as {original.file}, which is counted once."
                 frames[number] = frame.rejected("duplicate", reason, IGNORED)
@@ -402,8 +533,28 @@ def _once(frames: list[Frame]) -> list[Frame]:
 
 def _contents(raw: RawFile) -> str:
     """Hash what a file holds once it is unpacked, so that a packed copy is a copy."""
-    with gzip.open(raw.path) if raw.gzipped else open(raw.path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    with opened(raw.path) as plain:
+        if not raw.gzipped:
+            return hashlib.file_digest(plain, "sha256").hexdigest()
+        with gzip.open(plain) as stream:
+            return hashlib.file_digest(_Bounded(stream, raw.size), "sha256").hexdigest()
+
+
+class _Bounded(io.RawIOBase):
+    """What a gzipped file unpacks to, as far as that can be a picture."""
+
+    def __init__(self, stream: IO[bytes], size: int):
+        self._stream = stream
+        self._left = GROWTH_LIMIT * size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        octets = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(octets)] = octets
+        self._left -= len(octets)
+        return len(octets)
 
 
 def _readout(frame: Frame, amplifiers: AmplifierSet) -> str:
@@ -422,21 +573,62 @@ def _name_of(profile: Profile | None) -> str:
 
 def _refuse_twice(frame: Frame) -> None:
     """Refuse a frame in which a card that decides stands twice and says two things."""
-    profile = frame.profile
-    fields = (profile.frame_type, profile.exposure, profile.filter, profile.binning)
-    for cards in fields:
-        for card in (
-            ()
-            if cards is None or callable(cards)
-            else (cards,)
-            if isinstance(cards, str)
-            else cards
-        ):
-            if card.upper() in frame.raw.header.twice:
-                raise FrameRejected(
-                    "twice",
-                    f"{card} stands twice in its header and says two things; correct the header.",
-                )
+    header = frame.raw.header
+    if not header.twice and (header.below is None or not header.below.twice):
+        return
+    for card in _deciding(frame.profile):
+        if frame.header.says_two_things(card):
+            raise FrameRejected(
+                "twice",
+                f"{card} stands twice in its header and says two things; correct the header.",
+            )
+
+
+def _deciding(profile: Profile) -> Iterator[str]:
+    """Name the cards by which a profile decides; a function may read any."""
+    yield "INSTRUME"
+    yield from profile.where
+    for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
+        yield from _cards_of(cards)
+    match = profile.match
+    yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
+
+
+def _cards_of(field: object) -> Sequence[str]:
+    """Return the cards that a field of a profile names; none where a function stands."""
+    if field is None or callable(field):
+        return ()
+    return (field,) if isinstance(field, str) else field
+
+
+def _oddities(frame: Frame) -> Iterator[str]:
+    """Say what is odd about a frame that is used all the same."""
+    raw, header, profile = frame.raw, frame.header, frame.profile
+    if not raw.padded:
+        yield f"{frame.file}: its last block is cut short, but no pixel is missing."
+    if any(image.axes > 2 for image in raw.images):
+        yield f"{frame.file}: a cube of one plane, taken as the image that it holds."
+    if twice := header.twice:
+        cards = ", ".join(sorted(twice))
+        yield f"{frame.file}: {cards} twice in its header, saying two things; the first counts."
+    if header.block.translate(None, _PLAIN):
+        yield f"{frame.file}: its header holds bytes that FITS does not allow; read as \ufffd."
+    for card in _cards_of(profile.exposure):
+        said = header.get(card)
+        known = isinstance(said, str) and said.strip().lower() not in UNKNOWN
+        if known and frame.exposure is not None:
+            yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
+    said = str(header.get("BUNIT", "")).strip()
+    if said and _unit_of(said) not in ("", _unit_of(str(profile.unit))):
+        yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
+
+
+def _unit_of(said: str) -> str:
+    """Read BUNIT: adu, electron, the text itself where it is another, nothing where it says none."""
+    word = said.strip().lower()
+    if word.startswith(("unsigned", "signed")) or word in ("none", "unknown", "n/a"):
+        return ""
+    return next((unit for unit, words in _UNITS.items() if word in words.split()), said)
 
 
 def _refuse_cubes(raw: RawFile) -> None:
@@ -456,8 +648,17 @@ def _refuse_reduced(frame: Frame) -> None:
             "already-reduced",
             f"{', '.join(said)} says that it was calibrated before; give the raw frame.",
         )
+    block = frame.header.block
+    if b"HISTORY" in block and (told := _REDUCED_HISTORY.search(block)):
+        raise FrameRejected(
+            "already-reduced",
+            f"HISTORY {told[1].decode()!r} says that it was calibrated before; give the raw frame.",
+        )
     unit = str(frame.header.get("BUNIT", "")).strip().lower()
-    if unit in ("electron", "electrons", "e-") and str(frame.profile.unit) != "electron":
+    if not unit:
+        return
+    electrons = _unit_of(unit) == "electron" and str(frame.profile.unit) != "electron"
+    if electrons or unit.endswith(_RATES):
         raise FrameRejected(
             "already-reduced",
             f"BUNIT = {unit!r}, where {frame.profile.name} expects raw {frame.profile.unit}; "
@@ -486,12 +687,13 @@ def _refuse_exposure(frame: Frame) -> None:
 
 
 def _named_fits(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz").removesuffix(".fz")
-    return name.endswith(_SUFFIXES) or path.name.lower().endswith(".fz")
+    name = path.name.lower()
+    plain = name.removesuffix(".gz").removesuffix(".fz")
+    return plain.endswith(_SUFFIXES) or name.endswith(".fz")
 
 
 def _looks_fits(path: Path) -> bool:
-    with open(path, "rb") as stream:
+    with opened(path) as stream:
         return stream.read(9) == b"SIMPLE  ="
 
 
@@ -500,6 +702,8 @@ def _text(said: object) -> str | None:
 
 
 def _masked(values: list, fill: object, dtype: str) -> MaskedColumn:
+    from astropy.table import MaskedColumn
+
     return MaskedColumn(
         [fill if v is None else v for v in values],
         mask=[v is None for v in values],

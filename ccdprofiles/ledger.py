@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from astropy import units as u
 from astropy.io import fits
 
 from . import __version__
@@ -16,18 +15,21 @@ from .calibrate import MasterBand, Noise
 from .frames import Frame
 from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
-from .products import SavedProduct, ascii_text, product_key, sha256_of
+from .products import SavedProduct, ascii_text, product_key
 from .profile import CosmicRays, Profile, Recipe
 
 __all__ = [
     "ASIDE",
     "Ledger",
     "Made",
+    "ProfileLabel",
     "Settings",
     "bands_of",
     "left_out",
+    "no_progress",
     "noise_of",
     "pedestal_off",
+    "travelling",
 ]
 
 _BAND_BYTES = 8 * 2**20
@@ -35,6 +37,27 @@ _OPEN_PRODUCTS = 128
 
 ASIDE = "set aside, "
 """How the role of a frame begins in PROVENANCE that was not used after all."""
+
+
+def no_progress(phase: str, total: int) -> Callable[[], None]:
+    """Show nothing."""
+    return lambda: None
+
+
+@dataclass(frozen=True)
+class ProfileLabel:
+    """What is left of a profile once it has been read for a frame; it can travel.
+
+    Parameters
+    ----------
+    name, hash : str
+    unit : Unit
+        Of the raw pixels.
+    """
+
+    name: str
+    hash: str
+    unit: u.UnitBase
 
 
 @dataclass(frozen=True)
@@ -58,25 +81,17 @@ class Settings:
     jobs: int = 0
     overwrite: bool = False
     cosmic_rays: CosmicRays | None = None
-    progress: Callable[[str, int], Callable[[], None]] = lambda phase, total: lambda: None
+    progress: Callable[[str, int], Callable[[], None]] = no_progress
 
-    @property
-    def workers(self) -> int:
-        """The number of threads: as many as there are processors, unless told."""
-        if hasattr(os, "sched_getaffinity"):
-            return self.jobs or len(os.sched_getaffinity(0))
-        return self.jobs or os.cpu_count() or 1
-
-    @property
-    def open_products(self) -> int:
-        """How many products one worker may have open, each with its frame unpacked beside it."""
+    def open_products(self, workers: int) -> int:
+        """How many products one of some workers may have open, each with its frame unpacked beside it."""
         try:
             import resource
         except ImportError:  # Windows, where the limit is far off
-            return _OPEN_PRODUCTS // self.workers or 1
+            return _OPEN_PRODUCTS // workers or 1
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         free = limit if limit != resource.RLIM_INFINITY else 2**16
-        return min(_OPEN_PRODUCTS, (free - 32) // 2) // self.workers or 1
+        return min(_OPEN_PRODUCTS, (free - 32) // 2) // workers or 1
 
 
 @dataclass
@@ -95,6 +110,8 @@ class Made:
         Name or file → code and sentence, of what turned out to be unusable only now.
     notes : list of str
         What looks odd in the pixels, though it was used.
+    overruled : dict
+        File → code and sentence, of what was kept by hand all the same.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -103,6 +120,7 @@ class Made:
     anew: dict[str, str] = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Ledger:
@@ -113,32 +131,71 @@ class Ledger:
     plan : Plan
     frames : sequence of Frame
     settings : Settings
-    pool : Executor
-        Of threads.
     """
 
-    def __init__(self, plan: Plan, frames: Sequence[Frame], settings: Settings, pool: Executor):
+    def __init__(self, plan: Plan, frames: Sequence[Frame], settings: Settings):
         self.plan = plan
         self.frames = {f.file: f for f in frames}
         self.settings = settings
-        self.pool = pool
         self.made = Made()
         self.measured: dict[str, Measured] = {}
         self.keys: dict[str, str] = {}
         self.sums: dict[str, str] = {}
         self.saved: dict[str, SavedProduct] = {}
 
-    def keep(self, name: str, path: Path, key: str | None = None) -> None:
+    def keep(self, name: str, path: Path, sha256: str, key: str | None = None) -> None:
         """Note a master that is there now; without a key of ours its bytes are its key."""
         self.made.masters[name] = path
-        self.sums[name] = sha256_of(path)
-        self.keys[name] = key or self.sums[name]
+        self.sums[name] = sha256
+        self.keys[name] = key or sha256
         self.saved[name] = SavedProduct(path)
+
+    def part(self, inputs: Sequence[Input], names: Sequence[str]) -> Ledger:
+        """Return what it takes to make something of some frames, so that it can travel.
+
+        A profile may hold functions, which cannot; what they said of a frame is in the
+        frame already.
+
+        Parameters
+        ----------
+        inputs : sequence of Input
+        names : sequence of str
+            Of what is to be made.
+        """
+        masters = {m for i in inputs for m in (i.bias, i.dark, i.flat) if m}
+        plan = replace(
+            self.plan,
+            masters=tuple(m for m in self.plan.masters if m.name in masters),
+            products=tuple(p for p in self.plan.products if p.name in names),
+            missing=(),
+            set_aside=(),
+            notes=(),
+        )
+        settings = replace(
+            self.settings, output=self.settings.output.absolute(), progress=no_progress
+        )
+        part = Ledger(plan, [travelling(self.frames[i.file]) for i in inputs], settings)
+        measured = (self.measured[i.file] for i in inputs)
+        part.measured = {
+            i.file: replace(m, raw=part.frames[i.file].raw)
+            for i, m in zip(inputs, measured, strict=True)
+        }
+        for name in ("keys", "sums", "saved"):
+            own = getattr(self, name)
+            setattr(part, name, {n: own[n] for n in (*masters, *names) if n in own})
+        overruled = self.made.overruled
+        part.made.overruled = {i.file: overruled[i.file] for i in inputs if i.file in overruled}
+        return part
+
+    def kept_by_hand(self, files: Iterable[str]) -> list[str]:
+        """Return those of some files that are used although their pixels speak against it."""
+        return sorted(file for file in files if file in self.made.overruled)
 
     def remember(self, path: Path) -> None:
         """Read which frames were set aside when a master that is kept was made."""
         files = {ascii_text(file): file for file in self.frames}
-        with fits.open(path) as hdus:
+        # An open file: a path that begins with http: would be fetched.
+        with open(path, "rb") as file, fits.open(file) as hdus:
             for file, _, role in hdus["PROVENANCE"].data:
                 if role.startswith(ASIDE):
                     code, sentence = role.removeprefix(ASIDE).split(": ", 1)
@@ -163,6 +220,8 @@ class Ledger:
             used,
             left_out(self.plan.without, self.frames[first.file], kind),
         )
+        if kept := self.kept_by_hand(i.file for i in inputs):
+            parts["kept"] = kept
         parts["inputs"] = sorted(
             (
                 self.measured[i.file].sha256,
@@ -215,6 +274,13 @@ class Ledger:
         if not frame.amplifiers.knows_noise:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
+
+
+def travelling(frame: Frame) -> Frame:
+    """Return a frame without the functions of its profile, with the whole path of its file."""
+    raw = replace(frame.raw, path=frame.raw.path.absolute())
+    label = ProfileLabel(frame.profile.name, frame.profile.hash, frame.profile.unit)
+    return replace(frame, profile=label, raw=raw, path=frame.path.absolute())
 
 
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,20 +18,13 @@ from .calibrate import (
     Noise,
     master_variance,
 )
-from .cards import common_cards, level_cards
-from .combine import (
-    MAD_TO_STD,
-    Stacked,
-    combine,
-    exact_median,
-    inefficiency,
-    level,
-)
+from .cards import common_cards, hand_cards, level_cards
+from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected
 from .flats import Flats
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
-from .plan import Input, Master, time_of
+from .plan import Input, Master, time_of, too_few
 from .prepare import NO_DATA, SATURATED, prepare
 from .products import (
     Band,
@@ -51,8 +44,16 @@ __all__ = ["MasterMaker"]
 class MasterMaker:
     """Makes one master: its bands are combined in threads, its whole is finished at the end."""
 
-    def __init__(self, run: Ledger, master: Master, inputs: list[Input], key: str):
+    def __init__(
+        self,
+        run: Ledger,
+        master: Master,
+        inputs: Sequence[Input],
+        key: str,
+        mapped: Callable = map,
+    ):
         self.run = run
+        self.mapped = mapped
         self.master = master
         self.inputs = inputs
         self.key = key
@@ -74,6 +75,7 @@ class MasterMaker:
         self.flats: Flats | None = None
         self.norm: float | None = None
         self.aside: list[tuple[str, str, str]] = []
+        self.failed: dict[str, tuple[str, str]] = {}
 
     def _has_variance(self) -> bool:
         if self.master.type == "dark" and self.pedestal:
@@ -93,7 +95,7 @@ class MasterMaker:
             if self.master.type == "flat":
                 self._scale()
             bands = bands_of(self.shape, len(self.inputs) * (4 if self._exact else 8))
-            for _ in self.run.pool.map(lambda band: self._combine(*band), bands):
+            for _ in self.mapped(lambda band: self._combine(*band), bands):
                 pass
         finally:
             for pixels in self.pixels.values():
@@ -102,9 +104,7 @@ class MasterMaker:
         header = self._header()
         inputs = self._provenance()
         with ProductFile(path, header, self.shape, self.variance is not None, inputs) as product:
-            for _ in self.run.pool.map(
-                lambda band: self._save(product, *band), bands_of(self.shape, 16)
-            ):
+            for _ in self.mapped(lambda band: self._save(product, *band), bands_of(self.shape, 16)):
                 pass
             product.finish()
         sync_folders([path])
@@ -116,18 +116,20 @@ class MasterMaker:
 
     def _scale(self) -> None:
         """Measure the level of every flat; one without light costs itself."""
-        flats = Flats(self.run, self.inputs, self.pixels, self._exact)
+        flats = Flats(self.run, self.inputs, self.pixels, self._exact, self.mapped)
         levels = flats.levels()
         lit = [n for n, found in enumerate(levels) if not isinstance(found, FrameRejected)]
         for chosen, measured, found in zip(self.inputs, self.measured, levels, strict=True):
             if isinstance(found, FrameRejected):
-                self.run.made.failed[chosen.file] = (found.code, str(found))
+                self.failed[chosen.file] = (found.code, str(found))
                 role = f"{ASIDE}{found.code}: {found}"
                 self.aside.append((chosen.file, measured.sha256, role))
         if not lit:
             raise FrameRejected(
                 "flat-level", "none of its frames can be used, as said of each; take new flats."
             )
+        if len(lit) < self.master.minimum:
+            raise FrameRejected("few-frames", too_few(self.master, len(lit)))
         for name in ("inputs", "frames", "measured"):
             setattr(self, name, [getattr(self, name)[n] for n in lit])
         scales = 1 / np.array([levels[n] for n in lit])
@@ -138,7 +140,8 @@ class MasterMaker:
         """Whether float32 holds a frame less its overscan exactly."""
         whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
-        return whole and exact and not any(any(m.replaced) for m in self.measured)
+        # A level that comes from other rows, or other frames, may be any number.
+        return whole and exact and not any(any(m.replaced) or any(m.apart) for m in self.measured)
 
     def _combine(self, first: int, stop: int) -> None:
         """Combine one band of rows, and set its variance and its flags."""
@@ -360,10 +363,13 @@ class MasterMaker:
         )
         if master.filter:
             header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
+        if master.temperature is not None:
+            header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
         common_cards(header, self.run, self.frames[0], self.inputs[0], self.key, master.type)
         if self.norm is not None:
             header["FLATNORM"] = (self.norm, "the flat was divided by this")
         level_cards(header, self.measured)
+        hand_cards(header, self.run, [i.file for i in self.inputs])
         clip = f", clipped at {self.how.clip:g} mad_std" if self.how.clip else ""
         header.add_history(f"{self.how.method} of {len(self.inputs)} frames{clip}")
         if master.type == "flat":

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from astropy.table import Table
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, PlanError
-from .frames import ACCEPTED, Frame, collection, scan
+from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .output import (
     check_files,
     check_folders,
@@ -27,11 +26,14 @@ from .output import (
     stale,
 )
 from .plan import Plan, check_steps, make_plan
-from .products import remove_leftovers
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
-from .report import complete, night_table, summary, write_report
-from .run import Made, Settings, run_plan
+
+# A plan needs headers only: what works on pixels is imported by what makes products.
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from .run import Made
 
 __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
@@ -70,6 +72,8 @@ class Night:
     @property
     def ok(self) -> bool:
         """Whether everything that the night holds was made, and nothing set aside."""
+        from .report import complete
+
         return complete(self.frames, self.plan, self._made)
 
     @property
@@ -84,6 +88,8 @@ class Night:
         return self.frames[bad]
 
     def __str__(self) -> str:
+        from .report import summary
+
         return f"Night {self.folder} reduced to {self.output}\n" + summary(
             self.frames, self.plan, self._made
         )
@@ -130,6 +136,9 @@ def plan_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
     output: str | Path | None = None,
 ) -> Plan:
     """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
@@ -141,16 +150,39 @@ def plan_night(
     Plan
         To be printed, saved with `Plan.to_json`, and compared.
     """
-    without = check_steps(without)
-    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
-    frames = scan_night(
+    return frames_and_plan(
         folder,
         profile=profile,
         profiles=profiles,
         calibrations=calibrations,
-        leave_out=leave_out,
-    )
-    return make_plan(frames, without)
+        without=without,
+        keep=keep,
+        reject=reject,
+        min_frames=min_frames,
+        output=output,
+    )[1]
+
+
+def frames_and_plan(
+    folder: str | Path,
+    *,
+    without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
+    output: str | Path | None = None,
+    **which: object,
+) -> tuple[tuple[Frame, ...], Plan]:
+    """Read the headers of a night, and say what would be made of what.
+
+    Parameters are those of `plan_night`.
+    """
+    without = check_steps(without)
+    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
+    frames = scan_night(folder, leave_out=leave_out, **which)
+    frames, keep, reject = by_hand(frames, keep, reject)
+    plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+    return frames, plan
 
 
 def reduce_night(
@@ -161,6 +193,9 @@ def reduce_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     without: Iterable[str] = (),
+    keep: Iterable[str | Path] = (),
+    reject: Iterable[str | Path] = (),
+    min_frames: int | None = None,
     cosmic_rays: bool | CosmicRays = False,
     strict: bool = False,
     overwrite: bool = False,
@@ -183,6 +218,12 @@ def reduce_night(
         Folders with biases, darks and flats of other nights, raw or masters.
     without : iterable of {"bias", "dark", "flat"}
         Steps left out on purpose; header and report say so.
+    keep : iterable of path
+        Files of the night that are used although their pixels speak against them.
+    reject : iterable of path
+        Files of the night that are left out.
+    min_frames : int, optional
+        The fewest frames of a master bias, dark or flat, in place of what the recipes say.
     cosmic_rays : bool or CosmicRays
         Flag cosmic rays although the recipe does not ask for it.
     strict : bool
@@ -201,7 +242,8 @@ def reduce_night(
     Raises
     ------
     InputError
-        If the folder cannot be read, or the output lies on or above it.
+        If the folder cannot be read, or the output lies on or above it, or a file to
+        be kept or rejected is none of the night's.
     ProfileError
         If a profile cannot be right, or two fit one header.
     PlanError
@@ -218,6 +260,10 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
+    from .products import remove_leftovers
+    from .report import night_table, summary, write_report
+    from .run import Settings, run_plan
+
     folder, output = Path(folder).expanduser(), Path(output).expanduser()
     without = check_steps(without)
     calibrations = _paths(calibrations)
@@ -238,7 +284,9 @@ def reduce_night(
         )
         if not frames:
             raise InputError(f"{folder} holds no file; give the folder that holds the night.")
-        plan = make_plan(frames, without)
+        frames, keep, reject = by_hand(frames, keep, reject)
+        fewest = _fewest(min_frames)
+        plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=fewest)
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
         check_links(output, plan, [folder, *calibrations], frames)
@@ -256,13 +304,16 @@ def reduce_night(
         if not early:
             held.enter_context(locked(output))
         held.enter_context(logged(output))
-        log.info("ccdprofiles %s reduces %s", __version__, folder.resolve().name)
+        name = shown_name(folder.resolve().name)
+        log.info("ccdprofiles %s reduces %s", __version__, name)
+        for file in plan.reject:
+            log.info("%s: rejected by hand", file)
         remove_leftovers(output)
         made = run_plan(plan, frames, settings)
         made.notes += stale(output, made)
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
-        write_report(output, folder.resolve().name, table, plan, made)
+        write_report(output, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
         folder=folder,
@@ -287,6 +338,12 @@ def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile
     if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
         return load_profile(profile)
     return registry[text]
+
+
+def _fewest(asked: int | None) -> int | None:
+    if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
+        raise InputError(f"min_frames={asked!r} is no whole number of frames from 1.")
+    return asked
 
 
 def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:

@@ -11,14 +11,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from .errors import InputError, Locked, OutputError
 from .frames import Frame
 from .plan import Input, Plan
-from .products import made_by_us
-from .run import Made
+
+if TYPE_CHECKING:
+    from .run import Made
 
 __all__ = [
     "check_files",
@@ -240,6 +240,8 @@ def locked(output: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made or written.
     """
+    from filelock import FileLock, Timeout
+
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -335,6 +337,8 @@ def _products(plan: Plan) -> list[str]:
 
 def _may_go(path: Path) -> bool:
     """Say whether a file is ours, or nobody's: empty, or cut within its header."""
+    from .products import made_by_us
+
     with open(path, "rb") as stream:
         start = stream.read(_LONGEST)
     ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))

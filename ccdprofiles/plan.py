@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from astropy import units as u
@@ -21,6 +22,9 @@ __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"
 
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
+
+_SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
+_FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Master:
         Where it lies, if it was made on another night.
     bias_off : bool
         Of a dark: whether its bias was subtracted.
+    minimum : int
+        The fewest frames that it may be made of.
+    temperature : float or None
+        Of a dark: the mean of its frames' chips in degrees Celsius, where that is looked at.
     """
 
     name: str
@@ -86,6 +94,8 @@ class Master:
     time: float | None = None
     path: str = ""
     bias_off: bool = False
+    minimum: int = 1
+    temperature: float | None = None
 
     @property
     def setup(self) -> tuple:
@@ -133,7 +143,7 @@ class Missing:
     ----------
     file : str
     code : str
-        ``no-bias``, ``no-dark``, ``no-flat`` or ``pedestal``.
+        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal`` or ``few-frames``.
     reason : str
     """
 
@@ -165,6 +175,10 @@ class Plan:
         Every profile that is used.
     found, ignored : int
         How many files were found, and how many are no frames or copies of others.
+    keep, reject : tuple of str
+        The files that are used whatever their pixels say, and those that are left out.
+    min_frames : int or None
+        The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
     """
 
     masters: tuple[Master, ...]
@@ -176,11 +190,14 @@ class Plan:
     profiles: tuple[tuple[str, str], ...] = ()
     found: int = 0
     ignored: int = 0
+    keep: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    min_frames: int | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every frame that was found can be used as its recipe asks."""
-        return not (self.missing or self.set_aside)
+        """Whether every frame can be used as its recipe asks, but for those left out by hand."""
+        return not (self.missing or {file for file, _ in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
         """Return a master by its name."""
@@ -190,12 +207,13 @@ class Plan:
     def remedies(self) -> tuple[str, ...]:
         """What can be done about what is missing."""
         steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
+        few = any(m.code == "few-frames" for m in self.missing)
         return tuple(
             f"take {plural} that match, name another night's with calibrations=[FOLDER] "
             f"(--calibrations), or leave the step out with without=[{step!r}] (--without {step})"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
-        )
+        ) + ((_FEW,) if few else ())
 
     def to_json(self) -> str:
         """Write the plan down as JSON."""
@@ -216,7 +234,14 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
+def make_plan(
+    frames: Sequence[Frame],
+    without: Iterable[str] = (),
+    *,
+    keep: Iterable[str] = (),
+    reject: Iterable[str] = (),
+    min_frames: int | None = None,
+) -> Plan:
     """Decide which masters are made of which frames, and what is calibrated with them.
 
     A master and a frame share instrument, amplifier set and binning; a dark also
@@ -229,6 +254,10 @@ def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
     frames : sequence of Frame
     without : iterable of {"bias", "dark", "flat"}
         Steps that are left out on purpose.
+    keep, reject : iterable of str
+        Files that were kept or left out by hand, to be written down.
+    min_frames : int, optional
+        The fewest frames of a bias, dark or flat; the recipes say it unless told.
 
     Raises
     ------
@@ -236,22 +265,37 @@ def make_plan(frames: Sequence[Frame], without: Iterable[str] = ()) -> Plan:
         If a step left out would make another give wrong numbers.
     """
     without = tuple(step for step in STEPS if step in set(without))
-    planner = _Planner(sorted(frames, key=lambda f: (f.origin, f.file)), without)
+    ordered = sorted(frames, key=lambda f: (f.origin, f.file))
+    planner = _Planner(ordered, without, tuple(keep), tuple(reject), min_frames)
     return planner.plan()
 
 
 class _Planner:
     """Builds a plan; the plan itself is data."""
 
-    def __init__(self, frames: list[Frame], without: tuple[str, ...]):
+    def __init__(
+        self,
+        frames: list[Frame],
+        without: tuple[str, ...],
+        keep: tuple[str, ...],
+        reject: tuple[str, ...],
+        min_frames: int | None,
+    ):
         self.frames = frames
         self.without = without
+        self.keep = keep
+        self.reject = reject
+        self.min_frames = min_frames
         self.masters: dict[str, Master] = {}
+        self._alike: dict[tuple, list[Master]] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
-        self.accepted = [f for f in frames if f.verdict == ACCEPTED and not f.master]
-        for frame in self.accepted:
+        self.wanted: set[tuple] = set()
+        for frame in (f for f in frames if f.verdict == ACCEPTED and not f.master):
             self.of_type.setdefault(frame.type, []).append(frame)
+            setup = _setup(frame)
+            asked = (kind for kind in STEPS if getattr(frame.recipe, kind))
+            self.wanted.update((kind, setup) for kind in asked)
         for frame in frames:
             if frame.recipe is not None:
                 _check_without(frame, without)
@@ -276,6 +320,9 @@ class _Planner:
             profiles=tuple(sorted(profiles.items())),
             found=len(self.frames),
             ignored=sum(f.verdict == IGNORED for f in self.frames),
+            keep=self.keep,
+            reject=self.reject,
+            min_frames=self.min_frames,
         )
 
     # Groups of frames that become one master.
@@ -306,7 +353,7 @@ class _Planner:
                     group = []
                 group.append(frame)
             groups.append(sorted(group, key=lambda f: f.file))
-        return groups
+        return [alike for group in groups for alike in _as_cold(group)]
 
     def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
         for frames in groups:
@@ -326,10 +373,7 @@ class _Planner:
         """Say whether a frame that was read out alike asks for such a master."""
         if kind in self.without or (kind == "flat" and frame.recipe.flat is None):
             return False
-        setup = _setup(frame)
-        return kind == "arc" or any(
-            getattr(other.recipe, kind) for other in self.accepted if _setup(other) == setup
-        )
+        return kind == "arc" or (kind, _setup(frame)) in self.wanted
 
     def _add(self, kind: str, frames: list[Frame], inputs: tuple[Input, ...]) -> None:
         first = frames[0]
@@ -351,9 +395,26 @@ class _Planner:
             method=method,
             time=_mean_time(frames),
             bias_off=inputs[0].bias is not None,
+            minimum=self._minimum(kind, first),
+            temperature=_mean_temperature(frames) if kind == "dark" else None,
         )
+        if len(inputs) < master.minimum:
+            for frame in frames:
+                few = f"{frame.file}: {too_few(master, len(inputs))}"
+                self.missing[frame.file] = Missing(frame.file, "few-frames", few)
+            return
         name = self._named(master, first.origin)
-        self.masters[name] = dataclasses.replace(master, name=name)
+        self._keep(dataclasses.replace(master, name=name))
+
+    def _keep(self, master: Master) -> None:
+        self.masters[master.name] = master
+        self._alike.setdefault((master.type, master.setup, master.match), []).append(master)
+
+    def _minimum(self, kind: str, frame: Frame) -> int:
+        """Say of how many frames a master is made at least; arcs are summed, and one will do."""
+        if self.min_frames is not None and kind != "arc":
+            return self.min_frames
+        return frame.recipe.limits.frames[kind]
 
     def _adopt(self, frame: Frame) -> None:
         """Take a master of another night as it is."""
@@ -370,8 +431,9 @@ class _Planner:
             time=time_of(frame.date),
             path=str(frame.path),
             bias_off="ZEROCOR" in frame.header,
+            temperature=frame.header.get("CPTEMP"),
         )
-        self.masters[master.name] = master
+        self._keep(master)
 
     def _named(self, master: Master, origin: str) -> str:
         parts = [master.profile, master.type]
@@ -384,7 +446,16 @@ class _Planner:
         name = f"masters/{stem}.fits"
         # Some file systems do not tell R from r.
         if name.lower() in (other.lower() for other in self.masters):
-            told = repr((master.readout, master.match, master.filter, master.exposure, origin))
+            told = repr(
+                (
+                    master.readout,
+                    master.match,
+                    master.filter,
+                    master.exposure,
+                    origin,
+                    *(() if master.temperature is None else (master.temperature,)),
+                )
+            )
             name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
         return name
 
@@ -441,6 +512,18 @@ class _Planner:
         tolerance = recipe.exposure_tolerance.to_value(u.s)
         # A dark that holds its bias would subtract it twice, one without it not at all.
         same = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
+        degrees, limit = _temperature(frame), recipe.limits.temperature
+        if same and degrees is not None and limit is not None:
+            apart = {m.name: abs((m.temperature or 0.0) - degrees) for m in same}
+            known = [m for m in same if m.temperature is not None]
+            same = [m for m in known if apart[m.name] <= limit.value]
+            if not same:
+                there = ", ".join(sorted({f"{m.temperature:.4g}" for m in known})) or "unknown"
+                return self._lacks(
+                    frame,
+                    "no-dark",
+                    f"no dark of {degrees:.4g} ± {limit.value:g} °C; there are darks of {there} °C.",
+                )
         off = {m.name: abs(m.exposure - frame.exposure) for m in same}
         if recipe.dark == "scale":
             # Hardly scaled, so as good as matched.
@@ -477,12 +560,7 @@ class _Planner:
         return self._lacks(frame, "no-flat", reason)
 
     def _candidates(self, kind: str, frame: Frame) -> list[Master]:
-        setup, match = _setup(frame), _match(kind, frame)
-        return [
-            m
-            for m in self.masters.values()
-            if m.type == kind and m.setup == setup and m.match == match
-        ]
+        return self._alike.get((kind, _setup(frame), _match(kind, frame)), [])
 
     def _others(self, kind: str, frame: Frame) -> str:
         """Say what the nearest master of this kind differs in."""
@@ -537,6 +615,12 @@ class _Planner:
 
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
+        if self.masters and not self.of_type.get("science"):
+            yield "the night has no science frame; only masters are made"
+        beyond = {f.file for f in self.frames if f.verdict != ACCEPTED}
+        for file in sorted(beyond & set(self.keep)):
+            yield f"{file} cannot be kept, as not its pixels but its header rules it out"
+        yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
         for master in self.masters.values():
             if len(master.inputs) == 1:
                 yield f"{master.name} is made of one frame; a cosmic ray in it stays"
@@ -559,6 +643,18 @@ class _Planner:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
 
 
+def too_few(master: Master, number: int) -> str:
+    """Say that a master has fewer frames than it needs."""
+    cold = "" if master.temperature is None else f" at {master.temperature:.4g} °C"
+    what = {"dark": f" of {seconds(master.exposure)}{cold}", "flat": _in(master.filter)}
+    kind = {"bias": "biases"}.get(master.type, f"{master.type}s")
+    return (
+        f"{number} of the {kind}{what.get(master.type, '')} can be used, where a master needs "
+        f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
+        f"(--min-frames {max(number, 1)})."
+    )
+
+
 def seconds(value: float | None) -> str:
     """Write an exposure as people do: ``"300 s"``."""
     return "unknown exposure" if value is None else f"{value:.6g} s"
@@ -579,6 +675,7 @@ def file_name(text: str) -> str:
     return clean or "unnamed"
 
 
+@lru_cache(1024)
 def time_of(date: str | None) -> float | None:
     """Read a date and time as seconds since 1970, or None where it is none."""
     if not date:
@@ -655,6 +752,34 @@ def _apart(master: Master, frame: Frame) -> float:
     return abs(master.time - when) if master.time is not None and when is not None else float("inf")
 
 
+def _temperature(frame: Frame) -> float | None:
+    """Return the temperature of a frame's chip, where the recipe looks at it."""
+    if frame.recipe.limits.temperature is None:
+        return None
+    return frame.profile.temperature_of(frame.header)
+
+
+def _mean_temperature(frames: list[Frame]) -> float | None:
+    degrees = [t for f in frames if (t := _temperature(f)) is not None]
+    return sum(degrees) / len(degrees) if degrees else None
+
+
+def _as_cold(frames: list[Frame]) -> list[list[Frame]]:
+    """Part darks whose chips were not as cold as each other; those of unknown ones stay together."""
+    limit = frames[0].recipe.limits.temperature
+    known = [f for f in frames if _temperature(f) is not None]
+    if limit is None or not known:
+        return [frames]
+    groups: list[list[Frame]] = []
+    for frame in sorted(known, key=lambda f: (_temperature(f), f.file)):
+        if not groups or _temperature(frame) - _temperature(groups[-1][0]) > limit.value:
+            groups.append([])
+        groups[-1].append(frame)
+    groups = [sorted(group, key=lambda f: f.file) for group in groups]
+    unknown = [f for f in frames if _temperature(f) is None]
+    return [*groups, unknown] if unknown else groups
+
+
 def _mean_time(frames: list[Frame]) -> float | None:
     times = [t for f in frames if (t := time_of(f.date)) is not None]
     return sum(times) / len(times) if times else None
@@ -674,14 +799,13 @@ def _in(filter: str | None) -> str:
 
 
 def _product_name(frame: Frame) -> str:
-    path = PurePosixPath(frame.file)
-    stem = re.sub(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$", "", path.name)
+    folder, slash, name = frame.file.rpartition("/")
+    stem = _SUFFIXES.sub("", name)
     if len(stem.encode()) > 180:
         # A name has 255 bytes at most, and the temporary one is longer.
         told = hashlib.sha256(stem.encode()).hexdigest()[:6]
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{told}"
-    name = frame.recipe.name.format(stem=stem)
-    return str(PurePosixPath("science") / path.parent / f"{name}.fits")
+    return f"science/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 
 def _listed(title: str, items: Sequence) -> list[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import ccdproc
 import numpy as np
 from astropy import units as u
 from astropy.modeling import Model, fitting
+from astropy.modeling.models import Polynomial1D
 from astropy.nddata import CCDData
 from astropy.stats import mad_std, sigma_clip
 
@@ -23,7 +23,8 @@ from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
 from .noise import median_variance
 from .profile import Recipe
-from .raw import Pixels, RawFile, physical
+from .quality import Quality, inspect, steady
+from .raw import Pixels, RawFile, opened, physical, refuse_changed
 
 __all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
 
@@ -51,6 +52,10 @@ class Measured:
         shows, in adu.
     replaced : tuple of bool
         Whether an amplifier's level was taken from the night.
+    apart : tuple of int
+        For each amplifier, of how many rows light had lifted the overscan.
+    quality : Quality or None
+        What a sample of its pixels says.
     """
 
     raw: RawFile
@@ -60,6 +65,8 @@ class Measured:
     level: tuple[float | None, ...]
     noise: tuple[float | None, ...]
     replaced: tuple[bool, ...] = ()
+    apart: tuple[int, ...] = ()
+    quality: Quality | None = None
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
@@ -75,31 +82,49 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     Raises
     ------
     FrameRejected
-        If the file is shorter than it says.
+        If the file is shorter than it says (``truncated``), is no longer the one whose
+        header was read (``changed``), or holds other bytes than its DATASUM says
+        (``checksum``).
     """
-    octets = raw.path.read_bytes() if raw.size < _AT_ONCE else None
-    sha256 = _sha256(raw.path) if octets is None else hashlib.sha256(octets).hexdigest()
-    if raw.size != (raw.path.stat().st_size if octets is None else len(octets)):
-        raise FrameRejected("changed", "it changed while it was read; copy it again.")
-    levels, level, noise = [], [], []
+    octets, sha256 = _octets(raw)
+    levels, level, noise, apart = [], [], [], []
     with Pixels(raw, octets) as pixels:
+        for image in raw.images:
+            if image.datasum is not None:
+                pixels.datasum(image)
         pixels.unpack()
+        quality = inspect(pixels, amplifiers)
         for readout in amplifiers.readouts:
             image = raw.image(readout.extension)
             if image.packed:
                 pixels.stored(image, 0, 1)  # tiles that cannot be unpacked cost this frame only
             if readout.overscan is None:
                 rows = middle = scatter = None
+                lifted = 0
             else:
                 strip = _strip(pixels, raw, readout)
-                rows = overscan_levels(strip, recipe.overscan)
+                rows, lifted = overscan_levels(strip, recipe.overscan), 0
+                if isinstance(recipe.overscan, str):
+                    # A model is fitted with rejection; it needs no second one.
+                    rows, lifted = steady(rows)
                 middle = float(np.median(rows))
                 scatter = _scatter(strip)
             levels.append(rows)
             level.append(middle)
             noise.append(scatter)
-    replaced = (False,) * len(levels)
-    return Measured(raw, amplifiers, sha256, tuple(levels), tuple(level), tuple(noise), replaced)
+            apart.append(lifted)
+    refuse_changed(raw)
+    return Measured(
+        raw=raw,
+        amplifiers=amplifiers,
+        sha256=sha256,
+        levels=tuple(levels),
+        level=tuple(level),
+        noise=tuple(noise),
+        replaced=(False,) * len(levels),
+        apart=tuple(apart),
+        quality=quality,
+    )
 
 
 def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
@@ -110,7 +135,7 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
     strip : ndarray of float32, shape (rows, columns)
         In adu; NaN where there is no data. A row without any takes the level of its
         neighbours.
-    how : {"median", "mean"} or astropy model
+    how : {"median", "mean", "level"} or astropy model
         A model is fitted to the medians of the rows, of which those further than
         3 standard deviations are left out, five times over.
 
@@ -124,6 +149,8 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
         ``overscan`` if the strip holds no value at all.
     """
     medians = _known_rows(strip, _row_means if how == "mean" else _row_medians)
+    if how == "level":
+        how = Polynomial1D(0)
     if isinstance(how, str):
         return medians
     rows = np.arange(len(medians), dtype="f8")
@@ -145,7 +172,7 @@ def overscan_noise(readout: Readout, how: str | Model) -> float:
 
     A fitted model averages over so many rows that its noise does not count.
     """
-    if readout.overscan is None or isinstance(how, Model):
+    if readout.overscan is None or how not in ("median", "mean"):
         return 0.0
     k = readout.overscan.width
     return 1 / k if how == "mean" else median_variance(k)
@@ -350,9 +377,14 @@ def _row_medians(strip: np.ndarray) -> np.ndarray:
     return (ordered[:, half - 1] + ordered[:, half]) / 2
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _octets(raw: RawFile) -> tuple[bytes | None, str]:
+    """Read a file that fits into memory; return its bytes and their SHA-256."""
+    with opened(raw.path) as stream:
+        if raw.size >= _AT_ONCE:
+            return None, hashlib.file_digest(stream, "sha256").hexdigest()
+        octets = stream.readall()
+    refuse_changed(raw)
+    return octets, hashlib.sha256(octets).hexdigest()
 
 
 def _scatter(strip: np.ndarray) -> float:

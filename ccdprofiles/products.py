@@ -258,6 +258,9 @@ class SavedProduct:
         self._pixels = Pixels(self.raw)
         self._planes = {image.name: image for image in self.raw.images}
 
+    def __reduce__(self):
+        return type(self), (self.path.absolute(),)
+
     @property
     def header(self) -> Cards:
         """The cards of its primary HDU."""
@@ -390,7 +393,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
+        with open(temporary, "xb") as stream:
             stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())

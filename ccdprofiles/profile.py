@@ -8,17 +8,22 @@ import fnmatch
 import hashlib
 import inspect
 import math
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from astropy import units as u
-from astropy.modeling import Model
 
 from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
 from .errors import FrameRejected, ProfileError, SectionError
+
+if TYPE_CHECKING:
+    from astropy.modeling import Model
 
 __all__ = [
     "COMMON_FRAME_TYPES",
@@ -26,6 +31,7 @@ __all__ = [
     "Combine",
     "CosmicRays",
     "Flat",
+    "Limits",
     "Profile",
     "Recipe",
     "SpectralFlat",
@@ -54,6 +60,9 @@ COMMON_FRAME_TYPES = {
     "science": "science",
 }
 """What most cameras write in IMAGETYP; a profile may give its own ``frame_types``."""
+
+UNKNOWN = ("", "indef", "n/a", "none", "unknown")
+"""What is written in place of an exposure that no one knows."""
 
 Cards = str | Sequence[str] | Callable[[Mapping], object] | None
 
@@ -86,6 +95,12 @@ def nearest(word: object, choices: Sequence[str]) -> str:
     """Return ``"; did you mean 'flat'?"`` or nothing."""
     near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _is_model(value: object) -> bool:
+    """Say whether a value is a model; whoever made one has imported astropy.modeling."""
+    modeling = sys.modules.get("astropy.modeling")
+    return modeling is not None and isinstance(value, modeling.Model)
 
 
 def _is_number(value: object) -> bool:
@@ -209,14 +224,100 @@ class CosmicRays:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much may be wrong with the pixels of a raw frame before it is set aside.
+
+    Parameters
+    ----------
+    saturated : float
+        A calibration frame of which this fraction of the pixels is saturated is set
+        aside; in science frames they are flagged.
+    constant_rows : float
+        A frame of which more than this fraction of the rows hold one value is set
+        aside; 1 allows all, as simulated frames without noise may need.
+    common_value : float
+        A frame of which more than this fraction of the pixels hold one value, which
+        noise of less than an adu does not explain, is set aside; 1 allows all.
+    flat_level : tuple of float, or None
+        Between which fractions of the saturation level the light of a flat may lie;
+        of a spectral flat its brightest part. Judged where the saturation is known.
+    read_noise : tuple of float, or None
+        Between which multiples of the profile's read noise a bias may scatter.
+    outlier : float or None
+        A bias or dark further than this many ``mad_std`` from the median level of its
+        master's frames is set aside.
+    level : Quantity or None
+        In adu; a frame this close to the median stays in any case. None takes the
+        scatter of one pixel.
+    temperature : Quantity or None
+        In deg_C: how far the chip of a dark may be from that of the frame it is taken
+        off, and within which those of one master lie. None does not look. It needs the
+        profile's ``temperature``.
+    frames : int or dict
+        The fewest frames that a master is made of, ``{"bias": 3, "dark": 3, "flat": 3,
+        "arc": 1}`` unless told.
+    """
+
+    saturated: float = 0.05
+    constant_rows: float = 0.01
+    common_value: float = 0.2
+    flat_level: tuple[float, float] | None = (0.1, 0.8)
+    read_noise: tuple[float, float] | None = (0.7, 1.5)
+    outlier: float | None = 5
+    level: u.Quantity | None = None
+    temperature: u.Quantity | None = None
+    frames: int | Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("saturated", "constant_rows", "common_value"):
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 < value <= 1):
+                raise ProfileError(f"{name}={value!r} is no fraction above 0 and up to 1.")
+        for name in ("flat_level", "read_noise"):
+            value = getattr(self, name)
+            if value is not None and not (
+                _several(value)
+                and len(value) == 2
+                and all(_is_number(v) for v in value)
+                and 0 <= value[0] < value[1]
+            ):
+                raise ProfileError(
+                    f"{name}={value!r} is none; write the least and the most, as (0.1, 0.8), or None."
+                )
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        if self.outlier is not None and not (_is_number(self.outlier) and self.outlier > 0):
+            raise ProfileError(
+                f"outlier={self.outlier!r} is no positive number; give one, or None."
+            )
+        if self.level is not None:
+            quantity(self.level, u.adu, "level")
+        if self.temperature is not None:
+            quantity(self.temperature, u.deg_C, "temperature")
+        usual = {"bias": 3, "dark": 3, "flat": 3, "arc": 1}
+        asked = self.frames
+        if not isinstance(asked, Mapping):
+            asked = dict.fromkeys(usual, asked)
+        for kind, number in asked.items():
+            one_of(kind, tuple(usual), "frames")
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise ProfileError(f"frames={number!r} is no whole number from 1.")
+        object.__setattr__(self, "frames", _frozen(usual | dict(asked)))
+
+    def __reduce__(self):
+        return _reduced(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Which steps a camera's calibration needs.
 
     Parameters
     ----------
-    overscan : {"median", "mean"} or astropy model
-        How a strip of overscan becomes a level for each row. A model is fitted
-        to the rows' medians with rejection; ``Polynomial1D(0)`` is one level a frame.
+    overscan : {"median", "mean", "level"} or astropy model
+        How a strip of overscan becomes a level for each row: by the row's own median
+        or mean, or one level for the whole frame. A model is fitted to the rows'
+        medians with rejection; "level" is ``Polynomial1D(0)``.
     overscan_drift : Quantity or None
         How far, in adu, the level of a frame may lie from the median level of
         the night; beyond it the night's level is taken, and the header says so.
@@ -234,6 +335,8 @@ class Recipe:
     electrons : bool
         Whether the products are multiplied by the gain.
     cosmic_rays : None or CosmicRays
+    limits : Limits
+        How much may be wrong with the pixels of a frame, and how many frames a master needs.
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
     """
@@ -247,11 +350,13 @@ class Recipe:
     combine: Combine | Mapping[str, Combine] = Combine()
     electrons: bool = False
     cosmic_rays: CosmicRays | None = None
+    limits: Limits = field(default_factory=Limits)
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.overscan, Model):
-            one_of(self.overscan, ("median", "mean"), "overscan", " or an astropy model")
+        if not _is_model(self.overscan):
+            choices = ("median", "mean", "level")
+            one_of(self.overscan, choices, "overscan", " or an astropy model")
         for name in ("bias", "electrons"):
             if not isinstance(getattr(self, name), bool):
                 raise ProfileError(f"{name}={getattr(self, name)!r} is not True or False.")
@@ -273,6 +378,8 @@ class Recipe:
             raise ProfileError(
                 f"cosmic_rays={self.cosmic_rays!r} is none; write CosmicRays() or None."
             )
+        if not isinstance(self.limits, Limits):
+            raise ProfileError(f"limits={self.limits!r} is none; write Limits(...).")
         if isinstance(self.combine, Mapping):
             for frame_type, combine in self.combine.items():
                 one_of(frame_type, ("bias", "dark", "flat", "arc"), "combine")
@@ -328,8 +435,9 @@ class Profile:
         The cards for columns and rows. Left out, the sections hold as they stand.
     overscan_bins : bool
         False where the overscan keeps its width in binned frames.
-    exposure, filter, object, date, frame_type : str, tuple of str, callable or None
-        The cards, tried in order; None where there is none. The exposure is in seconds.
+    exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
+        The cards, tried in order; None where there is none. The exposure is in seconds,
+        the temperature of the chip in degrees Celsius.
     frame_types : dict
         What ``frame_type`` says → bias, dark, flat, arc, science, or None for a
         frame that is ignored on purpose. Compared without case and outer blanks.
@@ -372,6 +480,7 @@ class Profile:
     filter: Cards = "FILTER"
     object: Cards = "OBJECT"
     date: Cards = "DATE-OBS"
+    temperature: Cards = None
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
@@ -418,7 +527,7 @@ class Profile:
 
     def _check_cards(self) -> None:
         put = object.__setattr__
-        for name in ("exposure", "filter", "object", "date", "frame_type"):
+        for name in ("exposure", "filter", "object", "date", "temperature", "frame_type"):
             value = getattr(self, name)
             if isinstance(value, list):
                 put(self, name, tuple(value))
@@ -478,6 +587,13 @@ class Profile:
         return self.instrument if isinstance(self.instrument, tuple) else ()
 
     @cached_property
+    def amplifiers_vary(self) -> bool:
+        """Whether a function of the header tells the amplifiers, or a number of one."""
+        return callable(self.amplifiers) or any(
+            callable(n) for a in self.amplifiers for n in (a.gain, a.read_noise, a.saturation)
+        )
+
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that decides what the profile does; comments and names do not count."""
         told = [
@@ -529,6 +645,8 @@ class Profile:
         word = _word(said)
         if word in self.frame_types:
             return self.frame_types[word]
+        if _loose(word) in self._loose_types:
+            return self._loose_types[_loose(word)]
         if callable(self.frame_type) and word in FRAME_TYPES:
             return word
         raise FrameRejected(
@@ -537,6 +655,11 @@ class Profile:
             f"{self._who} knows{nearest(word, self.frame_types)}; "
             "add the word to its frame_types=.",
         )
+
+    @cached_property
+    def _loose_types(self) -> dict[str, str | None]:
+        """The words for types without what cameras write differently."""
+        return {_loose(word): kind for word, kind in self.frame_types.items()}
 
     def exposure_of(self, header: Mapping) -> float | None:
         """Return the exposure in seconds, or None where the header has none.
@@ -548,13 +671,14 @@ class Profile:
         FrameRejected
             ``exposure`` where it is no number, negative, or longer than a day.
         """
-        said = self._card("exposure", header)
+        said = self._card("exposure", header, UNKNOWN)
         if isinstance(said, u.Quantity):
             said = said.to_value(u.s)
-        if said is None or _word(said) in ("", "indef", "n/a", "none", "unknown"):
+        if said is None or _word(said) in UNKNOWN:
             return None
         try:
-            seconds = float(said)
+            # Python reads 1_0 as 10; no camera does.
+            seconds = math.nan if "_" in str(said) else float(said)
         except (TypeError, ValueError):
             seconds = math.nan
         if isinstance(said, bool) or not 0 <= seconds <= 86400:
@@ -564,6 +688,14 @@ class Profile:
                 "between 0 and a day; correct the header, or set the frame aside.",
             )
         return seconds
+
+    def temperature_of(self, header: Mapping) -> float | None:
+        """Return the temperature of the chip in degrees Celsius, or None where it is not known."""
+        try:
+            degrees = float(self._card("temperature", header))
+        except (TypeError, ValueError):
+            return None
+        return degrees if math.isfinite(degrees) else None
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.
@@ -645,7 +777,7 @@ class Profile:
             if amplifier.extension is None and None not in shapes:
                 raise FrameRejected(
                     "mef",
-                    f"it holds {len(shapes)} images, where {self._who} expects one; "
+                    f"it holds {sum(isinstance(e, int) for e in shapes)} images, where {self._who} expects one; "
                     "give its amplifiers their extension=.",
                 )
             if amplifier.extension not in shapes:
@@ -665,8 +797,8 @@ class Profile:
     def _who(self) -> str:
         return Path(self.file).name if self.file else self.name or "the profile"
 
-    def _card(self, field: str, header: Mapping) -> object | None:
-        """Read a field of the header: the first of its cards that is there."""
+    def _card(self, field: str, header: Mapping, missing: Sequence[str] = ("",)) -> object | None:
+        """Read a field of the header: the first of its cards that is there and says something."""
         cards = getattr(self, field)
         if cards is None:
             return None
@@ -674,7 +806,7 @@ class Profile:
             return cards(header)
         for card in (cards,) if isinstance(cards, str) else cards:
             said = header.get(card)
-            if said is not None and str(said).strip():
+            if said is not None and _word(said) not in missing:
                 return said
         return None
 
@@ -702,12 +834,20 @@ def _word(said: object) -> str:
     return str(said).strip().lower()
 
 
+def _loose(word: str) -> str:
+    """Write a word for a type as ``Bias_Frame``, ``bias-frame`` and ``BIAS`` share it."""
+    return re.sub(r"[\s_-]+", " ", word).removesuffix(" frame").replace(" ", "")
+
+
 def _text(said: object) -> str | None:
     return None if said is None else str(said).strip()
 
 
 def _quoted(said: object) -> str:
-    return "missing" if said is None else repr(said.strip() if isinstance(said, str) else said)
+    if said is None:
+        return "missing"
+    text = repr(said.strip() if isinstance(said, str) else said)
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _several(wanted: object) -> bool:
@@ -734,7 +874,7 @@ def _plain(value: object) -> object:
     return dict(value) if isinstance(value, MappingProxyType) else value
 
 
-def _reduced(made: Profile | Recipe) -> tuple:
+def _reduced(made: Profile | Recipe | Limits) -> tuple:
     """Take apart for pickling and copying: frozen mappings are neither pickled nor copied."""
     values = {f.name: _plain(getattr(made, f.name)) for f in fields(made)}
     return _rebuilt, (type(made), values)
@@ -753,7 +893,7 @@ def _told(value: object) -> str:
     if isinstance(value, Amplifier | Recipe):
         inner = ", ".join(f"{f.name}={_told(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__name__}({inner})"
-    if isinstance(value, Model):
+    if _is_model(value):
         return f"{value.__class__.__name__}{value.parameters.tolist()}"
     if isinstance(value, u.Quantity):
         return f"{value.value.tolist()} {value.unit}"

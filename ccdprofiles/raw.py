@@ -10,29 +10,49 @@ from __future__ import annotations
 
 import gzip
 import os
+import stat
 import tempfile
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import numpy as np
 
 from .errors import FrameRejected
 
-__all__ = ["Cards", "Pixels", "RawFile", "RawImage", "physical", "read_raw"]
+__all__ = [
+    "Cards",
+    "Pixels",
+    "RawFile",
+    "RawImage",
+    "opened",
+    "physical",
+    "read_raw",
+    "refuse_changed",
+]
 
 BLOCK = 2880
 HEADER_LIMIT = 1000 * BLOCK
 HDU_LIMIT = 200
 PIXEL_LIMIT = 2**31
+GROWTH_LIMIT = 200
+TEXT_LIMIT = 1000
 
+_PIECE = 8 * 2**20
 _END = b"END".ljust(80)
+_AGAIN = " (again)"
+_ABSENT = object()
 _UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
+NOT_A_FILE = "it is no regular file, as a frame should be; take it out of the night."
+_SHAPING = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BZERO", "BSCALE", "BLANK")
+_CORRECT = "copy it again from the camera, or correct its header."
+_PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS")
 _STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -50,61 +70,70 @@ class Cards(Mapping):
         Cards that hold where this header is silent: those of the primary HDU.
     """
 
-    __slots__ = ("_cards", "_values", "below", "block", "twice")
+    __slots__ = ("_again", "_cards", "_values", "below", "block")
 
     def __init__(self, block: bytes, below: Cards | None = None):
         self.block = block
         self.below = below
         self._values: dict[str, object] = {}
-        self.twice: set[str] = set()
-        cards: dict[str, bytes] = {}
-        last = ""
-        for start in range(0, len(block), 80):
-            card = block[start : start + 80]
-            word = card[:8]
-            if word in _UNVALUED:
-                continue
-            if word == b"CONTINUE":
-                cards[last] = cards.get(last, b"") + card
-                continue
-            if word == b"HIERARCH":
-                name = card[9 : max(card.find(b"="), 9)]
-            elif card[8:9] == b"=":
-                name = word
-            else:
-                continue
-            last = name.strip().upper().decode("ascii", "replace")
-            if last in cards:
-                if cards[last] != card:
-                    self.twice.add(last)
-                last = f"{last} (again)"
-            cards[last] = card
-        self._cards = cards
+        self._cards, self._again = _places(block)
+
+    @property
+    def twice(self) -> set[str]:
+        """The keywords that stand twice and say two things."""
+        return {
+            name
+            for name in self._again
+            if any(self._differ(name, self._at(n)) for n in self._cards[name + _AGAIN])
+        }
+
+    def _differ(self, name: str, card: bytes) -> bool:
+        first = self._card(name)
+        return first != card and _value(first) != _value(card)
+
+    def _at(self, start: int) -> bytes:
+        return self.block[start : start + 80]
+
+    def _card(self, name: str) -> bytes:
+        """Return the card of a keyword, and those that continue it."""
+        starts = self._cards[name]
+        if len(starts) == 1:
+            return self._at(starts[0])
+        return b"".join(self._at(start) for start in starts)
+
+    def _said(self, keyword: str) -> object:
+        """Return the value of a card, or `_ABSENT`."""
+        if keyword in self._values:
+            return self._values[keyword]
+        name = _keyword(keyword)
+        if name in self._cards:
+            value = _value(self._card(name))
+        else:
+            value = _ABSENT if self.below is None else self.below._said(name)
+        self._values[keyword] = value
+        return value
 
     def __getitem__(self, keyword: str) -> object:
-        name = keyword.upper()
-        if name not in self._values:
-            name = name.strip().removeprefix("HIERARCH ").strip()
-        if name not in self._values:
-            if name in self._cards:
-                self._values[name] = _value(self._cards[name])
-            elif self.below is not None:
-                return self.below[keyword]
-            else:
-                raise KeyError(f"{keyword} is missing")
-        return self._values[name]
+        value = self._said(keyword)
+        if value is _ABSENT:
+            raise KeyError(f"{keyword} is missing")
+        return value
 
     def __contains__(self, keyword: object) -> bool:
-        name = str(keyword).upper().strip().removeprefix("HIERARCH ").strip()
+        name = _keyword(str(keyword))
         return name in self._cards or (self.below is not None and name in self.below)
+
+    def says_two_things(self, keyword: str) -> bool:
+        """Say whether a keyword stands twice where it counts, with different values."""
+        name = keyword.upper().strip().removeprefix("HIERARCH ").strip()
+        if name in self._cards or self.below is None:
+            return name in self.twice
+        return self.below.says_two_things(keyword)
 
     def get(self, keyword: str, default: object = None) -> object:
         """Return the value of a card, or ``default`` where it is missing or empty."""
-        try:
-            value = self[keyword]
-        except KeyError:
-            return default
-        return default if value is None else value
+        value = self._said(keyword)
+        return default if value is _ABSENT or value is None else value
 
     def __iter__(self) -> Iterator[str]:
         yield from self._cards
@@ -136,6 +165,12 @@ class RawImage:
         Whether it is tile-compressed, as in ``.fz``.
     planes : int
         More than one for a cube.
+    axes : int
+        More than two for a cube, though it may have one plane only.
+    nbytes : int
+        Of the data of its HDU.
+    datasum : int or None
+        The sum that its header says they have.
     """
 
     index: int
@@ -148,6 +183,9 @@ class RawImage:
     offset: int
     packed: bool = False
     planes: int = 1
+    axes: int = 2
+    nbytes: int = 0
+    datasum: int | None = None
 
     @property
     def stored(self) -> np.dtype:
@@ -171,6 +209,10 @@ class RawFile:
         Told by the first bytes, not by the name.
     padded : bool
         False where the last block is shorter than FITS wants it; readable all the same.
+    mtime_ns : int
+        When it was last written, to know whether it is still the same file.
+    end : int
+        Where the data of its last HDU end, in bytes from the start of the unpacked file.
     """
 
     path: Path
@@ -179,6 +221,8 @@ class RawFile:
     images: tuple[RawImage, ...]
     gzipped: bool = False
     padded: bool = field(default=True, compare=False)
+    mtime_ns: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
     @cached_property
     def shapes(self) -> dict[int | str | None, tuple[int, int]]:
@@ -280,16 +324,43 @@ class Pixels:
         self._read(memoryview(data.reshape(-1).view("u1")), offset)
         return data
 
+    def datasum(self, image: RawImage) -> int:
+        """Add up the bytes of an image as DATASUM does.
+
+        Raises
+        ------
+        FrameRejected
+            ``checksum`` if its header says another sum.
+        """
+        total = 0
+        for start in range(image.offset, image.offset + image.nbytes, _PIECE):
+            size = min(_PIECE, image.offset + image.nbytes - start)
+            if self._octets is None:
+                piece = bytearray(size)
+                self._read(memoryview(piece), start)
+            else:
+                piece = memoryview(self._octets)[start : start + size]
+            if size % 4:
+                piece = bytes(piece) + b"\0" * (-size % 4)
+            total += int(np.frombuffer(piece, ">u4").sum(dtype="u8"))
+        while total >> 32:
+            total = (total & 0xFFFFFFFF) + (total >> 32)
+        # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
+        if image.datasum not in (None, total):
+            raise FrameRejected(
+                "checksum",
+                f"DATASUM = {image.datasum} in its header and {total} in its pixels, which should "
+                "agree; copy it again from the camera.",
+            )
+        return total
+
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
             self.unpack()
             _fill(self._unpacked.fileno(), buffer, offset)
             return
-        descriptor = os.open(self.raw.path, os.O_RDONLY)
-        try:
-            _fill(descriptor, buffer, offset)
-        finally:
-            os.close(descriptor)
+        with opened(self.raw.path) as plain:
+            _fill(plain.fileno(), buffer, offset)
 
     def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
         """Unpack the tiles of an image into a temporary file."""
@@ -298,7 +369,7 @@ class Pixels:
         with self._lock:
             if image.index not in self._tiles:
                 try:
-                    with open(self.raw.path, "rb") as file, fits.open(file, memmap=False) as hdus:
+                    with opened(self.raw.path) as file, fits.open(file, memmap=False) as hdus:
                         tiles = hdus[image.index].data.reshape(image.shape)
                 except Exception as error:  # the decoders raise whatever they like
                     raise FrameRejected(
@@ -323,42 +394,91 @@ def read_raw(path: Path) -> RawFile:
     OSError
         If the file cannot be opened.
     """
-    with open(path, "rb", buffering=0) as plain:
-        size = os.fstat(plain.fileno()).st_size
+    with opened(path) as plain:
+        found = os.fstat(plain.fileno())
+        size = found.st_size
         if size == 0:
             raise FrameRejected("empty", "it holds no byte; copy it again from the camera.")
         start = plain.read(4 * BLOCK)
         gzipped = start[:2] == b"\x1f\x8b"
         try:
             if gzipped:
-                with gzip.open(path, "rb") as unpacked:
-                    return _walk(path, unpacked, unpacked.read(4 * BLOCK), size, True)
-            return _walk(path, plain, start, size, False)
+                plain.seek(0)
+                with gzip.open(plain) as unpacked:
+                    return _walk(path, unpacked, unpacked.read(4 * BLOCK), found, True)
+            return _walk(path, plain, start, found, False)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FrameRejected(
                 "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
             ) from error
 
 
-def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile:
+def opened(path: Path) -> IO[bytes]:
+    """Open a regular file for reading; a FIFO in its place would keep us waiting for ever.
+
+    Raises
+    ------
+    FrameRejected
+        ``not-a-file``
+    OSError
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FrameRejected("not-a-file", NOT_A_FILE)
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def refuse_changed(raw: RawFile) -> None:
+    """Refuse a file that is no longer the one whose header was read.
+
+    Raises
+    ------
+    FrameRejected
+        ``changed``
+    OSError
+    """
+    now = os.stat(raw.path)
+    if (now.st_size, now.st_mtime_ns) != (raw.size, raw.mtime_ns):
+        raise FrameRejected("changed", "it changed while it was read; copy it again.")
+
+
+def _walk(path: Path, stream, start: bytes, file: os.stat_result, gzipped: bool) -> RawFile:
     """Go from header to header; the pixels between them are stepped over."""
+    size = file.st_size
     if start[:9] != b"SIMPLE  =":
         raise FrameRejected(
-            "not-fits", "it does not begin with SIMPLE; it is no FITS file, whatever its name."
+            "not-fits",
+            "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+            "copy it again, or take it out of the night.",
         )
     images: list[RawImage] = []
     primary = chosen = None
     position = 0
     padded = True
-    for index in range(HDU_LIMIT):
-        block, position = _header(stream, start, position)
+    room = HEADER_LIMIT
+    for index in range(HDU_LIMIT + 1):
+        block, position = _header(stream, start, position, room)
         if block is None:
             break
+        if index == HDU_LIMIT:
+            raise FrameRejected(
+                "fits",
+                f"it holds more than {HDU_LIMIT} HDUs, where a raw frame has a few; "
+                "take it out of the night.",
+            )
         start = b""
+        room -= len(block)
         cards = Cards(block, primary)
         primary = primary or cards
         image, nbytes = _image(cards, index, position)
         end = position + nbytes
+        if gzipped and end > GROWTH_LIMIT * size:
+            raise FrameRejected(
+                "gzip",
+                f"its {size} bytes would unpack to {end}, more than {GROWTH_LIMIT} times as many, "
+                "as no picture does; take it out of the night, or unpack it.",
+            )
         there = min(end, stream.seek(end)) if gzipped else size
         if end > there:
             raise FrameRejected(
@@ -366,6 +486,8 @@ def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile
                 f"its header promises {end} bytes and it has {there}; copy it again from the camera.",
             )
         if image is not None:
+            if image.packed:
+                _refuse_growth(cards, image, size)
             chosen = chosen or cards
             images.append(image)
         position = -(-end // BLOCK) * BLOCK
@@ -373,11 +495,14 @@ def _walk(path: Path, stream, start: bytes, size: int, gzipped: bool) -> RawFile
             padded = position == size
             break
     if not images:
-        raise FrameRejected("no-image", "it holds no image, only tables or headers.")
-    return RawFile(path, size, chosen, tuple(images), gzipped, padded)
+        raise FrameRejected(
+            "no-image",
+            "it holds no image, only tables or headers; take it out of the night.",
+        )
+    return RawFile(path, size, chosen, tuple(images), gzipped, padded, file.st_mtime_ns, end)
 
 
-def _header(stream, start: bytes, position: int) -> tuple[bytes | None, int]:
+def _header(stream, start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
     """Read header blocks up to END; None where the file has no further HDU."""
     block = start
     if not block:
@@ -395,8 +520,12 @@ def _header(stream, start: bytes, position: int) -> tuple[bytes | None, int]:
         if end >= 0:
             length = -(-(end + 80) // BLOCK) * BLOCK
             return block[:end], position + length
-        if len(block) > HEADER_LIMIT:
-            raise FrameRejected("fits", f"its header is longer than {HEADER_LIMIT} bytes.")
+        if len(block) > room:
+            raise FrameRejected(
+                "fits",
+                f"its header is longer than {HEADER_LIMIT} bytes, more than any camera writes; "
+                "copy it again, or take it out of the night.",
+            )
         searched = max(0, len(block) - 80)
         more = stream.read(16 * BLOCK)
         if not more:
@@ -409,29 +538,47 @@ def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]
     bitpix = _whole(cards, "BITPIX")
     naxis = _whole(cards, "NAXIS")
     if bitpix not in _STORED:
-        raise FrameRejected("bitpix", f"BITPIX = {bitpix} is none of {sorted(_STORED)}.")
+        raise FrameRejected("bitpix", f"BITPIX = {bitpix} is none of {sorted(_STORED)}; {_CORRECT}")
     if not 0 <= naxis <= 99:
-        raise FrameRejected("naxis", f"NAXIS = {naxis} is no number of axes.")
+        raise FrameRejected("naxis", f"NAXIS = {naxis} is no number of axes; {_CORRECT}")
     axes = [_whole(cards, f"NAXIS{i + 1}") for i in range(naxis)]
     if min(axes, default=0) < 0:
-        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be.")
+        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be; {_CORRECT}")
     groups = (_whole(cards, "GCOUNT", 1), _whole(cards, "PCOUNT", 0)) if index else (1, 0)
     if min(groups) < 0:
-        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups} cannot be.")
+        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups} cannot be; {_CORRECT}")
     nbytes = abs(bitpix) // 8 * groups[0] * (groups[1] + prod(axes)) if axes else 0
     packed = cards.get("ZIMAGE") is True and "ZBITPIX" in cards
     kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
     if packed:
         bitpix = _whole(cards, "ZBITPIX")
+        if bitpix not in _STORED:
+            raise FrameRejected(
+                "bitpix", f"ZBITPIX = {bitpix} is none of {sorted(_STORED)}; {_CORRECT}"
+            )
+        if str(cards.get("ZCMPTYPE")).strip() not in _PACKINGS:
+            # astropy would take RICE_1 for it, and make noise of the picture.
+            raise FrameRejected(
+                "tiles",
+                f"ZCMPTYPE = {cards.get('ZCMPTYPE')!r} is none of {', '.join(_PACKINGS)}; "
+                f"{_CORRECT}",
+            )
         axes = [_whole(cards, f"ZNAXIS{i + 1}") for i in range(min(_whole(cards, "ZNAXIS"), 99))]
     elif kind != "IMAGE":
         return None, nbytes
     if len(axes) < 2 or 0 in axes:
         return None, nbytes
     if min(axes) < 0:
-        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be.")
+        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be; {_CORRECT}")
     if prod(axes) > PIXEL_LIMIT:
-        raise FrameRejected("too-big", f"it declares {' x '.join(map(str, axes))} pixels.")
+        raise FrameRejected(
+            "too-big",
+            f"it declares {' x '.join(map(str, axes))} pixels, more than the {PIXEL_LIMIT} "
+            f"that a frame may have; {_CORRECT}",
+        )
+    if packed is False:
+        _refuse_scaling(cards)
+    summed = str(cards.get("DATASUM", "")).strip() if "DATASUM" in cards._cards else ""
     image = RawImage(
         index=index,
         name=str(cards.get("EXTNAME", "")).strip() if "EXTNAME" in cards._cards else "",
@@ -443,8 +590,43 @@ def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]
         offset=offset,
         packed=packed,
         planes=prod(axes[2:]),
+        axes=len(axes),
+        nbytes=nbytes,
+        datasum=int(summed) if summed.isdecimal() and len(summed) <= 10 else None,
     )
     return image, nbytes
+
+
+def _refuse_scaling(cards: Cards) -> None:
+    """Refuse pixels that could not be turned into numbers, or into which ones is not clear."""
+    for keyword in ("BZERO", "BSCALE"):
+        said = cards[keyword] if keyword in cards._cards else None
+        if said is None:
+            continue
+        number = isinstance(said, int | float) and not isinstance(said, bool)
+        if not (number and abs(said) < 1e300) or (keyword == "BSCALE" and said == 0):
+            raise FrameRejected(
+                "scaling", f"{keyword} = {said!r} makes no number of a pixel; {_CORRECT}"
+            )
+    for keyword in cards.twice:
+        if keyword in _SHAPING:
+            raise FrameRejected(
+                "twice",
+                f"{keyword} stands twice in its header and says two things; correct the header.",
+            )
+
+
+def _refuse_growth(cards: Cards, image: RawImage, size: int) -> None:
+    """Refuse tiles that would unpack to far more than any picture does."""
+    tile = [_whole(cards, f"ZTILE{i + 1}", 1) for i in range(image.axes)]
+    largest = max(prod(image.shape) * image.planes, prod(tile)) * image.stored.itemsize
+    if largest > GROWTH_LIMIT * size or min(tile) < 1:
+        raise FrameRejected(
+            "tiles",
+            f"its {size} bytes would unpack to {largest} in tiles of "
+            f"{' x '.join(map(str, tile))} pixels, as no picture does; "
+            "take it out of the night, or unpack it.",
+        )
 
 
 def physical(
@@ -496,17 +678,17 @@ def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
 def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
     # What its headers promise, and no more: a few bytes can unpack to a full disk.
-    ends = [i.offset + prod(i.shape) * i.planes * i.stored.itemsize for i in raw.images]
-    limit = max(ends) + HEADER_LIMIT
+    limit = raw.end + HEADER_LIMIT
     out = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, the caller closes it
     try:
-        with gzip.open(raw.path, "rb") as packed:
+        with opened(raw.path) as plain, gzip.open(plain) as packed:
             while chunk := packed.read(2**20):
                 out.write(chunk)
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
-                        f"it unpacks to more than the {max(ends)} bytes that its headers promise.",
+                        f"it unpacks to more than the {raw.end} bytes that its headers promise; "
+                        "take it out of the night, or unpack it.",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         out.close()
@@ -530,9 +712,60 @@ def _real(cards: Cards, keyword: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
+def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    """Find where each keyword's cards begin, and the keywords that stand twice.
+
+    The frames of a camera have the same keywords in the same places, so that they are
+    looked for once. A long keyword does not show in the first columns.
+    """
+    if len(block) % 80 or b"HIERARCH" in block:
+        return _index([block[n : n + 80] for n in range(0, len(block), 80)])
+    return _shared_places(np.frombuffer(block, "u1").reshape(-1, 80)[:, :9].tobytes())
+
+
+@lru_cache(1024)
+def _shared_places(words: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    return _index([words[n : n + 9] for n in range(0, len(words), 9)])
+
+
+def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
+    places: dict[str, list[int]] = {}
+    last = ""
+    for number, card in enumerate(cards):
+        word = card[:8]
+        if word in _UNVALUED:
+            continue
+        if word == b"CONTINUE":
+            if not last.endswith(_AGAIN):
+                places.setdefault(last, []).append(80 * number)
+            continue
+        if word == b"HIERARCH":
+            name = card[9 : max(card.find(b"="), 9)]
+        elif card[8:9] == b"=":
+            name = word
+        else:
+            continue
+        last = name.strip().upper().decode("ascii", "replace")
+        if last in places:
+            last += _AGAIN
+        places.setdefault(last, []).append(80 * number)
+    again = (name.removesuffix(_AGAIN) for name in places if name.endswith(_AGAIN))
+    return MappingProxyType(places), tuple(name for name in again if name in places)
+
+
+@lru_cache(1024)
+def _keyword(keyword: str) -> str:
+    return keyword.upper().strip().removeprefix("HIERARCH ").strip()
+
+
+# Of one frame to the next few cards change: camera, filter and exposure are parsed once.
+@lru_cache(4096)
 def _value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is its own text."""
     text = card.decode("ascii", "replace")
+    if not text.isprintable():
+        # What a terminal or a table would obey.
+        text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     field = text[9:80] if not text.startswith("HIERARCH") else text[text.find("=") + 1 : 80]
     field = field.strip()
     if field.startswith("'"):
@@ -580,4 +813,6 @@ def _continued(text: str) -> str:
         part = _quoted(card[card.find("'") :])[0] if "'" in card else ""
         whole = whole.rstrip()
         whole = (whole[:-1] if whole.endswith("&") else whole) + part
+        if len(whole) > TEXT_LIMIT:
+            return whole[:TEXT_LIMIT]
     return whole.rstrip()

@@ -90,6 +90,16 @@ class Registry:
                 others.append(profile)
         return named, others
 
+    @cached_property
+    def _deciding(self) -> tuple[str, ...]:
+        """The cards that some profile's ``where`` asks for."""
+        return tuple(sorted({card for p in self.profiles for card in p.where}))
+
+    @cached_property
+    def _chosen(self) -> dict[tuple, Profile]:
+        """The profiles chosen so far, by what the cards said that decide."""
+        return {}
+
     def choose(self, header: Mapping) -> Profile:
         """Return the one profile that fits a header.
 
@@ -100,9 +110,19 @@ class Registry:
         AmbiguousProfile
             If two do; the message names both and the cards that decide.
         """
+        said = [header.get("INSTRUME"), *(header.get(card) for card in self._deciding)]
+        known = tuple(p.knows(header) for p in self._by_instrument[1])
+        # T, 1 and 1.0 are equal in Python, and not in a header.
+        key = (*said, *map(type, said), known)
+        if key not in self._chosen:
+            self._chosen[key] = self._fitting(header)
+        return self._chosen[key]
+
+    def _fitting(self, header: Mapping) -> Profile:
         named, others = self._by_instrument
         said = header.get("INSTRUME")
-        word = said.strip() if isinstance(said, str) else said
+        # No name of a camera is longer, and looking for the closest takes time.
+        word = said.strip()[:100] if isinstance(said, str) else said
         candidates = [*named.get(word, ()), *(p for p in others if p.knows(header))]
         fitting = [p for p in candidates if p.disagreement(header) is None]
         if len(fitting) == 1:

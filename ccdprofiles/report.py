@@ -125,7 +125,10 @@ def write_report(output: Path, folder: str, table: Table, plan: Plan, made: Made
 def complete(table: Table, plan: Plan, made: Made) -> bool:
     """Say whether everything that the night holds was made."""
     bad = {INCOMPLETE, SET_ASIDE}
-    return not (bad & set(table["verdict"]) or any(m.name in made.failed for m in plan.masters))
+    on_purpose = set(plan.reject)
+    told = zip(table["file"].tolist(), table["verdict"].tolist(), strict=True)
+    verdicts = {verdict for file, verdict in told if file not in on_purpose}
+    return not (bad & verdicts or any(m.name in made.failed for m in plan.masters))
 
 
 def _verdict(
@@ -138,16 +141,25 @@ def _verdict(
         code, reason = made.failed[frame.file]
         return INCOMPLETE if code == "no-master" else SET_ASIDE, code, reason, ""
     if frame.file in lacking:
-        return INCOMPLETE, lacking[frame.file].code, lacking[frame.file].reason, ""
+        missing = lacking[frame.file]
+        return _short_of(missing.code), missing.code, missing.reason, ""
     into = uses.get(frame.file, "")
     if into:
         if made is not None and into in made.failed:
-            return INCOMPLETE, made.failed[into][0], made.failed[into][1], ""
+            return _short_of(made.failed[into][0]), *made.failed[into], ""
+        if made is not None and frame.file in made.overruled:
+            why = made.overruled[frame.file][1].removeprefix(f"{frame.file}: ")
+            return USED, "kept", f"{frame.file}: kept by hand, although {why}", into
         return USED, "", "", into
     why = f"the recipe needs no {frame.type} of it."
     if frame.master:
         why = f"no frame of the night needs this master {frame.master}."
     return NOT_NEEDED, "not-needed", f"{frame.file}: {why}", ""
+
+
+def _short_of(code: str) -> str:
+    """Say what becomes of a frame for want of others: of its own kind, or of a master."""
+    return SET_ASIDE if code == "few-frames" else INCOMPLETE
 
 
 def _uses(plan: Plan) -> dict[str, str]:

@@ -1,28 +1,33 @@
 """Walk a plan: measure the frames, make the masters, calibrate the science.
 
-Everything goes band by band: rows of all the frames of a master, or of all the
+Each is a job for the workers, given out as soon as what it needs is there. Within a
+job everything goes band by band: rows of all the frames of a master, or of all the
 science frames that share their masters, are read, worked on and written, so that
-neither frames nor masters need to fit into memory.
+frames do not need to fit into memory.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy import units as u
 
+from .copies import same_pixels
 from .errors import FrameRejected
 from .frames import Frame
+from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
-from .masters import MasterMaker
-from .plan import Master, Plan
-from .prepare import Measured, measure, take_level
+from .plan import Input, Master, Plan, Product, grouped, too_few
+from .prepare import Measured, take_level
+from .products import remove_leftovers, sha256_of
 from .resume import still_holds
-from .science import batches
+from .science import Written, batches
+from .verdicts import judge_pixels
+from .workers import Workers, workers_of
 
 __all__ = ["Made", "Settings", "run_plan"]
 
@@ -31,18 +36,25 @@ log = logging.getLogger(__name__)
 _SHUTTER_CLOSED = (("bias", "dark"), ("science", "arc"))
 """The types whose overscan tells the level of a night, the best first."""
 
+_AT_ONCE = 32 * 2**20
+_FILES_AT_ONCE = 64
 
-def run_plan(plan: Plan, frames: Sequence[Frame], settings: Settings) -> Made:
+
+def run_plan(
+    plan: Plan, frames: Sequence[Frame], settings: Settings, executor: Executor | None = None
+) -> Made:
     """Make every master and every product of a plan.
 
     A frame that turns out to be unusable costs itself; what needs it says so in
-    ``failed``. Results do not depend on the number of threads.
+    ``failed``. Results do not depend on who does the work, nor on how many.
 
     Parameters
     ----------
     plan : Plan
     frames : sequence of Frame
     settings : Settings
+    executor : Executor, optional
+        Does the jobs instead of threads of this process.
 
     Raises
     ------
@@ -52,24 +64,43 @@ def run_plan(plan: Plan, frames: Sequence[Frame], settings: Settings) -> Made:
     # Once so much was freed, glibc keeps what bands leave behind for the next ones, and
     # does not give it back to the system, page by page, only to ask for it again.
     np.empty(31 * 2**20, "u1")
-    pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="ccdprofiles")
-    try:
-        return _Run(plan, frames, settings, pool).run()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with Workers(workers_of(executor, settings.jobs), executor) as workers:
+        run = _Run(plan, frames, settings, workers)
+        try:
+            return run.run()
+        finally:
+            if workers.lost:
+                remove_leftovers(settings.output)
 
 
 class _Run(Ledger):
     """Walks the plan."""
 
+    def __init__(self, plan: Plan, frames: Sequence[Frame], settings: Settings, workers: Workers):
+        super().__init__(plan, frames, settings)
+        self.workers = workers
+        self.settled: set[str] = set()
+        self.waiting: list[Master] = []
+        self.ready: list[Product] = []
+
     def run(self) -> Made:
         self._measure()
-        step = self.settings.progress("masters", len(self.plan.masters))
-        for master in self.plan.masters:
-            self._master(master)
-            step()
-        self._science()
-        return self.made
+        self._make()
+        return self._in_order()
+
+    def _in_order(self) -> Made:
+        """Return what was made in the order of the plan, whoever was first."""
+        made = self.made
+        made.masters = {
+            m.name: made.masters[m.name] for m in self.plan.masters if m.name in made.masters
+        }
+        made.products = {
+            p.name: made.products[p.name] for p in self.plan.products if p.name in made.products
+        }
+        first = [*sorted(self.frames), *(m.name for m in self.plan.masters)]
+        names = dict.fromkeys([*first, *sorted(made.failed)])
+        made.failed = {name: made.failed[name] for name in names if name in made.failed}
+        return made
 
     # Measuring.
 
@@ -79,34 +110,27 @@ class _Run(Ledger):
             | {p.input.file for p in self.plan.products}
         )
         step = self.settings.progress("frames", len(files))
-
-        def one(file: str) -> Measured | FrameRejected:
-            try:
-                return self._measured(file)
-            finally:
+        for some in _heaps([self.frames[file] for file in files]):
+            self.workers.submit(MeasureJob(tuple(some)))
+        for job, outcome in self.workers.finished():
+            if isinstance(outcome, Exception):
+                outcome = [outcome] * len(job.files)
+            for file, found in zip(job.files, outcome, strict=True):
                 step()
-
-        for file, found in zip(files, self.pool.map(one, files), strict=True):
-            if isinstance(found, FrameRejected):
-                self.made.failed[file] = (found.code, f"{file}: {found}")
-            else:
-                self.measured[file] = found
+                if isinstance(found, FrameRejected):
+                    self.made.failed[file] = (found.code, f"{file}: {found}")
+                elif isinstance(found, Exception):
+                    raise found
+                else:
+                    self.measured[file] = found
+        judge_pixels(self)
+        self.made.notes += grouped(same_pixels(self.measured))
         self._compare_levels()
         self._check_scatter()
 
-    def _measured(self, file: str) -> Measured | FrameRejected:
-        """Measure one frame, or say why that cannot be done."""
-        frame = self.frames[file]
-        try:
-            return measure(frame.raw, frame.amplifiers, frame.recipe)
-        except FrameRejected as error:
-            return error
-        except OSError as error:
-            return FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
-
     def _lost(self, file: str) -> bool:
         """Say whether a frame is no longer what was measured; if so, it costs itself."""
-        found = self._measured(file)
+        found = look_at(self.frames[file])
         if isinstance(found, Measured):
             if found.sha256 == self.measured[file].sha256:
                 return False
@@ -155,13 +179,46 @@ class _Run(Ledger):
                 if any(self.measured[file].replaced):
                     log.warning("%s: its overscan stands apart; the night's level is taken", file)
 
-    # Masters.
+    # Making.
+
+    def _make(self) -> None:
+        """Give out every job as soon as the masters that it needs are there, or cannot be."""
+        self.masters_done = self.settings.progress("masters", len(self.plan.masters))
+        self.science_done = self.settings.progress("science", len(self.plan.products))
+        self.waiting = list(self.plan.masters)
+        self.ready = list(self.plan.products)
+        self._give_out()
+        for job, outcome in self.workers.finished():
+            if isinstance(job, MasterJob):
+                self._master_made(job, outcome)
+            else:
+                self._science_made(job, outcome)
+            self._give_out()
+
+    def _give_out(self) -> None:
+        again = True
+        while again:
+            # A master that is kept or impossible is settled at once, and may free others.
+            again = False
+            for master in list(self.waiting):
+                if self._settled(master.inputs):
+                    self.waiting.remove(master)
+                    self._master(master)
+                    again = True
+        free = [p for p in self.ready if self._settled([p.input])]
+        if free:
+            self.ready = [p for p in self.ready if not self._settled([p.input])]
+            self._science(free)
+
+    def _settled(self, inputs: Iterable[Input]) -> bool:
+        return all(m is None or m in self.settled for i in inputs for m in (i.bias, i.dark, i.flat))
 
     def _master(self, master: Master) -> None:
-        """Make one master, unless it is there already or nothing is left to make it of."""
+        """Have one master made, unless it is there already or nothing is left to make it of."""
         if master.path:
             path = Path(master.path)
-            self.keep(master.name, path)
+            self.keep(master.name, path, sha256_of(path))
+            self._settle(master)
             return
         inputs = [i for i in master.inputs if i.file in self.measured]
         lacking = {m for i in inputs for m in (i.bias, i.dark) if m and m not in self.made.masters}
@@ -175,69 +232,113 @@ class _Run(Ledger):
             why = (
                 f"{_joined(sorted(lacking))} could not be made"
                 if lacking
-                else ("none of its frames can be used, as said of each")
+                else "none of its frames can be used, as said of each"
             )
             self.made.failed[master.name] = ("no-master", f"{master.name}: {why}.")
+            self._settle(master)
+            return
+        if len(inputs) < master.minimum:
+            few = f"{master.name}: {too_few(master, len(inputs))}"
+            self.made.failed[master.name] = ("few-frames", few)
+            self._settle(master)
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)
         if still_holds(self, master.name, path, key, inputs):
             self.made.kept.add(master.name)
             self.remember(path)
+            self.keep(master.name, path, sha256_of(path), key)
+            self._settle(master)
+            return
+        self.workers.submit(MasterJob(self, master, tuple(inputs), key, path))
+
+    def _master_made(self, job: MasterJob, outcome: MadeMaster | Exception) -> None:
+        master = job.master
+        if isinstance(outcome, MadeMaster):
+            self.made.failed |= outcome.failed
+            refused = outcome.refused
         else:
-            try:
-                MasterMaker(self, master, inputs, key).write(path)
-            except (FrameRejected, FileNotFoundError, PermissionError) as error:
-                lost = [i.file for i in inputs if self._lost(i.file)]
-                if lost:
-                    self._master(master)
-                    return
-                if not isinstance(error, FrameRejected):
-                    raise
-                self.made.failed[master.name] = (error.code, f"{master.name}: {error}")
-                return
-            log.info("%s made of %d frames", master.name, len(inputs), extra={"made": True})
-        self.keep(master.name, path, key)
+            refused = outcome
+        if refused is None:
+            number = len(job.inputs) - len(outcome.failed)
+            log.info("%s made of %d frames", master.name, number, extra={"made": True})
+            self.keep(master.name, job.path, outcome.sha256, job.key)
+        elif not isinstance(refused, FrameRejected | FileNotFoundError | PermissionError):
+            raise refused
+        elif lost := [file for file in job.files if self._lost(file)]:
+            log.warning("%s is begun again without %s", master.name, ", ".join(lost))
+            self._master(master)
+            return
+        elif isinstance(refused, FrameRejected):
+            self.made.failed[master.name] = (refused.code, f"{master.name}: {refused}")
+        else:
+            raise refused
+        self._settle(master)
 
-    # Science.
+    def _settle(self, master: Master) -> None:
+        self.settled.add(master.name)
+        self.masters_done()
 
-    def _science(self) -> None:
-        step = self.settings.progress("science", len(self.plan.products))
-        ready = []
-        for product in self.plan.products:
+    def _science(self, products: Iterable[Product]) -> None:
+        """Have those of some frames calibrated whose products are not there already."""
+        todo = []
+        for product in products:
             chosen = product.input
             lacking = [
                 m
                 for m in (chosen.bias, chosen.dark, chosen.flat)
                 if m and m not in self.made.masters
             ]
-            if chosen.file not in self.measured:
-                step()
-            elif lacking:
+            if chosen.file in self.measured and not lacking:
+                todo.append(product)
+                continue
+            if chosen.file in self.measured:
                 why = f"{chosen.file}: its {_joined(lacking)} could not be made."
                 self.made.failed[chosen.file] = ("no-master", why)
-                step()
-            else:
-                ready.append(product)
-        todo = []
-        for product in ready:
-            path = self.settings.output / PurePosixPath(product.name)
-            cosmic = self.cosmic_rays(product)
-            key = self.key("science", self.profile(product.input), [product.input], cosmic)
-            self.keys[product.name] = key
-            if still_holds(self, product.name, path, key, [product.input], cosmic):
-                self.made.kept.add(product.name)
+            self.science_done()
+        for batch in batches(self, [p for p in todo if not self._kept(p)], self.workers.number):
+            self.workers.submit(ScienceJob(self, tuple(batch.products), batch.whole))
+
+    def _kept(self, product: Product) -> bool:
+        """Say whether a product is there already, and holds."""
+        path = self.settings.output / PurePosixPath(product.name)
+        cosmic = self.cosmic_rays(product)
+        key = self.key("science", self.profile(product.input), [product.input], cosmic)
+        self.keys[product.name] = key
+        if not still_holds(self, product.name, path, key, [product.input], cosmic):
+            return False
+        self.made.kept.add(product.name)
+        self.made.products[product.name] = path
+        self.science_done()
+        return True
+
+    def _science_made(self, job: ScienceJob, outcome: Written | Exception) -> None:
+        if isinstance(outcome, FrameRejected):
+            file = job.files[0]
+            outcome = Written({}, {file: (outcome.code, f"{file}: {outcome}")})
+        elif isinstance(outcome, Exception):
+            raise outcome
+        for product in job.products:
+            if product.name in outcome.products:
+                path = self.settings.output / PurePosixPath(product.name)
                 self.made.products[product.name] = path
-                step()
-            else:
-                todo.append(product)
-        ready = list(batches(self, todo))
-        if len(ready) > 1 and all(len(b.bands) == 1 for b in ready):
-            for _ in self.pool.map(lambda batch: batch.write(map, step), ready):
-                pass
-        else:
-            for batch in ready:
-                batch.write(self.pool.map, step)
+                log.info("%s made", product.name, extra={"made": True})
+            self.science_done()
+        self.made.failed |= outcome.failed
+
+
+def _heaps(frames: Sequence[Frame]) -> Iterable[list[Frame]]:
+    """Put small frames together, so that a job is worth its while."""
+    heap: list[Frame] = []
+    size = 0
+    for frame in frames:
+        if heap and (size + frame.raw.size > _AT_ONCE or len(heap) >= _FILES_AT_ONCE):
+            yield heap
+            heap, size = [], 0
+        heap.append(frame)
+        size += frame.raw.size
+    if heap:
+        yield heap
 
 
 def _joined(names: Iterable[str] | str) -> str:

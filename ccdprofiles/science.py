@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy.nddata import CCDData
 
 from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
-from .cards import common_cards, level_cards
+from .cards import common_cards, hand_cards, level_cards
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 from .plan import Product
@@ -25,17 +25,40 @@ from .products import (
 )
 from .raw import Pixels
 
-log = logging.getLogger(__name__)
-
-__all__ = ["Batch", "batches"]
+__all__ = ["Batch", "Written", "batches"]
 
 _BATCH_PIXELS = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    products : dict
+        Name in the plan → path.
+    failed : dict
+        File → code and sentence.
+    """
+
+    products: dict[str, Path]
+    failed: dict[str, tuple[str, str]]
+
+    @classmethod
+    def all(cls, some: Iterable[Written]) -> Written:
+        """Put several together."""
+        products, failed = {}, {}
+        for each in some:
+            products |= each.products
+            failed |= each.failed
+        return cls(products, failed)
 
 
 class Batch:
     """Science frames that share their masters, calibrated together band by band."""
 
-    def __init__(self, run: Ledger, products: list[Product], whole: bool):
+    def __init__(self, run: Ledger, products: Sequence[Product], whole: bool):
         self.run = run
         self.products = products
         self.chosen = products[0].input
@@ -48,35 +71,32 @@ class Batch:
         shape = self.amplifiers.shape
         self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 64)
 
-    def write(self, mapped: Callable, step: Callable[[], None]) -> None:
+    def write(self, mapped: Callable = map) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
 
         A frame whose pixels cannot be read after all costs itself.
         """
         try:
-            self._write(mapped, step)
+            return Written(self._write(mapped), {})
         except (FrameRejected, FileNotFoundError, PermissionError) as error:
             if len(self.products) > 1:
-                for product in self.products:
-                    Batch(self.run, [product], self.whole).write(mapped, step)
-                return
+                alone = [Batch(self.run, [p], self.whole).write(mapped) for p in self.products]
+                return Written.all(alone)
             if not isinstance(error, FrameRejected):
                 error = FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
-            self.run.made.failed[self.frame.file] = (error.code, f"{self.frame.file}: {error}")
-            step()
+            file = self.frame.file
+            return Written({}, {file: (error.code, f"{file}: {error}")})
 
-    def _write(self, mapped: Callable, step: Callable[[], None]) -> None:
+    def _write(self, mapped: Callable) -> dict[str, Path]:
         self.pixels = [Pixels(m.raw) for m in self.measured]
-        files = [self._open(p, m) for p, m in zip(self.products, self.measured, strict=True)]
+        files: list[ProductFile] = []
         try:
+            for product, measured in zip(self.products, self.measured, strict=True):
+                files.append(self._open(product, measured))
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
                 pass
-            for product, file, _ in zip(
-                self.products, files, mapped(ProductFile.finish, files), strict=True
-            ):
-                self.run.made.products[product.name] = file.path
-                log.info("%s made", product.name, extra={"made": True})
-                step()
+            for _ in mapped(ProductFile.finish, files):
+                pass
             sync_folders(file.path for file in files)
         except BaseException:
             for file in files:
@@ -85,6 +105,7 @@ class Batch:
         finally:
             for pixels in self.pixels:
                 pixels.close()
+        return {p.name: file.path for p, file in zip(self.products, files, strict=True)}
 
     @property
     def _uncertainty(self) -> bool:
@@ -157,6 +178,7 @@ class Batch:
         header["CPTYPE"] = ("science", "a calibrated frame")
         common_cards(header, run, frame, chosen, run.keys[product.name], "science")
         level_cards(header, [measured])
+        hand_cards(header, run, [frame.file])
         cosmic = run.cosmic_rays(product)
         if cosmic:
             header["CRAYS"] = (
@@ -172,13 +194,15 @@ class Batch:
         return ProductFile(path, header, self.amplifiers.shape, self._uncertainty, inputs)
 
 
-def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
+def batches(run: Ledger, products: Sequence[Product], workers: int) -> Iterable[Batch]:
     """Put frames together that share masters and recipe, as many as a band may hold.
 
     Parameters
     ----------
     run : Ledger
     products : sequence of Product
+    workers : int
+        Among whom they are shared out.
     """
     groups: dict[tuple, list[Product]] = {}
     for product in products:
@@ -191,8 +215,8 @@ def batches(run: Ledger, products: Sequence[Product]) -> Iterable[Batch]:
         shape = run.frames[group[0].input.file].amplifiers.shape
         whole = run.cosmic_rays(group[0]) is not None
         # Every frame of a batch is an open file, and there are as many batches as workers.
-        most = run.settings.open_products
+        most = run.settings.open_products(workers)
         size = min(most, max(4, _BATCH_PIXELS // (shape[0] * shape[1])))
-        size = 1 if whole else size
+        size = 1 if whole else min(size, -(-len(group) // workers))
         for first in range(0, len(group), size):
             yield Batch(run, group[first : first + size], whole)

@@ -21,7 +21,7 @@ from .errors import SectionError
 __all__ = ["Section", "binned", "compact"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
-_RANGE = re.compile(r"(\d+):(\d+)")
+_RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 _HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1"
 
 

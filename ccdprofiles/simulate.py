@@ -917,7 +917,7 @@ class _Night:
     def _levels(self, layout: _Layout, random: np.random.Generator) -> np.ndarray:
         """Return the pedestal of each amplifier and row, which drifts from frame to frame."""
         rows = max(shape[0] for shape in layout.shapes.values())
-        by_row = isinstance(self.recipe.overscan, str)
+        by_row = self.recipe.overscan in ("median", "mean")
         levels = []
         for pedestal, readout in zip(
             self.pedestals(layout), layout.amplifiers.readouts, strict=True

@@ -15,7 +15,6 @@ binned frame shrinks, nor where the red channel ceases to be linear.
 """
 
 from astropy import units as u
-from astropy.modeling.models import Polynomial1D
 
 from ccdprofiles import Amplifier, Combine, Profile, Recipe, SpectralFlat
 
@@ -60,7 +59,7 @@ def channel(detector, gain, read_noise):
         },
         match={"flat": ("GRATING", "SLITMASK")},
         recipe=Recipe(
-            overscan=Polynomial1D(0),  # degree 0: one level a frame
+            overscan="level",  # one a frame
             overscan_drift=10 * u.adu,  # more than red's 3 adu a night, less than the leak of 40
             bias=True,
             dark="match",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
+from hypothesis import settings
 
 from ccdprofiles import Profile, known_profiles, reduce_night
 from ccdprofiles.night import Night
 from ccdprofiles.simulate import Truth, simulate_night, windowed
+
+# The same examples at every run, so that a test fails for everyone or for no one;
+# HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("ccdprofiles", derandomize=True, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ccdprofiles"))
 
 INSTRUMENTS = ("lfc", "cg16m", "proem", "pt5m", "kosmos", "dis_blue", "dis_red", "sbo")
 """All that ship with the package."""

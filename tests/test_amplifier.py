@@ -204,11 +204,13 @@ def test_a_number_may_be_a_function_of_the_header():
         (
             1.3,
             "the profile's function says: gain=1.3 is not in electron / adu; "
-            "write it as gain=1.3 * u.electron / u.adu.",
+            "write it as gain=1.3 * u.electron / u.adu. "
+            "Correct its header, or gain= in the profile.",
         ),
         (
             0 * u.electron / u.adu,
-            "the profile's function says: gain=0.0 electron / adu is not a positive number.",
+            "the profile's function says: gain=0.0 electron / adu is not a positive number. "
+            "Correct its header, or gain= in the profile.",
         ),
     ],
 )

@@ -20,6 +20,7 @@ FLOORS = {
     "profile": 1.1,
     "registry": 1.2,
     "checksum": 1.1,
+    "quality": 1.3,
     # The verbs: each works for itself.
     "calibrate": 2.1,
     "cameras": 2.0,
@@ -27,6 +28,7 @@ FLOORS = {
     "cosmics": 2.0,
     "frames": 2.0,
     "prepare": 2.0,
+    "copies": 2.1,
     "products": 2.0,
     "response": 2.0,
     "simulate": 2.1,
@@ -39,6 +41,10 @@ FLOORS = {
     "resume": 3.6,
     "masters": 3.7,
     "science": 3.7,
+    "jobs": 3.8,
+    "workers": 3.9,
+    "cluster": 3.9,
+    "verdicts": 3.7,
     "run": 4.0,
     "report": 4.5,
     # A whole night.

@@ -383,7 +383,7 @@ def test_a_file_with_tables_only_is_refused(tmp_path):
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-image",
-        "it holds no image, only tables or headers.",
+        "it holds no image, only tables or headers; take it out of the night.",
     )
 
 
@@ -497,6 +497,9 @@ def odd_bits(path):
     changed(write(path), b"BITPIX  =                   16", b"BITPIX  =                   17")
 
 
+CORRECT = "copy it again from the camera, or correct its header."
+ALLOW = "allow it to be read, copy it again, or take it out of the night."
+
 FAULTS = {
     "empty": (
         lambda path: path.write_bytes(b""),
@@ -504,7 +507,8 @@ FAULTS = {
     ),
     "not-fits": (
         text,
-        "it does not begin with SIMPLE; it is no FITS file, whatever its name.",
+        "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+        "copy it again, or take it out of the night.",
     ),
     "truncated": (
         truncated,
@@ -524,20 +528,20 @@ FAULTS = {
         "it cannot be unpacked (Compressed file ended before the end-of-stream marker was "
         "reached); copy it again from the camera.",
     ),
-    "naxis": (many_axes, "NAXIS = 999 is no number of axes."),
-    "naxis: negative": (negative, "an axis of -10 pixels cannot be."),
-    "bitpix": (odd_bits, "BITPIX = 17 is none of [-64, -32, 8, 16, 32, 64]."),
+    "naxis": (many_axes, f"NAXIS = 999 is no number of axes; {CORRECT}"),
+    "naxis: negative": (negative, f"an axis of -10 pixels cannot be; {CORRECT}"),
+    "bitpix": (odd_bits, f"BITPIX = 17 is none of [-64, -32, 8, 16, 32, 64]; {CORRECT}"),
     "not-a-file": (
         lambda path: os.mkfifo(path),
-        "it is no regular file; a frame is a file.",
+        "it is no regular file, as a frame should be; take it out of the night.",
     ),
     "unreadable": (
         lambda path: path.symlink_to("nowhere.fits"),
-        "it cannot be read (No such file or directory).",
+        f"it cannot be read (No such file or directory); {ALLOW}",
     ),
     "unreadable: loop": (
         lambda path: path.symlink_to(path.name),
-        "it cannot be read (Too many levels of symbolic links).",
+        f"it cannot be read (Too many levels of symbolic links); {ALLOW}",
     ),
 }
 
@@ -567,14 +571,17 @@ def test_a_file_without_permission_costs_itself(tmp_path, monkeypatch):
     write(tmp_path / "a.fits")
     write(tmp_path / "b.fits", seed=1)
 
+    real = os.open
+
     def forbidden(path, *args, **options):
         if Path(path).name == "a.fits":
             raise PermissionError(13, "Permission denied", str(path))
-        return open(path, *args, **options)
+        return real(path, *args, **options)
 
-    monkeypatch.setattr(raw_module, "open", forbidden, raising=False)
+    monkeypatch.setattr(raw_module.os, "open", forbidden)
     first, second = scanned(tmp_path)
-    assert said(first) == (SET_ASIDE, "unreadable", "it cannot be read (Permission denied).")
+    sentence = f"it cannot be read (Permission denied); {ALLOW}"
+    assert said(first) == (SET_ASIDE, "unreadable", sentence)
     assert second.verdict == ACCEPTED
 
 

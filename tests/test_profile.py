@@ -46,7 +46,7 @@ def rejection_of(read, header):
         ),
         (
             {"overscan": "medain"},
-            "overscan='medain' is none of median, mean or an astropy model "
+            "overscan='medain' is none of median, mean, level or an astropy model "
             "(did you mean 'median'?).",
         ),
         ({"bias": "yes"}, "bias='yes' is not True or False."),

@@ -374,7 +374,7 @@ def test_the_recipes_of_the_tutorials():
     assert recipes["kosmos"].combine_for("arc").method == "sum"
     assert (recipes["kosmos"].flat.dispersion, recipes["kosmos"].flat.fit) == ("y", "spline")
     assert (recipes["dis_red"].flat.dispersion, recipes["dis_red"].flat.fit) == ("x", "polynomial")
-    assert recipes["dis_red"].overscan.degree == 0
+    assert recipes["dis_red"].overscan == "level"
 
 
 # Its source.

@@ -15,6 +15,7 @@ PUBLIC = [
     "Combine",
     "CosmicRays",
     "Flat",
+    "Limits",
     "Night",
     "Profile",
     "Recipe",
@@ -30,6 +31,11 @@ PUBLIC = [
 MODULES = sorted(
     p.stem for p in Path(ccdprofiles.__file__).parent.glob("*.py") if not p.stem.startswith("__")
 )
+
+
+HEAVY = ("astropy", "ccdproc", "numpy", "scipy", "astroscrappy")
+
+TIMED = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
 def run(code):
@@ -63,14 +69,47 @@ def test_a_star_brings_the_public_names():
 
 
 def test_to_import_the_package_is_quick():
-    heavy = ("astropy", "ccdproc", "numpy", "scipy", "astroscrappy")
     told = run("import sys, ccdprofiles; print(*sorted({m.split('.')[0] for m in sys.modules}))")
-    assert not set(heavy) & set(told.split())
+    assert not set(HEAVY) & set(told.split())
 
 
 def test_profiles_need_no_ccdproc():
     code = "import sys; from ccdprofiles import Profile, known_profiles; print('ccdproc' in sys.modules)"
     assert run(code).strip() == "False"
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "plan --help", "reduce --help"])
+def test_help_waits_for_no_astropy(option):
+    told = run(
+        "import sys, ccdprofiles.cli\n"
+        f"try: ccdprofiles.cli.main({option.split()!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('\\n', *{m.split('.')[0] for m in sys.modules})"
+    )
+    assert "ccdprofiles" in told
+    assert not set(HEAVY) & set(told.splitlines()[-1].split())
+
+
+def test_a_plan_waits_for_nothing_that_works_on_pixels(tmp_path):
+    ccdprofiles.simulate_night("sbo", tmp_path / "night", shape=(32, 40))
+    told = run(
+        "import sys, ccdprofiles.cli\n"
+        f"ccdprofiles.cli.main(['plan', {str(tmp_path / 'night')!r}])\n"
+        "print('\\n', *sys.modules)"
+    )
+    assert "files found" in told
+    parts = ("io.fits", "modeling", "nddata", "stats", "table", "wcs")
+    needless = {"ccdproc", "scipy", "astroscrappy", "filelock", *(f"astropy.{p}" for p in parts)}
+    assert not needless & set(told.splitlines()[-1].split())
+
+
+def test_to_import_the_package_takes_no_longer_than_ccdproc():
+    quick, slow = "import ccdprofiles", "import ccdproc"
+    ratios = []
+    for _ in range(3):
+        times = [float(run(TIMED.format(code))) for code in (quick, slow)]
+        ratios.append(times[0] / times[1])
+    assert sorted(ratios)[1] < 1.1
 
 
 def test_the_version_is_one():

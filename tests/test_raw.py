@@ -115,6 +115,26 @@ def test_of_a_keyword_that_stands_twice_the_first_counts():
     assert made["SAME"] == 1
 
 
+def test_a_keyword_says_two_things_where_its_values_differ_and_it_counts():
+    below = cards("ONE     = 1", "ONE     = 2", "TWO     = 1 / a", "TWO     = 1.0 / b")
+    above = cards("SIX     = 6", "SIX     = 7", "TWO     = 3", below=below)
+    assert below.twice == {"ONE"}
+    assert above.twice == {"SIX"}
+    said = {name: above.says_two_things(name) for name in ("one", "TWO", "HIERARCH SIX", "NONE")}
+    assert said == {"one": True, "TWO": False, "HIERARCH SIX": True, "NONE": False}
+    # Below, where the image says nothing of its own.
+    assert not cards("ONE     = 1", below=below).says_two_things("ONE")
+
+
+def test_what_a_terminal_would_obey_is_not_handed_on():
+    assert value(b"KEY     = 'a\x1b[31m\x00\xe9'") == "a\ufffd[31m\ufffd\ufffd"
+
+
+def test_a_text_without_end_is_cut():
+    more = ["CONTINUE  '" + "y" * 60 + "&'"] * 10000
+    assert cards("KEY     = 'x&'", *more)["KEY"] == "x" + "y" * (raw_module.TEXT_LIMIT - 1)
+
+
 def test_comments_histories_and_blanks_are_no_keywords():
     made = cards(
         "COMMENT KEY     = 3", "HISTORY = 4", "        = 5", "KEY     = 6", "WORDS and = 7"
@@ -322,7 +342,11 @@ def test_more_pixels_than_anyone_has_are_refused_before_they_are_asked_for(tmp_p
     path = tmp_path / "a.fits"
     path.write_bytes(gzip.compress(header.tostring().encode()))
     code, sentence = refused(path)
-    assert (code, sentence) == ("too-big", "it declares 200000 x 200000 pixels.")
+    assert (code, sentence) == (
+        "too-big",
+        "it declares 200000 x 200000 pixels, more than the 2147483648 that a frame may have; "
+        "copy it again from the camera, or correct its header.",
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -369,7 +393,8 @@ def test_a_header_of_no_end_is_not_read_for_ever(tmp_path):
     code, sentence = refused(tmp_path / "a.fits")
     assert (code, sentence) == (
         "fits",
-        f"its header is longer than {raw_module.HEADER_LIMIT} bytes.",
+        f"its header is longer than {raw_module.HEADER_LIMIT} bytes, more than any camera "
+        "writes; copy it again, or take it out of the night.",
     )
 
 
@@ -404,13 +429,70 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_refused(tmp_path):
 def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(raw_module, "HEADER_LIMIT", 2880)
     path = tmp_path / "a.fits.gz"
-    hdu = fits.PrimaryHDU(np.zeros((4200, 4200), "u1"))
-    hdu.writeto(tmp_path / "x.fits")
+    pixels = np.tile(noise(shape=(420, 420), dtype="u1"), (10, 10))
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "x.fits")
     path.write_bytes(gzip.compress((tmp_path / "x.fits").read_bytes() + bytes(2**22)))
     code, sentence = refused(path)
     promised = 2880 + 4200 * 4200
-    wanted = f"it unpacks to more than the {promised} bytes that its headers promise."
+    wanted = (
+        f"it unpacks to more than the {promised} bytes that its headers promise; "
+        "take it out of the night, or unpack it."
+    )
     assert (code, sentence) == ("gzip", wanted)
+
+
+def test_a_gzipped_image_may_have_a_large_table_behind_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_module, "HEADER_LIMIT", 4 * 2880)
+    column = fits.Column("a", "J", array=np.random.default_rng(1).integers(0, 2**30, 20000))
+    hdus = [fits.PrimaryHDU(noise()), fits.BinTableHDU.from_columns([column])]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    path = tmp_path / "b.fits.gz"
+    path.write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    assert (everything(path) == noise()).all()
+
+
+def summed(path, data):
+    fits.HDUList([fits.PrimaryHDU(data)]).writeto(path, checksum=True)
+    return path
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip"])
+@pytest.mark.parametrize("shape", [(13, 7), (13, 8), (1, 1)])
+def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
+    monkeypatch.setattr(raw_module, "_PIECE", 64)
+    path = summed(tmp_path / "a.fits", noise(shape=shape))
+    wanted = int(fits.getheader(path)["DATASUM"])
+    octets = path.read_bytes()
+    for wrong in (False, True):
+        if wrong:
+            octets = octets[:2881] + bytes([octets[2881] ^ 1]) + octets[2882:]
+        path.write_bytes(gzip.compress(octets) if packing == "gzip" else octets)
+        raw = read_raw(path)
+        for whole in (None, path.read_bytes()):
+            with Pixels(raw, whole) as pixels:
+                if not wrong:
+                    assert pixels.datasum(raw.images[0]) == wanted
+                    continue
+                with pytest.raises(FrameRejected) as refusal:
+                    pixels.datasum(raw.images[0])
+                assert refusal.value.code == "checksum"
+                assert str(refusal.value).startswith(f"DATASUM = {wanted} in its header and ")
+
+
+@pytest.mark.parametrize("said", ["'none'", "''", "-5", "1.5", "'99999999999'"])
+def test_a_datasum_that_is_no_sum_is_none(tmp_path, said):
+    path = card_of(summed(tmp_path / "a.fits", noise()), "DATASUM", said)
+    assert read_raw(path).images[0].datasum is None
+
+
+def test_a_file_is_known_by_its_size_and_time(tmp_path):
+    path = write(tmp_path / "a.fits", noise())
+    raw = read_raw(path)
+    raw_module.refuse_changed(raw)
+    os.utime(path, ns=(raw.mtime_ns, raw.mtime_ns + 1))
+    with pytest.raises(FrameRejected) as refusal:
+        raw_module.refuse_changed(raw)
+    assert refusal.value.code == "changed"
 
 
 @settings(max_examples=60, deadline=None)

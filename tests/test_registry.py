@@ -438,3 +438,18 @@ def test_the_code_of_a_function_changes_the_hash(tmp_path):
 def test_public_functions_are_offered_by_the_package():
     assert ccdprofiles.known_profiles is known_profiles
     assert ccdprofiles.load_profile is load_profile
+
+
+def test_a_choice_is_not_taken_over_by_a_card_that_only_looks_equal():
+    one = camera(name="one", where={"CHIP": 1})
+    yes = camera(name="yes", where={"CHIP": True})
+    registry = Registry((one, yes))
+    for said, chosen in ((1, one), (True, yes), (1.0, one), (True, yes)):
+        assert registry.choose({"INSTRUME": "MyCam", "CHIP": said}) is chosen
+
+
+def test_a_function_decides_for_every_header_anew():
+    odd = camera(name="odd", instrument=lambda header: header.get("FRAMENO", 0) % 2 == 1)
+    even = camera(name="even", instrument=lambda header: header.get("FRAMENO", 0) % 2 == 0)
+    registry = Registry((odd, even))
+    assert [registry.choose({"FRAMENO": n}).name for n in range(4)] == ["even", "odd"] * 2

@@ -17,17 +17,20 @@ from ccdprofiles import (
     Combine,
     CosmicRays,
     Flat,
+    Limits,
     Profile,
     Recipe,
     night,
-    plan_night,
-    reduce_night,
     registry,
 )
 from ccdprofiles.cli import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
 from ccdprofiles.products import DQ_BITS
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
+
+plan_night = functools.partial(night.plan_night, min_frames=1)
+reduce_night = functools.partial(night.reduce_night, min_frames=1)
+"""Nights of one or two frames of a kind, to be seen at a glance."""
 
 SATURATED, COSMIC_RAY, NO_DATA, HOT = (
     DQ_BITS[name] for name in ("saturated", "cosmic ray", "no data", "hot")
@@ -41,7 +44,9 @@ def no_profiles_of_the_user(tmp_path, monkeypatch):
 
 def camera(data="[1:16, 1:16]", overscan=None, unit=u.adu, instrument="C", **recipe):
     """Describe a camera of 16 x 16 pixels whose recipe takes off nothing unless told."""
-    steps = {"bias": True, "dark": None, "flat": None} | recipe
+    # Flats of these nights have as much light as a test can be read with.
+    limits = Limits(flat_level=None)
+    steps = {"bias": True, "dark": None, "flat": None, "limits": limits} | recipe
     return Profile(
         instrument=instrument,
         amplifiers=[
@@ -543,7 +548,16 @@ def test_a_flat_that_is_saturated_all_over_says_so(tmp_path):
     write_some(tmp_path / "raw", "bias", 2, 100)
     write(tmp_path / "raw/flat.fits", "flat", np.full((16, 16), 65535, "u2"), 3.0)
     write(tmp_path / "raw/s.fits", "light", 600, 10.0)
-    made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera(flat=Flat()))
+    camera_of_flats = camera(flat=Flat())
+    made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera_of_flats)
+    assert (row(made, "flat.fits")["code"], row(made, "flat.fits")["reason"]) == (
+        "saturated",
+        "flat.fits: 100 % of its pixels are saturated, where of a flat less than 5 % may be; take "
+        "it again with less light. To use it all the same: keep=[FILE] (--keep FILE).",
+    )
+    made = reduce_night(
+        tmp_path / "raw", tmp_path / "out", profile=camera_of_flats, keep=["flat.fits"]
+    )
     assert (row(made, "flat.fits")["code"], row(made, "flat.fits")["reason"]) == (
         "flat-saturated",
         "flat.fits: all of its pixels are saturated or without data; take it out of the night.",

@@ -17,7 +17,7 @@ from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 16, 24)
 FRAMES = [
-    Exposures("bias", 3),
+    Exposures("bias", 4),
     Exposures("dark", 3, 90.0),
     Exposures("flat", 3, 1.0, filter="r"),
     Exposures("flat", 3, 1.0, filter="V"),
@@ -31,7 +31,7 @@ BIAS, DARK, FLAT_R, FLAT_V = (
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A night of 15 frames, 4 masters and 3 products, not to be touched."""
+    """A night of 16 frames, 4 masters and 3 products, not to be touched."""
     folder = tmp_path_factory.mktemp("night")
     simulate_night(SMALL, folder / "raw", frames=FRAMES)
     assert reduce_night(folder / "raw", folder / "out", profiles=[SMALL]).ok

@@ -695,7 +695,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
         return write(self, *args, **options)
 
     monkeypatch.setattr(Path, "write_text", refused)
-    monkeypatch.setattr("ccdprofiles.night.run_plan", None)
+    monkeypatch.setattr("ccdprofiles.run.run_plan", None)
     with pytest.raises(
         OutputError, match=r"cannot be written \(Read-only file system\); make room"
     ):
@@ -716,7 +716,7 @@ def test_a_disk_without_locks_is_told(night, monkeypatch):
     def none(self, **options):
         raise NotImplementedError("no flock")
 
-    monkeypatch.setattr("ccdprofiles.output.FileLock.acquire", none)
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
     with pytest.raises(OutputError, match="knows no locks, by which two runs keep apart"):
         reduce(night, night / "out")
 

@@ -5,7 +5,6 @@ were read off frames and headers of January 2022.
 """
 
 from astropy import units as u
-from astropy.modeling.models import Polynomial1D
 
 from ccdprofiles import Amplifier, Flat, Profile, Recipe, SpectralFlat
 
@@ -24,7 +23,7 @@ def recipe(header):
     return Recipe(
         # The strip trails light of bright frames (312 adu beside a sky flat of
         # 35,000, 217 in a bias): one level a frame, and the night's if it stands apart.
-        overscan=Polynomial1D(0),
+        overscan="level",
         overscan_drift=10 * u.adu,
         bias=True,
         dark=None,  # no dark was ever taken

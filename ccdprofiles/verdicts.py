@@ -1,0 +1,149 @@
+"""What a run makes of the pixels that it measured: which frames it sets aside, and what it notes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .errors import FrameRejected
+from .ledger import Ledger
+from .plan import Master
+from .quality import Quality, judge, noise_ratios, outliers
+
+__all__ = ["judge_pixels"]
+
+log = logging.getLogger(__name__)
+
+_WRAPPED = 1e-4
+
+
+def judge_pixels(run: Ledger) -> None:
+    """Set aside the frames whose pixels speak against them; each costs itself.
+
+    A frame that was kept by hand is used all the same, and the run says so. First
+    every frame is judged by itself, then what is left of each master's frames
+    together.
+
+    Parameters
+    ----------
+    run : Ledger
+        With the frames measured, and nothing made of them.
+    """
+    _note_wrapped(run)
+    for file, measured in sorted(run.measured.items()):
+        frame = run.frames[file]
+        wrong = judge(
+            frame.type, measured.quality, frame.recipe, measured.amplifiers, measured.level
+        )
+        if wrong is not None:
+            _set_aside(run, file, wrong)
+    for master in run.plan.masters:
+        _judge_noise(run, master)
+        _judge_level(run, master)
+    _note_light(run)
+
+
+def _set_aside(run: Ledger, file: str, wrong: FrameRejected) -> None:
+    if file in run.plan.keep:
+        run.made.overruled[file] = (wrong.code, f"{file}: {wrong}")
+        run.made.notes.append(f"{file}: kept by hand, although {wrong}")
+        log.warning("%s: kept by hand, although %s", file, wrong)
+        return
+    sentence = f"{file}: {wrong} To use it all the same: keep=[FILE] (--keep FILE)."
+    run.made.failed[file] = (wrong.code, sentence)
+    del run.measured[file]
+    log.warning("%s", sentence)
+
+
+def _of(run: Ledger, master: Master) -> dict[str, Quality]:
+    """Return what is known of those frames of a master that nothing speaks against."""
+    return {
+        i.file: run.measured[i.file].quality
+        for i in master.inputs
+        if i.file in run.measured and i.file not in run.made.overruled
+    }
+
+
+def _judge_level(run: Ledger, master: Master) -> None:
+    frames = _of(run, master)
+    if frames:
+        limits = run.frames[min(frames)].recipe.limits
+        overscan = {file: run.measured[file].level for file in frames}
+        for file, wrong in outliers(master.type, frames, limits, overscan).items():
+            _set_aside(run, file, wrong)
+
+
+def _judge_noise(run: Ledger, master: Master) -> None:
+    """Hold the noise of biases against the profile's, and the profile's against the biases'."""
+    frames = _of(run, master) if master.type == "bias" else {}
+    if not frames:
+        return
+    first = run.frames[min(frames)]
+    limits = first.recipe.limits.read_noise
+    ratios = noise_ratios(frames, first.amplifiers)
+    if limits is None or not ratios[first.file]:
+        return
+    usual = float(np.median(list(ratios.values())))
+    span = f"{limits[0]:g} to {limits[1]:g} times"
+    if not limits[0] <= usual <= limits[1]:
+        # All of them: then it is the profile that is wrong, and not the night.
+        run.made.notes.append(
+            f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by {usual:.3g} "
+            f"times the profile's read noise, where {span} were expected; correct read_noise= or "
+            "gain= in the profile."
+        )
+        return
+    for file, own in _worst(ratios).items():
+        if not limits[0] <= own <= limits[1]:
+            wrong = FrameRejected(
+                "read-noise",
+                f"its pixels scatter by {own:.3g} times the profile's read noise, where {span} "
+                "were expected of a bias; look whether it was read out like the others.",
+            )
+            _set_aside(run, file, wrong)
+
+
+def _worst(ratios: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
+    """Return for each frame the ratio that lies furthest from 1, as a factor."""
+    return {
+        file: max(found, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
+        for file, found in ratios.items()
+    }
+
+
+def _note_wrapped(run: Ledger) -> None:
+    """Note numbers far below zero: unsigned ones that the file calls signed."""
+    odd: dict[str, list[tuple[str, float]]] = {}
+    for file, measured in sorted(run.measured.items()):
+        if measured.quality.wrapped >= _WRAPPED:
+            name = run.frames[file].profile.name
+            odd.setdefault(name, []).append((file, measured.quality.wrapped))
+    for found in odd.values():
+        file, share = max(found, key=lambda f: f[1])
+        run.made.notes.append(
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels lie below -4096 adu, as "
+            "numbers above 32767 do in a file that calls them signed (BITPIX = 16 without BZERO); "
+            "look whether the camera writes BZERO = 32768."
+        )
+
+
+def _note_light(run: Ledger) -> None:
+    """Note rows whose overscan was lifted by light, and what was done about it."""
+    odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
+    for file, measured in sorted(run.measured.items()):
+        for readout, lifted in zip(measured.amplifiers.readouts, measured.apart, strict=True):
+            if lifted:
+                key = (run.frames[file].profile.name, str(readout.overscan))
+                odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
+    for (_, section), found in odd.items():
+        file, lifted, rows = max(found, key=lambda f: f[1])
+        run.made.notes.append(
+            f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
+            "stand apart, and take the level of the others."
+        )
+
+
+def _and_more(found: Sequence) -> str:
+    return f" and {len(found) - 1} more" if len(found) > 1 else ""

@@ -1,0 +1,197 @@
+"""Those who do the jobs: threads of this process, or whatever executor is given.
+
+In threads a job shares out its bands, so that even one master keeps all processors
+busy. Another executor gets whole jobs. When one of its workers dies, every job that
+was under way is done again, each alone; one that takes its worker with it a second
+time is split into its frames, and a frame that does so is given back as a refusal.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+
+from .errors import CCDProfilesError, FrameRejected, OutputError
+from .jobs import MasterJob, MeasureJob, ScienceJob
+
+__all__ = ["Job", "Workers", "workers_of"]
+
+Job = MeasureJob | MasterJob | ScienceJob
+
+_HELD = 400 * 2**20
+"""How much the jobs under way may hold in memory in threads, in bytes."""
+
+
+class Workers:
+    """Does jobs, several at a time.
+
+    Parameters
+    ----------
+    number : int
+        Threads; or how many workers the executor has, as far as is known.
+    executor : Executor, optional
+        Does the jobs instead of threads of this process.
+    """
+
+    def __init__(self, number: int, executor: Executor | None = None):
+        self.number = number
+        self.lost = 0
+        self.abroad = executor is not None
+        self._given = executor
+        self._jobs = executor or ThreadPoolExecutor(number, thread_name_prefix="job")
+        self._bands = None if self.abroad else ThreadPoolExecutor(number, thread_name_prefix="band")
+        self._stopped = threading.Event()
+        self._queue: deque[Job] = deque()
+        self._suspects: deque[Job] = deque()
+        self._running: dict[Future, Job] = {}
+        self._alone = False
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._stopped.set()
+        for future in self._running:
+            future.cancel()
+        if self._bands is not None:
+            self._jobs.shutdown(wait=True, cancel_futures=True)
+            self._bands.shutdown(wait=True, cancel_futures=True)
+        elif self._jobs is not self._given:
+            self._jobs.shutdown(wait=kind is None, cancel_futures=True)
+
+    def submit(self, job: Job) -> None:
+        """Take a job on."""
+        self._queue.append(job)
+
+    def finished(self) -> Iterator[tuple[Job, object]]:
+        """Give back each job with its result, or with the exception that ended it."""
+        while self._queue or self._suspects or self._running:
+            self._fill()
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            broken = []
+            for future in done:
+                job = self._running.pop(future)
+                if future.cancelled():
+                    raise OutputError(
+                        "the workers are gone; what is finished stays, run it again to go on."
+                    )
+                error = future.exception()
+                if error is None:
+                    yield job, future.result()
+                elif _lost(error):
+                    if isinstance(error, BrokenExecutor) and not self._can_renew:
+                        raise error
+                    broken.append(job)
+                elif isinstance(error, CCDProfilesError | OSError):
+                    yield job, error
+                else:
+                    raise error
+            if broken:
+                yield from self._again(broken)
+
+    def _fill(self) -> None:
+        """Hand out as many jobs as there is room for; a suspect gets all the room."""
+        if self._suspects:
+            if not self._running:
+                self._alone = True
+                self._start(self._suspects.popleft())
+            return
+        self._alone = False
+        while self._queue and self._room(self._queue[0]):
+            self._start(self._queue.popleft())
+
+    def _room(self, job: Job) -> bool:
+        if not self._running:
+            return True
+        if self.abroad:
+            return len(self._running) < 2 * self.number
+        held = sum(j.held for j in self._running.values()) + job.held
+        return len(self._running) < self.number and (job.held == 0 or held <= _HELD)
+
+    def _start(self, job: Job) -> None:
+        if self._bands is not None:
+            self._running[self._jobs.submit(job.run, self._mapped)] = job
+            return
+        self._running[self._jobs.submit(_run, job.travelling())] = job
+
+    def _again(self, jobs: list[Job]) -> Iterator[tuple[Job, object]]:
+        """Give the jobs of a worker that died out again, or back if it was surely theirs."""
+        self.lost += 1
+        if self._can_renew:
+            # All that was under way is lost with it.
+            jobs += self._running.values()
+            self._running.clear()
+            self._jobs = _renewed(self._jobs)
+        if not self._alone:
+            self._suspects.extend(jobs)
+            return
+        (job,) = jobs
+        parts = job.split()
+        if len(parts) > 1:
+            self._suspects.extend(parts)
+            return
+        what = "a worker died of it twice; look whether it is whole, and whether memory runs out."
+        yield job, FrameRejected("killed-worker", what)
+
+    @property
+    def _can_renew(self) -> bool:
+        return isinstance(self._jobs, ProcessPoolExecutor)
+
+    def _mapped(self, work: Callable, bands: Iterable) -> list:
+        """Do as `map` in threads; and do not leave before all of them are done."""
+        bands = list(bands)
+        if len(bands) == 1:
+            return [work(bands[0])]
+        futures = [self._bands.submit(self._unless_stopped, work, band) for band in bands]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+
+    def _unless_stopped(self, work: Callable, band: object) -> object:
+        if self._stopped.is_set():
+            raise OutputError("the run was interrupted.")
+        return work(band)
+
+
+def _run(job: Job) -> object:
+    return job.run()
+
+
+def _lost(error: BaseException) -> bool:
+    """Say whether a worker died, rather than the job failed; dask has a word of its own for it."""
+    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+
+
+def _renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
+    """Make a pool of processes like the one that broke."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    return ProcessPoolExecutor(
+        pool._max_workers,
+        mp_context=pool._mp_context,
+        initializer=pool._initializer,
+        initargs=pool._initargs,
+    )
+
+
+def workers_of(executor: Executor | None, jobs: int) -> int:
+    """Return how many workers there are, as far as an executor tells."""
+    told = getattr(executor, "_max_workers", None) if executor is not None else None
+    if jobs or told:
+        return jobs or told
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

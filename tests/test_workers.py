@@ -1,0 +1,331 @@
+"""Whoever does the work, and whoever dies of it: the same products, and nothing lost."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from ccdprofiles import known_profiles, reduce_night
+from ccdprofiles.errors import FrameRejected, InputError, OutputError
+from ccdprofiles.simulate import simulate_night, windowed
+from ccdprofiles.workers import Workers, workers_of
+
+FORK = multiprocessing.get_context("fork")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job that does what its files say."""
+
+    files: tuple[str, ...]
+    held: int = 0
+
+    def travelling(self):
+        return self
+
+    def split(self):
+        return [Task((file,)) for file in self.files]
+
+    def run(self, mapped=map):
+        for file in self.files:
+            if file == "killer":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if file.startswith("once:") and not os.path.exists(file[5:]):
+                open(file[5:], "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if file == "refused":
+                raise FrameRejected("no", "it is refused.")
+        return [file.upper() for file in mapped(str, self.files)]
+
+
+def outcomes(workers, tasks):
+    for task in tasks:
+        workers.submit(task)
+    return {job.files: outcome for job, outcome in workers.finished()}
+
+
+@pytest.fixture
+def processes():
+    with ProcessPoolExecutor(2, mp_context=FORK) as pool:
+        yield pool
+
+
+def test_jobs_are_done_by_threads():
+    with Workers(2) as workers:
+        found = outcomes(workers, [Task((f"f{n}",)) for n in range(20)])
+    assert found == {(f"f{n}",): [f"F{n}"] for n in range(20)}
+
+
+def test_a_refusal_is_given_back_and_the_others_go_on(processes):
+    for executor in (None, processes):
+        with Workers(2, executor) as workers:
+            found = outcomes(workers, [Task(("a",)), Task(("refused",)), Task(("b",))])
+        assert str(found["refused",]) == "it is refused."
+        assert (found["a",], found["b",]) == (["A"], ["B"])
+
+
+def test_a_job_may_give_out_more_jobs():
+    with Workers(2) as workers:
+        workers.submit(Task(("a",)))
+        seen = []
+        for job, _ in workers.finished():
+            seen.append(job.files[0])
+            if len(seen) < 5:
+                workers.submit(Task((job.files[0] + "a",)))
+    assert seen == ["a", "aa", "aaa", "aaaa", "aaaaa"]
+
+
+def test_a_worker_that_is_killed_loses_nothing(processes, tmp_path):
+    """Whatever was under way is done again, by a pool like the one that broke."""
+    tasks = [Task((f"f{n}", f"once:{tmp_path / str(n)}" if n == 3 else "x")) for n in range(12)]
+    with Workers(2, processes) as workers:
+        found = outcomes(workers, tasks)
+        assert workers.lost == 1
+    assert [files[0] for files in sorted(found)] == sorted(f"f{n}" for n in range(12))
+    assert all(isinstance(outcome, list) for outcome in found.values())
+
+
+def test_a_frame_that_kills_twice_is_set_aside_and_no_other(processes):
+    tasks = [Task((f"f{n}", f"g{n}")) for n in range(5)] + [Task(("h", "killer", "i"))]
+    with Workers(2, processes) as workers:
+        found = outcomes(workers, tasks)
+    refused = found.pop(("killer",))
+    assert refused.code == "killed-worker"
+    assert "died of it twice" in str(refused)
+    assert sorted(file for files in found for file in files) == sorted(
+        [f"{letter}{n}" for n in range(5) for letter in "fg"] + ["h", "i"]
+    )
+    assert all(isinstance(outcome, list) for outcome in found.values())
+
+
+def test_bands_are_left_only_when_all_are_done():
+    """A file that is given up must not be written to by a band that comes late."""
+    done = []
+
+    def band(n):
+        if n == 0:
+            raise ValueError("the first")
+        time.sleep(0.05)
+        done.append(n)
+
+    with Workers(4) as workers, pytest.raises(ValueError, match="the first"):
+        workers._mapped(band, range(4))
+    before = list(done)
+    time.sleep(0.2)
+    assert done == before
+
+
+def test_a_run_that_is_interrupted_ends_soon():
+    class Long(Task):
+        def run(self, mapped=map):
+            return mapped(lambda n: time.sleep(0.02), range(2000))
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Workers(2) as workers:
+        workers.submit(Long(("a",)))
+        timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        for _ in workers.finished():
+            pass
+    assert time.monotonic() - start < 5
+
+
+def test_workers_are_counted():
+    assert workers_of(None, 3) == 3
+    assert workers_of(None, 0) >= 1
+    with ThreadPoolExecutor(5) as pool:
+        assert workers_of(pool, 0) == 5
+
+
+# Whole nights.
+
+
+def sums(folder):
+    """The SHA-256 of every product."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.fits"))
+    }
+
+
+@pytest.fixture(scope="module", params=["lfc", "kosmos", "proem"])
+def night(request, tmp_path_factory):
+    """A small night with overscan, one with several amplifiers and functions, one without either."""
+    folder = tmp_path_factory.mktemp(request.param)
+    profile = known_profiles()[request.param]
+    truth = simulate_night(windowed(profile, 60, 80), folder / "raw", seed=3)
+    reduce_night(folder / "raw", folder / "one", profile=truth.known, jobs=1)
+    return folder / "raw", truth.known, sums(folder / "one")
+
+
+@pytest.mark.parametrize("jobs", [2, 8])
+def test_threads_make_the_same_bytes(night, tmp_path, jobs):
+    raw, profile, wanted = night
+    reduce_night(raw, tmp_path / "out", profile=profile, jobs=jobs)
+    assert sums(tmp_path / "out") == wanted
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_processes_make_the_same_bytes(night, tmp_path, number):
+    raw, profile, wanted = night
+    with ProcessPoolExecutor(number, mp_context=FORK) as pool:
+        made = reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+    assert sums(tmp_path / "out") == wanted
+    assert made.ok
+
+
+def test_processes_that_know_nothing_make_the_same_bytes(night, tmp_path):
+    """A profile may hold functions, which do not travel to a process begun afresh."""
+    raw, profile, wanted = night
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+    assert sums(tmp_path / "out") == wanted
+
+
+def test_an_executor_of_threads_makes_the_same_bytes(night, tmp_path):
+    raw, profile, wanted = night
+    with ThreadPoolExecutor(3) as pool:
+        reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+        assert pool.submit(int, "1").result() == 1, "a pool that was lent is not shut down"
+    assert sums(tmp_path / "out") == wanted
+
+
+def kill_when(found, pids):
+    """Kill a process once something is there."""
+
+    def watch():
+        for _ in range(2000):
+            if found() and pids():
+                os.kill(pids()[0], signal.SIGKILL)
+                return
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_process_killed_in_the_middle_loses_nothing(night, tmp_path):
+    raw, profile, wanted = night
+    out = tmp_path / "out"
+    with ProcessPoolExecutor(2, mp_context=FORK) as pool:
+        pids = lambda: list(pool._processes)  # noqa: E731
+        pool.submit(int).result()
+        thread = kill_when(lambda: list(out.glob("masters/*.fits")), pids)
+        made = reduce_night(raw, out, profile=profile, executor=pool)
+        thread.join()
+    assert sums(out) == wanted
+    assert made.ok
+    assert not list(out.rglob(".*.tmp"))
+
+
+def test_a_frame_that_kills_its_worker_has_its_row(night, tmp_path, monkeypatch):
+    """The worker dies twice of one science frame; all others are as they were."""
+    import ccdprofiles.jobs as jobs
+
+    raw, profile, wanted = night
+    plain = jobs.measure
+    victim = sorted(path.name for path in raw.rglob("*.fits"))[-1]
+
+    def deadly(raw, *more):
+        if raw.path.name == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(raw, *more)
+
+    monkeypatch.setattr(jobs, "measure", deadly)
+    with ProcessPoolExecutor(2, mp_context=FORK) as pool:
+        made = reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+    (row,) = [r for r in made.frames if r["file"].endswith(victim)]
+    assert (row["verdict"], row["code"]) == ("set aside", "killed-worker")
+    assert len(made.frames) == len(list(raw.rglob("*.fits")))
+    same = {name for name, value in sums(tmp_path / "out").items() if wanted[name] == value}
+    assert same
+
+
+# A cluster of dask.distributed, on the loopback address.
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=50,
+    ) as made:
+        yield made
+
+
+def test_a_cluster_makes_the_same_bytes(night, cluster, tmp_path):
+    raw, profile, wanted = night
+    made = reduce_night(raw, tmp_path / "out", profile=profile, dask=cluster.scheduler_address)
+    assert sums(tmp_path / "out") == wanted
+    assert made.ok
+
+
+def test_a_worker_of_a_cluster_killed_in_the_middle_loses_nothing(night, cluster, tmp_path):
+    raw, profile, wanted = night
+    out = tmp_path / "out"
+    pids = lambda: [w.pid for w in cluster.workers.values() if w.pid]  # noqa: E731
+    before = pids()
+    thread = kill_when(lambda: list(out.glob("masters/*.fits")), pids)
+    made = reduce_night(raw, out, profile=profile, dask=cluster.scheduler_address)
+    thread.join()
+    assert sums(out) == wanted
+    assert made.ok
+    for _ in range(400):
+        if len(pids()) == 2 and set(pids()) != set(before):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no worker was killed")
+
+
+def test_a_cluster_that_is_not_there_is_refused(night, tmp_path, monkeypatch):
+    raw, profile, _ = night
+    monkeypatch.setattr("ccdprofiles.cluster._PATIENCE", 0.3)
+    with pytest.raises(InputError, match="no dask scheduler answers at tcp://127.0.0.1:1 "):
+        reduce_night(raw, tmp_path / "out", profile=profile, dask="tcp://127.0.0.1:1")
+
+
+def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
+    from distributed import Client
+
+    from ccdprofiles.cluster import check_paths
+
+    (tmp_path / "here").touch()
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        check_paths(client, [tmp_path / "here"])
+        with pytest.raises(InputError, match="does not see .*gone; night and output must lie"):
+            check_paths(client, [tmp_path / "here", tmp_path / "gone"])
+
+
+def test_an_executor_and_a_cluster_are_one_too_many(night, tmp_path):
+    raw, profile, _ = night
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="not both"):
+        reduce_night(raw, tmp_path, profile=profile, executor=pool, dask="tcp://127.0.0.1:1")
+
+
+def test_workers_that_are_gone_end_the_run(tmp_path):
+    """As when a cluster goes down: what is finished stays."""
+
+    class Gone(ThreadPoolExecutor):
+        def submit(self, *job):
+            future = super().submit(time.sleep, 0)
+            future.cancel()
+            future.cancelled = lambda: True
+            return future
+
+    with Gone(1) as pool, Workers(1, pool) as workers:
+        workers.submit(Task(("a",)))
+        with pytest.raises(OutputError, match="the workers are gone"):
+            list(workers.finished())
