@@ -241,12 +241,13 @@ def locked(output: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made or written.
     """
+    from filelock import FileLock, Timeout
+
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
     holder = output / HOLDER
-    from filelock import FileLock, Timeout
 
     lock = FileLock(output / LOCK)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from astropy.table import Table
 
 from .checksum import SavedCards, read_saved, sha256_or_fault
 from .errors import InputError
+from .frames import shown_name
 from .products import ascii_text
 from .raw import Cards
 from .report import USED
@@ -271,4 +271,4 @@ class _Paths:
 
 def _told(path: Path) -> str:
     """Write a name as PROVENANCE tells it."""
-    return ascii_text(os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace"))
+    return ascii_text(shown_name(path.as_posix()))

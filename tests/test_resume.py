@@ -17,7 +17,7 @@ from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 16, 24)
 FRAMES = [
-    Exposures("bias", 3),
+    Exposures("bias", 4),
     Exposures("dark", 3, 90.0),
     Exposures("flat", 3, 1.0, filter="r"),
     Exposures("flat", 3, 1.0, filter="V"),
@@ -31,7 +31,7 @@ BIAS, DARK, FLAT_R, FLAT_V = (
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A night of 15 frames, 4 masters and 3 products, not to be touched."""
+    """A night of 16 frames, 4 masters and 3 products, not to be touched."""
     folder = tmp_path_factory.mktemp("night")
     simulate_night(SMALL, folder / "raw", frames=FRAMES)
     assert reduce_night(folder / "raw", folder / "out", profiles=[SMALL]).ok
@@ -73,7 +73,7 @@ def files(night, kind, filter=None):
 
 
 def brighten(path):
-    with fits.open(path) as hdus:
+    with fits.open(path, memmap=False) as hdus:
         data, header = hdus[0].data + 1, hdus[0].header.copy()
     path.unlink()
     fits.PrimaryHDU(data, header).writeto(path)
@@ -272,7 +272,7 @@ def test_zeros_at_the_tail_of_a_product_are_not_kept(night, caplog, name, place,
     name = sorted(science(night, "V"))[0] if name == "science" else name
     path = night / "out" / name
     before = path.read_bytes()
-    with fits.open(path) as hdus:
+    with fits.open(path, memmap=False) as hdus:
         start = hdus["UNCERT" if place == "middle" else "PROVENANCE"].fileinfo()["datLoc"]
     path.write_bytes(before[:start] + bytes(100) + before[start + 100 :])
     done = again(night)

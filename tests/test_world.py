@@ -161,7 +161,7 @@ def assert_whole(output):
             number += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                with fits.open(path, checksum=True) as hdus:
+                with fits.open(path, checksum=True, memmap=False) as hdus:
                     assert [h.name for h in hdus] == [
                         "PRIMARY",
                         "MASK",
@@ -695,7 +695,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
         return write(self, *args, **options)
 
     monkeypatch.setattr(Path, "write_text", refused)
-    monkeypatch.setattr("ccdprofiles.night.run_plan", None)
+    monkeypatch.setattr("ccdprofiles.run.run_plan", None)
     with pytest.raises(
         OutputError, match=r"cannot be written \(Read-only file system\); make room"
     ):
@@ -716,7 +716,7 @@ def test_a_disk_without_locks_is_told(night, monkeypatch):
     def none(self, **options):
         raise NotImplementedError("no flock")
 
-    monkeypatch.setattr("ccdprofiles.output.FileLock.acquire", none)
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
     with pytest.raises(OutputError, match="knows no locks, by which two runs keep apart"):
         reduce(night, night / "out")
 
@@ -817,7 +817,7 @@ def test_warnings_of_many_frames_do_not_flood_the_terminal(made, nursery, tmp_pa
     shutil.copytree(folder / "raw", tmp_path / "raw")
     shutil.copy(folder / "cam.py", tmp_path)
     for path in (tmp_path / "raw").iterdir():
-        with fits.open(path) as hdus:
+        with fits.open(path, memmap=False) as hdus:
             data, header = hdus[0].data, hdus[0].header.copy()
         header["RADECSYS"] = "FK5"
         header["EPOCH"] = 2000.0
