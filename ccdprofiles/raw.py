@@ -113,6 +113,9 @@ class Cards(Mapping):
         self._values[keyword] = value
         return value
 
+    def __reduce__(self):
+        return type(self), (self.block, self.below)
+
     def __getitem__(self, keyword: str) -> object:
         value = self._said(keyword)
         if value is _ABSENT:

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "codes.rst"
 ARGUMENT = {"FrameRejected": 0, "rejected": 0, "Missing": 1, "_lacks": 1}
 """Where a code stands in a call that makes a verdict."""
 
-HANDED_ON = {"code", "error.code", "found.code", "wrong.code"}
+HANDED_ON = {"code", "error.code", "found.code", "outcome.code", "refused.code", "wrong.code"}
 """What stands in its place where a verdict is only handed on."""
 
 FIELDS = {"field": ("gain", "read_noise", "saturation")}
@@ -43,7 +43,10 @@ def codes_of(path):
             yield f"{path.name}, line {said.lineno}: {ast.unparse(said)}"
 
 
-USED = sorted({code for path in HOUSE.glob("*.py") for code in codes_of(path)})
+OF_USED_FRAMES = {"kept"}
+"""Codes of frames that nothing set aside."""
+
+USED = sorted(OF_USED_FRAMES | {code for path in HOUSE.glob("*.py") for code in codes_of(path)})
 
 
 def rows():
