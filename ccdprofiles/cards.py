@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
-from astropy.io import fits
 
 from . import __version__
 from .frames import Frame
+from .header import ProductHeader
 from .ledger import Ledger, left_out
 from .plan import Input
 from .prepare import Measured
@@ -19,7 +19,7 @@ __all__ = ["common_cards", "hand_cards", "level_cards"]
 
 
 def common_cards(
-    header: fits.Header, run: Ledger, frame: Frame, chosen: Input, key: str, kind: str
+    header: ProductHeader, run: Ledger, frame: Frame, chosen: Input, key: str, kind: str
 ) -> None:
     """Write what was done to a frame, and what it still holds."""
     profile, amplifiers = frame.profile, frame.amplifiers
@@ -85,13 +85,13 @@ def _lacking(number: str) -> str:
     return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
 
 
-def hand_cards(header: fits.Header, run: Ledger, files: Iterable[str]) -> None:
+def hand_cards(header: ProductHeader, run: Ledger, files: Iterable[str]) -> None:
     """Say which frames were used because somebody asked for it."""
     for file in run.kept_by_hand(files):
         header.add_history(f"kept by hand: {ascii_text(file)}")
 
 
-def level_cards(header: fits.Header, frames: Sequence[Measured]) -> None:
+def level_cards(header: ProductHeader, frames: Sequence[Measured]) -> None:
     """Write the overscan level and the read noise that it shows, for each amplifier."""
     for n in range(len(frames[0].level)):
         levels = [np.median(m.levels[n]) for m in frames if m.levels[n] is not None]

@@ -309,6 +309,18 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _reduce(options: argparse.Namespace) -> int:
+    from . import processes
+
+    if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
+        return _reduced(options)
+    processes.begin()
+    try:
+        return _reduced(options)
+    finally:
+        processes.end()
+
+
+def _reduced(options: argparse.Namespace) -> int:
     from .night import reduce_night
 
     night = reduce_night(

@@ -17,7 +17,7 @@ from .masters import MasterMaker
 from .plan import Input, Master, Product
 from .prepare import Measured, measure
 from .products import sha256_of
-from .science import Batch, Written
+from .science import Written, write_science
 
 __all__ = ["MadeMaster", "MasterJob", "MeasureJob", "ScienceJob", "look_at"]
 
@@ -162,7 +162,7 @@ class ScienceJob:
 
     def run(self, mapped: Callable = map) -> Written:
         """Calibrate them, and write the products."""
-        return Batch(self.ledger, self.products, self.whole).write(mapped)
+        return write_science(self.ledger, self.products, self.whole, mapped)
 
 
 def look_at(frame: Frame) -> Measured | FrameRejected:

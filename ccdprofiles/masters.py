@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
 from .calibrate import (
     BAD,
@@ -22,6 +21,7 @@ from .cards import common_cards, hand_cards, level_cards
 from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected
 from .flats import Flats
+from .header import ProductHeader
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
 from .plan import Input, Master, time_of, too_few
@@ -330,7 +330,7 @@ class MasterMaker:
 
     # What is written about it.
 
-    def _header(self) -> fits.Header:
+    def _header(self) -> ProductHeader:
         master, profile = self.master, self.profile
         header = combined_header([f.header for f in self.frames])
         exposures = [f.exposure for f in self.frames if f.exposure is not None]
@@ -343,12 +343,12 @@ class MasterMaker:
             )
         times = {t: f.date for f in self.frames if (t := time_of(f.date)) is not None}
         for card, when in (("DATE-OBS", min), ("DATE-END", max)):
-            header.remove(card, ignore_missing=True)
+            header.discard(card)
             if times:
                 which = "earliest" if when is min else "latest"
                 header[card] = (times[when(times)], f"of the {which} frame")
         for stale in ("MJD-OBS", "MJD-END"):
-            header.remove(stale, ignore_missing=True)
+            header.discard(stale)
         add_mjd(header)
         header["OBJECT"] = f"master {master.type}"
         header["BUNIT"] = (

@@ -235,9 +235,10 @@ def reduce_night(
     overwrite : bool
         Make everything anew; otherwise what is there and still holds is kept.
     jobs : int
-        Threads; 0 takes as many as there are processors. Results do not depend on it.
+        Threads, or processes for a large night; 0 takes as many as there are processors.
+        Results do not depend on it.
     executor : concurrent.futures.Executor, optional
-        Does the work instead of threads of this process, such as a
+        Does the work instead of our own threads or processes, such as a
         `~concurrent.futures.ProcessPoolExecutor`. It is not shut down.
     dask : str, optional
         Address of a dask.distributed scheduler whose workers do the work, or its
@@ -270,9 +271,11 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
+    from .processes import process_pool, worth_while
     from .products import remove_leftovers
     from .report import night_table, summary, write_report
     from .run import Settings, run_plan
+    from .workers import workers_of
 
     folder, output = Path(folder).expanduser(), Path(output).expanduser()
     without = check_steps(without)
@@ -314,6 +317,8 @@ def reduce_night(
             seen = [output, *(frame.path for frame in frames[:1])]
             executor, number = held.enter_context(connected(dask, seen))
             jobs = jobs or number
+        elif executor is None and jobs != 1 and worth_while(frames):
+            executor = held.enter_context(process_pool(workers_of(None, jobs)))
         settings = Settings(
             output=output,
             jobs=jobs,

@@ -24,6 +24,7 @@ import numpy as np
 from astropy.io import fits
 
 from .errors import FrameRejected, OutputError
+from .header import ProductHeader
 from .raw import Cards, Pixels, RawFile, read_raw
 
 __all__ = [
@@ -73,6 +74,7 @@ _SKY = re.compile(
     r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
+_SMALL = 2**18
 _PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">i2"}
 
 
@@ -100,7 +102,7 @@ class ProductFile:
     ----------
     path : Path
         The final name.
-    header : fits.Header
+    header : ProductHeader
         Cards of the primary HDU besides those of its structure.
     shape : tuple of int
         Rows, columns.
@@ -119,7 +121,7 @@ class ProductFile:
     def __init__(
         self,
         path: Path,
-        header: fits.Header,
+        header: ProductHeader,
         shape: tuple[int, int],
         uncertainty: bool,
         inputs: Sequence[tuple[str, str, str]],
@@ -253,6 +255,7 @@ class SavedProduct:
         self.raw: RawFile = read_raw(self.path)
         self._pixels = Pixels(self.raw)
         self._planes = {image.name: image for image in self.raw.images}
+        self._whole: dict[bool, tuple[np.ndarray | None, ...]] = {}
 
     def __reduce__(self):
         return type(self), (self.path.absolute(),)
@@ -269,6 +272,18 @@ class SavedProduct:
 
     def band(self, first: int, stop: int, variance: bool = True) -> Band:
         """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance."""
+        rows, columns = self.shape
+        if rows * columns > _SMALL:
+            return Band(*self._read(first, stop, variance))
+        # A small master is asked for by every few frames of a long series.
+        if variance not in self._whole:
+            self._whole[variance] = self._read(0, rows, variance)
+        data, square, flags = (p if p is None else p[first:stop] for p in self._whole[variance])
+        return Band(data, square, None if flags is None or not flags.any() else flags)
+
+    def _read(
+        self, first: int, stop: int, variance: bool
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         data = self._pixels.rows(self.raw.images[0], first, stop)
         square = flags = None
         if variance and "UNCERT" in self._planes:
@@ -281,53 +296,52 @@ class SavedProduct:
             flags = self._pixels.stored(self._planes["MASK"], first, stop).astype("u2")
         if flags is not None and not flags.any():
             flags = None
-        return Band(data, square, flags)
+        return data, square, flags
 
 
-def copied_header(cards: Cards) -> fits.Header:
+def copied_header(cards: Cards) -> ProductHeader:
     """Copy the cards of a raw frame into a product, without those that no longer hold.
 
     Cards of structure, of checksums and of sections are left behind; so is a
     card that FITS does not allow, as a product must be valid.
     """
-    header = fits.Header()
+    header = ProductHeader()
     for text in _card_texts(cards):
-        card = _whole_card(text)
-        if card is None or _STRUCTURE.fullmatch(card.keyword) or card.keyword in header:
-            continue
-        header.append(card, end=True)
+        kept = _kept_card(text)
+        if kept is not None and kept[0] not in header:
+            header.hand_on(*kept)
     if "RADECSYS" in header and "RADESYS" not in header:
         # Old names make astropy and fitsverify warn at every reading.
-        header.rename_keyword("RADECSYS", "RADESYS")
+        header.rename("RADECSYS", "RADESYS")
     if "EPOCH" in header:
         if "EQUINOX" in header:
             del header["EPOCH"]
         elif isinstance(header["EPOCH"], int | float):
-            header.rename_keyword("EPOCH", "EQUINOX")
+            header.rename("EPOCH", "EQUINOX")
     _order_sky(header)
     return header
 
 
-def combined_header(headers: Sequence[Cards]) -> fits.Header:
+def combined_header(headers: Sequence[Cards]) -> ProductHeader:
     """Make the header of a master: the cards that all frames share, and none of the sky's."""
     header = copied_header(headers[0])
-    for card in list(header.cards):
-        own = headers[0].get(card.keyword)
-        if _SKY.fullmatch(card.keyword) or any(h.get(card.keyword) != own for h in headers[1:]):
-            del header[card.keyword]
+    for keyword in header:
+        own = headers[0].get(keyword)
+        if _is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
+            del header[keyword]
     return header
 
 
-def shift_wcs(header: fits.Header, columns: int, rows: int) -> None:
+def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
     """Let the world coordinates follow a trim that took away columns and rows at the origin."""
-    for keyword in list(header):
-        axis = re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
+    for keyword in header:
+        axis = keyword.startswith("CRPIX") and re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
         shift = axis and (columns, rows)[int(axis[1]) - 1]
         if shift and isinstance(header[keyword], int | float):
             header[keyword] = header[keyword] - shift
 
 
-def add_mjd(header: fits.Header, date: str | None = None) -> None:
+def add_mjd(header: ProductHeader, date: str | None = None) -> None:
     """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
 
     Otherwise astropy works them out at every reading, and warns that it did. A
@@ -340,7 +354,7 @@ def add_mjd(header: fits.Header, date: str | None = None) -> None:
             when = _time(header[date])
             if when is not None:
                 mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
-                header.set(keyword, round(mjd, 9), f"[d] {date}", after=date)
+                header.set_after(date, keyword, round(mjd, 9), f"[d] {date}")
 
 
 def ascii_text(text: object) -> str:
@@ -412,18 +426,21 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-def _order_sky(header: fits.Header) -> None:
+def _order_sky(header: ProductHeader) -> None:
     """Put the world coordinates into the order and the form that FITS allows."""
-    sky = [k for k in header if _SKY.fullmatch(k)]
+    sky = [k for k in header if _is_sky(k)]
     for letter in {found[1] for k in sky if (found := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
         # Where both are there, PC is what readers go by.
         for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
             del header[old]
             sky.remove(old)
     for axes in [k for k in sky[1:] if k.startswith("WCSAXES")]:
-        card = header.cards[axes]
-        del header[axes]
-        header.insert(sky[0], card)
+        header.put_before(axes, sky[0])
+
+
+@lru_cache(1024)
+def _is_sky(keyword: str) -> bool:
+    return _SKY.fullmatch(keyword) is not None
 
 
 def _card_texts(cards: Cards) -> Iterable[str]:
@@ -449,7 +466,15 @@ _CARD = re.compile(
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
 
 
-def _whole_card(text: str) -> fits.Card | None:
+# From one frame to the next few cards change.
+@lru_cache(4096)
+def _kept_card(text: str) -> tuple[str, str] | None:
+    """Return a card that goes into a product, as keyword and text, or None if it does not."""
+    card = _whole_card(text)
+    return None if card is None or _STRUCTURE.fullmatch(card[0]) else card
+
+
+def _whole_card(text: str) -> tuple[str, str] | None:
     """Read a card, or None where FITS does not allow it."""
     if not text.isascii() or not text.isprintable():
         return None
@@ -457,7 +482,9 @@ def _whole_card(text: str) -> fits.Card | None:
     found = _CARD.fullmatch(text)
     if len(text) == 80 and found and text.find("=") in (8, *range(10, 80)):
         dated = text.startswith("DATE") and (found["text"] or "").strip()
-        return None if dated and _time(dated) is None else fits.Card.fromstring(text)
+        if dated and _time(dated) is None:
+            return None
+        return text[: text.find("=")].strip().removeprefix("HIERARCH").strip(), text
     # Made anew, so that odd spelling of the camera's software becomes standard.
     parsed = Cards(text.encode())
     for keyword, value in parsed.items():
@@ -468,23 +495,28 @@ def _whole_card(text: str) -> fits.Card | None:
             return None
         try:
             name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
-            made = fits.Card(name, value)
-            return made if len(made.image) == 80 else None
+            image = fits.Card(name, value).image
+            return (keyword, image) if len(image) == 80 else None
         except ValueError:
             return None
     return None
 
 
-def _image_header(cards: fits.Header, shape: tuple[int, int], extensions: int) -> bytes:
+def _image_header(cards: ProductHeader, shape: tuple[int, int], extensions: int) -> bytes:
     """Write the header of the image itself, with room for its checksums."""
+    text = f"{_structure(shape, extensions)}{cards.text()}{_ROOM}END"
+    return text.ljust(_padded(len(text))).encode("ascii")
+
+
+@lru_cache
+def _structure(shape: tuple[int, int], extensions: int) -> str:
     header = fits.Header()
     header["SIMPLE"] = (True, "conforms to FITS standard")
     _describe(header, np.dtype(">f4"), shape)
     header["EXTEND"] = True
     # By it a file that lost its last HDUs is told from one that never had them.
     header["NEXTEND"] = (extensions, "extensions that follow")
-    header.extend(cards, strip=False, end=True)
-    return _with_room(header)
+    return header.tostring(endcard=False, padding=False)
 
 
 @lru_cache(8)
@@ -526,9 +558,14 @@ def _describe(header: fits.Header, stored: np.dtype, shape: tuple[int, int]) -> 
 
 
 def _with_room(header: fits.Header) -> bytes:
-    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
-    header["DATASUM"] = ("0", "data unit checksum")
-    return header.tostring().encode("ascii")
+    text = f"{header.tostring(endcard=False, padding=False)}{_ROOM}END"
+    return text.ljust(_padded(len(text))).encode("ascii")
+
+
+_ROOM = "".join(
+    str(fits.Card(*card))
+    for card in (("CHECKSUM", "0" * 16, "HDU checksum"), ("DATASUM", "0", "data unit checksum"))
+)
 
 
 def _provenance(inputs: Sequence[tuple[str, str, str]]) -> bytes:
@@ -554,9 +591,7 @@ def _table_header(rows: int, widths: tuple[int, int, int]) -> bytes:
     )
     header = table.header
     header["COMMENT"] = "the files that this product was made from"
-    header["CHECKSUM"] = ("0" * 16, "HDU checksum")
-    header["DATASUM"] = ("0", "data unit checksum")
-    return header.tostring().encode("ascii")
+    return _with_room(header)
 
 
 def _summed(block: bytes, datasum: int) -> bytes:
@@ -568,11 +603,13 @@ def _summed(block: bytes, datasum: int) -> bytes:
 
 
 def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
-    start = next(
-        i for i in range(0, len(block), 80) if block[i : i + 10] == keyword.ljust(8) + b"= "
-    )
-    card = fits.Card.fromstring(block[start : start + 80].decode("ascii"))
-    text = f"{keyword.decode().ljust(8)}= {value:<20} / {card.comment}".ljust(80)
+    """Write another value into a card, whose comment stays."""
+    name = keyword.ljust(8) + b"= "
+    start = block.rfind(name)
+    while start % 80:
+        start = block.rfind(name, 0, start)
+    comment = block[start : start + 80].rpartition(b" / ")[2].decode("ascii").rstrip()
+    text = f"{keyword.decode():<8}= {value:<20} / {comment}".ljust(80)
     return block[:start] + text.encode("ascii") + block[start + 80 :]
 
 

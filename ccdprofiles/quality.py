@@ -23,6 +23,7 @@ from .raw import Pixels, physical
 __all__ = ["Quality", "inspect", "judge", "light_of", "noise_ratios", "outliers", "steady"]
 
 _SAMPLE = 100_000
+_FEWEST = 2**13
 _PAIRS = 20_000
 _ROWS = 512
 _WORDS = 16
@@ -183,7 +184,9 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
     rows, columns = readout.data.slices()
     height, width = rows.stop - rows.start, columns.stop - columns.start
     # Odd steps meet even and odd columns alike, which some cameras read out apart.
-    step = int(np.sqrt(height * width * amplifiers / _SAMPLE)) // 2 * 2 + 1
+    # An eighth of a small frame will do.
+    sample = min(_SAMPLE, max(_FEWEST, height * width * amplifiers // 8))
+    step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
     saturation = np.inf if readout.saturation is None else readout.saturation
     samples, pairs, constant = [], [], []
     # Fewer will do for the scatter: every so many of the rows that are sampled.

@@ -61,9 +61,6 @@ def run_plan(
     OutputError
         If the products cannot be written.
     """
-    # Once so much was freed, glibc keeps what bands leave behind for the next ones, and
-    # does not give it back to the system, page by page, only to ask for it again.
-    np.empty(31 * 2**20, "u1")
     with Workers(workers_of(executor, settings.jobs), executor) as workers:
         run = _Run(plan, frames, settings, workers)
         try:
@@ -296,8 +293,9 @@ class _Run(Ledger):
                 why = f"{chosen.file}: its {_joined(lacking)} could not be made."
                 self.made.failed[chosen.file] = ("no-master", why)
             self.science_done()
-        for batch in batches(self, [p for p in todo if not self._kept(p)], self.workers.number):
-            self.workers.submit(ScienceJob(self, tuple(batch.products), batch.whole))
+        todo = [product for product in todo if not self._kept(product)]
+        for some, whole in batches(self, todo, self.workers.number):
+            self.workers.submit(ScienceJob(self, some, whole))
 
     def _kept(self, product: Product) -> bool:
         """Say whether a product is there already, and holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,9 +26,13 @@ from .products import (
 )
 from .raw import Pixels
 
-__all__ = ["Batch", "Written", "batches"]
+__all__ = ["Batch", "Written", "batches", "write_science"]
 
-_BATCH_PIXELS = 4 * 2**20
+_JOB_PIXELS = 4 * 2**20
+_BATCH_PIXELS = 2**19
+_CLOSERS = 4
+_TOGETHER = 4
+"""How many frames share the bands of their masters at least."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,12 @@ class Written:
     Parameters
     ----------
     products : dict
-        Name in the plan → path.
+        Name in the plan → path, or the future of its being put on the disk.
     failed : dict
         File → code and sentence.
     """
 
-    products: dict[str, Path]
+    products: dict[str, Path | Future]
     failed: dict[str, tuple[str, str]]
 
     @classmethod
@@ -69,25 +74,28 @@ class Batch:
         self.whole = whole
         self.electrons = self.recipe.electrons and "gain" not in self.amplifiers.missing
         shape = self.amplifiers.shape
-        self.bands = [(0, shape[0])] if whole else bands_of(shape, len(products) * 64)
+        small = len(products) * shape[0] * shape[1] <= _BATCH_PIXELS
+        together = whole or small
+        self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 64)
 
-    def write(self, mapped: Callable = map) -> Written:
+    def write(self, mapped: Callable, closers: Executor) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
 
-        A frame whose pixels cannot be read after all costs itself.
+        A frame whose pixels cannot be read after all costs itself. The products are put
+        on the disk by ``closers``, while the next frames are worked on.
         """
         try:
-            return Written(self._write(mapped), {})
+            return Written(self._write(mapped, closers), {})
         except (FrameRejected, FileNotFoundError, PermissionError) as error:
             if len(self.products) > 1:
-                alone = [Batch(self.run, [p], self.whole).write(mapped) for p in self.products]
-                return Written.all(alone)
+                alone = [Batch(self.run, [p], self.whole) for p in self.products]
+                return Written.all(one.write(mapped, closers) for one in alone)
             if not isinstance(error, FrameRejected):
                 error = FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
             file = self.frame.file
             return Written({}, {file: (error.code, f"{file}: {error}")})
 
-    def _write(self, mapped: Callable) -> dict[str, Path]:
+    def _write(self, mapped: Callable, closers: Executor) -> dict[str, Future]:
         self.pixels = [Pixels(m.raw) for m in self.measured]
         files: list[ProductFile] = []
         try:
@@ -95,9 +103,6 @@ class Batch:
                 files.append(self._open(product, measured))
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
                 pass
-            for _ in mapped(ProductFile.finish, files):
-                pass
-            sync_folders(file.path for file in files)
         except BaseException:
             for file in files:
                 file.discard()
@@ -105,7 +110,8 @@ class Batch:
         finally:
             for pixels in self.pixels:
                 pixels.close()
-        return {p.name: file.path for p, file in zip(self.products, files, strict=True)}
+        names = [product.name for product in self.products]
+        return {n: closers.submit(file.finish) for n, file in zip(names, files, strict=True)}
 
     @property
     def _uncertainty(self) -> bool:
@@ -194,8 +200,12 @@ class Batch:
         return ProductFile(path, header, self.amplifiers.shape, self._uncertainty, inputs)
 
 
-def batches(run: Ledger, products: Sequence[Product], workers: int) -> Iterable[Batch]:
-    """Put frames together that share masters and recipe, as many as a band may hold.
+def batches(
+    run: Ledger, products: Sequence[Product], workers: int
+) -> Iterable[tuple[tuple[Product, ...], bool]]:
+    """Put frames together that share masters and recipe, as many as are worth a job.
+
+    Also says whether they are worked on whole, as for cosmic rays.
 
     Parameters
     ----------
@@ -212,11 +222,46 @@ def batches(run: Ledger, products: Sequence[Product], workers: int) -> Iterable[
         shared = (frame.profile.name, frame.readout, frame.binning, numbers, repr(frame.recipe))
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
     for group in groups.values():
-        shape = run.frames[group[0].input.file].amplifiers.shape
+        rows, columns = run.frames[group[0].input.file].amplifiers.shape
         whole = run.cosmic_rays(group[0]) is not None
-        # Every frame of a batch is an open file, and there are as many batches as workers.
-        most = run.settings.open_products(workers)
-        size = min(most, max(4, _BATCH_PIXELS // (shape[0] * shape[1])))
-        size = 1 if whole else min(size, -(-len(group) // workers))
+        size = 1 if whole else max(_TOGETHER, _JOB_PIXELS // (rows * columns))
+        size = min(size, -(-len(group) // workers))
         for first in range(0, len(group), size):
-            yield Batch(run, group[first : first + size], whole)
+            yield tuple(group[first : first + size]), whole
+
+
+def write_science(
+    run: Ledger, products: Sequence[Product], whole: bool, mapped: Callable = map
+) -> Written:
+    """Calibrate frames that share masters and recipe, a few at a time.
+
+    Parameters
+    ----------
+    run : Ledger
+    products : sequence of Product
+    whole : bool
+    mapped : callable
+        As `map`; it may work in threads.
+    """
+    rows, columns = run.frames[products[0].input.file].amplifiers.shape
+    # Every frame of a batch is an open file, and so is one that waits to be closed.
+    most = max(1, run.settings.open_products(1) // 2)
+    size = 1 if whole else min(most, max(_TOGETHER, _BATCH_PIXELS // (rows * columns)))
+    parts = [products[first : first + size] for first in range(0, len(products), size)]
+    done: list[Written] = []
+    with ThreadPoolExecutor(_CLOSERS) as closers:
+        for some in parts:
+            done.append(Batch(run, some, whole).write(mapped, closers))
+            if len(done) > 1:
+                _closed(done[-2])
+    written = Written.all(done)
+    paths = {name: run.settings.output / PurePosixPath(name) for name in _closed(written)}
+    sync_folders(paths.values())
+    return Written(paths, written.failed)
+
+
+def _closed(written: Written) -> list[str]:
+    """Wait until products are on the disk; return their names."""
+    for future in written.products.values():
+        future.result()
+    return list(written.products)

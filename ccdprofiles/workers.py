@@ -21,6 +21,9 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from functools import lru_cache
+
+import numpy as np
 
 from .errors import CCDProfilesError, FrameRejected, OutputError
 from .jobs import MasterJob, MeasureJob, ScienceJob
@@ -56,6 +59,7 @@ class Workers:
         self._suspects: deque[Job] = deque()
         self._running: dict[Future, Job] = {}
         self._alone = False
+        keep_memory()
 
     def __enter__(self) -> Workers:
         return self
@@ -167,7 +171,18 @@ class Workers:
         return work(band)
 
 
+@lru_cache
+def keep_memory() -> None:
+    """Let a process keep what bands leave behind for the next ones.
+
+    Once glibc has freed so large a block, it no longer gives smaller ones back to the
+    system, page by page, only to ask for them again.
+    """
+    np.empty(31 * 2**20, "u1")
+
+
 def _run(job: Job) -> object:
+    keep_memory()
     return job.run()
 
 
@@ -179,7 +194,7 @@ def _lost(error: BaseException) -> bool:
 def _renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
     """Make a pool of processes like the one that broke."""
     pool.shutdown(wait=False, cancel_futures=True)
-    return ProcessPoolExecutor(
+    return type(pool)(
         pool._max_workers,
         mp_context=pool._mp_context,
         initializer=pool._initializer,

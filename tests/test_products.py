@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from ccdprofiles import products
 from ccdprofiles.errors import FrameRejected, OutputError
+from ccdprofiles.header import ProductHeader
 from ccdprofiles.products import (
     DQ_BITS,
     MASKED,
@@ -60,7 +61,7 @@ def some_images(shape=SHAPE, seed=0):
 
 
 def header(**cards):
-    made = fits.Header()
+    made = ProductHeader()
     made["BUNIT"] = "adu"
     for card, value in cards.items():
         made[card] = value
@@ -385,6 +386,13 @@ def block(*lines):
     )
 
 
+def joined(header, more):
+    """Both headers in one."""
+    for card in more.cards if isinstance(more, fits.Header) else more.as_fits().cards:
+        header.hand_on(card.keyword, str(card))
+    return header
+
+
 def cards(*lines, below=None):
     return Cards(block(*lines), below)
 
@@ -412,7 +420,7 @@ def test_cards_of_structure_sections_and_checksums_are_left_behind():
         )
     )
     assert list(copied) == ["OBJECT", "EXPTIME"]
-    assert copied.comments["OBJECT"] == "target"
+    assert copied.as_fits().comments["OBJECT"] == "target"
 
 
 HOSTILE = [
@@ -453,19 +461,19 @@ def test_a_card_that_fits_does_not_allow_is_left_behind_and_the_others_stay(tmp_
     assert copied["CMT"] == 3
     for gone in ("OBSERVER", "TABBED", "NUL", "GAIN"):
         assert gone not in copied
-    verify(write(tmp_path / "a.fits", cards=header() + copied))
+    verify(write(tmp_path / "a.fits", cards=joined(header(), copied)))
 
 
 @pytest.mark.parametrize("line", HOSTILE)
 def test_each_hostile_card_alone_leaves_a_valid_product(tmp_path, line):
-    verify(write(tmp_path / "a.fits", cards=header() + copied_header(cards(line))))
+    verify(write(tmp_path / "a.fits", cards=joined(header(), copied_header(cards(line)))))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(min_size=80, max_size=80), max_size=6))
 def test_cards_of_any_bytes_are_copied_or_left_behind(lines):
     copied = copied_header(cards(*lines))
-    text = copied.tostring()
+    text = copied.text()
     assert text.isascii()
     fits.Header.fromstring(text)
 
@@ -477,7 +485,7 @@ def test_cards_of_any_bytes_are_copied_or_left_behind(lines):
 )
 def test_cards_of_any_text_are_copied_or_left_behind(keyword, value):
     copied = copied_header(cards(f"{keyword.upper():8}= {value}"))
-    for card in copied.cards:
+    for card in copied.as_fits().cards:
         card.verify("exception")
 
 
@@ -568,11 +576,11 @@ def sky():
 
 def test_the_world_coordinates_follow_the_trim():
     before = sky()
-    after = before.copy()
+    after = joined(ProductHeader(), before)
     shift_wcs(after, 8, 3)
     assert (after["CRPIX1"], after["CRPIX2"]) == (42, 57)
     there = WCS(before).pixel_to_world(30, 25)
-    here = WCS(after).pixel_to_world(22, 22)
+    here = WCS(after.as_fits()).pixel_to_world(22, 22)
     assert there.separation(here) < 1e-9 * u.arcsec
 
 
@@ -595,9 +603,9 @@ def test_mjd_is_written_beside_a_date():
     add_mjd(made)
     assert made["MJD-OBS"] == pytest.approx(58353.367708333)
     assert made["MJD-END"] == 58353.5
-    again = made.copy()
-    add_mjd(again)
-    assert again == made
+    before = made.text()
+    add_mjd(made)
+    assert made.text() == before
 
 
 @pytest.mark.parametrize("date", ["16/01/16", "yesterday", "", "2016-13-45", 2016])

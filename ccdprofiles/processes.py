@@ -1,0 +1,145 @@
+"""Processes of this machine that do the jobs of a large night.
+
+Threads wait for each other whenever they come back to Python; processes do not. They
+are forked from a server that has imported what the jobs need and nothing else, so that
+they start at once, and neither run nor need the caller's own script.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .frames import Frame
+
+__all__ = ["Processes", "begin", "end", "is_large", "process_pool", "worth_while"]
+
+_LEAST = 128 * 2**20
+"""Raw bytes from which a night is worth the start of processes."""
+
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def is_large(folder: Path) -> bool:
+    """Say whether a folder may hold a night that is worth the start of processes."""
+    size = 0
+    for where, _, files in os.walk(folder):
+        with suppress(OSError):
+            size += sum(os.lstat(os.path.join(where, file)).st_size for file in files)
+        if size >= _LEAST:
+            return True
+    return False
+
+
+def worth_while(frames: Iterable[Frame]) -> bool:
+    """Say whether a night is large enough for processes, and its recipes can travel."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return False
+    raw = [f for f in frames if f.raw is not None]
+    if sum(f.raw.size for f in raw) < _LEAST:
+        return False
+    try:
+        ForkingPickler.dumps({repr(f.recipe): f.recipe for f in raw})
+    except Exception:  # whatever it is that cannot travel, threads need not send it
+        return False
+    return True
+
+
+def begin() -> None:
+    """Start the server, which imports what jobs need while the headers are read."""
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ccdprofiles.jobs"])
+    # A process with threads of its own is not safe to fork; jobs do no linear algebra.
+    told = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        with _without_main():
+            forkserver.ensure_running()
+    finally:
+        for name, value in told.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def end() -> None:
+    """Stop the server and wait for it, so that nothing outlives a command."""
+    from multiprocessing import forkserver
+
+    stop = getattr(forkserver._forkserver, "_stop", None)
+    if stop is not None:
+        stop()
+
+
+@contextmanager
+def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Run some processes; gives None where the system has none to give.
+
+    Parameters
+    ----------
+    number : int
+    """
+    pool = None
+    # A system without semaphores, or without room for processes, has threads still.
+    with suppress(OSError, ImportError):
+        begin()
+        pool = Processes(number)
+        pool.submit(int).result()
+    try:
+        yield pool
+    except BaseException:
+        for process in list(((pool and pool._processes) or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Processes(ProcessPoolExecutor):
+    """A pool of processes that are forked from the server."""
+
+    def __init__(self, number: int, **_: object):
+        context = multiprocessing.get_context("forkserver")
+        super().__init__(number, mp_context=context, initializer=_settle)
+
+    def _spawn_process(self) -> None:
+        with _without_main():
+            super()._spawn_process()
+
+
+def _settle() -> None:
+    """Leave Ctrl-C to the process that gives out the jobs, and go when it goes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _go_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the caller's script, which a new process would otherwise run once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
