@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from astropy.nddata import CCDData
@@ -15,12 +16,12 @@ from .combine import MAD_TO_STD, Bracket, level
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of
 from .plan import Input
-from .prepare import Measured, prepare
+from .prepare import prepare
 from .profile import Recipe, SpectralFlat
 from .raw import Pixels
 from .response import illuminated
 
-__all__ = ["Flats", "ScaledFlats"]
+__all__ = ["FlatLevel", "Flats", "ScaledFlats", "levels_of"]
 
 _SAMPLES = 32
 """How many places of a flat are looked at before its median is sought."""
@@ -48,7 +49,55 @@ class ScaledFlats:
     values: partial
 
 
-@dataclass
+@dataclass(frozen=True)
+class FlatLevel:
+    """The level of a flat.
+
+    Parameters
+    ----------
+    value : float
+        In adu, bias and dark off.
+    offset : float
+        The level in units of the median; 1 where it is the median.
+    refused : FrameRejected or None
+        Why it has none.
+    """
+
+    value: float = 0.0
+    offset: float = 1.0
+    refused: FrameRejected | None = None
+
+
+def levels_of(
+    run: Ledger, inputs: Sequence[Input], exact: bool, mapped: Callable = map
+) -> dict[str, FlatLevel]:
+    """Measure the levels of flats, over their good pixels.
+
+    Parameters
+    ----------
+    run : Ledger
+    inputs : sequence of Input
+    exact : bool
+        Whether float32 holds every frame exactly.
+    mapped : callable
+        As `map`; it may work in threads.
+
+    Returns
+    -------
+    dict
+        File → level.
+    """
+    # Opened once for all bands, as a packed frame is unpacked when it is opened.
+    pixels = {run.frames[i.file].raw.path: Pixels(run.frames[i.file].raw) for i in inputs}
+    try:
+        levels = Flats(run, inputs, exact)._levels(pixels, mapped)
+    finally:
+        for each in pixels.values():
+            each.close()
+    return {i.file: level for i, level in zip(inputs, levels, strict=True)}
+
+
+@dataclass(frozen=True)
 class Flats:
     """The flats of one master.
 
@@ -56,23 +105,17 @@ class Flats:
     ----------
     run : Ledger
     inputs : sequence of Input
-    pixels : mapping
-        The open file of each, by its path.
     exact : bool
         Whether float32 holds every frame exactly.
-    mapped : callable
-        As `map`; it may work in threads.
     scales : ndarray, shape (frames,)
         What each is multiplied by.
     offsets : dict
-        By how much of its median the level of each lies off, where it is no median.
+        The level of each in units of its median.
     """
 
     run: Ledger
     inputs: Sequence[Input]
-    pixels: Mapping[object, Pixels]
     exact: bool
-    mapped: Callable = map
     scales: np.ndarray = field(default_factory=lambda: np.ones(0))
     offsets: dict[str, float] = field(default_factory=dict)
 
@@ -86,31 +129,25 @@ class Flats:
         """How they are reduced."""
         return self.run.frames[self.inputs[0].file].recipe
 
-    def measured(self, chosen: Input) -> Measured:
-        """Return what was measured of one."""
-        return self.run.measured[chosen.file]
-
     # Levels.
 
-    def levels(self) -> list[float | FrameRejected]:
-        """Measure the level of every flat, or say why it has none."""
+    def _levels(self, pixels: Mapping[Path, Pixels], mapped: Callable) -> list[FlatLevel]:
         how = self.recipe.flat
         if self.exact and not isinstance(how, SpectralFlat) and how.scale == "median":
-            return self._medians()
-        return list(self.mapped(self._level, self.inputs))
+            return self._medians(pixels, mapped)
+        return list(mapped(partial(self._level, pixels), self.inputs))
 
-    def _level(self, chosen: Input) -> float | FrameRejected:
+    def _level(self, pixels: Mapping[Path, Pixels], chosen: Input) -> FlatLevel:
         """Measure the level of one flat, over its good pixels."""
         how = self.recipe.flat
-        values = self._light(chosen)
+        values = self._light(pixels, chosen)
         if not values.size:
             return _saturated(chosen)
         found = level(values, how.scale)
-        if how.scale != "median":
-            self.offsets[chosen.file] = found / level(values, "median")
-        return _lit(chosen, found, values[: values.size // 2])
+        offset = 1.0 if how.scale == "median" else found / level(values, "median")
+        return _lit(chosen, found, offset, values[: values.size // 2])
 
-    def _light(self, chosen: Input) -> np.ndarray:
+    def _light(self, pixels: Mapping[Path, Pixels], chosen: Input) -> np.ndarray:
         """Return the good pixels of a flat in float64, bias and dark off."""
         shape = self.amplifiers.shape
         image = np.empty(shape, "f8")
@@ -119,7 +156,7 @@ class Flats:
             masters = [
                 self.run.band(name, first, stop, False) for name in (chosen.bias, chosen.dark)
             ]
-            ccd = self._prepared([chosen], first, stop, "f8")
+            ccd = self._prepared(pixels, [chosen], first, stop, "f8")
             ccd = self._less_masters(ccd, *masters, chosen.dark_scale, first)
             image[first:stop] = ccd.data[0]
             if ccd.flags is not None:
@@ -130,7 +167,7 @@ class Flats:
             good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
         return image.reshape(-1) if good.all() else image[good]
 
-    def _medians(self) -> list[float | FrameRejected]:
+    def _medians(self, pixels: Mapping[Path, Pixels], mapped: Callable) -> list[FlatLevel]:
         """Return the medians of `_light` of all flats, without holding a frame.
 
         Samples tell between which values each median lies. Then what lies below is
@@ -140,14 +177,14 @@ class Flats:
         step = max(4, rows // _SAMPLES)
         places = [(first, min(first + 4, rows)) for first in range(0, rows, step)]
         everything = [None] * len(self.inputs)
-        looked = list(self.mapped(lambda band: self._pick(band, everything), places))
+        looked = list(mapped(lambda band: self._pick(pixels, band, everything), places))
         samples = [
             np.concatenate([held for _, _, held in each]) for each in zip(*looked, strict=True)
         ]
         brackets = [Bracket.of(sample) for sample in samples]
         bands = bands_of(self.amplifiers.shape, 24)
-        counted = list(self.mapped(lambda band: self._pick(band, brackets), bands))
-        found: list[float | FrameRejected] = []
+        counted = list(mapped(lambda band: self._pick(pixels, band, brackets), bands))
+        found: list[FlatLevel] = []
         for chosen, sample, parts in zip(
             self.inputs, samples, zip(*counted, strict=True), strict=True
         ):
@@ -157,19 +194,22 @@ class Flats:
                 continue
             median = Bracket.median(sum(size), sum(below), np.concatenate(held))
             if median is None:
-                median = level(self._light(chosen), "median")
-            found.append(_lit(chosen, median, sample))
+                median = level(self._light(pixels, chosen), "median")
+            found.append(_lit(chosen, median, 1.0, sample))
         return found
 
     def _pick(
-        self, band: tuple[int, int], brackets: Sequence[Bracket | None]
+        self,
+        pixels: Mapping[Path, Pixels],
+        band: tuple[int, int],
+        brackets: Sequence[Bracket | None],
     ) -> list[tuple[int, int, np.ndarray]]:
         """Count the good pixels of every flat and those below its bracket; pick those inside."""
         picked = []
         for (bias, dark, scale), members in self._alike().items():
             masters = [self.run.band(name, *band, False) for name in (bias, dark)]
             for n in members:
-                ccd = self._prepared([self.inputs[n]], *band, "f4")
+                ccd = self._prepared(pixels, [self.inputs[n]], *band, "f4")
                 done = self._less_masters(ccd, *masters, scale, band[0])
                 values = partial(self._exact, ccd.data, *masters, scale, band[0])
                 good = None if done.flags is None else np.flatnonzero(done.flags == 0)
@@ -184,16 +224,21 @@ class Flats:
 
     # Scaled flats.
 
-    def scaled(self, bands: Mapping, first: int, stop: int) -> ScaledFlats:
+    def scaled(
+        self, pixels: Mapping[Path, Pixels], bands: Mapping, first: int, stop: int
+    ) -> ScaledFlats:
         """Return a band of all flats, bias and dark off, each scaled by its level.
 
         Parameters
         ----------
+        pixels : mapping
+            The open file of each, by its path.
         bands : mapping
             Names of a bias and a dark → their bands.
         first, stop : int
         """
-        ccd = self._prepared(self.inputs, first, stop, "f4" if self.exact else "f8")
+        dtype = "f4" if self.exact else "f8"
+        ccd = self._prepared(pixels, self.inputs, first, stop, dtype)
         stack, reference = np.empty_like(ccd.data), None
         groups = self._alike()
         masters = {
@@ -227,9 +272,16 @@ class Flats:
             exact[members] = light * self.scales[members, np.newaxis]
         return exact - reference.reshape(-1)[where]
 
-    def _prepared(self, inputs: Sequence[Input], first: int, stop: int, dtype: str) -> CCDData:
-        measured = [self.measured(i) for i in inputs]
-        opened = [self.pixels[m.raw.path] for m in measured]
+    def _prepared(
+        self,
+        pixels: Mapping[Path, Pixels],
+        inputs: Sequence[Input],
+        first: int,
+        stop: int,
+        dtype: str,
+    ) -> CCDData:
+        measured = [self.run.measured[i.file] for i in inputs]
+        opened = [pixels[m.raw.path] for m in measured]
         unit = self.run.frames[inputs[0].file].profile.unit
         return prepare(measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
 
@@ -289,21 +341,23 @@ class Flats:
         return groups
 
 
-def _saturated(chosen: Input) -> FrameRejected:
-    return FrameRejected(
+def _saturated(chosen: Input) -> FlatLevel:
+    refused = FrameRejected(
         "flat-saturated",
         f"{chosen.file}: all of its pixels are saturated or without data; "
         "take it out of the night.",
     )
+    return FlatLevel(refused=refused)
 
 
-def _lit(chosen: Input, found: float, values: np.ndarray) -> float | FrameRejected:
+def _lit(chosen: Input, found: float, offset: float, values: np.ndarray) -> FlatLevel:
     """Return the level of a flat, if it stands above the noise from one pixel to the next."""
     noise = MAD_TO_STD * np.median(np.abs(np.diff(values))) / 2**0.5
     if found > noise:
-        return found
-    return FrameRejected(
+        return FlatLevel(found, offset)
+    refused = FrameRejected(
         "flat-level",
         f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
         "flat needs light; look at it, and take it out of the night.",
     )
+    return FlatLevel(refused=refused)

@@ -11,15 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import FrameRejected
+from .flats import FlatLevel, levels_of
 from .frames import Frame
 from .ledger import Ledger, travelling
-from .masters import MasterMaker
+from .masters import MasterMaker, Part
 from .plan import Input, Master, Product
 from .prepare import Measured, measure
 from .products import sha256_of
 from .science import Written, write_science
 
 __all__ = ["MadeMaster", "MasterJob", "MeasureJob", "ScienceJob", "look_at"]
+
+LARGE = 2**21
+"""Pixels from which several workers share a master."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class MadeMaster:
 
 @dataclass(frozen=True)
 class MasterJob:
-    """A master to be made.
+    """A master to be made, or what comes before it: the levels of some flats, or some rows.
 
     Parameters
     ----------
@@ -87,6 +91,14 @@ class MasterJob:
     inputs : tuple of Input
     key : str
     path : Path
+    levels : dict or None
+        Of its flats, by their files, where they have been measured.
+    flats : tuple of Input
+        The flats whose levels are wanted, and nothing else.
+    rows : tuple of int
+        First and stop of the rows that are wanted, and nothing else.
+    parts : tuple of Part
+        All its rows, where they have been combined.
     """
 
     ledger: Ledger
@@ -94,12 +106,20 @@ class MasterJob:
     inputs: tuple[Input, ...]
     key: str
     path: Path
+    levels: dict[str, FlatLevel] | None = None
+    flats: tuple[Input, ...] = ()
+    rows: tuple[int, int] | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the master."""
+        return self.ledger.frames[self.inputs[0].file].amplifiers.shape
 
     @property
     def held(self) -> int:
         """How many bytes it holds in memory, apart from bands."""
-        rows, columns = self.ledger.frames[self.inputs[0].file].amplifiers.shape
-        return 10 * rows * columns
+        return 10 * self.shape[0] * self.shape[1]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -114,14 +134,39 @@ class MasterJob:
         """Return this job with no more than it needs."""
         return replace(self, ledger=self.ledger.part(self.inputs, []), path=self.path.absolute())
 
-    def run(self, mapped: Callable = map) -> MadeMaster:
-        """Make it."""
-        maker = MasterMaker(self.ledger, self.master, self.inputs, self.key, mapped)
+    def shared(self, number: int) -> list[MasterJob]:
+        """Return the jobs that come next where several workers share a master.
+
+        None are left once its rows are combined, or where it cannot be shared.
+        """
+        rows, columns = self.shape
+        maker = self._maker()
+        if self.parts or not maker.in_parts or rows * columns < LARGE:
+            return []
+        if self.master.type == "flat" and self.levels is None:
+            step = -(-len(self.inputs) // number)
+            some = range(0, len(self.inputs), step)
+            return [replace(self, flats=self.inputs[n : n + step]) for n in some]
+        step = -(-rows // number // 4) * 4
+        return [
+            replace(self, rows=(first, min(first + step, rows))) for first in range(0, rows, step)
+        ]
+
+    def run(self, mapped: Callable = map) -> MadeMaster | Part | dict[str, FlatLevel]:
+        """Make it, or what is wanted of it."""
+        maker = self._maker(mapped)
         try:
-            maker.write(self.path)
+            if self.flats:
+                return levels_of(self.ledger, self.flats, maker.exact, mapped)
+            if self.rows is not None:
+                return maker.write_part(self.path, *self.rows)
+            maker.write(self.path, self.parts)
         except FrameRejected as error:
             return MadeMaster(self.path, "", maker.failed, error)
         return MadeMaster(self.path, sha256_of(self.path), maker.failed)
+
+    def _maker(self, mapped: Callable = map) -> MasterMaker:
+        return MasterMaker(self.ledger, self.master, self.inputs, self.key, mapped, self.levels)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from .calibrate import (
 )
 from .cards import common_cards, hand_cards, level_cards
 from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
-from .errors import FrameRejected
-from .flats import Flats
+from .errors import FrameRejected, OutputError
+from .flats import FlatLevel, Flats, levels_of
 from .header import ProductHeader
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
@@ -38,7 +39,50 @@ from .profile import SpectralFlat
 from .raw import Pixels
 from .response import spectral_flat
 
-__all__ = ["MasterMaker"]
+__all__ = ["MasterMaker", "Part"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a master that were combined, as they lie on the disk.
+
+    Parameters
+    ----------
+    path : Path
+        A temporary file.
+    first, stop : int
+    """
+
+    path: Path
+    first: int
+    stop: int
+
+    def write(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
+        """Write the rows.
+
+        Raises
+        ------
+        OutputError
+            If the disk refuses.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "xb") as stream:
+                for plane in (data, variance, flags):
+                    if plane is not None:
+                        stream.write(plane.reshape(-1).view("u1").data)
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+
+    def read(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
+        """Read the rows into their places in the whole."""
+        with open(self.path, "rb") as stream:
+            for plane in (data, variance, flags):
+                if plane is not None:
+                    rows = plane[self.first : self.stop]
+                    if stream.readinto(rows.reshape(-1).view("u1").data) != rows.nbytes:
+                        raise OutputError(f"{self.path} was cut; run again to go on.")
 
 
 class MasterMaker:
@@ -51,9 +95,11 @@ class MasterMaker:
         inputs: Sequence[Input],
         key: str,
         mapped: Callable = map,
+        levels: Mapping[str, FlatLevel] | None = None,
     ):
         self.run = run
         self.mapped = mapped
+        self.levels = levels
         self.master = master
         self.inputs = inputs
         self.key = key
@@ -65,13 +111,6 @@ class MasterMaker:
         self.how = self.recipe.combine_for(master.type)
         self.shape = self.amplifiers.shape
         self.pedestal = not pedestal_off(self.frames[0], inputs[0])
-        self.data = np.empty(self.shape, "f4")
-        self.variance = np.empty(self.shape, "f4") if self._has_variance() else None
-        self.flags = np.zeros(self.shape, "u2")
-        self.scatter = self.kept = None
-        if self.variance is not None and master.type == "dark" and self.pedestal:
-            self.scatter = np.empty((2, *self.shape))
-            self.kept = np.empty(self.shape)
         self.flats: Flats | None = None
         self.norm: float | None = None
         self.aside: list[tuple[str, str, str]] = []
@@ -87,19 +126,24 @@ class MasterMaker:
             )
         return self.amplifiers.knows_noise
 
-    def write(self, path: Path) -> None:
-        """Make the master and write it."""
-        # Opened once for all bands, as a packed frame is unpacked when it is opened.
-        self.pixels = {f.raw.path: Pixels(f.raw) for f in self.frames}
-        try:
-            if self.master.type == "flat":
-                self._scale()
-            bands = bands_of(self.shape, len(self.inputs) * (4 if self._exact else 8))
-            for _ in self.mapped(lambda band: self._combine(*band), bands):
-                pass
-        finally:
-            for pixels in self.pixels.values():
-                pixels.close()
+    def write(self, path: Path, parts: Sequence[Part] = ()) -> None:
+        """Make the master and write it.
+
+        Parameters
+        ----------
+        path : Path
+        parts : sequence of Part
+            Rows that others have combined already; none where all is to be done here.
+        """
+        rows, _ = self.shape
+        self._room(0, rows)
+        if self.master.type == "flat":
+            self._scale()
+        if parts:
+            for part in parts:
+                part.read(self.data, self.variance, self.flags)
+        else:
+            self._stack(0, rows)
         self._finish()
         header = self._header()
         inputs = self._provenance()
@@ -108,6 +152,50 @@ class MasterMaker:
                 pass
             product.finish()
         sync_folders([path])
+        for part in parts:
+            part.path.unlink(missing_ok=True)
+
+    def write_part(self, path: Path, first: int, stop: int) -> Part:
+        """Combine some rows, and leave them on the disk for the one who makes the whole."""
+        self._room(first, stop)
+        if self.master.type == "flat":
+            self._scale()
+        self._stack(first, stop)
+        part = Part(path.with_name(f".{path.name}.{first}-{os.getpid()}.tmp"), first, stop)
+        part.write(self.data, self.variance, self.flags)
+        return part
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether rows may be combined apart; a dark that tells its own noise needs them all."""
+        return not (self.master.type == "dark" and self.pedestal)
+
+    def _room(self, first: int, stop: int) -> None:
+        """Make room for some rows."""
+        self.first = first
+        shape = (stop - first, self.shape[1])
+        self.data = np.empty(shape, "f4")
+        self.variance = np.empty(shape, "f4") if self._has_variance() else None
+        self.flags = np.zeros(shape, "u2")
+        self.scatter = self.kept = None
+        if self.variance is not None and not self.in_parts:
+            self.scatter = np.empty((2, *shape))
+            self.kept = np.empty(shape)
+
+    def _stack(self, first: int, stop: int) -> None:
+        """Combine rows, band by band."""
+        # Opened once for all bands, as a packed frame is unpacked when it is opened.
+        self.pixels = {f.raw.path: Pixels(f.raw) for f in self.frames}
+        try:
+            size = len(self.inputs) * (4 if self.exact else 8)
+            bands = bands_of((stop - first, self.shape[1]), size)
+            for _ in self.mapped(
+                lambda band: self._combine(first + band[0], first + band[1]), bands
+            ):
+                pass
+        finally:
+            for pixels in self.pixels.values():
+                pixels.close()
 
     def _save(self, product: ProductFile, first: int, stop: int) -> None:
         rows = slice(first, stop)
@@ -115,15 +203,17 @@ class MasterMaker:
         product.write(first, Band(self.data[rows], variance, self.flags[rows]))
 
     def _scale(self) -> None:
-        """Measure the level of every flat; one without light costs itself."""
-        flats = Flats(self.run, self.inputs, self.pixels, self._exact, self.mapped)
-        levels = flats.levels()
-        lit = [n for n, found in enumerate(levels) if not isinstance(found, FrameRejected)]
-        for chosen, measured, found in zip(self.inputs, self.measured, levels, strict=True):
-            if isinstance(found, FrameRejected):
-                self.failed[chosen.file] = (found.code, str(found))
-                role = f"{ASIDE}{found.code}: {found}"
-                self.aside.append((chosen.file, measured.sha256, role))
+        """Take the level of every flat; one without light costs itself."""
+        levels = self.levels
+        if levels is None:
+            levels = levels_of(self.run, self.inputs, self.exact, self.mapped)
+        found = [levels[i.file] for i in self.inputs]
+        lit = [n for n, one in enumerate(found) if one.refused is None]
+        for chosen, measured, one in zip(self.inputs, self.measured, found, strict=True):
+            if one.refused is not None:
+                code, why = one.refused.code, str(one.refused)
+                self.failed[chosen.file] = (code, why)
+                self.aside.append((chosen.file, measured.sha256, f"{ASIDE}{code}: {why}"))
         if not lit:
             raise FrameRejected(
                 "flat-level", "none of its frames can be used, as said of each; take new flats."
@@ -132,11 +222,16 @@ class MasterMaker:
             raise FrameRejected("few-frames", too_few(self.master, len(lit)))
         for name in ("inputs", "frames", "measured"):
             setattr(self, name, [getattr(self, name)[n] for n in lit])
-        scales = 1 / np.array([levels[n] for n in lit])
-        self.flats = replace(flats, inputs=self.inputs, scales=scales)
+        self.flats = Flats(
+            self.run,
+            self.inputs,
+            self.exact,
+            scales=1 / np.array([found[n].value for n in lit]),
+            offsets={self.inputs[m].file: found[n].offset for m, n in enumerate(lit)},
+        )
 
     @property
-    def _exact(self) -> bool:
+    def exact(self) -> bool:
         """Whether float32 holds a frame less its overscan exactly."""
         whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
@@ -146,23 +241,23 @@ class MasterMaker:
     def _combine(self, first: int, stop: int) -> None:
         """Combine one band of rows, and set its variance and its flags."""
         kind = self.master.type
-        rows = slice(first, stop)
+        rows = slice(first - self.first, stop - self.first)
         bands = {}
         if kind == "flat":
             # Most flats share their bias and dark, which are read once for all of them.
             for chosen in self.inputs:
                 if (chosen.bias, chosen.dark) not in bands:
                     bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
-            scaled = self.flats.scaled(bands, first, stop)
+            scaled = self.flats.scaled(self.pixels, bands, first, stop)
             found = combine(scaled.stack, self.how, self.profile.unit, values=scaled.values)
             flags, value = scaled.flags, found.data + scaled.reference
         else:
             opened = [self.pixels[f.raw.path] for f in self.frames]
-            dtype = "f4" if self._exact else "f8"
+            dtype = "f4" if self.exact else "f8"
             unit = self.profile.unit
             ccd = prepare(self.measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
             spread = self.scatter is not None
-            found = combine(ccd.data, self.how, unit, spread, whole=self._exact)
+            found = combine(ccd.data, self.how, unit, spread, whole=self.exact)
             flags, value = ccd.flags, found.data
         bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
         self._hand_on(rows, bias, *(m for pair in bands.values() for m in pair))
@@ -205,8 +300,9 @@ class MasterMaker:
         kept = np.maximum(found.kept, 1)
         factor = inefficiency(number, self.how) / kept
         if self.scatter is not None:
-            self.scatter[:, first:stop] = found.scatter
-            self.kept[first:stop] = kept
+            rows = slice(first - self.first, stop - self.first)
+            self.scatter[:, rows] = found.scatter
+            self.kept[rows] = kept
             return factor * found.scatter[1]
         noise = self._noise(first, stop)
         kind = self.master.type
@@ -253,9 +349,9 @@ class MasterMaker:
             total += k**2 * (sum(x * x for x in s) / len(self.flats.scales)) * single
             if more is not None:
                 fixed = fixed + (sum(s) / len(self.flats.scales)) * np.sqrt(more)
-        if self.how.method == "median" and self.flats.offsets:
+        off = np.array([self.flats.offsets[i.file] for i in self.inputs])
+        if self.how.method == "median" and (off != 1).any():
             # A mode is less certain than a median, and leaves the flats a little apart.
-            off = np.array([self.flats.offsets[i.file] for i in self.inputs])
             noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
             total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
         return factor * total + (k * fixed) ** 2

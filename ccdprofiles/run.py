@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,9 +19,11 @@ from astropy import units as u
 
 from .copies import same_pixels
 from .errors import FrameRejected
+from .flats import FlatLevel
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
+from .masters import Part
 from .plan import Input, Master, Plan, Product, grouped, too_few
 from .prepare import Measured, take_level
 from .products import remove_leftovers, sha256_of
@@ -79,6 +82,7 @@ class _Run(Ledger):
         self.settled: set[str] = set()
         self.waiting: list[Master] = []
         self.ready: list[Product] = []
+        self.shares: dict[str, tuple[MasterJob, int, list]] = {}
 
     def run(self) -> Made:
         self._measure()
@@ -247,10 +251,40 @@ class _Run(Ledger):
             self.keep(master.name, path, sha256_of(path), key)
             self._settle(master)
             return
-        self.workers.submit(MasterJob(self, master, tuple(inputs), key, path))
+        self._hand_out(MasterJob(self, master, tuple(inputs), key, path))
+
+    def _hand_out(self, job: MasterJob) -> None:
+        """Give a master to one worker, or shares of it to all of them."""
+        shares = job.shared(self.workers.number) if self.workers.abroad else []
+        self.shares[job.master.name] = (job, len(shares), [])
+        for share in shares or [job]:
+            self.workers.submit(share)
+
+    def _share_made(self, job: MasterJob, outcome: Part | dict[str, FlatLevel]) -> None:
+        """Take the levels of some flats, or some rows; when all are there, go on with them."""
+        whole, wanted, made = self.shares[job.master.name]
+        made.append(outcome)
+        if len(made) < wanted:
+            return
+        if job.rows is None:
+            levels = {file: level for some in made for file, level in some.items()}
+            self._hand_out(replace(whole, levels=levels))
+        else:
+            parts = tuple(sorted(made, key=lambda part: part.first))
+            self._hand_out(replace(whole, parts=parts))
 
     def _master_made(self, job: MasterJob, outcome: MadeMaster | Exception) -> None:
         master = job.master
+        under_way = self.shares.get(master.name)
+        if under_way is None or under_way[0].inputs != job.inputs:
+            # Another share of it has failed, and it was given up or begun again.
+            if isinstance(outcome, Part):
+                outcome.path.unlink(missing_ok=True)
+            return
+        if isinstance(outcome, Part | dict):
+            self._share_made(job, outcome)
+            return
+        del self.shares[master.name]
         if isinstance(outcome, MadeMaster):
             self.made.failed |= outcome.failed
             refused = outcome.refused

@@ -181,6 +181,28 @@ def test_processes_make_the_same_bytes(night, tmp_path, number):
     assert made.ok
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_masters_that_are_shared_out_have_the_same_bytes(night, tmp_path, monkeypatch, number):
+    """Levels of flats and bands of rows come from several workers."""
+    raw, profile, wanted = night
+    monkeypatch.setattr("ccdprofiles.jobs.LARGE", 0)
+    with ProcessPoolExecutor(number, mp_context=FORK) as pool:
+        made = reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+    assert sums(tmp_path / "out") == wanted
+    assert made.ok
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+
+
+def test_our_own_processes_make_the_same_bytes(night, tmp_path, monkeypatch):
+    """As a large night has them: they are forked from a server, and run no script again."""
+    raw, profile, wanted = night
+    monkeypatch.setattr("ccdprofiles.processes._LEAST", 0)
+    monkeypatch.setattr("ccdprofiles.jobs.LARGE", 0)
+    made = reduce_night(raw, tmp_path / "out", profile=profile, jobs=2)
+    assert sums(tmp_path / "out") == wanted
+    assert made.ok
+
+
 def test_processes_that_know_nothing_make_the_same_bytes(night, tmp_path):
     """A profile may hold functions, which do not travel to a process begun afresh."""
     raw, profile, wanted = night
@@ -261,7 +283,7 @@ def cluster():
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=50,
     ) as made:
         yield made
