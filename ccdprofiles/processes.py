@@ -77,12 +77,16 @@ def begin() -> None:
 
 
 def end() -> None:
-    """Stop the server and wait for it, so that nothing outlives a command."""
+    """End the server and wait for it, so that nothing outlives a command."""
     from multiprocessing import forkserver
 
-    stop = getattr(forkserver._forkserver, "_stop", None)
-    if stop is not None:
-        stop()
+    server = forkserver._forkserver
+    pid = getattr(server, "_forkserver_pid", None)
+    if pid is not None and hasattr(server, "_stop"):
+        # It holds nothing, and would take its time to tidy up what it imported.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        server._stop()
 
 
 @contextmanager

@@ -4,10 +4,13 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -352,3 +355,114 @@ def test_workers_that_are_gone_end_the_run(tmp_path):
         workers.submit(Task(("a",)))
         with pytest.raises(OutputError, match="the workers are gone"):
             list(workers.finished())
+
+
+# Our own processes, as a script and a terminal see them.
+
+SCRIPT = """
+import sys
+import ccdprofiles.jobs, ccdprofiles.processes
+ccdprofiles.processes._LEAST = ccdprofiles.jobs.LARGE = 0
+print("begun", flush=True)
+from ccdprofiles.cli import main
+sys.exit(main(["reduce", *sys.argv[1:], "-q", "-j", "2"]))
+"""
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """Begin a run of a script without a guard, in a process group of its own."""
+    profile = windowed(known_profiles()["lfc"], 500, 400)
+    truth = simulate_night(profile, tmp_path / "raw", seed=5)
+    script = tmp_path / "reduce.py"
+    script.write_text(SCRIPT)
+    camera = tmp_path / "camera.py"
+    camera.write_text(
+        "from ccdprofiles import known_profiles\n"
+        "from ccdprofiles.simulate import windowed\n"
+        'profile = windowed(known_profiles()["lfc"], 500, 400)\n'
+    )
+    started = []
+
+    def begin(out):
+        command = [sys.executable, script, truth.folder, "-o", out, "--profile", camera]
+        process = subprocess.Popen(
+            [*map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def in_session(number):
+    """The processes of a session, by the table that Linux keeps."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == number and fields[0] != "Z":
+                found.append(int(entry))
+    return found
+
+
+def until(true, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs the table of Linux")
+
+
+@linux
+def test_a_script_runs_once_and_leaves_no_process(begun, tmp_path):
+    process = begun(tmp_path / "out")
+    told, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert told.count("begun") == 1
+    assert until(lambda: not in_session(process.pid))
+
+
+@linux
+def test_processes_go_when_the_one_that_leads_them_is_killed(begun, tmp_path):
+    whole = begun(tmp_path / "whole")
+    whole.communicate(timeout=60)
+    process = begun(tmp_path / "out")
+    assert until(lambda: list((tmp_path / "out").glob("masters/*.fits")), 60)
+    assert len(in_session(process.pid)) >= 3
+    process.kill()
+    process.communicate()
+    assert until(lambda: not in_session(process.pid))
+    again = begun(tmp_path / "out")
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert sums(tmp_path / "out") == sums(tmp_path / "whole")
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+
+
+@linux
+def test_ctrl_c_ends_processes_in_seconds(begun, tmp_path):
+    process = begun(tmp_path / "out")
+    assert until(lambda: list((tmp_path / "out").glob("masters/*.fits")), 60)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - start < 5
+    assert errors == "ccdprofiles: interrupted; what is finished stays, run it again to go on.\n"
+    assert until(lambda: not in_session(process.pid))
