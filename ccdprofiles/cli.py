@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=0,
         metavar="N",
-        help="threads; all processors unless told",
+        help="workers; all processors unless told",
     )
     reduce.add_argument(
         "--dask",

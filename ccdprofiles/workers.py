@@ -204,9 +204,13 @@ def _renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
 
 def workers_of(executor: Executor | None, jobs: int) -> int:
     """Return how many workers there are, as far as an executor tells."""
-    told = getattr(executor, "_max_workers", None) if executor is not None else None
-    if jobs or told:
-        return jobs or told
+    if jobs:
+        return jobs
+    # A pool of the standard library tells its size, that of dask knows its cluster.
+    if told := getattr(executor, "_max_workers", None):
+        return told
+    if client := getattr(executor, "_client", None):
+        return sum(client.nthreads().values()) or 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
