@@ -18,7 +18,7 @@ from scipy.ndimage import median_filter
 from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
 from .profile import Limits, Recipe, SpectralFlat
-from .raw import Pixels, physical
+from .raw import Pixels, RawImage, physical
 
 __all__ = ["Quality", "inspect", "judge", "light_of", "noise_ratios", "outliers", "steady"]
 
@@ -57,7 +57,8 @@ class Quality:
     bright : tuple of float
         For each amplifier the 95th percentile of its data, in adu.
     saturated, not_finite, wrapped : float
-        Fractions of all pixels: at the amplifier's saturation; without a value; and
+        Fractions of all pixels: at the amplifier's saturation, or where no one knows
+        it at the last number of 16 bits; without a value; and
         far below zero in a file of signed numbers.
     constant_rows : float
         The fraction of an amplifier's rows that hold one value, short of saturation.
@@ -184,7 +185,7 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
     height, width = rows.stop - rows.start, columns.stop - columns.start
     # Odd steps meet even and odd columns alike, which some cameras read out apart.
     step = int(np.sqrt(height * width * amplifiers / _SAMPLE)) // 2 * 2 + 1
-    saturation = np.inf if readout.saturation is None else readout.saturation
+    saturation = _top(image) if readout.saturation is None else readout.saturation
     samples, pairs, constant = [], [], []
     # Fewer will do for the scatter: every so many of the rows that are sampled.
     thin = max(1, (height // step) * (width // step) // _PAIRS)
@@ -209,6 +210,11 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
         saturation=saturation,
         signed=image.bitpix == 16 and image.bzero == 0 and not image.packed,
     )
+
+
+def _top(image: RawImage) -> float:
+    """Return the last number of 16 bits, at which a pixel is full where no one knows better."""
+    return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
 
 
 def _pairs(sampled: np.ndarray, step: int) -> np.ndarray:

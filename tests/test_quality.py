@@ -263,6 +263,20 @@ def test_the_noise_is_held_against_that_of_the_profile():
     assert noise_ratios(frames, unknown) == {"0.fits": (), "1.fits": ()}
 
 
+@pytest.mark.parametrize(("dtype", "top"), [("u2", 65535), ("i2", 32767)])
+def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_level(
+    tmp_path, dtype, top
+):
+    unknown = replace(AMPLIFIER, saturation=None)
+    data = noise(1000, 30, dtype=dtype)
+    data[:200] = top
+    quality = look(tmp_path, data, unknown)
+    assert quality.saturated == pytest.approx(1 / 3, abs=0.01)
+    assert quality.constant_rows == quality.common == 0
+    assert verdict(quality, "science", None, (), unknown) is None
+    assert verdict(quality, "flat", None, (), unknown) == "saturated"
+
+
 # The level of rows.
 
 
