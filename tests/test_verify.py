@@ -271,9 +271,15 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
 def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no night\.ecsv; give a folder that ccdprofiles"):
         verify_night(tmp_path)
-    (tmp_path / "night.ecsv").write_text("no table")
-    with pytest.raises(InputError, match="cannot be read"):
-        verify_night(tmp_path)
+    for text in (
+        "no table",
+        "# %ECSV 1.0\n# ---\na b\n1 2\n",
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n",
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a}\na\n1\n",
+    ):
+        (tmp_path / "night.ecsv").write_text(text)
+        with pytest.raises(InputError, match="cannot be read"):
+            verify_night(tmp_path)
     with pytest.raises(InputError, match="jobs=-1 is no number of threads"):
         verify_night(tmp_path, jobs=-1)
 
