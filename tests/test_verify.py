@@ -8,10 +8,11 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import reduce_night, simulate_night, verify_night
-from ccdprofiles.checksum import faults_of, read_saved, sha256_or_fault
+from ccdprofiles.checksum import read_saved, sha256_or_fault
 from ccdprofiles.cli import main
 from ccdprofiles.errors import InputError
 from ccdprofiles.simulate import Exposures, windowed
+from ccdprofiles.verify import _saved
 
 SMALL = windowed("cg16m", 16, 24)
 FRAMES = [
@@ -21,6 +22,10 @@ FRAMES = [
     Exposures("science", 2, 90.0, filter="r", object="m31"),
 ]
 BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
+
+
+def faults_of(path):
+    return _saved(path).faults
 
 
 @pytest.fixture(scope="module")
