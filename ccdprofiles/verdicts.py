@@ -90,11 +90,10 @@ def _judge_noise(run: Ledger, master: Master) -> None:
     span = f"{limits[0]:g} to {limits[1]:g} times"
     if not known.all():
         # All of them: then it is the profile that is wrong, and not the night.
-        part = f" in {np.sum(~known)} of {len(usual)} amplifiers" if len(usual) > 1 else ""
         run.made.notes.append(
             f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by "
-            f"{_furthest(usual):.3g} times the profile's read noise{part}, where {span} were "
-            "expected; correct read_noise= or gain= in the profile."
+            f"{_furthest(usual):.3g} times the profile's read noise{_part(~known)}, where {span} "
+            "were expected; correct read_noise= or gain= in the profile."
         )
     for file, own in ratios.items():
         # Alike frames stay together, though the limit may lie between them.
@@ -110,6 +109,10 @@ def _judge_noise(run: Ledger, master: Master) -> None:
                 f"{span} were expected of a bias; look whether it was read out like the others.",
             )
             _set_aside(run, file, wrong)
+
+
+def _part(which: np.ndarray) -> str:
+    return f" in {np.count_nonzero(which)} of {which.size} amplifiers" if which.size > 1 else ""
 
 
 def _within(ratio: float, limits: tuple[float, float]) -> bool:
