@@ -42,6 +42,7 @@ _APART = 8.0
 _LEAST = 3.0
 _MUCH = 10.0
 _SIDE = 25
+_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -450,7 +451,9 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
     -----
     A pedestal may settle while the first rows are read, drift, or jump, and the data
     move with it. Light lifts rows between others; at the ends of a frame only what
-    breaks off from one row to the next, and is much, is believed to be light.
+    breaks off from one row to the next, and is much, is believed to be light. A pedestal
+    that swings goes down as often as up, and one that jumps more than twice to and fro
+    is no light either.
     """
     if len(rows) < 8:
         return rows, 0
@@ -460,13 +463,8 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
     near = median_filter(rows, window, mode="reflect")
-    lifted = [
-        (first, stop)
-        for first, stop in _runs(rows - near > allowed)
-        if _is_light(rows, near, first, stop, window // 2, allowed)
-    ]
     lit = np.zeros(len(rows), bool)
-    for first, stop in [*lifted, *_blocks(np.diff(near), allowed)]:
+    for first, stop in [*_lifted(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
         lit[first:stop] = True
     if not lit.any():
         return rows, 0
@@ -483,6 +481,23 @@ def _runs(which: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
 
 
+def _lifted(
+    rows: np.ndarray, near: np.ndarray, margin: int, allowed: float
+) -> list[tuple[int, int]]:
+    """Find the rows that light lifts above those around them."""
+    off = rows - near
+    above = off > allowed
+    # A pedestal that settles may lie low at the ends; one that swings does so in between.
+    below = off[margin:-margin] < -allowed
+    if np.count_nonzero(below) > np.count_nonzero(above) / 2:
+        return []
+    return [
+        (first, stop)
+        for first, stop in _runs(above)
+        if _is_light(rows, near, first, stop, margin, allowed)
+    ]
+
+
 def _is_light(
     rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
 ) -> bool:
@@ -494,13 +509,15 @@ def _is_light(
     return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
 
 
-def _blocks(steps: np.ndarray, allowed: float) -> list[tuple[int, int]]:
+def _blocks(near: np.ndarray, allowed: float) -> list[tuple[int, int]]:
     """Find where light lifts many rows: a step up, and then one as large down."""
+    steps = np.diff(near)
     ends = [
         (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)
     ]
-    return [
+    blocks = [
         (first + 1, stop)
         for (first, _, up), (_, stop, down) in pairwise(ends)
         if up > 0 > down and 0.5 < -down / up < 2
     ]
+    return blocks if len(blocks) <= _BLOCKS else []
