@@ -17,7 +17,7 @@ import numpy as np
 
 from .raw import Cards
 
-__all__ = ["SavedCards", "faults_of", "read_saved", "sha256_or_fault"]
+__all__ = ["SavedCards", "read_saved", "sha256_or_fault"]
 
 _BLOCK = 2880
 _PIECE = 4 * 2**20
@@ -93,16 +93,6 @@ def read_saved(path: Path, pixels: bool = True) -> SavedCards:
         return SavedCards(hdus[0].cards, rows, tuple(faults))
     finally:
         os.close(descriptor)
-
-
-def faults_of(path: Path) -> tuple[str, ...]:
-    """Say what is wrong with a product as a file; nothing where it is whole."""
-    try:
-        return read_saved(path).faults
-    except FileNotFoundError:
-        return ("it is gone",)
-    except OSError as error:
-        return (f"it cannot be read ({error.strerror})",)
 
 
 def sha256_or_fault(path: Path) -> tuple[str, str]:

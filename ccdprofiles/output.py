@@ -39,6 +39,7 @@ log = logging.getLogger("ccdprofiles")
 
 LOCK, HOLDER, LOG = ".ccdprofiles.lock", ".ccdprofiles.holder", "ccdprofiles.log"
 _OPENED = (LOCK, HOLDER, LOG)
+_FOLDERS = ("masters", "science", "report")
 TABLES = ("night.ecsv", "plan.json", "report/index.html")
 
 SPARE_FILES = 40
@@ -193,12 +194,17 @@ def held_before(output: Path) -> bool:
 
 
 def may_be_held(output: Path) -> bool:
-    """Say whether the lock of an earlier run is a file of its own, so that it can be taken."""
+    """Say whether the lock of an earlier run is a file of its own, so that it can be taken.
+
+    Folders that are links may lead back to the raw frames, which is found out only
+    once those are known.
+    """
     try:
         told = (output / LOCK).lstat()
     except OSError:
         return False
-    return S_ISREG(told.st_mode) and told.st_nlink == 1
+    linked = any((output / name).is_symlink() for name in _FOLDERS)
+    return S_ISREG(told.st_mode) and told.st_nlink == 1 and not linked
 
 
 def check_files(plan: Plan, frames: Sequence[Frame]) -> None:
@@ -408,10 +414,13 @@ def _try_to_write(holder: Path, text: str) -> None:
     """Say who holds the folder, and find out whether it and what is in it can be written."""
     where = holder
     try:
+        # What lies under these names may be a link to a file that is not ours.
+        holder.unlink(missing_ok=True)
         holder.write_text(text, "utf-8")
-        for name in ("masters", "science", "report"):
+        for name in _FOLDERS:
             if (holder.parent / name).is_dir():
                 where = holder.parent / name / ".probe.tmp"
+                where.unlink(missing_ok=True)
                 where.write_text(text, "utf-8")
                 where.unlink()
     except OSError as error:

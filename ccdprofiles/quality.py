@@ -18,7 +18,7 @@ from scipy.ndimage import median_filter
 from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
 from .profile import Limits, Recipe, SpectralFlat
-from .raw import Pixels, physical
+from .raw import Pixels, RawImage, physical
 
 __all__ = ["Quality", "inspect", "judge", "light_of", "noise_ratios", "outliers", "steady"]
 
@@ -43,6 +43,7 @@ _APART = 8.0
 _LEAST = 3.0
 _MUCH = 10.0
 _SIDE = 25
+_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Quality:
     bright : tuple of float
         For each amplifier the 95th percentile of its data, in adu.
     saturated, not_finite, wrapped : float
-        Fractions of all pixels: at the amplifier's saturation; without a value; and
+        Fractions of all pixels: at the amplifier's saturation, or where no one knows
+        it at the last number of 16 bits; without a value; and
         far below zero in a file of signed numbers.
     constant_rows : float
         The fraction of an amplifier's rows that hold one value, short of saturation.
@@ -187,7 +189,7 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
     # An eighth of a small frame will do.
     sample = min(_SAMPLE, max(_FEWEST, height * width * amplifiers // 8))
     step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
-    saturation = np.inf if readout.saturation is None else readout.saturation
+    saturation = _top(image) if readout.saturation is None else readout.saturation
     samples, pairs, constant = [], [], []
     # Fewer will do for the scatter: every so many of the rows that are sampled.
     thin = max(1, (height // step) * (width // step) // _PAIRS)
@@ -212,6 +214,11 @@ def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
         saturation=saturation,
         signed=image.bitpix == 16 and image.bzero == 0 and not image.packed,
     )
+
+
+def _top(image: RawImage) -> float:
+    """Return the last number of 16 bits, at which a pixel is full where no one knows better."""
+    return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
 
 
 def _pairs(sampled: np.ndarray, step: int) -> np.ndarray:
@@ -447,7 +454,9 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
     -----
     A pedestal may settle while the first rows are read, drift, or jump, and the data
     move with it. Light lifts rows between others; at the ends of a frame only what
-    breaks off from one row to the next, and is much, is believed to be light.
+    breaks off from one row to the next, and is much, is believed to be light. A pedestal
+    that swings goes down as often as up, and one that jumps more than twice to and fro
+    is no light either.
     """
     if len(rows) < 8:
         return rows, 0
@@ -457,13 +466,8 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
     near = median_filter(rows, window, mode="reflect")
-    lifted = [
-        (first, stop)
-        for first, stop in _runs(rows - near > allowed)
-        if _is_light(rows, near, first, stop, window // 2, allowed)
-    ]
     lit = np.zeros(len(rows), bool)
-    for first, stop in [*lifted, *_blocks(np.diff(near), allowed)]:
+    for first, stop in [*_lifted(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
         lit[first:stop] = True
     if not lit.any():
         return rows, 0
@@ -480,6 +484,23 @@ def _runs(which: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
 
 
+def _lifted(
+    rows: np.ndarray, near: np.ndarray, margin: int, allowed: float
+) -> list[tuple[int, int]]:
+    """Find the rows that light lifts above those around them."""
+    off = rows - near
+    above = off > allowed
+    # A pedestal that settles may lie low at the ends; one that swings does so in between.
+    below = off[margin:-margin] < -allowed
+    if np.count_nonzero(below) > np.count_nonzero(above) / 2:
+        return []
+    return [
+        (first, stop)
+        for first, stop in _runs(above)
+        if _is_light(rows, near, first, stop, margin, allowed)
+    ]
+
+
 def _is_light(
     rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
 ) -> bool:
@@ -491,13 +512,15 @@ def _is_light(
     return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
 
 
-def _blocks(steps: np.ndarray, allowed: float) -> list[tuple[int, int]]:
+def _blocks(near: np.ndarray, allowed: float) -> list[tuple[int, int]]:
     """Find where light lifts many rows: a step up, and then one as large down."""
+    steps = np.diff(near)
     ends = [
         (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)
     ]
-    return [
+    blocks = [
         (first + 1, stop)
         for (first, _, up), (_, stop, down) in pairwise(ends)
         if up > 0 > down and 0.5 < -down / up < 2
     ]
+    return blocks if len(blocks) <= _BLOCKS else []

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import prod
@@ -24,7 +25,7 @@ from typing import IO
 
 import numpy as np
 
-from .errors import FrameRejected
+from .errors import FrameRejected, OutputError
 
 __all__ = [
     "Cards",
@@ -378,10 +379,9 @@ class Pixels:
                     raise FrameRejected(
                         "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
                     ) from error
-                stream = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, see close
+                stream = _temporary()
                 native = tiles.astype(tiles.dtype.newbyteorder("="), copy=False)
-                stream.write(np.ascontiguousarray(native).data)
-                stream.flush()
+                _put(stream, np.ascontiguousarray(native).data)
                 self._tiles[image.index] = (stream, native.dtype)
             return self._tiles[image.index]
 
@@ -682,11 +682,11 @@ def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
     # What its headers promise, and no more: a few bytes can unpack to a full disk.
     limit = raw.end + HEADER_LIMIT
-    out = tempfile.TemporaryFile(prefix="ccdprofiles-")  # noqa: SIM115, the caller closes it
+    out = _temporary()
     try:
         with opened(raw.path) as plain, gzip.open(plain) as packed:
             while chunk := packed.read(2**20):
-                out.write(chunk)
+                _put(out, chunk)
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
@@ -701,8 +701,34 @@ def _unpacked(raw: RawFile):
     except BaseException:
         out.close()
         raise
-    out.flush()
     return out
+
+
+def _temporary() -> IO[bytes]:
+    """Open an anonymous temporary file, to be closed by the caller."""
+    try:
+        return tempfile.TemporaryFile(prefix="ccdprofiles-")
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _put(out: IO[bytes], octets: bytes | memoryview) -> None:
+    """Write to a temporary file; that its disk is full is no fault of the frame."""
+    try:
+        out.write(octets)
+        out.flush()
+    except OSError as error:
+        with suppress(OSError):
+            out.close()
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> OutputError:
+    folder = tempfile.tempdir or "the temporary folder"
+    return OutputError(
+        f"packed frames cannot be unpacked in {folder} ({error.strerror or error}); make room "
+        "there, or name another folder with TMPDIR."
+    )
 
 
 def _whole(cards: Cards, keyword: str, default: int | None = -1) -> int | None:

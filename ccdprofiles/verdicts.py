@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -85,32 +85,43 @@ def _judge_noise(run: Ledger, master: Master) -> None:
     ratios = noise_ratios(frames, first.amplifiers)
     if limits is None or not ratios[first.file]:
         return
-    usual = float(np.median(list(ratios.values())))
+    usual = np.median(list(ratios.values()), axis=0)
+    known = (usual >= limits[0]) & (usual <= limits[1])
     span = f"{limits[0]:g} to {limits[1]:g} times"
-    if not limits[0] <= usual <= limits[1]:
+    if not known.all():
         # All of them: then it is the profile that is wrong, and not the night.
         run.made.notes.append(
-            f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by {usual:.3g} "
-            f"times the profile's read noise, where {span} were expected; correct read_noise= or "
-            "gain= in the profile."
+            f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by "
+            f"{_furthest(usual):.3g} times the profile's read noise{_part(~known)}, where {span} "
+            "were expected; correct read_noise= or gain= in the profile."
         )
-        return
-    for file, own in _worst(ratios).items():
-        if not limits[0] <= own <= limits[1]:
+    for file, own in ratios.items():
+        # Alike frames stay together, though the limit may lie between them.
+        odd = [
+            ratio
+            for ratio, other in zip(np.array(own)[known], usual[known], strict=True)
+            if not (_within(ratio, limits) or _within(ratio / other, limits))
+        ]
+        if odd:
             wrong = FrameRejected(
                 "read-noise",
-                f"its pixels scatter by {own:.3g} times the profile's read noise, where {span} "
-                "were expected of a bias; look whether it was read out like the others.",
+                f"its pixels scatter by {_furthest(odd):.3g} times the profile's read noise, where "
+                f"{span} were expected of a bias; look whether it was read out like the others.",
             )
             _set_aside(run, file, wrong)
 
 
-def _worst(ratios: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
-    """Return for each frame the ratio that lies furthest from 1, as a factor."""
-    return {
-        file: max(found, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
-        for file, found in ratios.items()
-    }
+def _part(which: np.ndarray) -> str:
+    return f" in {np.count_nonzero(which)} of {which.size} amplifiers" if which.size > 1 else ""
+
+
+def _within(ratio: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= ratio <= limits[1]
+
+
+def _furthest(ratios: Sequence[float]) -> float:
+    """Return the ratio that lies furthest from 1, as a factor."""
+    return max(ratios, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
 
 
 def _note_wrapped(run: Ledger) -> None:

@@ -134,16 +134,20 @@ def verify_night(
 
 def _night_of(output: Path) -> Table:
     try:
-        return Table.read(output / "night.ecsv", format="ascii.ecsv")
+        night = Table.read(output / "night.ecsv", format="ascii.ecsv")
+        lost = {"product", "verdict"} - set(night.colnames)
+        if lost or not isinstance(night.meta.get("folders", {}), Mapping):
+            raise ValueError("it is none that ccdprofiles wrote")
     except FileNotFoundError as error:
         raise InputError(
             f"{output} holds no night.ecsv; give a folder that ccdprofiles reduce wrote."
         ) from error
-    except (OSError, ValueError, IORegistryError) as error:
+    except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
         raise InputError(
             f"{output / 'night.ecsv'} cannot be read ({error}); reduce the night once more, "
             "which keeps what is whole."
         ) from error
+    return night
 
 
 def _folders(

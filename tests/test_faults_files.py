@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
@@ -1000,3 +1001,27 @@ def test_a_fault_takes_neither_time_nor_memory(id_, good):
     assert frame.code == fault.code
     assert took < 1
     assert most < 4 * HEADER_LIMIT
+
+
+@pytest.mark.parametrize("kind", ["gzip", "tiles"])
+def test_a_full_temporary_disk_is_no_fault_of_packed_frames(good, tmp_path, monkeypatch, kind):
+    for path in sorted(good.iterdir()):
+        octets = path.read_bytes()
+        path.unlink()
+        if kind == "gzip":
+            path.write_bytes(packed(octets))
+        else:
+            with fits.open(io.BytesIO(octets)) as hdus:
+                fits.CompImageHDU(hdus[0].data, hdus[0].header).writeto(path)
+
+    class Full(io.BytesIO):
+        def write(self, octets):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", lambda **options: Full())
+        with pytest.raises(
+            OutputError, match=r"cannot be unpacked in .* \(No space left on device\); make room"
+        ):
+            reduced(good, tmp_path / "out")
+    assert reduced(good, tmp_path / "out").ok

@@ -554,6 +554,44 @@ def test_biases_that_all_scatter_otherwise_speak_against_the_profile(good, tmp_p
     ) in str(night).splitlines()
 
 
+def two_amplifiers(left, right):
+    """Return the camera with a read noise for each half of the chip."""
+    half, strip = COLUMNS // 2, STRIP // 2
+    return replace(
+        CAMERA,
+        amplifiers=[
+            replace(
+                CAMERA.amplifiers[0],
+                name=name,
+                data=f"[{n * half + 1}:{(n + 1) * half}, 1:{ROWS}]",
+                overscan=f"[{COLUMNS + n * strip + 1}:{COLUMNS + (n + 1) * strip}, 1:{ROWS}]",
+                read_noise=noise * u.electron,
+            )
+            for n, (name, noise) in enumerate((("left", left), ("right", right)))
+        ],
+    )
+
+
+def test_one_amplifier_whose_noise_the_profile_has_wrong_costs_no_bias(raw, tmp_path):
+    damage(raw / "bias4.fits", noisy)
+    night = reduced(raw, tmp_path / "out", profile=two_amplifiers(READ_NOISE, 2))
+    said = str(night)
+    assert night.set_aside["file"].tolist() == ["bias4.fits"]
+    assert "its pixels scatter by 2.98 times the profile's read noise" in said
+    assert (
+        "read noise in 1 of 2 amplifiers, where 0.7 to 1.5 times were expected; correct "
+        "read_noise= or gain= in the profile."
+    ) in said
+
+
+def test_biases_alike_stay_together_though_the_limit_lies_between_them(good, tmp_path):
+    # Noise of 1.016 times the profile's, as rounding adds to it, and of a percent more or less.
+    limits = Limits(read_noise=(0.7, 1.016))
+    profile = replace(CAMERA, recipe=replace(CAMERA.recipe, limits=limits))
+    night = reduced(good.folder, tmp_path / "out", profile=profile)
+    assert night.ok
+
+
 # The set of frames.
 
 

@@ -263,6 +263,20 @@ def test_the_noise_is_held_against_that_of_the_profile():
     assert noise_ratios(frames, unknown) == {"0.fits": (), "1.fits": ()}
 
 
+@pytest.mark.parametrize(("dtype", "top"), [("u2", 65535), ("i2", 32767)])
+def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_level(
+    tmp_path, dtype, top
+):
+    unknown = replace(AMPLIFIER, saturation=None)
+    data = noise(1000, 30, dtype=dtype)
+    data[:200] = top
+    quality = look(tmp_path, data, unknown)
+    assert quality.saturated == pytest.approx(1 / 3, abs=0.01)
+    assert quality.constant_rows == quality.common == 0
+    assert verdict(quality, "science", None, (), unknown) is None
+    assert verdict(quality, "flat", None, (), unknown) == "saturated"
+
+
 # The level of rows.
 
 
@@ -317,14 +331,27 @@ def test_light_on_many_rows_leaves_the_level_between_its_sides(where):
         lambda row: np.where(row < 300, 0.0, 50.0),  # jumps
         lambda row: 0.2 * row,  # drifts
         lambda row: 40 * np.sin(row / 60),
+        lambda row: 10 * np.sin(row / 14),
+        lambda row: 10 * np.sin(row / 5),
+        lambda row: np.where(row // 60 % 2, 10.0, 0.0),  # jumps to and fro
     ],
-    ids=["settling", "falling", "rising", "jump", "drift", "wave"],
+    ids=["settling", "falling", "rising", "jump", "drift", "wave", "swing", "hum", "telegraph"],
 )
 def test_a_pedestal_that_moves_is_no_light(shape):
     rows = np.random.default_rng(3).normal(1000, 0.5, 500) + shape(np.arange(500.0))
     found, apart = steady(rows)
     assert apart == 0
     assert found is rows
+
+
+def test_light_is_told_while_a_pedestal_settles():
+    levels, _ = lit(slice(0), 0)
+    levels -= 80 * np.exp(-np.arange(500.0) / 12)
+    shone = levels.copy()
+    shone[300:304] += 200
+    found, apart = steady(shone)
+    assert apart == 4
+    np.testing.assert_allclose(found, levels, atol=2)
 
 
 @pytest.mark.parametrize("where", [slice(0, 6), slice(495, 500)])

@@ -8,10 +8,11 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import reduce_night, simulate_night, verify_night
-from ccdprofiles.checksum import faults_of, read_saved, sha256_or_fault
+from ccdprofiles.checksum import read_saved, sha256_or_fault
 from ccdprofiles.cli import main
 from ccdprofiles.errors import InputError
 from ccdprofiles.simulate import Exposures, windowed
+from ccdprofiles.verify import _saved
 
 SMALL = windowed("cg16m", 16, 24)
 FRAMES = [
@@ -21,6 +22,10 @@ FRAMES = [
     Exposures("science", 2, 90.0, filter="r", object="m31"),
 ]
 BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
+
+
+def faults_of(path):
+    return _saved(path).faults
 
 
 @pytest.fixture(scope="module")
@@ -271,9 +276,15 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
 def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no night\.ecsv; give a folder that ccdprofiles"):
         verify_night(tmp_path)
-    (tmp_path / "night.ecsv").write_text("no table")
-    with pytest.raises(InputError, match="cannot be read"):
-        verify_night(tmp_path)
+    for text in (
+        "no table",
+        "# %ECSV 1.0\n# ---\na b\n1 2\n",
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n",
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a}\na\n1\n",
+    ):
+        (tmp_path / "night.ecsv").write_text(text)
+        with pytest.raises(InputError, match="cannot be read"):
+            verify_night(tmp_path)
     with pytest.raises(InputError, match="jobs=-1 is no number of threads"):
         verify_night(tmp_path, jobs=-1)
 

@@ -653,6 +653,30 @@ def test_an_output_that_leads_into_the_night_by_a_link_is_refused(night, name, t
     assert list((night / "raw" / "sub").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["science", "masters", "report"])
+def test_nor_is_the_night_touched_where_a_run_has_had_the_output(night, name):
+    (night / "out").mkdir()
+    (night / "out" / ".ccdprofiles.lock").touch()
+    (night / "out" / name).symlink_to(night / "raw")
+    before = (night / "raw").stat().st_mtime_ns
+    with pytest.raises(InputError, match=r"is a link to .*, a folder of raw frames"):
+        reduce(night, night / "out")
+    assert (night / "raw").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", [".ccdprofiles.holder", "science/.probe.tmp"])
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_what_the_lock_writes_goes_through_no_link(night, name, link):
+    (night / "out" / "science").mkdir(parents=True)
+    (night / "out" / ".ccdprofiles.lock").touch()
+    frame = sorted((night / "raw").iterdir())[0]
+    before = frame.read_bytes()
+    getattr(night / "out" / name, link)(frame)
+    with contextlib.suppress(InputError):
+        reduce(night, night / "out")
+    assert frame.read_bytes() == before
+
+
 def test_a_link_in_the_output_to_a_disk_elsewhere_is_followed(night):
     (night / "large").mkdir()
     (night / "out").mkdir()
