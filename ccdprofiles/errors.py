@@ -63,14 +63,17 @@ class FrameRejected(CCDProfilesError):
         The stable short name of the fault, such as ``truncated``.
     sentence : str
         What the frame says, what was expected, and what to do.
+    path : str
+        Of the file, where it was read beside others.
     """
 
-    def __init__(self, code: str, sentence: str):
+    def __init__(self, code: str, sentence: str, path: str = ""):
         super().__init__(sentence)
         self.code = code
+        self.path = path
 
     def __reduce__(self):
-        return type(self), (self.code, str(self))
+        return type(self), (self.code, str(self), self.path)
 
 
 class PlanError(CCDProfilesError):

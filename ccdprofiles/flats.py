@@ -297,7 +297,8 @@ class Flats:
         ccd = subtract_masters(ccd, bias, dark, scale)
         gain = self.relative_gain(first, first + ccd.shape[1])
         if gain is not None:
-            ccd.data *= gain
+            # Not in place: without bias and dark these are the frames themselves.
+            ccd.data = ccd.data * gain.astype(ccd.data.dtype, copy=False)
         return ccd
 
     def _exact(
@@ -352,6 +353,8 @@ def _saturated(chosen: Input) -> FlatLevel:
 
 def _lit(chosen: Input, found: float, offset: float, values: np.ndarray) -> FlatLevel:
     """Return the level of a flat, if it stands above the noise from one pixel to the next."""
+    if values.size < 2:
+        return FlatLevel(found, offset)
     noise = MAD_TO_STD * np.median(np.abs(np.diff(values))) / 2**0.5
     if found > noise:
         return FlatLevel(found, offset)

@@ -217,4 +217,5 @@ def look_at(frame: Frame) -> Measured | FrameRejected:
     except FrameRejected as error:
         return error
     except OSError as error:
-        return FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
+        why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+        return FrameRejected("unreadable", why)

@@ -92,7 +92,7 @@ class Settings:
             return _OPEN_PRODUCTS // workers or 1
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         free = limit if limit != resource.RLIM_INFINITY else 2**16
-        return min(_OPEN_PRODUCTS, (free - 32) // 2) // workers or 1
+        return max(1, min(_OPEN_PRODUCTS, (free - 32) // 2) // workers)
 
 
 @dataclass

@@ -285,6 +285,10 @@ def reduce_night(
     if executor is not None and dask is not None:
         raise InputError("an executor and a dask cluster are given; one can do the work, not both.")
     check_folders(folder, output, calibrations)
+    if executor is not None:
+        from .workers import check_workers
+
+        check_workers(executor)
     with ExitStack() as held:
         early = may_be_held(output)
         if early:

@@ -283,7 +283,10 @@ def _amplifier_band(
     tall = np.empty((len(frames) * height, readout.data.width), dtype)
     for n, each in enumerate(opened):
         image = each.raw.image(readout.extension)
-        stored = CCDData(each.stored(image, first, stop), unit=unit)
+        try:
+            stored = CCDData(each.stored(image, first, stop), unit=unit)
+        except (FrameRejected, OSError) as error:
+            raise _unreadable(error, each.raw) from error
         trimmed = ccdproc.trim_image(_Band(stored)[:, data_columns], add_keyword=False)
         physical(trimmed.data, image, dtype, out=tall[n * height : (n + 1) * height])
     ccd = _Band(tall, unit=unit)
@@ -307,6 +310,14 @@ def _amplifier_band(
         unit=unit,
         flags=None if flags is None else flags.reshape(shape),
     )
+
+
+def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
+    """Say of one of many frames that it cannot be read, and which it is."""
+    if isinstance(error, FrameRejected):
+        return FrameRejected(error.code, str(error), str(raw.path))
+    why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+    return FrameRejected("unreadable", why, str(raw.path))
 
 
 class _Band(CCDData):

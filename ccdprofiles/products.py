@@ -73,6 +73,9 @@ _SKY = re.compile(
     r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
     r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
 )
+_TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
+"""Names of ours, with the number of the process; other people's hidden files stay."""
+
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 _SMALL = 2**18
 _PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">i2"}
@@ -196,7 +199,11 @@ class ProductFile:
     def _put(self, name: str, first: int, plane: np.ndarray, total: int | None = None) -> None:
         octets = memoryview(plane.reshape(-1).view("u1"))
         offset = first * self.shape[1] * self._layout[name][3].itemsize
-        _pwrite(self._file, octets, self._layout[name][2] + offset)
+        place = self._layout[name][2] + offset
+        _pwrite(self._file, octets, place)
+        if hasattr(os, "posix_fadvise"):
+            # The disk may begin at once, so that there is less to wait for at the end.
+            os.posix_fadvise(self._file, place, len(octets), os.POSIX_FADV_DONTNEED)
         total = _sum32(octets) if total is None else total
         with self._lock:
             self._sums[name] = _folded(self._sums[name] + total)
@@ -393,7 +400,8 @@ def remove_leftovers(output: Path) -> None:
     for folder in ("masters", "science", "report", "."):
         pattern = ".*.tmp" if folder == "." else "**/.*.tmp"
         for path in (output / folder).glob(pattern):
-            path.unlink(missing_ok=True)
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy import units as u
 
+from .checksum import read_saved
 from .copies import same_pixels
 from .errors import FrameRejected
 from .flats import FlatLevel
@@ -129,9 +130,16 @@ class _Run(Ledger):
         self._compare_levels()
         self._check_scatter()
 
-    def _lost(self, file: str) -> bool:
+    def _lost(self, file: str, error: Exception) -> bool:
         """Say whether a frame is no longer what was measured; if so, it costs itself."""
-        found = look_at(self.frames[file])
+        path = self.frames[file].raw.path
+        blamed = getattr(error, "path", "")
+        if blamed in (str(path), str(path.absolute())):
+            found = error
+        elif blamed:
+            return False
+        else:
+            found = look_at(self.frames[file])
         if isinstance(found, Measured):
             if found.sha256 == self.measured[file].sha256:
                 return False
@@ -217,8 +225,7 @@ class _Run(Ledger):
     def _master(self, master: Master) -> None:
         """Have one master made, unless it is there already or nothing is left to make it of."""
         if master.path:
-            path = Path(master.path)
-            self.keep(master.name, path, sha256_of(path))
+            self._lent(master)
             self._settle(master)
             return
         inputs = [i for i in master.inputs if i.file in self.measured]
@@ -252,6 +259,21 @@ class _Run(Ledger):
             self._settle(master)
             return
         self._hand_out(MasterJob(self, master, tuple(inputs), key, path))
+
+    def _lent(self, master: Master) -> None:
+        """Take a master of another night, if it is still what was written then."""
+        path = Path(master.path)
+        try:
+            faults = read_saved(path).faults
+            sha256 = sha256_of(path)
+        except OSError as error:
+            faults = (f"it cannot be read ({error.strerror})",)
+        if faults:
+            told = "; ".join(faults)
+            why = f"{path}: {told}; make it anew, or take it out of the calibrations."
+            self.made.failed[master.name] = ("checksum", f"{master.name}: {why}")
+            return
+        self.keep(master.name, path, sha256)
 
     def _hand_out(self, job: MasterJob) -> None:
         """Give a master to one worker, or shares of it to all of them."""
@@ -294,9 +316,9 @@ class _Run(Ledger):
             number = len(job.inputs) - len(outcome.failed)
             log.info("%s made of %d frames", master.name, number, extra={"made": True})
             self.keep(master.name, job.path, outcome.sha256, job.key)
-        elif not isinstance(refused, FrameRejected | FileNotFoundError | PermissionError):
+        elif not isinstance(refused, FrameRejected | OSError):
             raise refused
-        elif lost := [file for file in job.files if self._lost(file)]:
+        elif lost := [file for file in job.files if self._lost(file, refused)]:
             log.warning("%s is begun again without %s", master.name, ", ".join(lost))
             self._master(master)
             return

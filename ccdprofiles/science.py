@@ -86,12 +86,13 @@ class Batch:
         """
         try:
             return Written(self._write(mapped, closers), {})
-        except (FrameRejected, FileNotFoundError, PermissionError) as error:
+        except (FrameRejected, OSError) as error:
             if len(self.products) > 1:
                 alone = [Batch(self.run, [p], self.whole) for p in self.products]
                 return Written.all(one.write(mapped, closers) for one in alone)
             if not isinstance(error, FrameRejected):
-                error = FrameRejected("unreadable", f"it cannot be read ({error.strerror}).")
+                why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+                error = FrameRejected("unreadable", why)
             file = self.frame.file
             return Written({}, {file: (error.code, f"{file}: {error}")})
 

@@ -17,6 +17,8 @@ __all__ = ["judge_pixels"]
 log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
+_MANY = 3
+"""So many frames that stand apart together are no accident of one of them."""
 
 
 def judge_pixels(run: Ledger) -> None:
@@ -71,7 +73,14 @@ def _judge_level(run: Ledger, master: Master) -> None:
     if frames:
         limits = run.frames[min(frames)].recipe.limits
         overscan = {file: run.measured[file].level for file in frames}
-        for file, wrong in outliers(master.type, frames, limits, overscan).items():
+        found = outliers(master.type, frames, limits, overscan)
+        if len(found) >= _MANY and 4 * len(found) >= len(frames):
+            run.made.notes.append(
+                f"{master.name}: {len(found)} of its {len(frames)} frames stand apart together, as "
+                "where the level of a camera drifts; all are used, so look at them."
+            )
+            return
+        for file, wrong in found.items():
             _set_aside(run, file, wrong)
 
 

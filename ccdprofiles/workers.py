@@ -25,10 +25,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from .errors import CCDProfilesError, FrameRejected, OutputError
+from .errors import CCDProfilesError, FrameRejected, InputError, OutputError
 from .jobs import MasterJob, MeasureJob, ScienceJob
 
-__all__ = ["Job", "Workers", "workers_of"]
+__all__ = ["Job", "Workers", "check_workers", "workers_of"]
 
 Job = MeasureJob | MasterJob | ScienceJob
 
@@ -200,6 +200,24 @@ def _renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
         initializer=pool._initializer,
         initargs=pool._initargs,
     )
+
+
+def check_workers(executor: Executor) -> None:
+    """Refuse a pool of processes whose processes do not come up.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    try:
+        executor.submit(int).result()
+    except BrokenExecutor as error:
+        raise InputError(
+            f"the executor's processes end as soon as they begin ({error}); in a script, put what "
+            'it does under if __name__ == "__main__":, as every new process reads the script.'
+        ) from error
 
 
 def workers_of(executor: Executor | None, jobs: int) -> int:

@@ -1,11 +1,13 @@
 """What a strict reader found wrong, each once, so that it never comes back."""
 
 import dataclasses
+import errno
 import functools
 import gzip
 import hashlib
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,12 +22,17 @@ from ccdprofiles import (
     Limits,
     Profile,
     Recipe,
+    flats,
+    known_profiles,
     night,
     registry,
+    run,
 )
 from ccdprofiles.cli import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
+from ccdprofiles.ledger import Settings
 from ccdprofiles.products import DQ_BITS
+from ccdprofiles.raw import Pixels
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 plan_night = functools.partial(night.plan_night, min_frames=1)
@@ -721,3 +728,144 @@ def test_a_date_without_its_time_gets_the_one_that_the_profile_reads(tmp_path):
     header = fits.getheader(min(night.products.values()))
     assert header["DATE-OBS"].endswith(header["UT"][:8]) or header["UT"] in header["DATE-OBS"]
     assert header["MJD-OBS"] % 1 > 0
+
+
+# What a strict reading found.
+
+
+def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeypatch):
+    def amplifier(first, last, strip, gain):
+        return Amplifier(
+            name=f"a{first}",
+            data=f"[{first}:{last},1:64]",
+            overscan=strip,
+            gain=gain * u.electron / u.adu,
+            read_noise=6 * u.electron,
+            saturation=60000 * u.adu,
+        )
+
+    random = np.random.default_rng(3)
+    (tmp_path / "raw").mkdir()
+    for n in range(4):
+        image = np.full((64, 100), 300.0) + random.normal(0, 3, (64, 100))
+        image[:, :80] += random.normal(20000 + 1000 * n, 300, (64, 80))
+        hdu = fits.PrimaryHDU(np.round(image).astype("u2"))
+        kind = "flat" if n < 3 else "science"
+        hdu.header.update(INSTRUME="X", IMAGETYP=kind, EXPTIME=5, FILTER="R")
+        hdu.writeto(tmp_path / "raw" / f"f{n}.fits")
+    profile = Profile(
+        name="x",
+        instrument="X",
+        amplifiers=[
+            amplifier(1, 40, "[81:90,1:64]", 1.0),
+            amplifier(41, 80, "[91:100,1:64]", 1.001),
+        ],
+        recipe=Recipe(bias=False, dark=None, flat=Flat(), electrons=True),
+    )
+    seen = []
+    levels = flats.Flats._levels
+
+    def told(self, pixels, mapped):
+        found = levels(self, pixels, mapped)
+        true = [float(np.median(self._light(pixels, i))) for i in self.inputs]
+        seen.extend(zip((level.value for level in found), true, strict=True))
+        return found
+
+    monkeypatch.setattr(flats.Flats, "_levels", told)
+    reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    assert len(seen) == 3
+    for got, true in seen:
+        assert got == pytest.approx(true, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["dark", "science"])
+def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypatch, kind):
+    profile = windowed(known_profiles()["lfc"], 64, 80)
+    truth = simulate_night(profile, tmp_path / "raw", seed=1)
+    rows = truth.frames[truth.frames["type"] == kind]
+    bad = sorted(rows["file"].tolist())[0]
+    stored = Pixels.stored
+
+    def broken(self, image, first, stop):
+        if self.raw.path.name == Path(bad).name and self._octets is None:
+            raise OSError(errno.EIO, "Input/output error")
+        return stored(self, image, first, stop)
+
+    monkeypatch.setattr(Pixels, "stored", broken)
+    night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    (row,) = [r for r in night.frames if r["file"] == bad]
+    assert row["code"] == "unreadable"
+    assert "(Input/output error); look at the disk" in row["reason"]
+    assert list(night.set_aside["file"]) == [bad]
+    assert len(night.masters) == len(night.plan.masters)
+
+
+def test_hidden_files_of_others_in_the_output_stay(tmp_path):
+    profile = windowed(known_profiles()["lfc"], 64, 80)
+    truth = simulate_night(profile, tmp_path / "raw", seed=1)
+    (tmp_path / "out" / "masters").mkdir(parents=True)
+    others = [tmp_path / "out" / ".notes.tmp", tmp_path / "out" / "masters" / ".paper.tmp"]
+    ours = tmp_path / "out" / "masters" / ".lfc_dark.fits.4711-7f00aa.tmp"
+    for path in (*others, ours):
+        path.write_text("mine")
+    reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert all(path.exists() for path in others)
+    assert not ours.exists()
+
+
+def test_however_few_files_may_be_open_a_batch_has_one(monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (31, 31))
+    assert Settings.open_products(2) == 1
+
+
+@pytest.mark.parametrize("late", [2, 5])
+def test_many_biases_that_stand_apart_together_are_a_drift(tmp_path, late):
+    """Ten biases of the evening, some of the morning higher, and no overscan that tells."""
+    camera = Profile(
+        name="c",
+        instrument="C",
+        amplifiers=[Amplifier(data="[1:64, 1:64]", overscan=None, saturation=60000 * u.adu)],
+        recipe=Recipe(bias=True, dark=None, flat=None),
+    )
+    random = np.random.default_rng(5)
+    (tmp_path / "raw").mkdir()
+    for n in range(10 + late):
+        image = random.normal(300 + 5 * (n >= 10), 1.5, (64, 64)).round().astype("u2")
+        hdu = fits.PrimaryHDU(image)
+        hdu.header.update(INSTRUME="C", IMAGETYP="bias", EXPTIME=0)
+        hdu.writeto(tmp_path / "raw" / f"b{n:02}.fits")
+    night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera)
+    apart = [row["file"] for row in night.frames if row["code"] == "outlier"]
+    assert apart == ([] if late == 5 else ["b10.fits", "b11.fits"])
+    assert ("5 of its 15 frames stand apart together" in str(night)) == (late == 5)
+
+
+@pytest.mark.parametrize("fault", ["flipped", "gone"])
+def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monkeypatch, fault):
+    camera = windowed(known_profiles()["cg16m"], 16, 24)
+    every = [
+        Exposures("bias", 3),
+        Exposures("dark", 3, 90.0),
+        Exposures("flat", 3, 1.0, filter="r"),
+    ]
+    simulate_night(camera, tmp_path / "first", frames=every)
+    reduce_night(tmp_path / "first", tmp_path / "lent", profiles=[camera])
+    science = [Exposures("science", 2, 90.0, filter="r", object="m31")]
+    simulate_night(camera, tmp_path / "second", frames=science)
+    flat = next((tmp_path / "lent" / "masters").glob("*flat*"))
+    if fault == "flipped":
+        octets = bytearray(flat.read_bytes())
+        with fits.open(flat) as hdus:
+            octets[hdus[0].fileinfo()["datLoc"] + 400] ^= 0x40
+        flat.write_bytes(octets)
+    else:  # taken away once the plan is made
+        begin = run.run_plan
+        monkeypatch.setattr(run, "run_plan", lambda *a: (flat.unlink(), begin(*a))[1])
+    lent = tmp_path / "lent" / "masters"
+    night = reduce_night(
+        tmp_path / "second", tmp_path / "out", profiles=[camera], calibrations=[lent]
+    )
+    assert not night.products
+    assert not night.ok
+    assert "make it anew, or take it out of the calibrations" in str(night)

@@ -438,6 +438,29 @@ def test_a_script_runs_once_and_leaves_no_process(begun, tmp_path):
     assert until(lambda: not in_session(process.pid))
 
 
+UNGUARDED = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from ccdprofiles import reduce_night
+spawn = multiprocessing.get_context("spawn")
+with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+    reduce_night(sys.argv[1], sys.argv[2], executor=pool)
+"""
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+    """Its processes would run it again, and each end in an error; no frame is to blame."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    command = [sys.executable, tmp_path / "unguarded.py", tmp_path / "raw", tmp_path / "out"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ccdprofiles.errors.InputError: the executor's processes end as soon")
+    assert 'under if __name__ == "__main__":' in last
+    assert not (tmp_path / "out").exists()
+
+
 @linux
 def test_processes_go_when_the_one_that_leads_them_is_killed(begun, tmp_path):
     whole = begun(tmp_path / "whole")
