@@ -363,8 +363,11 @@ class Pixels:
             self.unpack()
             _fill(self._unpacked.fileno(), buffer, offset)
             return
-        with opened(self.raw.path) as plain:
-            _fill(plain.fileno(), buffer, offset)
+        descriptor = _descriptor(self.raw.path)
+        try:
+            _fill(descriptor, buffer, offset)
+        finally:
+            os.close(descriptor)
 
     def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
         """Unpack the tiles of an image into a temporary file."""
@@ -425,11 +428,15 @@ def opened(path: Path) -> IO[bytes]:
         ``not-a-file``
     OSError
     """
+    return os.fdopen(_descriptor(path), "rb", buffering=0)
+
+
+def _descriptor(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FrameRejected("not-a-file", NOT_A_FILE)
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return descriptor
 
 
 def refuse_changed(raw: RawFile) -> None:
