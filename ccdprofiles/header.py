@@ -6,6 +6,7 @@ from the raw frame as they stand, and the others are formatted once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -15,6 +16,8 @@ from astropy.io import fits
 from .raw import Cards
 
 __all__ = ["ProductHeader"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9 _.,:;+*()/=-]*[A-Za-z0-9_.,:;+*()/=-]")
 
 Value = str | bool | int | float | None
 
@@ -124,5 +127,11 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
         header = fits.Header()
         header.add_history(value)
         return header.tostring(endcard=False, padding=False)
+    if kind is str and len(keyword) <= 8 and _PLAIN.fullmatch(value):
+        # What most cards of ours are, and what astropy takes long for.
+        quoted = f"'{value:<8}'"
+        text = f"{keyword:<8}= {quoted:<20}{f' / {comment}' if comment else ''}"
+        if len(text) <= 80 and comment.isascii() and comment.isprintable():
+            return text.ljust(80)
     name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
     return str(fits.Card(name, value, comment))

@@ -201,7 +201,7 @@ class ProductFile:
         offset = first * self.shape[1] * self._layout[name][3].itemsize
         place = self._layout[name][2] + offset
         _pwrite(self._file, octets, place)
-        if hasattr(os, "posix_fadvise"):
+        if len(octets) >= 2**20 and hasattr(os, "posix_fadvise"):
             # The disk may begin at once, so that there is less to wait for at the end.
             os.posix_fadvise(self._file, place, len(octets), os.POSIX_FADV_DONTNEED)
         total = _sum32(octets) if total is None else total
@@ -366,7 +366,10 @@ def add_mjd(header: ProductHeader, date: str | None = None) -> None:
 
 def ascii_text(text: object) -> str:
     """Make a text that a FITS card may hold: other characters are escaped."""
-    return str(text).encode("ascii", "backslashreplace").decode().translate(_CONTROL)
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("ascii", "backslashreplace").decode().translate(_CONTROL)
 
 
 def product_key(parts: Mapping[str, object]) -> str:

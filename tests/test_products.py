@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 from hypothesis import given, settings
@@ -624,3 +625,16 @@ def test_any_text_goes_into_a_card(text):
 
 def test_a_plain_text_stays_as_it_is():
     assert ascii_text("lfc_flat_g'.fits") == "lfc_flat_g'.fits"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=75),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
+)
+def test_a_card_is_written_as_astropy_writes_it(value, comment):
+    made = ProductHeader()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)  # of comments that are cut
+        made["CPKEY"] = (value, comment)
+        assert made.text() == str(fits.Card("CPKEY", value, comment))
