@@ -183,7 +183,7 @@ def stale(output: Path, made: Made) -> list[str]:
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
     return [
         f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
-        f"belong{'' if len(left) > 1 else 's'} to this night as it is: {shown}"
+        f"belong{'' if len(left) > 1 else 's'} to this night as it is, and may be removed: {shown}"
     ]
 
 

@@ -660,7 +660,7 @@ def test_products_of_an_earlier_run_that_no_longer_belong_are_named(raw):
     science.unlink()
     made = reduce_night(raw, out, profiles=[SMALL])
     assert str(made).endswith(
-        "  1 product of an earlier run no longer belongs to this night as it is: "
+        "  1 product of an earlier run no longer belongs to this night as it is, and may be removed: "
         f"science/{science.stem}_cal.fits"
     )
     assert made.ok
