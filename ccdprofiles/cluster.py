@@ -88,12 +88,12 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
         raise InputError(
             "a dask cluster needs dask.distributed; install it with pip install 'ccdprofiles[dask]'."
         ) from error
-    if where.startswith(("tls:", "wss:")):
-        if Security().get_connection_args("client")["ssl_context"] is None:
-            raise InputError(
-                f"{where} asks for TLS and dask knows no certificate; name it in the "
-                "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
-            )
+    secret = where.startswith(("tls:", "wss:"))
+    if secret and Security().get_connection_args("client")["ssl_context"] is None:
+        raise InputError(
+            f"{where} asks for TLS and dask knows no certificate; name it in the "
+            "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
+        )
     try:
         client = Client(where, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ def scan_night(
         log.info("%s", sentence)
     forced = _forced(profile, registry)
     if forced is not None and forced not in registry.profiles:
-        registry = Registry((forced, *registry.profiles), registry.replaced)
+        registry = replace(registry, profiles=(forced, *registry.profiles))
     return scan(
         folder,
         registry,

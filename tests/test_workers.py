@@ -331,7 +331,7 @@ def test_what_is_no_address_is_refused_before_anything_is_made(night, tmp_path, 
     raw, profile, _ = night
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.json").write_text("[1]")
-    with pytest.raises(InputError, match="no address of a scheduler|scheduler file"):
+    with pytest.raises(InputError, match=r"no address of a scheduler|scheduler file"):
         reduce_night(raw, tmp_path / "out", profile=profile, dask=told)
     assert not (tmp_path / "out").exists()
 
