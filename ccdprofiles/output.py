@@ -294,8 +294,7 @@ def logged(output: Path) -> Iterator[None]:
         log.setLevel(level)
         handler.close()
     if handler.failed is not None:
-        why = handler.failed.strerror
-        raise OutputError(f"{output / LOG} cannot be written ({why}).") from handler.failed
+        raise OutputError.of(output / LOG, handler.failed) from handler.failed
 
 
 class _RunLog(logging.FileHandler):

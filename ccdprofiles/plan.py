@@ -179,6 +179,8 @@ class Plan:
         The files that are used whatever their pixels say, and those that are left out.
     min_frames : int or None
         The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
+    together : tuple of (step, steps)
+        For every step all that must be left out if it is.
     """
 
     masters: tuple[Master, ...]
@@ -193,6 +195,7 @@ class Plan:
     keep: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()
     min_frames: int | None = None
+    together: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -208,9 +211,10 @@ class Plan:
         """What can be done about what is missing."""
         steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
         few = any(m.code == "few-frames" for m in self.missing)
+        left_out = dict(self.together)
         return tuple(
             f"take {plural} that match, name another night's with calibrations=[FOLDER] "
-            f"(--calibrations), or leave the step out with without=[{step!r}] (--without {step})"
+            f"(--calibrations), or {_leaving_out(left_out.get(step, (step,)))}"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
         ) + ((_FEW,) if few else ())
@@ -323,6 +327,7 @@ class _Planner:
             keep=self.keep,
             reject=self.reject,
             min_frames=self.min_frames,
+            together=tuple((step, self._together(step)) for step in STEPS),
         )
 
     # Groups of frames that become one master.
@@ -496,6 +501,21 @@ class _Planner:
             flat=flat and flat.name,
         )
 
+    def _together(self, step: str) -> tuple[str, ...]:
+        """Return all that must be left out if a step is, so that no number is wrong."""
+        out = {*self.without, step}
+        frames = [f for kind in ("flat", "science") for f in self.of_type.get(kind, ())]
+        if "bias" in out and any(f.recipe.dark == "scale" for f in frames):
+            out.add("dark")
+        if any(
+            f.recipe.flat
+            and not f.amplifiers.has_overscan
+            and all(s in out or not getattr(f.recipe, s) for s in ("bias", "dark"))
+            for f in frames
+        ):
+            out.add("flat")
+        return tuple(s for s in STEPS if s in out)
+
     def _holds_pedestal(self, frame: Frame, bias: Master | None, dark: Master | None) -> bool:
         return not (frame.amplifiers.has_overscan or bias or dark)
 
@@ -570,7 +590,7 @@ class _Planner:
             unused = self.of_type.get(kind, ())
             same = [f for f in unused if f.profile.name == frame.profile.name]
             if same:
-                return f"; the {len(same)} there cannot be used, see below"
+                return f"; the {len(same)} there cannot be used, as said of them"
             return f"; the night has none of {frame.profile.name}"
         told = []
         for master in mine:
@@ -641,6 +661,13 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def _leaving_out(steps: Sequence[str]) -> str:
+    """Say how steps are left out on purpose."""
+    what = "the step" if len(steps) == 1 else "the steps"
+    options = " ".join(f"--without {step}" for step in steps)
+    return f"leave {what} out with without={list(steps)} ({options})"
 
 
 def too_few(master: Master, number: int) -> str:
