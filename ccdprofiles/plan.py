@@ -24,6 +24,9 @@ STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
 
 _SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
+_PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
+"""How files are packed that are not read."""
+
 _FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
 
 
@@ -633,10 +636,28 @@ class _Planner:
                 products[name] = Product(name, chosen)
         return tuple(products.values())
 
+    def _not_read(self) -> Iterable[str]:
+        """Say which files may hold frames and are not read; if nothing is left, all of them."""
+        ignored = [f for f in self.frames if f.verdict == IGNORED and not f.origin]
+        packed = [f for f in ignored if f.file.lower().endswith(_PACKED)]
+        if packed:
+            kinds = ", ".join(sorted({PurePosixPath(f.file).suffix for f in packed}))
+            yield f"{_count_of(packed)} packed in a way that is not read ({kinds}); unpack them"
+        if self.masters or self.of_type.get("science"):
+            return
+        products = [f for f in ignored if f.code == "product"]
+        if products:
+            yield (
+                f"{_count_of(products)} made by ccdprofiles; give the folder of the raw night, or "
+                "masters of another night with calibrations=[FOLDER] (--calibrations)"
+            )
+        yield from grouped(f.reason for f in ignored if f not in packed and f not in products)
+
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
         if self.masters and not self.of_type.get("science"):
             yield "the night has no science frame; only masters are made"
+        yield from self._not_read()
         beyond = {f.file for f in self.frames if f.verdict != ACCEPTED}
         for file in sorted(beyond & set(self.keep)):
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
@@ -661,6 +682,12 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def _count_of(frames: Sequence[Frame]) -> str:
+    if len(frames) == 1:
+        return f"{frames[0].file} is"
+    return f"{len(frames)} files ({frames[0].file} … {frames[-1].file}) are"
 
 
 def _leaving_out(steps: Sequence[str]) -> str:
