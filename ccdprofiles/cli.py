@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=0,
         metavar="N",
-        help="workers; all processors unless told",
+        help="workers; 0, or nothing told, takes all processors",
     )
     reduce.add_argument(
         "--dask",
@@ -136,7 +136,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where the night's calibrations lie now; as often and in the order of the reduction",
     )
     verify.add_argument(
-        "-j", "--jobs", type=_count, default=0, metavar="N", help="threads; chosen unless told"
+        "-j",
+        "--jobs",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="threads; 0, or nothing told, takes all processors",
     )
     verify.add_argument("--json", action="store_true", help="the result as JSON")
     shown = _command(commands, "profiles", _profiles, "list the profiles, or show one")
@@ -228,17 +233,17 @@ def _step_options(command: argparse.ArgumentParser) -> None:
 
 
 def _some(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of frames")
-    return number
+    return _whole(text, 1)
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of threads")
-    return number
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+    return int(text)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,10 +16,51 @@ from .errors import InputError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["check_paths", "connected"]
+__all__ = ["address_of", "check_paths", "connected"]
 
 _PATIENCE = 30
 """How long a scheduler may take to answer, in seconds."""
+
+_ADDRESS = re.compile(r"(?:(?P<how>tcp|tls|ws|wss|ucx)://)?[^\s/]+:(?P<port>\d+)")
+
+
+def address_of(told: str) -> str:
+    """Return the address of a scheduler, read from its file if that is named.
+
+    A `~distributed.Client` with an address that cannot be one waits for ever, so
+    none is made with it.
+
+    Parameters
+    ----------
+    told : str
+        Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
+
+    Raises
+    ------
+    InputError
+        If it is no address, or the file is none that a scheduler wrote.
+    """
+    address = told
+    if isinstance(told, str) and told.endswith(".json"):
+        try:
+            address = json.loads(Path(told).expanduser().read_text("utf-8"))["address"]
+        except OSError as error:
+            raise InputError(
+                f"the scheduler file {told} cannot be read ({error.strerror}); start a "
+                "scheduler that writes it (dask scheduler --scheduler-file), or correct the name."
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{told} is no scheduler file, which holds an address; name the one that "
+                "dask scheduler --scheduler-file wrote."
+            ) from error
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if found is None or int(found["port"]) > 65535:
+        raise InputError(
+            f"dask={told!r} is no address of a scheduler; give host and port, such as "
+            "tcp://10.0.0.1:8786, or its scheduler file, whose name ends in .json."
+        )
+    return address
 
 
 @contextmanager
@@ -34,18 +77,25 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
     Raises
     ------
     InputError
-        If dask.distributed is not installed, no scheduler answers, it has no worker, or
-        a worker does not see a path.
+        If dask.distributed is not installed, the address is none, no scheduler answers,
+        it has no worker, or a worker does not see a path.
     """
+    where = address_of(address)
     try:
         from distributed import Client
+        from distributed.security import Security
     except ImportError as error:
         raise InputError(
             "a dask cluster needs dask.distributed; install it with pip install 'ccdprofiles[dask]'."
         ) from error
-    where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+    secret = where.startswith(("tls:", "wss:"))
+    if secret and Security().get_connection_args("client")["ssl_context"] is None:
+        raise InputError(
+            f"{where} asks for TLS and dask knows no certificate; name it in the "
+            "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
+        )
     try:
-        client = Client(**where, timeout=_PATIENCE, set_as_default=False)
+        client = Client(where, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"no dask scheduler answers at {address} ({error}); start one, or correct the address."

@@ -83,6 +83,14 @@ class PlanError(CCDProfilesError):
 class OutputError(CCDProfilesError):
     """The products cannot be written."""
 
+    @classmethod
+    def of(cls, path: object, error: OSError) -> "OutputError":
+        """Say that a disk is full, or refuses, and how to go on."""
+        return cls(
+            f"{path} cannot be written ({error.strerror}); make room or allow it, "
+            "and run it again: what is finished stays."
+        )
+
 
 class Locked(CCDProfilesError):
     """Another run holds the output folder."""

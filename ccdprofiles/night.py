@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ def scan_night(
         log.info("%s", sentence)
     forced = _forced(profile, registry)
     if forced is not None and forced not in registry.profiles:
-        registry = Registry((forced, *registry.profiles), registry.replaced)
+        registry = replace(registry, profiles=(forced, *registry.profiles))
     return scan(
         folder,
         registry,
@@ -284,6 +284,17 @@ def reduce_night(
         raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
     if executor is not None and dask is not None:
         raise InputError("an executor and a dask cluster are given; one can do the work, not both.")
+    if dask is not None:
+        from .cluster import address_of
+
+        address_of(dask)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise InputError(
+            f"executor={executor!r} is no executor; give one of concurrent.futures, "
+            "or leave it out and say how many with jobs=."
+        )
+    if not isinstance(cosmic_rays, bool | CosmicRays):
+        raise InputError(f"cosmic_rays={cosmic_rays!r} is neither True, False nor CosmicRays(...).")
     check_folders(folder, output, calibrations)
     if executor is not None:
         from .workers import check_workers

@@ -184,7 +184,7 @@ def stale(output: Path, made: Made) -> list[str]:
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
     return [
         f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
-        f"belong{'' if len(left) > 1 else 's'} to this night as it is: {shown}"
+        f"belong{'' if len(left) > 1 else 's'} to this night as it is, and may be removed: {shown}"
     ]
 
 
@@ -300,8 +300,7 @@ def logged(output: Path) -> Iterator[None]:
         log.setLevel(level)
         handler.close()
     if handler.failed is not None:
-        why = handler.failed.strerror
-        raise OutputError(f"{output / LOG} cannot be written ({why}).") from handler.failed
+        raise OutputError.of(output / LOG, handler.failed) from handler.failed
 
 
 class _RunLog(logging.FileHandler):

@@ -24,6 +24,9 @@ STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
 
 _SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
+_PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
+"""How files are packed that are not read."""
+
 _FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
 
 
@@ -179,6 +182,8 @@ class Plan:
         The files that are used whatever their pixels say, and those that are left out.
     min_frames : int or None
         The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
+    together : tuple of (step, steps)
+        For every step all that must be left out if it is.
     """
 
     masters: tuple[Master, ...]
@@ -193,6 +198,7 @@ class Plan:
     keep: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()
     min_frames: int | None = None
+    together: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -208,9 +214,10 @@ class Plan:
         """What can be done about what is missing."""
         steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
         few = any(m.code == "few-frames" for m in self.missing)
+        left_out = dict(self.together)
         return tuple(
             f"take {plural} that match, name another night's with calibrations=[FOLDER] "
-            f"(--calibrations), or leave the step out with without=[{step!r}] (--without {step})"
+            f"(--calibrations), or {_leaving_out(left_out.get(step, (step,)))}"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
         ) + ((_FEW,) if few else ())
@@ -323,6 +330,7 @@ class _Planner:
             keep=self.keep,
             reject=self.reject,
             min_frames=self.min_frames,
+            together=tuple((step, self._together(step)) for step in STEPS),
         )
 
     # Groups of frames that become one master.
@@ -496,6 +504,21 @@ class _Planner:
             flat=flat and flat.name,
         )
 
+    def _together(self, step: str) -> tuple[str, ...]:
+        """Return all that must be left out if a step is, so that no number is wrong."""
+        out = {*self.without, step}
+        frames = [f for kind in ("flat", "science") for f in self.of_type.get(kind, ())]
+        if "bias" in out and any(f.recipe.dark == "scale" for f in frames):
+            out.add("dark")
+        if any(
+            f.recipe.flat
+            and not f.amplifiers.has_overscan
+            and all(s in out or not getattr(f.recipe, s) for s in ("bias", "dark"))
+            for f in frames
+        ):
+            out.add("flat")
+        return tuple(s for s in STEPS if s in out)
+
     def _holds_pedestal(self, frame: Frame, bias: Master | None, dark: Master | None) -> bool:
         return not (frame.amplifiers.has_overscan or bias or dark)
 
@@ -570,7 +593,7 @@ class _Planner:
             unused = self.of_type.get(kind, ())
             same = [f for f in unused if f.profile.name == frame.profile.name]
             if same:
-                return f"; the {len(same)} there cannot be used, see below"
+                return f"; the {len(same)} there cannot be used, as said of them"
             return f"; the night has none of {frame.profile.name}"
         told = []
         for master in mine:
@@ -613,10 +636,28 @@ class _Planner:
                 products[name] = Product(name, chosen)
         return tuple(products.values())
 
+    def _not_read(self) -> Iterable[str]:
+        """Say which files may hold frames and are not read; if nothing is left, all of them."""
+        ignored = [f for f in self.frames if f.verdict == IGNORED and not f.origin]
+        packed = [f for f in ignored if f.file.lower().endswith(_PACKED)]
+        if packed:
+            kinds = ", ".join(sorted({PurePosixPath(f.file).suffix for f in packed}))
+            yield f"{_count_of(packed)} packed in a way that is not read ({kinds}); unpack them"
+        if self.masters or self.of_type.get("science"):
+            return
+        products = [f for f in ignored if f.code == "product"]
+        if products:
+            yield (
+                f"{_count_of(products)} made by ccdprofiles; give the folder of the raw night, or "
+                "masters of another night with calibrations=[FOLDER] (--calibrations)"
+            )
+        yield from grouped(f.reason for f in ignored if f not in packed and f not in products)
+
     def _notes(self) -> Iterable[str]:
         """Say which plane or check each camera's products will lack, and why."""
         if self.masters and not self.of_type.get("science"):
             yield "the night has no science frame; only masters are made"
+        yield from self._not_read()
         beyond = {f.file for f in self.frames if f.verdict != ACCEPTED}
         for file in sorted(beyond & set(self.keep)):
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
@@ -641,6 +682,19 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def _count_of(frames: Sequence[Frame]) -> str:
+    if len(frames) == 1:
+        return f"{frames[0].file} is"
+    return f"{len(frames)} files ({frames[0].file} … {frames[-1].file}) are"
+
+
+def _leaving_out(steps: Sequence[str]) -> str:
+    """Say how steps are left out on purpose."""
+    what = "the step" if len(steps) == 1 else "the steps"
+    options = " ".join(f"--without {step}" for step in steps)
+    return f"leave {what} out with without={list(steps)} ({options})"
 
 
 def too_few(master: Master, number: int) -> str:

@@ -156,7 +156,7 @@ class ProductFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except OSError as error:
-            raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+            raise OutputError.of(path, error) from error
 
     def __enter__(self) -> ProductFile:
         return self
@@ -180,7 +180,7 @@ class ProductFile:
                 self._put(name, first, plane.astype(">f4"), total)
             self._put_flags(first, band)
         except OSError as error:
-            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+            raise OutputError.of(self.path, error) from error
         with self._lock:
             self._rows += len(band.data)
 
@@ -234,7 +234,7 @@ class ProductFile:
             os.replace(self._temporary, self.path)
         except OSError as error:
             self.discard()
-            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+            raise OutputError.of(self.path, error) from error
 
     def discard(self) -> None:
         """Throw away what was written."""
@@ -420,7 +420,7 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error
+        raise OutputError.of(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -683,4 +683,4 @@ def sync_folders(paths: Iterable[Path]) -> None:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise OutputError(f"{folder} cannot be written ({error.strerror}).") from error
+            raise OutputError.of(folder, error) from error

@@ -10,7 +10,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,6 +43,7 @@ FRAME_TYPES = ("bias", "dark", "flat", "arc", "science")
 COMMON_FRAME_TYPES = {
     "bias": "bias",
     "bias frame": "bias",
+    "offset": "bias",
     "zero": "bias",
     "dark": "dark",
     "dark frame": "dark",
@@ -52,6 +53,8 @@ COMMON_FRAME_TYPES = {
     "flatfield": "flat",
     "domeflat": "flat",
     "skyflat": "flat",
+    "twilight": "flat",
+    "twilight flat": "flat",
     "arc": "arc",
     "comp": "arc",
     "light": "science",
@@ -91,9 +94,9 @@ def fraction(value: object, field: str) -> None:
         raise ProfileError(f"{field}={value!r} is no fraction between 0 and 1.")
 
 
-def nearest(word: object, choices: Sequence[str]) -> str:
-    """Return ``"; did you mean 'flat'?"`` or nothing."""
-    near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1)
+def nearest(word: object, choices: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return ``" (did you mean 'flat'?)"`` or nothing."""
+    near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1, cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
@@ -652,9 +655,16 @@ class Profile:
         raise FrameRejected(
             "no-type",
             f"{self._cards('frame_type')} = {_quoted(said)} is no type of frame that "
-            f"{self._who} knows{nearest(word, self.frame_types)}; "
+            f"{self._who} knows{nearest(word, self._meant(word), 0.75)}; "
             "add the word to its frame_types=.",
         )
+
+    def _meant(self, word: str) -> Iterable[str]:
+        """Return the words that one may be a misspelling of; it must not lead to another type."""
+        if "acq" in word:
+            return ()
+        flat = "flat" in word or "twilight" in word
+        return [w for w, kind in self.frame_types.items() if kind == "flat" or not flat]
 
     @cached_property
     def _loose_types(self) -> dict[str, str | None]:

@@ -231,7 +231,8 @@ def _scatter(pairs: list[np.ndarray]) -> float:
     if not pairs:
         return float("nan")
     left, right = np.concatenate(pairs, axis=1)
-    off = left - right
+    with np.errstate(invalid="ignore"):
+        off = left - right  # of two that are infinite there is no difference
     off = off[np.isfinite(off)]
     if not off.size:
         return float("nan")

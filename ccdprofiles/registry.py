@@ -10,11 +10,13 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import importlib.util
+import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, count
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from .errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from .profile import Profile
 
 __all__ = ["Registry", "known_profiles", "load_profile", "read_profiles", "user_folder"]
+
+log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "ccdprofiles.profiles"
 
@@ -38,10 +42,14 @@ class Registry:
         The first of a name is the one that counts.
     replaced : tuple of str
         A sentence for every profile that another of the same name stands in for.
+    broken : tuple of str
+        A sentence for every file of the user's own folder that cannot be read as a
+        profile. What it would stand in for is left out too.
     """
 
     profiles: tuple[Profile, ...]
     replaced: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @classmethod
     def gather(cls, named: Iterable[str | Path | Profile] = ()) -> Registry:
@@ -55,18 +63,21 @@ class Registry:
         Raises
         ------
         ProfileError
-            If a file cannot be read as a profile.
+            If a file that is named cannot be read as a profile.
         """
         kept: dict[str, Profile] = {}
         replaced = []
-        for profile in _all(named):
+        broken: dict[str, str] = {}
+        for profile in _all(named, broken):
             first = kept.setdefault(profile.name, profile)
             if first is not profile and first.file != profile.file:
                 replaced.append(
                     f"{first.file or 'a profile given by the caller'} stands in for "
                     f"{profile.file}: both are named {profile.name!r}."
                 )
-        return cls(tuple(kept.values()), tuple(replaced))
+        for sentence in broken.values():
+            _warn(sentence)
+        return cls(tuple(kept.values()), tuple(replaced), tuple(broken.values()))
 
     def __getitem__(self, name: str) -> Profile:
         for profile in self.profiles:
@@ -76,8 +87,12 @@ class Registry:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ProfileError(
             f"there is no profile {name!r}; there are "
-            f"{', '.join(sorted(p.name for p in self.profiles))}.{hint}"
+            f"{', '.join(sorted(p.name for p in self.profiles))}.{hint}{self._perhaps()}"
         )
+
+    def _perhaps(self) -> str:
+        """Name the files that may hold what is looked for, and cannot be read."""
+        return "".join(f" Or is it in a file that cannot be read? {s}" for s in self.broken)
 
     @cached_property
     def _by_instrument(self) -> tuple[dict[str, list[Profile]], list[Profile]]:
@@ -128,7 +143,8 @@ class Registry:
         if len(fitting) == 1:
             return fitting[0]
         if not fitting:
-            raise UnknownInstrument(self._unknown(word, header, named.get(word, ())))
+            why = self._unknown(word, header, named.get(word, ()))
+            raise UnknownInstrument(why + self._perhaps())
         cards = sorted({"INSTRUME", *(card for p in fitting for card in p.where)})
         raise AmbiguousProfile(
             f"INSTRUME = {word!r} fits {len(fitting)} profiles, "
@@ -232,7 +248,8 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else here.parent / "profiles"
 
 
-def _all(named: Iterable[str | Path | Profile]) -> Iterable[Profile]:
+def _all(named: Iterable[str | Path | Profile], broken: dict[str, str]) -> Iterable[Profile]:
+    """Go through all profiles; files of the user that cannot be read go to ``broken``."""
     named = (named,) if isinstance(named, str | Path | Profile) else named
     made_up: set[str] = set()
     for item in named:
@@ -244,20 +261,38 @@ def _all(named: Iterable[str | Path | Profile]) -> Iterable[Profile]:
             yield from _folder(Path(item).expanduser())
         else:
             yield from read_profiles(item)
-    try:
-        yield from _folder(user_folder())
-    except ProfileError as error:
-        raise ProfileError(f"{error} (in your own folder, {user_folder()})") from error
+    for path in _files(user_folder()):
+        try:
+            yield from read_profiles(path)
+        except ProfileError as error:
+            broken[path.stem] = f"{error} (in your own folder, {user_folder()})"
+    for profile in _others():
+        # Never reduce with another camera than the one that was meant to stand in for it.
+        if not any(profile.name == s or profile.name.startswith(f"{s}_") for s in broken):
+            yield profile
+
+
+def _others() -> Iterable[Profile]:
+    """Go through the installed profiles and the shipped ones."""
     for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
         yield from _installed(point)
     yield from _folder(shipped_folder())
 
 
 def _folder(folder: Path) -> Iterable[Profile]:
-    if folder.is_dir():
-        for path in sorted(folder.glob("*.py")):
-            if not path.name.startswith(("_", ".")):
-                yield from read_profiles(path)
+    for path in _files(folder):
+        yield from read_profiles(path)
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    return [path for path in found if not path.name.startswith(("_", "."))]
+
+
+@lru_cache
+def _warn(sentence: str) -> None:
+    """Say it once, however often profiles are collected."""
+    log.warning("%s", sentence)
 
 
 def _installed(point: importlib.metadata.EntryPoint) -> Iterable[Profile]:
@@ -285,15 +320,22 @@ def _run(path: Path):
     try:
         spec.loader.exec_module(module)
     except ProfileError as error:
-        raise ProfileError(f"{path.name}: {error}") from error
+        raise ProfileError(f"{path.name}{_line(error, path)}: {error}") from error
     except SyntaxError as error:
         end = "" if error.msg.endswith("?") else "."
         raise ProfileError(f"{path.name}, line {error.lineno}: {error.msg}{end}") from error
     except Exception as error:
-        raise ProfileError(f"{path.name}: {_explained(error)}") from error
+        raise ProfileError(f"{path.name}{_line(error, path)}: {_explained(error)}") from error
     finally:
         sys.dont_write_bytecode = written
     return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Name the last line of a file that was run before something went wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _explained(error: Exception) -> str:

@@ -85,8 +85,10 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     there = made.masters | made.products
     anew = [f"{name}: {why}." for name, why in sorted(made.anew.items()) if name in there]
     new = len(there) - len(anew) - len(made.kept)
+    unneeded = sum(table["verdict"] == NOT_NEEDED)
     lines = [
         f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
+        + (f", {unneeded} not needed" if unneeded else "")
         + (f", {plan.ignored} ignored" if plan.ignored else ""),
         f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
         "science frames are there"

@@ -116,7 +116,11 @@ def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterato
         if file in was and was[file][0] != sha:
             yield f"its {role} {stem} changed"
         elif file not in was and others:
-            yield f"the {role} {stem} is taken, where it was {PurePosixPath(others[0]).stem}"
+            before = PurePosixPath(others[0]).stem
+            if before == stem:
+                # Of another folder of calibrations.
+                stem, before = file, others[0]
+            yield f"the {role} {stem} is taken, where it was {before}"
         elif file not in was:
             yield f"a {role} is there for it now, {stem}"
 

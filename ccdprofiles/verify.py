@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = ["Verified", "verify_night"]
 WHOLE = "whole"
 CHANGED = "changed"
 MISSING = "missing"
+UNCHECKED = "not checked"
 
 MADE, USED_UP = "product", "input"
 
@@ -30,7 +31,10 @@ _GONE = "it is gone"
 _MASTER = "master "
 _LENT = "calibrations/"
 _AGAIN = "; reduce the night once more"
-_STALE = "it no longer belongs to the night as it is"
+# A run that goes on reads a science frame only in part, and would keep this one.
+_REMOVE = "; remove it and reduce the night once more"
+_STALE = "it no longer belongs to the night as it is; remove it or move it away"
+_UNTOLD = "the product that tells its SHA-256 is gone or damaged"
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class Verified:
     output : Path
     table : Table
         One row for every product, and for every file that went into one: ``file``,
-        ``part`` (product or input), ``role``, ``verdict`` (whole, changed or
-        missing) and ``reason``.
+        ``part`` (product or input), ``role``, ``verdict`` (whole, changed,
+        missing, or not checked where the product that tells of it is damaged) and
+        ``reason``.
     """
 
     output: Path
@@ -57,14 +62,21 @@ class Verified:
     @property
     def bad(self) -> Table:
         """The rows of what changed or is missing."""
-        return self.table[[verdict != WHOLE for verdict in self.table["verdict"]]]
+        return self.table[[v in (CHANGED, MISSING) for v in self.table["verdict"]]]
 
     def __str__(self) -> str:
         lines = [f"Night reduced to {self.output}"]
         for part in (MADE, USED_UP):
             rows = self.table[[said == part for said in self.table["part"]]]
-            whole = sum(verdict == WHOLE for verdict in rows["verdict"])
-            lines.append(f"{whole} of {len(rows)} {part}s are whole")
+            whole, unknown = (
+                sum(verdict == v for verdict in rows["verdict"]) for v in (WHOLE, UNCHECKED)
+            )
+            more = f", {unknown} not checked" if unknown else ""
+            lines.append(f"{whole} of {len(rows)} {part}s are whole{more}")
+        stale = [str(row["file"]) for row in self.table if row["reason"] == _STALE]
+        if stale:
+            named = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
+            lines.append(f"{len(stale)} of an earlier run, to be removed or moved away: {named}")
         if not self.ok:
             lines += ["", *self.bad.pformat(max_lines=-1, max_width=-1, align="<")]
         return "\n".join(line.rstrip() for line in lines)
@@ -128,6 +140,12 @@ def verify_night(
             rows[file, role] = (file, USED_UP, role, verdict, reason + where)
         elif verdict == CHANGED and rows[file][3] == WHOLE:
             rows[file] = (*rows[file][:3], verdict, reason + _AGAIN)
+    checked = {file for file, _ in inputs}
+    rows |= {
+        (file, kind): (file, USED_UP, kind, UNCHECKED, _UNTOLD)
+        for file, kind in _went_in(night)
+        if file not in checked
+    }
     columns = ("file", "part", "role", "verdict", "reason")
     return Verified(output, Table(rows=list(rows.values()) or None, names=columns, dtype=["U"] * 5))
 
@@ -183,6 +201,16 @@ def _products_of(night: Table) -> set[str]:
     return {name for name in names if name.startswith(("masters/", "science/"))}
 
 
+def _went_in(night: Table) -> Iterator[tuple[str, str]]:
+    """Name the files that the last run used, as PROVENANCE does, and their types."""
+    for row in night[[verdict == USED for verdict in night["verdict"]]]:
+        file, product, kind = (str(row[column]) for column in ("file", "product", "type"))
+        if product.startswith(_LENT):
+            # A master that was lent is what it went into.
+            file, kind = product, f"{_MASTER}{kind}"
+        yield ascii_text(file), kind
+
+
 def _found(output: Path) -> set[str]:
     paths = (p for folder in ("masters", "science") for p in (output / folder).rglob("*.fits"))
     return {p.relative_to(output).as_posix() for p in paths if not p.name.startswith(".")}
@@ -218,7 +246,8 @@ def _judged(name: str, saved: SavedCards, belongs: bool) -> tuple[str, str, str,
     ]
     if faults:
         verdict = MISSING if faults == [_GONE] else CHANGED
-        reason = "; ".join(faults) + (_AGAIN if belongs else f"; {_STALE}, remove it")
+        again = _AGAIN if verdict == MISSING else _REMOVE
+        reason = "; ".join(faults) + (again if belongs else f"; {_STALE}")
         return name, MADE, role, verdict, reason
     return name, MADE, role, WHOLE, "" if belongs else _STALE
 

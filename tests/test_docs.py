@@ -90,6 +90,17 @@ def test_the_plan_in_the_readme_is_a_real_one(tmp_path):
     assert str(plan_night(tmp_path / "night", profile=truth.known)) in README
 
 
+@pytest.mark.parametrize("page", [README, (DOCS / "tutorial.rst").read_text("utf-8")])
+def test_commands_of_the_pages_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"(?m)^ *(?:\$ |\.venv/bin/)ccdprofiles (.*(?:try|-demo)\b.*)", page)
+    if not lines[0].startswith("demo"):
+        lines.insert(0, "demo")
+    assert len(lines) == 4
+    for line in lines:
+        assert main(line.split()) == 0, line
+
+
 def test_the_example_in_the_readme_is_a_profile(tmp_path):
     (code,) = re.findall(r'```python\n(""".*?)```', README, re.S)
     path = tmp_path / "mycam.py"

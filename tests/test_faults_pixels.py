@@ -768,7 +768,7 @@ def test_too_few_of_another_night_are_told(good, raw, tmp_path):
     assert told(night, "science_r0.fits") == (
         "not calibrated",
         "no-bias",
-        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 there cannot be used, see below.",
+        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 there cannot be used, as said of them.",
     )
 
 
@@ -995,3 +995,12 @@ def test_the_command_line_keeps_rejects_and_counts(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["plan", raw, *use, "--min-frames", "0"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "least"), [("--min-frames", "x", 1), ("-j", "x", 0), ("-j", "1.5", 0)]
+)
+def test_what_is_no_whole_number_is_refused_with_a_sentence(option, said, least, capsys):
+    with pytest.raises(SystemExit):
+        main(["reduce", "night", "-o", "out", option, said])
+    assert f"'{said}' is no whole number from {least} on" in capsys.readouterr().err

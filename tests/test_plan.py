@@ -169,6 +169,32 @@ def test_a_plan_is_printed_for_people():
     )
 
 
+@pytest.mark.parametrize("overscan", ["[21:25, 1:12]", None])
+@pytest.mark.parametrize("dark", ["scale", "match"])
+@pytest.mark.parametrize("lost", ["bias", "dark", "flat"])
+def test_steps_that_the_plan_advises_to_leave_out_can_be_left_out(overscan, dark, lost):
+    profile = camera(
+        amplifiers=[Amplifier(data="[1:20, 1:12]", overscan=overscan)],
+        recipe=Recipe(bias=True, dark=dark),
+    )
+    frames = [f for f in a_night(profile=profile) if f.type != lost]
+    plan = make_plan(frames)
+    (told,) = (r for r in plan.remedies if f"--without {lost}" in r and f"take {lost}" in r)
+    after = make_plan(frames, re.findall(r"--without (\w+)", told))
+    assert after.complete
+    assert after.products
+
+
+def test_the_advice_for_want_of_biases_where_darks_are_scaled():
+    amplifiers = [Amplifier(data="[1:20, 1:12]", overscan="[21:25, 1:12]")]
+    profile = camera(amplifiers=amplifiers, recipe=Recipe(bias=True, dark="scale"))
+    frames = [f for f in a_night(profile=profile) if f.type != "bias"]
+    told = make_plan(frames).remedies[0]
+    assert told.endswith(
+        "leave the steps out with without=['bias', 'dark'] (--without bias --without dark)"
+    )
+
+
 def test_the_notes_say_what_the_products_will_lack():
     unknown = camera(amplifiers=[Amplifier(data="[1:20, 1:12]", overscan=None)])
     plan = make_plan(a_night(profile=unknown), without=["flat"])
@@ -401,7 +427,7 @@ def test_a_frame_without_flat_frames_that_could_be_used_is_told_of_those_that_ca
     assert reasons(make_plan(frames)) == [
         "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off.",
         "s.fits: no flat in filter V of 25x12 pixels binned 1x1; "
-        "the 1 there cannot be used, see below.",
+        "the 1 there cannot be used, as said of them.",
     ]
 
 

@@ -334,6 +334,10 @@ def test_says_which_card_disagrees():
         ("Dark Frame", "dark"),
         ("FLAT", "flat"),
         ("FlatField", "flat"),
+        ("Twilight", "flat"),
+        ("Twilight Flat", "flat"),
+        ("twilight-flat", "flat"),
+        ("Offset", "bias"),
         ("comp", "arc"),
         ("Light Frame", "science"),
         ("object", "science"),
@@ -341,6 +345,16 @@ def test_says_which_card_disagrees():
 )
 def test_common_words_for_types(said, kind):
     assert camera().frame_type_of({"IMAGETYP": said}) == kind
+
+
+@pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
+def test_no_word_is_taken_for_the_misspelling_of_another_type(said):
+    plain = camera(frame_types={"light": "science", "arc": "arc", "sci": "science"})
+    for profile in (camera(), plain):
+        with pytest.raises(FrameRejected) as refusal:
+            profile.frame_type_of({"IMAGETYP": said})
+        meant = str(refusal.value).partition("did you mean ")[2]
+        assert not meant or meant.startswith(("'flat", "'twilight"))
 
 
 def test_words_of_a_profile_are_compared_without_case_and_blanks():

@@ -111,6 +111,14 @@ def test_rows_of_nan_hold_one_value_and_a_frame_of_nan_none(tmp_path):
     assert refused.value.code == "all-nan"
 
 
+def test_rows_of_infinity_are_looked_at_without_a_warning(tmp_path):
+    data = noise(100, 8, dtype="f4")
+    data[::2] = np.inf
+    quality = look(tmp_path, data)
+    assert quality.scatter == pytest.approx((8,), rel=0.05)
+    assert quality.not_finite == 0.5
+
+
 def test_rows_of_a_saturated_star_are_no_rows_of_one_value(tmp_path):
     data = noise(1000, 8)
     data[100:160] = 65535

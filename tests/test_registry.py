@@ -312,43 +312,43 @@ def test_a_function_may_tell_the_instrument():
         (
             "overscan=None",
             "overscna=None",
-            "mycam.py: Amplifier(...) has no 'overscna'; did you mean 'overscan'?",
+            "mycam.py, line 8: Amplifier(...) has no 'overscna'; did you mean 'overscan'?",
         ),
         (
             "recipe=Recipe()",
             "recipe=Recipe(drak='match')",
-            "mycam.py: Recipe(...) has no 'drak'; did you mean 'dark'?",
+            "mycam.py, line 9: Recipe(...) has no 'drak'; did you mean 'dark'?",
         ),
         (
             "instrument='MyCam'",
             "instrumnet='MyCam'",
-            "mycam.py: Profile(...) has no 'instrumnet'; did you mean 'instrument'?",
+            "mycam.py, line 5: Profile(...) has no 'instrumnet'; did you mean 'instrument'?",
         ),
         (
             "overscan=None",
             "overscan=None, qwxz=1",
-            "mycam.py: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
+            "mycam.py, line 8: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
             "saturation, name, extension, detector.",
         ),
-        (", overscan=None", "", "mycam.py: Amplifier(...) lacks 'overscan'."),
-        ("    recipe=Recipe(),\n", "", "mycam.py: Profile(...) lacks 'recipe'."),
+        (", overscan=None", "", "mycam.py, line 8: Amplifier(...) lacks 'overscan'."),
+        ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) lacks 'recipe'."),
         (
             "overscan=None",
             "overscan='[4096:4109]'",
-            "mycam.py: overscan='[4096:4109]': '[4096:4109]' is not an image section: "
+            "mycam.py, line 8: overscan='[4096:4109]': '[4096:4109]' is not an image section: "
             "it has 1 axis; write it as FITS does, "
             "'[first column:last column, first row:last row]', counting from 1.",
         ),
         (
             "overscan=None",
             "overscan=None, gain=2.0",
-            "mycam.py: gain=2.0 is not in electron / adu; "
+            "mycam.py, line 8: gain=2.0 is not in electron / adu; "
             "write it as gain=2.0 * u.electron / u.adu.",
         ),
         (
             "recipe=Recipe()",
             "recipe=Recipe(bias=False, dark='scale')",
-            "mycam.py: dark='scale' needs bias=True: a dark that still holds its bias "
+            "mycam.py, line 9: dark='scale' needs bias=True: a dark that still holds its bias "
             "cannot be scaled.",
         ),
         (
@@ -361,7 +361,7 @@ def test_a_function_may_tell_the_instrument():
             "instrument='MyCam'",
             "mycam.py, line 6: invalid syntax. Perhaps you forgot a comma?",
         ),
-        ("Recipe()", "Receipt()", "mycam.py: NameError: name 'Receipt' is not defined"),
+        ("Recipe()", "Receipt()", "mycam.py, line 9: NameError: name 'Receipt' is not defined"),
         (
             "profile = Profile",
             "_profile = Profile",
@@ -384,9 +384,26 @@ def test_a_file_that_is_none(tmp_path):
     )
 
 
-def test_a_broken_file_of_the_user_is_refused_with_its_name(user):
-    write(user / "mycam.py").write_text("profile = Profile(")
-    assert refusal_of(known_profiles).startswith("mycam.py, line 1: ")
+@pytest.mark.parametrize("text", ["profile = Profile(", "import nosuch", "x = 1"])
+def test_a_broken_file_of_the_user_costs_itself(user, text, caplog):
+    write(user / "mycam.py").write_text(text)
+    assert sorted(known_profiles()) == SHIPPED
+    ((told,),) = [[r.getMessage() for r in caplog.records]]
+    assert told.startswith("mycam.py")
+    assert told.endswith(f"(in your own folder, {user})")
+    assert load_profile("lfc").name == "lfc"
+    assert len(caplog.records) == 1
+    why = refusal_of(Registry.gather().choose, {"INSTRUME": "MyCam"}, kind=UnknownInstrument)
+    assert why.endswith(f"Or is it in a file that cannot be read? {told}")
+    assert refusal_of(load_profile, "mycam").endswith(told)
+    assert "mycam.py" in refusal_of(load_profile, user / "mycam.py")
+
+
+def test_a_shipped_profile_does_not_stand_in_for_a_broken_one_of_the_user(user):
+    write(user / "lfc.py").write_text("import nosuch")
+    assert "lfc" not in known_profiles()
+    assert "lfc.py, line 1: ModuleNotFoundError" in refusal_of(load_profile, "lfc")
+    assert load_profile("cg16m").name == "cg16m"
 
 
 def test_reading_a_profile_leaves_nothing_behind(tmp_path):

@@ -667,10 +667,36 @@ def test_products_of_an_earlier_run_that_no_longer_belong_are_named(raw):
     science.unlink()
     made = reduce_night(raw, out, profiles=[SMALL])
     assert str(made).endswith(
-        "  1 product of an earlier run no longer belongs to this night as it is: "
+        "  1 product of an earlier run no longer belongs to this night as it is, and may be removed: "
         f"science/{science.stem}_cal.fits"
     )
     assert made.ok
+
+
+def test_frames_that_no_one_needs_are_counted(raw):
+    made = reduce_night(raw, raw.parent / "out", profiles=[SMALL], without=["dark"])
+    unneeded = sum(made.frames["verdict"] == "not needed")
+    assert unneeded
+    assert f" used, {unneeded} not needed\n" in str(made)
+
+
+def test_a_folder_of_products_or_of_packed_frames_says_why_nothing_is_made(raw, tmp_path, capsys):
+    out = raw.parent / "out"
+    reduce_night(raw, out, profiles=[SMALL])
+    plan = str(plan_night(out / "science", profiles=[SMALL]))
+    assert " made by ccdprofiles; give the folder of the raw night" in plan
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    for name in ("a.fits.bz2", "b.fits.Z", "notes.txt"):
+        (packed / name).write_bytes(b"BZh9 and more")
+    assert str(plan_night(packed)).endswith(
+        "2 files (a.fits.bz2 … b.fits.Z) are packed in a way that is not read (.Z, .bz2); unpack "
+        "them\n  notes.txt: not a FITS file."
+    )
+    assert main(["reduce", str(packed), "-o", str(tmp_path / "o")]) == 3
+    assert "a.fits.bz2 … b.fits.Z" in capsys.readouterr().out
+    (raw / "a.fits.bz2").write_bytes(b"BZh9 and more")
+    assert "a.fits.bz2 is packed in a way" in str(plan_night(raw, profiles=[SMALL]))
 
 
 # What is refused before anything is written.

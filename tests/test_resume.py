@@ -308,6 +308,22 @@ def test_all_is_made_anew_as_asked(night, caplog):
     assert "7 made anew" in str(done)
 
 
+def test_a_master_of_the_same_name_from_another_folder_is_told_by_its_folder(tmp_path):
+    simulate_night(SMALL, tmp_path / "raw", frames=[Exposures("bias", 3), *FRAMES[-1:]])
+    for seed, name in ((1, "june"), (2, "july")):
+        simulate_night(SMALL, tmp_path / name, seed=seed, frames=FRAMES[:-1])
+        reduce_night(tmp_path / name, tmp_path / f"of-{name}", profiles=[SMALL])
+        lent = (tmp_path / f"of-{name}" / "masters").rename(tmp_path / f"lent-{name}")
+        done = reduce_night(
+            tmp_path / "raw", tmp_path / "out", profiles=[SMALL], calibrations=[lent]
+        )
+        assert done.products
+    assert done.anew
+    for why in done.anew.values():
+        assert "is taken, where it was calibrations/lent-june/" in why
+        assert " calibrations/lent-july/" in why
+
+
 def test_what_is_made_for_the_first_time_is_not_anew(made, tmp_path):
     done = reduce_night(made / "raw", tmp_path / "out", profiles=[SMALL])
     assert "anew" not in str(done)

@@ -100,12 +100,12 @@ def test_a_turned_bit_in_any_plane_is_found(night, plane):
         where = hdus[plane].fileinfo()
     flip(path, where["datLoc"] + 1)
     name = path.relative_to(night / "out").as_posix()
-    why = f"the data of its {plane} changed, as DATASUM tells; reduce the night once more"
+    why = f"the data of its {plane} changed, as DATASUM tells; remove it and reduce the night once more"
     assert bad(night) == {name: ("changed", why)}
     flip(path, where["datLoc"] + 1)
     assert bad(night) == {}
     flip(path, where["hdrLoc"] + 2880 - 20)
-    why = f"the header of its {plane} changed, as CHECKSUM tells; reduce the night once more"
+    why = f"the header of its {plane} changed, as CHECKSUM tells; remove it and reduce the night once more"
     assert bad(night) == {name: ("changed", why)}
 
 
@@ -172,6 +172,26 @@ def test_a_product_that_is_gone_is_missing(night):
     assert bad(night) == {name: ("missing", "it is gone; reduce the night once more")}
     (night / "out" / DARK).unlink()
     assert set(bad(night)) == {name, DARK}
+
+
+def test_what_verify_says_of_a_damaged_product_mends_it(night):
+    path = science(night)
+    with fits.open(path, memmap=False) as hdus:
+        flip(path, hdus[0].fileinfo()["datLoc"] + 1)
+    ((_, why),) = bad(night).values()
+    assert why.endswith("; remove it and reduce the night once more")
+    path.unlink()
+    reduce_night(night / "raw", night / "out", profiles=[SMALL])
+    assert bad(night) == {}
+
+
+def test_inputs_of_a_product_that_is_gone_or_damaged_are_counted_as_not_checked(night):
+    science(night).unlink()
+    path = science(night, 0)
+    path.write_bytes(path.read_bytes()[:2880])
+    found = verify_night(night / "out")
+    assert "9 of 11 inputs are whole, 2 not checked" in str(found)
+    assert len(found.bad) == 2
 
 
 def test_a_master_that_is_another_is_told_by_those_that_used_it(night):
@@ -269,7 +289,8 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
     found = verify_night(night / "out")
     assert found.ok
     (row,) = [r for r in found.table if r["reason"]]
-    assert row["reason"] == "it no longer belongs to the night as it is"
+    assert row["reason"] == "it no longer belongs to the night as it is; remove it or move it away"
+    assert f"1 of an earlier run, to be removed or moved away: {row['file']}" in str(found)
     assert night / "out" / row["file"] == science(night)
 
 

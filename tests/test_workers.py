@@ -323,6 +323,36 @@ def test_a_cluster_that_is_not_there_is_refused(night, tmp_path, monkeypatch):
         reduce_night(raw, tmp_path / "out", profile=profile, dask="tcp://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(
+    "told", ["nonsense", "localhost", "", "foo://a:1", "tcp://a:99999", "no.json", "odd.json", 3]
+)
+def test_what_is_no_address_is_refused_before_anything_is_made(night, tmp_path, monkeypatch, told):
+    """A client of dask.distributed would wait for ever at its end."""
+    raw, profile, _ = night
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"no address of a scheduler|scheduler file"):
+        reduce_night(raw, tmp_path / "out", profile=profile, dask=told)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tls_without_a_certificate_is_refused():
+    pytest.importorskip("distributed")
+    from ccdprofiles.cluster import connected
+
+    with pytest.raises(InputError, match="dask knows no certificate"), connected("tls://a:1"):
+        pass
+
+
+def test_a_scheduler_file_tells_the_address(tmp_path):
+    from ccdprofiles.cluster import address_of
+
+    told = tmp_path / "scheduler.json"
+    told.write_text('{"type": "Scheduler", "address": "tcp://127.0.0.1:8786"}')
+    assert address_of(str(told)) == "tcp://127.0.0.1:8786"
+    assert address_of("[::1]:8786") == "[::1]:8786"
+
+
 def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
     from distributed import Client
 
@@ -339,6 +369,15 @@ def test_an_executor_and_a_cluster_are_one_too_many(night, tmp_path):
     raw, profile, _ = night
     with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="not both"):
         reduce_night(raw, tmp_path, profile=profile, executor=pool, dask="tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("odd", [{"executor": 3}, {"cosmic_rays": 3}, {"cosmic_rays": None}])
+def test_an_executor_or_cosmic_rays_of_another_kind_are_refused(night, tmp_path, odd):
+    raw, profile, _ = night
+    ((name, value),) = odd.items()
+    with pytest.raises(InputError, match=rf"{name}={value} is n"):
+        reduce_night(raw, tmp_path / "out", profile=profile, **odd)
+    assert not (tmp_path / "out").exists()
 
 
 def test_workers_that_are_gone_end_the_run(tmp_path):
