@@ -318,7 +318,7 @@ def _reduce(options: argparse.Namespace) -> int:
 
     if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
         return _reduced(options)
-    processes.begin()
+    processes.stay_single()
     try:
         return _reduced(options)
     finally:

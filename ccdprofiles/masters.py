@@ -73,7 +73,7 @@ class Part:
                         stream.write(plane.reshape(-1).view("u1").data)
         except OSError as error:
             self.path.unlink(missing_ok=True)
-            raise OutputError(f"{self.path} cannot be written ({error.strerror}).") from error
+            raise OutputError.of(self.path, error) from error
 
     def read(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
         """Read the rows into their places in the whole."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,7 +275,6 @@ def reduce_night(
     """
     from .processes import process_pool, worth_while
     from .products import remove_leftovers
-    from .report import night_table, summary, write_report
     from .run import Settings, run_plan
     from .workers import workers_of
 
@@ -347,7 +348,10 @@ def reduce_night(
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         remove_leftovers(output)
-        made = run_plan(plan, frames, settings, executor)
+        with _meanwhile("report"):
+            made = run_plan(plan, frames, settings, executor)
+        from .report import night_table, summary, write_report
+
         made.notes += stale(output, made)
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
@@ -365,6 +369,18 @@ def reduce_night(
         _made=made,
         _scanned=frames,
     )
+
+
+@contextmanager
+def _meanwhile(module: str) -> Iterator[None]:
+    """Import a module while others work; tables take astropy a good part of a second."""
+    name = f"{__package__}.{module}"
+    thread = threading.Thread(target=importlib.import_module, args=(name,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:

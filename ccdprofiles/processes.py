@@ -1,8 +1,9 @@
 """Processes of this machine that do the jobs of a large night.
 
-Threads wait for each other whenever they come back to Python; processes do not. They
-are forked from a server that has imported what the jobs need and nothing else, so that
-they start at once, and neither run nor need the caller's own script.
+Threads wait for each other whenever they come back to Python; processes do not. A
+process that has a single thread, as the command line sees to, is forked. From any other
+that would not be safe: then they are forked from a server that has imported what the
+jobs need and nothing else, and neither run nor need the caller's own script.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .frames import Frame
 
-__all__ = ["Processes", "begin", "end", "is_large", "process_pool", "worth_while"]
+__all__ = ["Processes", "end", "is_large", "process_pool", "stay_single", "worth_while"]
 
 _LEAST = 128 * 2**20
 """Raw bytes from which a night is worth the start of processes."""
@@ -57,13 +58,26 @@ def worth_while(frames: Iterable[Frame]) -> bool:
     return True
 
 
-def begin() -> None:
-    """Start the server, which imports what jobs need while the headers are read."""
+def stay_single() -> None:
+    """Keep the libraries from starting threads of their own; jobs do no linear algebra."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def _is_single() -> bool:
+    """Say whether this process has one thread, as far as the system tells."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
+def _begin() -> None:
+    """Start the server, which imports what jobs need."""
     from multiprocessing import forkserver
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ccdprofiles.jobs"])
-    # A process with threads of its own is not safe to fork; jobs do no linear algebra.
     told = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -100,7 +114,6 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     pool = None
     # A system without semaphores, or without room for processes, has threads still.
     with suppress(OSError, ImportError):
-        begin()
         pool = Processes(number)
         pool.submit(int).result()
     try:
@@ -115,10 +128,13 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
 
 
 class Processes(ProcessPoolExecutor):
-    """A pool of processes that are forked from the server."""
+    """A pool of processes that are forked from this one where it is single, else from the server."""
 
     def __init__(self, number: int, **_: object):
-        context = multiprocessing.get_context("forkserver")
+        single = _is_single()
+        if not single:
+            _begin()
+        context = multiprocessing.get_context("fork" if single else "forkserver")
         super().__init__(number, mp_context=context, initializer=_settle)
 
     def _spawn_process(self) -> None:
