@@ -3,7 +3,7 @@
 Not part of the ordinary tests; needs atheris (``pip install ccdprofiles[fuzz]``). All that
 follows FOLDER goes to libFuzzer::
 
-    python tests/fuzz/fuzz_preflight.py FOLDER -max_total_time=600
+    python benchmarks/preflight_fuzz.py FOLDER -max_total_time=600
 
 FOLDER gets a corpus and, in ``findings``, one input for every way in which a file was
 neither read nor refused: another exception, or more than a second. Each of these becomes
@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=["ccdprofiles"]):
     from ccdprofiles.raw import Pixels
     from ccdprofiles.registry import Registry
 
-HEADERS = Path(__file__).parents[1] / "headers"
+HEADERS = Path(__file__).parents[1] / "tests" / "headers"
 SLOW = 1.0
 
 SMALL = Profile(
