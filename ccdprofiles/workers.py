@@ -113,7 +113,10 @@ class Workers:
             return
         self._alone = False
         while self._queue and self._room(self._queue[0]):
-            self._start(self._queue.popleft())
+            job = self._queue.popleft()
+            if not self._start(job):
+                self._queue.appendleft(job)
+                return
 
     def _room(self, job: Job) -> bool:
         if not self._running:
@@ -123,11 +126,24 @@ class Workers:
         held = sum(j.held for j in self._running.values()) + job.held
         return len(self._running) < self.number and (job.held == 0 or held <= _HELD)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job) -> bool:
+        """Give a job out; say no where a worker has just died, and what it did is to be heard of."""
         if self._bands is not None:
             self._running[self._jobs.submit(job.run, self._mapped)] = job
-            return
-        self._running[self._jobs.submit(_run, job.travelling())] = job
+            return True
+        try:
+            future = self._jobs.submit(_run, job.travelling())
+        except BrokenExecutor:
+            if not self._can_renew:
+                raise
+            if self._running:
+                return False
+            # It died with nothing to do.
+            self.lost += 1
+            self._jobs = _renewed(self._jobs)
+            future = self._jobs.submit(_run, job.travelling())
+        self._running[future] = job
+        return True
 
     def _again(self, jobs: list[Job]) -> Iterator[tuple[Job, object]]:
         """Give the jobs of a worker that died out again, or back if it was surely theirs."""

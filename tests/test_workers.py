@@ -94,6 +94,32 @@ def test_a_worker_that_is_killed_loses_nothing(processes, tmp_path):
     assert all(isinstance(outcome, list) for outcome in found.values())
 
 
+class Doomed(ProcessPoolExecutor):
+    """A pool whose workers die just before it is given one more job."""
+
+    at = -1
+
+    def submit(self, *job):
+        Doomed.at -= 1
+        if Doomed.at == 0:
+            for pid in list(self._processes):
+                os.kill(pid, signal.SIGKILL)
+            assert until(lambda: self._broken)
+        return super().submit(*job)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_workers_that_die_before_a_job_is_given_out_lose_nothing(busy):
+    """The jobs that were under way tell of it, or there was none."""
+    with Doomed(2, mp_context=FORK) as pool, Workers(2, pool) as workers:
+        found = outcomes(workers, [Task(("first",))])
+        Doomed.at = 3 if busy else 1
+        found |= outcomes(workers, [Task((f"f{n}",)) for n in range(8)])
+    assert sorted(files[0] for files in found) == sorted([f"f{n}" for n in range(8)] + ["first"])
+    assert all(isinstance(outcome, list) for outcome in found.values())
+    assert workers.lost == 1
+
+
 def test_a_frame_that_kills_twice_is_set_aside_and_no_other(processes):
     tasks = [Task((f"f{n}", f"g{n}")) for n in range(5)] + [Task(("h", "killer", "i"))]
     with Workers(2, processes) as workers:
