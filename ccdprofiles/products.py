@@ -26,6 +26,7 @@ from astropy.io import fits
 from .errors import FrameRejected, OutputError
 from .header import ProductHeader
 from .raw import Cards, Pixels, RawFile, read_raw
+from .storage import NewFile, Writers
 
 __all__ = [
     "DQ_BITS",
@@ -78,7 +79,7 @@ _TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 _SMALL = 2**18
-_PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">i2"}
+_PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">u2"}
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class ProductFile:
         Whether there is an UNCERT plane.
     inputs : sequence of (file, sha256, role)
         For the PROVENANCE table.
+    writers : Writers, optional
+        Write it past the system's cache, as nothing of this night will read it.
 
     Notes
     -----
@@ -128,6 +131,7 @@ class ProductFile:
         shape: tuple[int, int],
         uncertainty: bool,
         inputs: Sequence[tuple[str, str, str]],
+        writers: Writers | None = None,
     ):
         self.path = path
         self.shape = shape
@@ -154,7 +158,7 @@ class ProductFile:
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._file = NewFile(self._temporary, position + len(self._table), writers)
         except OSError as error:
             raise OutputError.of(path, error) from error
 
@@ -169,15 +173,13 @@ class ProductFile:
         """Write rows from ``first`` (from 0) on."""
         if first * self.shape[1] % 4:
             raise ValueError("a band must begin at a multiple of four rows")
-        planes = {"": np.ascontiguousarray(band.data, "f4")}
-        if "UNCERT" in self._layout:
-            with np.errstate(invalid="ignore"):
-                planes["UNCERT"] = np.sqrt(band.variance).astype("f4", copy=False)
+        data = np.ascontiguousarray(band.data, "f4")
         try:
-            for name, plane in planes.items():
-                # The words that are added up are those of the file, whose bytes are swapped.
-                total = int(plane.view("u4").sum(dtype="u8"))
-                self._put(name, first, plane.astype(">f4"), total)
+            self._put("", first, data, _sum_of(data))
+            if "UNCERT" in self._layout:
+                with np.errstate(invalid="ignore"):
+                    uncertainty = np.sqrt(band.variance).astype("f4", copy=False)
+                self._put("UNCERT", first, uncertainty, _sum_of(uncertainty))
             self._put_flags(first, band)
         except OSError as error:
             raise OutputError.of(self.path, error) from error
@@ -192,19 +194,14 @@ class ProductFile:
             self._put("MASK", first, _same(size, 0, "u1"), 0)
             self._put("DQ", first, _same(size, 0x8000, ">u2"), total)
             return
-        masked = np.ascontiguousarray((band.flags & MASKED) != 0)
-        self._put("MASK", first, masked.view("u1"))
-        self._put("DQ", first, (band.flags ^ 0x8000).astype(">u2"))
+        masked = np.ascontiguousarray((band.flags & MASKED) != 0).view("u1")
+        self._put("MASK", first, masked, _sum32(masked.reshape(-1).data))
+        flags = (band.flags ^ 0x8000).astype(">u2")
+        self._put("DQ", first, flags, _sum32(flags.reshape(-1).view("u1").data))
 
-    def _put(self, name: str, first: int, plane: np.ndarray, total: int | None = None) -> None:
-        octets = memoryview(plane.reshape(-1).view("u1"))
-        offset = first * self.shape[1] * self._layout[name][3].itemsize
-        place = self._layout[name][2] + offset
-        _pwrite(self._file, octets, place)
-        if len(octets) >= 2**20 and hasattr(os, "posix_fadvise"):
-            # The disk may begin at once, so that there is less to wait for at the end.
-            os.posix_fadvise(self._file, place, len(octets), os.POSIX_FADV_DONTNEED)
-        total = _sum32(octets) if total is None else total
+    def _put(self, name: str, first: int, plane: np.ndarray, total: int) -> None:
+        _, _, start, stored = self._layout[name]
+        self._file.put(start + first * self.shape[1] * stored.itemsize, plane.reshape(-1), stored)
         with self._lock:
             self._sums[name] = _folded(self._sums[name] + total)
 
@@ -225,12 +222,9 @@ class ProductFile:
             raise ValueError(f"{self.path.name}: {self._rows} of {self.shape[0]} rows were written")
         try:
             for name, (position, block, _, _) in self._layout.items():
-                _pwrite(self._file, _summed(block, self._sums[name]), position)
-            _pwrite(self._file, self._table, self._end)
-            os.ftruncate(self._file, self._end + len(self._table))
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
+                self._file.put_bytes(position, _summed(block, self._sums[name]))
+            self._file.put_bytes(self._end, self._table)
+            self._file.finish()
             os.replace(self._temporary, self.path)
         except OSError as error:
             self.discard()
@@ -238,9 +232,7 @@ class ProductFile:
 
     def discard(self) -> None:
         """Throw away what was written."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
@@ -561,7 +553,7 @@ def _plane_header(name: str, stored: str, shape: tuple[int, int], unit: str) -> 
 
 
 def _describe(header: fits.Header, stored: np.dtype, shape: tuple[int, int]) -> None:
-    bits = stored.itemsize * 8
+    bits = stored.itemsize * 8  # FITS knows no unsigned words; DQ has BZERO
     header["BITPIX"] = (-bits if stored.kind == "f" else bits, "array data type")
     header["NAXIS"] = (2, "number of array dimensions")
     header["NAXIS1"] = shape[1]
@@ -643,6 +635,11 @@ def _encoded(value: int) -> str:
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
 
 
+def _sum_of(plane: np.ndarray) -> int:
+    """Add up the words of a plane; those of the file have their bytes swapped."""
+    return int(plane.view("u4").sum(dtype="u8"))
+
+
 def _sum32(octets: bytes | memoryview) -> int:
     """Add up words of 32 bits, the carry coming round."""
     if len(octets) % 4:
@@ -658,13 +655,6 @@ def _folded(total: int) -> int:
 
 def _padded(size: int) -> int:
     return -(-size // 2880) * 2880
-
-
-def _pwrite(descriptor: int, octets: bytes | memoryview, offset: int) -> None:
-    view = memoryview(octets)
-    while view:
-        done = os.pwrite(descriptor, view, offset)
-        view, offset = view[done:], offset + done
 
 
 def sync_folders(paths: Iterable[Path]) -> None:

@@ -25,6 +25,7 @@ from .products import (
     sync_folders,
 )
 from .raw import Pixels
+from .storage import Writers
 
 __all__ = ["Batch", "Written", "batches", "write_science"]
 
@@ -78,30 +79,30 @@ class Batch:
         together = whole or small
         self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 64)
 
-    def write(self, mapped: Callable, closers: Executor) -> Written:
+    def write(self, mapped: Callable, closers: Executor, writers: Writers) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
 
         A frame whose pixels cannot be read after all costs itself. The products are put
         on the disk by ``closers``, while the next frames are worked on.
         """
         try:
-            return Written(self._write(mapped, closers), {})
+            return Written(self._write(mapped, closers, writers), {})
         except (FrameRejected, OSError) as error:
             if len(self.products) > 1:
                 alone = [Batch(self.run, [p], self.whole) for p in self.products]
-                return Written.all(one.write(mapped, closers) for one in alone)
+                return Written.all(one.write(mapped, closers, writers) for one in alone)
             if not isinstance(error, FrameRejected):
                 why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
             return Written({}, {file: (error.code, f"{file}: {error}")})
 
-    def _write(self, mapped: Callable, closers: Executor) -> dict[str, Future]:
+    def _write(self, mapped: Callable, closers: Executor, writers: Writers) -> dict[str, Future]:
         self.pixels = [Pixels(m.raw) for m in self.measured]
         files: list[ProductFile] = []
         try:
             for product, measured in zip(self.products, self.measured, strict=True):
-                files.append(self._open(product, measured))
+                files.append(self._open(product, measured, writers))
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
                 pass
         except BaseException:
@@ -164,7 +165,7 @@ class Batch:
         )
         return found.data, found.flags, found.meta["CRWAY"]
 
-    def _open(self, product: Product, measured: Measured) -> ProductFile:
+    def _open(self, product: Product, measured: Measured, writers: Writers) -> ProductFile:
         run, chosen = self.run, product.input
         frame = run.frames[chosen.file]
         header = copied_header(frame.header)
@@ -198,7 +199,8 @@ class Batch:
         inputs = [(frame.file, measured.sha256, "science")]
         inputs += run.used(n for n in (chosen.bias, chosen.dark, chosen.flat) if n)
         path = run.settings.output / PurePosixPath(product.name)
-        return ProductFile(path, header, self.amplifiers.shape, self._uncertainty, inputs)
+        shape = self.amplifiers.shape
+        return ProductFile(path, header, shape, self._uncertainty, inputs, writers)
 
 
 def batches(
@@ -250,9 +252,9 @@ def write_science(
     size = 1 if whole else min(most, max(_TOGETHER, _BATCH_PIXELS // (rows * columns)))
     parts = [products[first : first + size] for first in range(0, len(products), size)]
     done: list[Written] = []
-    with ThreadPoolExecutor(_CLOSERS) as closers:
+    with Writers() as writers, ThreadPoolExecutor(_CLOSERS) as closers:
         for some in parts:
-            done.append(Batch(run, some, whole).write(mapped, closers))
+            done.append(Batch(run, some, whole).write(mapped, closers, writers))
             if len(done) > 1:
                 _closed(done[-2])
     written = Written.all(done)
