@@ -50,7 +50,7 @@ class Stacked:
     Parameters
     ----------
     data : ndarray, shape (rows, columns)
-        Of the type of the stack.
+        Of the type of the stack; float64 where it was scaled.
     kept : ndarray of int32 or int
         How many values of each pixel were kept; one number where none was rejected.
     scatter : ndarray of float64, shape (2, rows, columns), or None
@@ -70,9 +70,11 @@ def combine(
     scatter: bool = False,
     *,
     whole: bool = False,
+    scales: np.ndarray | None = None,
     values: Callable[[np.ndarray], np.ndarray] | None = None,
+    rounding: float = 0.0,
 ) -> Stacked:
-    """Combine a stack of frames that have been scaled to each other.
+    """Combine a stack of frames, scaled to each other.
 
     Parameters
     ----------
@@ -87,10 +89,15 @@ def combine(
     whole : bool
         Whether the values are halves of whole numbers below 65536, so that float32
         sums up to 64 of them exactly.
+    scales : ndarray of float64, shape (frames,), optional
+        What each frame is multiplied by before all else.
     values : callable, optional
         Where ``stack`` was rounded to float32: given the numbers of some pixels (from
-        0, row by row), returns their values in float64, shape (frames, pixels). What
-        is rejected is decided with them.
+        0, row by row), returns their scaled values in float64, shape (frames, pixels).
+        What is rejected is decided with them.
+    rounding : float
+        How far scaled values of float32 may lie from those; 2^-21 of themselves if not
+        given.
 
     Returns
     -------
@@ -112,7 +119,7 @@ def combine(
     # the stack as it is, and what is rejected is ours to know.
     combiner = Combiner([CCDData(f[:1, :1], unit=unit) for f in stack], dtype=stack.dtype)
     combiner.data_arr = np.ma.array(stack, copy=False)
-    found = _combined(stack, how, scatter, whole, values)
+    found = _combined(stack, how, scatter, whole, scales, values, rounding)
 
     def result(data: np.ndarray, axis: int) -> np.ndarray:
         return found.data
@@ -135,29 +142,31 @@ def _combined(
     how: Combine,
     scatter: bool = False,
     whole: bool = False,
+    scales: np.ndarray | None = None,
     values: Callable[[np.ndarray], np.ndarray] | None = None,
+    rounding: float = 0.0,
 ) -> Stacked:
     """Work through the pixels of a stack tile by tile."""
     number = len(stack)
     flat = stack.reshape(number, -1)
     pixels = flat.shape[1]
-    data = np.empty(pixels, stack.dtype)
+    data = np.empty(pixels, stack.dtype if scales is None else "f8")
     spread = np.empty((2, pixels), "f8") if scatter else None
     kept = None
     step = _TILE_BYTES // stack.itemsize
     for first in range(0, pixels, step):
         tile = flat[:, first : first + step]
         where = slice(first, first + tile.shape[1])
-        data[where], odd = _tile(tile, how, whole)
+        data[where], odd = _tile(tile, how, whole, scales, rounding)
         if odd.size:
-            given = tile[:, odd].astype("f8") if values is None else values(first + odd)
+            given = _scaled(tile[:, odd], scales) if values is None else values(first + odd)
             again, few = _few(given, how)
             data[first + odd] = again
             if few.min() < number:
                 kept = np.full(pixels, number, "i4") if kept is None else kept
                 kept[first + odd] = few
         if spread is not None:
-            spread[:, where] = _spread(tile)
+            spread[:, where] = _spread(_scaled(tile, scales))
     shape = stack.shape[1:]
     return Stacked(
         data.reshape(shape),
@@ -166,28 +175,46 @@ def _combined(
     )
 
 
-def _tile(tile: np.ndarray, how: Combine, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+def _tile(
+    tile: np.ndarray, how: Combine, whole: bool, scales: np.ndarray | None, rounding: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Combine all values of a tile; and tell which of its pixels may lose some."""
     number = len(tile)
     if how.clip is None and how.method != "median":
-        value = _total(tile, whole)
+        value = _total(tile, whole, scales)
         odd = np.flatnonzero(np.isnan(value))
     else:
-        ordered = _sorted(tile)
+        # A mean is made of the values themselves; a median is one of those in order.
+        exact = np.dtype("f8") if scales is not None and how.method == "median" else tile.dtype
+        ordered = _sorted(tile, scales, exact)
         centre = _middle(ordered)
-        odd = _suspect(ordered, centre, how.clip, whole)
-        value = centre if how.method == "median" else _total(tile, whole)
+        odd = _suspect(ordered, centre, how.clip, whole, rounding)
+        value = centre if how.method == "median" else _total(tile, whole, scales)
     return value / number if how.method == "average" else value, odd
 
 
-def _total(tile: np.ndarray, whole: bool) -> np.ndarray:
+def _scaled(tile: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
+    """Return the values of some pixels in float64, scaled."""
+    return tile.astype("f8") if scales is None else tile * scales[:, np.newaxis]
+
+
+def _total(tile: np.ndarray, whole: bool, scales: np.ndarray | None) -> np.ndarray:
     """Add up the values of every pixel, in float32 where that is exact."""
+    if scales is not None:
+        total, row = np.multiply(tile[0], scales[0], dtype="f8"), np.empty(tile.shape[1])
+        for values, scale in zip(tile[1:], scales[1:], strict=True):
+            total += np.multiply(values, scale, out=row)
+        return total
     exact = whole and len(tile) <= 64
     return np.add.reduce(tile, axis=0, dtype=tile.dtype if exact else "f8").astype("f8", copy=False)
 
 
 def _suspect(
-    ordered: Sequence[np.ndarray], centre: np.ndarray, clip: float | None, whole: bool
+    ordered: Sequence[np.ndarray],
+    centre: np.ndarray,
+    clip: float | None,
+    whole: bool,
+    rounding: float,
 ) -> np.ndarray:
     """Say which pixels have a value that is missing, or too far off or nearly so."""
     low, high = ordered[0], ordered[-1]
@@ -197,7 +224,9 @@ def _suspect(
     reach = _deviation(ordered, centre)
     # What rounding may hide is left to float64 to decide.
     reach *= exact(clip * MAD_TO_STD * (1 - 2**-20))
-    if not whole:
+    if rounding:
+        reach -= exact(rounding * (1 + clip * MAD_TO_STD))
+    elif not whole:
         reach -= np.maximum(np.abs(low), np.abs(high)) * exact(_ROUNDING * (1 + clip * MAD_TO_STD))
     # A pixel with NaN has NaN everywhere, and fails both.
     return np.flatnonzero(~(np.maximum(centre - low, high - centre) <= reach))
@@ -249,12 +278,11 @@ def _mended(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.ndarray]:
     return mean if how.method == "average" else mean * len(values), few
 
 
-def _spread(tile: np.ndarray) -> np.ndarray:
+def _spread(values: np.ndarray) -> np.ndarray:
     """Return the variance of all values, and of those within five ``mad_std``.
 
     The second knows no cosmic ray, but is too small where values are few.
     """
-    values = tile.astype("f8")
     centre = _nanmedian(values)
     reach = _nanmedian(np.abs(values - centre)) * (5 * MAD_TO_STD)
     with np.errstate(invalid="ignore"):
@@ -270,15 +298,18 @@ def _variance(values: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return squares / np.maximum(number - 1, 1)
 
 
-def _sorted(tile: np.ndarray) -> list[np.ndarray]:
-    """Sort the values of every pixel; NaN spreads over all of its values."""
+def _sorted(
+    tile: np.ndarray, scales: np.ndarray | None = None, dtype: np.dtype | None = None
+) -> list[np.ndarray]:
+    """Sort the scaled values of every pixel; NaN spreads over all of its values."""
     number = len(tile)
+    factors = np.ones(number, tile.dtype) if scales is None else scales.astype(dtype)
     if number > _NETWORK:
-        ordered = np.sort(tile, axis=0)
+        ordered = np.sort(tile * factors[:, np.newaxis], axis=0)
         lost = np.isnan(ordered[-1])
         ordered[:, lost] = np.nan
         return list(ordered)
-    rows = [row.copy() for row in tile]
+    rows = [row * factor for row, factor in zip(tile, factors, strict=True)]
     spare = np.empty_like(rows[0])
     for low, high in _network(number):
         np.minimum(rows[low], rows[high], out=spare)

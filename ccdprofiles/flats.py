@@ -29,24 +29,36 @@ _SAMPLES = 32
 
 @dataclass(frozen=True)
 class ScaledFlats:
-    """A band of rows of flats, bias and dark off, each scaled by its level.
+    """A band of rows of flats, bias and dark off, to be scaled and combined.
 
     Parameters
     ----------
-    stack : ndarray, shape (frames, rows, columns)
-        Less ``reference``: scaled flats are alike, so that their differences lose next
-        to nothing in float32.
-    reference : ndarray of float64, shape (rows, columns)
-        The brightest of them.
+    stack : ndarray of float32 or float64, shape (frames, rows, columns)
+        Before it is scaled.
     flags : ndarray of uint16 or None
-    values : callable
-        Returns the pixels of ``stack`` whose numbers are given, in float64.
+    left_out : ndarray of float64, shape (rows, columns), or 0
+        By how much the mean of the scaled frames is too high: fractions of an adu that
+        float32 could not have held exactly.
+    gain : ndarray or None
+        What the combined frame is to be multiplied by, where amplifiers differ.
+    values : callable or None
+        Of a stack of float32: returns the scaled pixels whose numbers are given, in
+        float64 and as much too high.
+    rounding : float
+        How far scaled values of float32 may lie from those.
     """
 
     stack: np.ndarray
-    reference: np.ndarray
     flags: np.ndarray | None
-    values: partial
+    left_out: np.ndarray | float = 0.0
+    gain: np.ndarray | None = None
+    values: partial | None = None
+    rounding: float = 0.0
+
+    def whole(self, combined: np.ndarray) -> np.ndarray:
+        """Return the combined light in float64, with nothing left out."""
+        light = combined - self.left_out
+        return light if self.gain is None else light * self.gain
 
 
 @dataclass(frozen=True)
@@ -211,7 +223,7 @@ class Flats:
             for n in members:
                 ccd = self._prepared(pixels, [self.inputs[n]], *band, "f4")
                 done = self._less_masters(ccd, *masters, scale, band[0])
-                values = partial(self._exact, ccd.data, *masters, scale, band[0])
+                gain = self.relative_gain(*band)
                 good = None if done.flags is None else np.flatnonzero(done.flags == 0)
                 rounded = done.data.reshape(-1)
                 rounded = rounded if good is None else rounded[good]
@@ -219,7 +231,10 @@ class Flats:
                 if brackets[n] is not None:
                     inside, below = brackets[n].split(rounded)
                 where = inside if good is None else good[inside]
-                picked.append((n, (rounded.size, below, values(where)[0])))
+                light = self._exact(ccd.data, *masters, scale, where)[0]
+                if gain is not None:
+                    light *= gain.reshape(-1)[where]
+                picked.append((n, (rounded.size, below, light)))
         return [each for _, each in sorted(picked, key=lambda p: p[0])]
 
     # Scaled flats.
@@ -227,7 +242,7 @@ class Flats:
     def scaled(
         self, pixels: Mapping[Path, Pixels], bands: Mapping, first: int, stop: int
     ) -> ScaledFlats:
-        """Return a band of all flats, bias and dark off, each scaled by its level.
+        """Return a band of all flats, bias and dark off, to be scaled by their levels.
 
         Parameters
         ----------
@@ -237,40 +252,57 @@ class Flats:
             Names of a bias and a dark → their bands.
         first, stop : int
         """
-        dtype = "f4" if self.exact else "f8"
-        ccd = self._prepared(pixels, self.inputs, first, stop, dtype)
-        stack, reference = np.empty_like(ccd.data), None
+        ccd = self._prepared(pixels, self.inputs, first, stop, "f4" if self.exact else "f8")
         groups = self._alike()
-        masters = {
-            group: [m and replace(m, data=m.data.astype("f8")) for m in bands[group[:2]]]
-            for group in groups
-        }
-        order = [(group, n) for group, members in groups.items() for n in members]
-        brightest = int(np.argmin(self.scales))
-        # In float64, a frame at a time.
-        for group, n in sorted(order, key=lambda each: each[1] != brightest):
-            frame = CCDData(ccd.data[n : n + 1].astype("f8"), unit=ccd.unit)
-            light = self._less_masters(frame, *masters[group], group[2], first).data[0]
-            light *= self.scales[n]
-            if reference is None:
-                reference = np.where(np.isfinite(light), light, 0)
-            stack[n] = np.subtract(light, reference, out=light)
-        values = partial(self._scaled_values, ccd.data, bands, reference, first)
-        return ScaledFlats(stack, reference, ccd.flags, values)
+        stack = None if len(groups) == 1 else np.empty_like(ccd.data)
+        left_out = 0.0
+        for (bias, dark, scale), members in groups.items():
+            some = ccd if stack is None else CCDData(ccd.data[members], unit=ccd.unit)
+            master, left = self._together(*bands[bias, dark], scale)
+            light = subtract_masters(some, master, None).data
+            left_out = left_out + left * (self.scales[members].sum() / len(self.inputs))
+            if stack is not None:
+                stack[members] = light
+        stack = light if stack is None else stack
+        gain = self.relative_gain(first, stop)
+        if not self.exact:
+            return ScaledFlats(stack, ccd.flags, left_out, gain)
+        values = partial(self._scaled_values, ccd.data, bands, left_out, first)
+        # The products of numbers below 2^17 and of scales are rounded, and what was left
+        # out of their masters counts with each frame's own scale.
+        rounding = float(2**-5 * self.scales.max())
+        return ScaledFlats(stack, ccd.flags, left_out, gain, values, rounding)
+
+    def _together(
+        self, bias: MasterBand | None, dark: MasterBand | None, scale: float
+    ) -> tuple[MasterBand | None, np.ndarray | float]:
+        """Add a bias and a scaled dark, and tell what was left out.
+
+        To a 128th of an adu float32 holds what remains of 16 bits exactly.
+        """
+        if bias is None and dark is None:
+            return None, 0.0
+        both = 0.0 if bias is None else bias.data.astype("f8")
+        if dark is not None:
+            both = both + dark.data.astype("f8") * scale
+        if not self.exact:
+            return MasterBand(both), 0.0
+        rough = np.round(both * 128) / 128
+        return MasterBand(rough.astype("f4")), both - rough
 
     def _scaled_values(
         self,
         prepared: np.ndarray,
         bands: Mapping,
-        reference: np.ndarray,
+        left_out: np.ndarray | float,
         first: int,
         where: np.ndarray,
     ) -> np.ndarray:
         exact = np.empty((len(prepared), len(where)))
         for (bias, dark, scale), members in self._alike().items():
-            light = self._exact(prepared[members], *bands[bias, dark], scale, first, where)
+            light = self._exact(prepared[members], *bands[bias, dark], scale, where)
             exact[members] = light * self.scales[members, np.newaxis]
-        return exact - reference.reshape(-1)[where]
+        return exact + np.broadcast_to(left_out, prepared.shape[1:]).reshape(-1)[where]
 
     def _prepared(
         self,
@@ -301,23 +333,21 @@ class Flats:
             ccd.data = ccd.data * gain.astype(ccd.data.dtype, copy=False)
         return ccd
 
+    @staticmethod
     def _exact(
-        self,
         prepared: np.ndarray,
         bias: MasterBand | None,
         dark: MasterBand | None,
         scale: float,
-        first: int,
         where: np.ndarray,
     ) -> np.ndarray:
-        """Do as `_less_masters` for some pixels in float64; returns (frames, pixels)."""
+        """Take bias and dark off some pixels in float64; returns (frames, pixels)."""
         light = prepared.reshape(len(prepared), -1)[:, where].astype("f8")
         if bias is not None:
             light -= bias.data.reshape(-1)[where]
         if dark is not None:
             light -= dark.data.reshape(-1)[where].astype("f8") * scale
-        gain = self.relative_gain(first, first + prepared.shape[1])
-        return light if gain is None else light * gain.reshape(-1)[where]
+        return light
 
     def relative_gain(self, first: int, stop: int) -> np.ndarray | None:
         """Return the gains where they differ and the products are in electrons.

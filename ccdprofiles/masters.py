@@ -249,8 +249,15 @@ class MasterMaker:
                 if (chosen.bias, chosen.dark) not in bands:
                     bands[chosen.bias, chosen.dark] = self.run.bands(chosen, first, stop)[:2]
             scaled = self.flats.scaled(self.pixels, bands, first, stop)
-            found = combine(scaled.stack, self.how, self.profile.unit, values=scaled.values)
-            flags, value = scaled.flags, found.data + scaled.reference
+            found = combine(
+                scaled.stack,
+                self.how,
+                self.profile.unit,
+                scales=self.flats.scales,
+                values=scaled.values,
+                rounding=scaled.rounding,
+            )
+            flags, value = scaled.flags, scaled.whole(found.data)
         else:
             opened = [self.pixels[f.raw.path] for f in self.frames]
             dtype = "f4" if self.exact else "f8"
@@ -397,7 +404,8 @@ class MasterMaker:
             if lit.all():
                 break
             values = values[lit]
-        self.data /= self.norm
+        # A norm of float64, so that a pixel is rounded once.
+        np.divide(self.data, np.float64(self.norm), out=self.data, casting="same_kind")
         if self.variance is not None:
             self.variance /= self.norm**2
         self._drop(~good | (self.data < how.minimum), NO_FLAT)
