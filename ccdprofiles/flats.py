@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -194,7 +194,7 @@ class Flats:
             np.concatenate([held for _, _, held in each]) for each in zip(*looked, strict=True)
         ]
         brackets = [Bracket.of(sample) for sample in samples]
-        bands = bands_of(self.amplifiers.shape, 24)
+        bands = bands_of(self.amplifiers.shape, 8 * len(self.inputs))
         counted = list(mapped(lambda band: self._pick(pixels, band, brackets), bands))
         found: list[FlatLevel] = []
         for chosen, sample, parts in zip(
@@ -218,20 +218,21 @@ class Flats:
     ) -> list[tuple[int, int, np.ndarray]]:
         """Count the good pixels of every flat and those below its bracket; pick those inside."""
         picked = []
+        gain = self.relative_gain(*band)
         for (bias, dark, scale), members in self._alike().items():
             masters = [self.run.band(name, *band, False) for name in (bias, dark)]
-            for n in members:
-                ccd = self._prepared(pixels, [self.inputs[n]], *band, "f4")
-                done = self._less_masters(ccd, *masters, scale, band[0])
-                gain = self.relative_gain(*band)
-                good = None if done.flags is None else np.flatnonzero(done.flags == 0)
-                rounded = done.data.reshape(-1)
+            ccd = self._prepared(pixels, [self.inputs[n] for n in members], *band, "f4")
+            done = self._less_masters(ccd, _sum_of(*masters, scale), None, 1.0, band[0])
+            for place, n in enumerate(members):
+                flags = None if done.flags is None else done.flags[place]
+                good = None if flags is None else np.flatnonzero(flags == 0)
+                rounded = done.data[place].reshape(-1)
                 rounded = rounded if good is None else rounded[good]
                 inside, below = np.arange(rounded.size), 0
                 if brackets[n] is not None:
                     inside, below = brackets[n].split(rounded)
                 where = inside if good is None else good[inside]
-                light = self._exact(ccd.data, *masters, scale, where)[0]
+                light = self._exact(ccd.data[place : place + 1], *masters, scale, where)[0]
                 if gain is not None:
                     light *= gain.reshape(-1)[where]
                 picked.append((n, (rounded.size, below, light)))
@@ -370,6 +371,16 @@ class Flats:
         for n, chosen in enumerate(inputs):
             groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
         return groups
+
+
+def _sum_of(
+    bias: MasterBand | None, dark: MasterBand | None, scale: float
+) -> MasterBand | None:
+    """Add up bias and scaled dark in float32, near enough to tell what lies where."""
+    if dark is None:
+        return bias
+    current = dark.data * np.float32(scale)
+    return MasterBand(current if bias is None else current + bias.data)
 
 
 def _saturated(chosen: Input) -> FlatLevel:
