@@ -373,9 +373,7 @@ class Flats:
         return groups
 
 
-def _sum_of(
-    bias: MasterBand | None, dark: MasterBand | None, scale: float
-) -> MasterBand | None:
+def _sum_of(bias: MasterBand | None, dark: MasterBand | None, scale: float) -> MasterBand | None:
     """Add up bias and scaled dark in float32, near enough to tell what lies where."""
     if dark is None:
         return bias

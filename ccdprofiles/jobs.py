@@ -17,7 +17,6 @@ from .ledger import Ledger, travelling
 from .masters import MasterMaker, Part
 from .plan import Input, Master, Product
 from .prepare import Measured, measure
-from .products import sha256_of
 from .science import Written, write_science
 
 __all__ = ["MadeMaster", "MasterJob", "MeasureJob", "ScienceJob", "look_at"]
@@ -160,10 +159,10 @@ class MasterJob:
                 return levels_of(self.ledger, self.flats, maker.exact, mapped)
             if self.rows is not None:
                 return maker.write_part(self.path, *self.rows)
-            maker.write(self.path, self.parts)
+            sha256 = maker.write(self.path, self.parts)
         except FrameRejected as error:
             return MadeMaster(self.path, "", maker.failed, error)
-        return MadeMaster(self.path, sha256_of(self.path), maker.failed)
+        return MadeMaster(self.path, sha256, maker.failed)
 
     def _maker(self, mapped: Callable = map) -> MasterMaker:
         return MasterMaker(self.ledger, self.master, self.inputs, self.key, mapped, self.levels)

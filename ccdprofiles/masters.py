@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,38 +51,46 @@ class Part:
     path : Path
         A temporary file.
     first, stop : int
+    planes : dict
+        Of each plane that is there (``data``, ``variance``, ``flags``) where it begins.
     """
 
     path: Path
     first: int
     stop: int
+    planes: Mapping[str, int] = field(default_factory=dict)
 
-    def write(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
-        """Write the rows.
+    def write(self, **planes: np.ndarray | None) -> Part:
+        """Write the rows; return this part with what it holds.
 
         Raises
         ------
         OutputError
             If the disk refuses.
         """
+        places = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "xb") as stream:
-                for plane in (data, variance, flags):
+                for name, plane in planes.items():
                     if plane is not None:
+                        places[name] = stream.tell()
                         stream.write(plane.reshape(-1).view("u1").data)
         except OSError as error:
             self.path.unlink(missing_ok=True)
             raise OutputError.of(self.path, error) from error
+        return replace(self, planes=places)
 
-    def read(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
-        """Read the rows into their places in the whole."""
-        with open(self.path, "rb") as stream:
-            for plane in (data, variance, flags):
-                if plane is not None:
-                    rows = plane[self.first : self.stop]
-                    if stream.readinto(rows.reshape(-1).view("u1").data) != rows.nbytes:
-                        raise OutputError(f"{self.path} was cut; run again to go on.")
+    def read(self, name: str, first: int, whole: np.ndarray) -> None:
+        """Read those of its rows that belong into a band, whose first row is told."""
+        start, stop = max(first, self.first), min(first + len(whole), self.stop)
+        if start >= stop or name not in self.planes:
+            return
+        rows = whole[start - first : stop - first]
+        with open(self.path, "rb", buffering=0) as stream:
+            stream.seek(self.planes[name] + (start - self.first) * rows[0].nbytes)
+            if stream.readinto(rows.reshape(-1).view("u1").data) != rows.nbytes:
+                raise OutputError(f"{self.path} was cut; run again to go on.")
 
 
 class MasterMaker:
@@ -113,6 +121,11 @@ class MasterMaker:
         self.pedestal = not pedestal_off(self.frames[0], inputs[0])
         self.flats: Flats | None = None
         self.norm: float | None = None
+        self.hot: float | None = None
+        self.parts: Sequence[Part] = ()
+        self.variance: np.ndarray | None = None
+        self.scatter: np.ndarray | None = None
+        self.knows_variance = self._has_variance()
         self.aside: list[tuple[str, str, str]] = []
         self.failed: dict[str, tuple[str, str]] = {}
 
@@ -126,7 +139,7 @@ class MasterMaker:
             )
         return self.amplifiers.knows_noise
 
-    def write(self, path: Path, parts: Sequence[Part] = ()) -> None:
+    def write(self, path: Path, parts: Sequence[Part] = ()) -> str:
         """Make the master and write it.
 
         Parameters
@@ -134,26 +147,32 @@ class MasterMaker:
         path : Path
         parts : sequence of Part
             Rows that others have combined already; none where all is to be done here.
+
+        Returns
+        -------
+        str
+            The SHA-256 of the file.
         """
         rows, _ = self.shape
-        self._room(0, rows)
+        if not parts:
+            self._room(0, rows)
         if self.master.type == "flat":
             self._scale()
         if parts:
-            for part in parts:
-                part.read(self.data, self.variance, self.flags)
+            self._gather(parts)
         else:
             self._stack(0, rows)
         self._finish()
         header = self._header()
         inputs = self._provenance()
-        with ProductFile(path, header, self.shape, self.variance is not None, inputs) as product:
+        with ProductFile(path, header, self.shape, self.knows_variance, inputs) as product:
             for _ in self.mapped(lambda band: self._save(product, *band), bands_of(self.shape, 16)):
                 pass
-            product.finish()
+            sha256 = product.finish_hashed()
         sync_folders([path])
         for part in parts:
             part.path.unlink(missing_ok=True)
+        return sha256
 
     def write_part(self, path: Path, first: int, stop: int) -> Part:
         """Combine some rows, and leave them on the disk for the one who makes the whole."""
@@ -162,8 +181,41 @@ class MasterMaker:
             self._scale()
         self._stack(first, stop)
         part = Part(path.with_name(f".{path.name}.{first}-{os.getpid()}.tmp"), first, stop)
-        part.write(self.data, self.variance, self.flags)
-        return part
+        flags = self.flags if self.flags.any() else None
+        return part.write(data=self.data, variance=self.variance, flags=flags)
+
+    def _gather(self, parts: Sequence[Part]) -> None:
+        """Read the image of combined rows; their other planes are read band by band if that will do."""
+        self.data = np.empty(self.shape, "f4")
+        planes = {"data": self.data}
+        if self._is_spectral:
+            self.variance = np.empty(self.shape, "f4") if self.knows_variance else None
+            self.flags = np.zeros(self.shape, "u2")
+            planes |= {"variance": self.variance, "flags": self.flags}
+        else:
+            self.parts = parts
+        for name, plane in planes.items():
+            for part in parts:
+                if plane is not None:
+                    part.read(name, 0, plane)
+
+    def _flags_of(self, first: int, stop: int) -> np.ndarray:
+        if not self.parts:
+            return self.flags[first:stop]
+        flags = np.zeros((stop - first, self.shape[1]), "u2")
+        for part in self.parts:
+            part.read("flags", first, flags)
+        return flags
+
+    def _variance_of(self, first: int, stop: int) -> np.ndarray | None:
+        if not self.parts:
+            return None if self.variance is None else self.variance[first:stop]
+        if not self.knows_variance:
+            return None
+        variance = np.empty((stop - first, self.shape[1]), "f4")
+        for part in self.parts:
+            part.read("variance", first, variance)
+        return variance
 
     @property
     def in_parts(self) -> bool:
@@ -175,9 +227,8 @@ class MasterMaker:
         self.first = first
         shape = (stop - first, self.shape[1])
         self.data = np.empty(shape, "f4")
-        self.variance = np.empty(shape, "f4") if self._has_variance() else None
+        self.variance = np.empty(shape, "f4") if self.knows_variance else None
         self.flags = np.zeros(shape, "u2")
-        self.scatter = self.kept = None
         if self.variance is not None and not self.in_parts:
             self.scatter = np.empty((2, *shape))
             self.kept = np.empty(shape)
@@ -198,9 +249,10 @@ class MasterMaker:
                 pixels.close()
 
     def _save(self, product: ProductFile, first: int, stop: int) -> None:
-        rows = slice(first, stop)
-        variance = None if self.variance is None else self.variance[rows]
-        product.write(first, Band(self.data[rows], variance, self.flags[rows]))
+        data, flags = self.data[first:stop], self._flags_of(first, stop)
+        variance = self._variance_of(first, stop)
+        self._complete(data, variance, flags)
+        product.write(first, Band(data, variance, flags if flags.any() else None))
 
     def _scale(self) -> None:
         """Take the level of every flat; one without light costs itself."""
@@ -367,48 +419,65 @@ class MasterMaker:
         return noise_of(self.amplifiers, self.recipe, first, stop)
 
     def _finish(self) -> None:
-        """Do what needs the whole master: normalise a flat, find hot pixels."""
+        """Find what needs the whole master: the level of a flat, how dark a dark pixel may be."""
         if self.scatter is not None:
             number = len(self.inputs)
             single = pooled_scatter(self.data, self.scatter, number)
             self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
         if self.master.type == "dark":
-            known = np.isfinite(self.data) & ((self.flags & NO_DATA) == 0)
-            values = self.data.reshape(-1) if known.all() else self.data[known]
+            values = self._where(lambda data, flags: np.isfinite(data) & (flags & NO_DATA == 0))
             if values.size:
                 middle = exact_median(values)
-                width = MAD_TO_STD * exact_median(np.abs(values - np.float32(middle)))
-                with np.errstate(invalid="ignore"):
-                    self.flags[known & (self.data > middle + 10 * width)] |= HOT
+                width = MAD_TO_STD * exact_median(values, about=middle)
+                self.hot = middle + 10 * width
+        elif self._is_spectral:
+            self._finish_spectral((self.flags == 0) & np.isfinite(self.data))
         elif self.master.type == "flat":
-            good = (self.flags == 0) & np.isfinite(self.data)
-            if isinstance(self.recipe.flat, SpectralFlat):
-                self._finish_spectral(good)
-            else:
-                self._finish_imaging(good)
-        # A flat is 1 there already, so that nothing is divided by 0.
-        if self.master.type != "flat":
-            self.data[(self.flags & NO_DATA) != 0] = 0
-        if self.variance is not None:
-            self.variance[(self.flags & NO_DATA) != 0] = 0
+            self.norm = self._flat_level()
 
-    def _finish_imaging(self, good: np.ndarray) -> None:
+    @property
+    def _is_spectral(self) -> bool:
+        return self.master.type == "flat" and isinstance(self.recipe.flat, SpectralFlat)
+
+    def _where(self, good: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the values of good pixels, which mostly are all."""
+        bands = bands_of(self.shape, 16)
+        which = [good(self.data[first:stop], self._flags_of(first, stop)) for first, stop in bands]
+        if all(each.all() for each in which):
+            return self.data.reshape(-1)
+        return self.data[np.concatenate(which)]
+
+    def _flat_level(self) -> float:
         how = self.recipe.flat
-        values = self.data.reshape(-1) if good.all() else self.data[good]
+        values = self._where(_is_good)
         for _ in range(2):
             # Pixels without light are no good pixels; the second round leaves them out.
-            self.norm = level(values, how.scale) if values.size else 0.0
-            if not self.norm > 0:
+            norm = level(values, how.scale) if values.size else 0.0
+            if not norm > 0:
                 raise FrameRejected("flat-level", "its good pixels have no light.")
-            lit = values >= how.minimum * self.norm
-            if lit.all():
+            if values.min() >= how.minimum * norm:
                 break
-            values = values[lit]
-        # A norm of float64, so that a pixel is rounded once.
-        np.divide(self.data, np.float64(self.norm), out=self.data, casting="same_kind")
-        if self.variance is not None:
-            self.variance /= self.norm**2
-        self._drop(~good | (self.data < how.minimum), NO_FLAT)
+            values = values[values >= how.minimum * norm]
+        return norm
+
+    def _complete(self, data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray) -> None:
+        """Do the last things to a band: normalise a flat, flag hot pixels, empty what is not known."""
+        lost = (flags & NO_DATA) != 0
+        if self.hot is not None:
+            with np.errstate(invalid="ignore"):
+                flags[(data > self.hot) & (data < np.inf) & ~lost] |= HOT
+        if self.master.type == "flat" and not self._is_spectral:
+            good = _is_good(data, flags)
+            # A norm of float64, so that a pixel is rounded once.
+            np.divide(data, np.float64(self.norm), out=data, casting="same_kind")
+            if variance is not None:
+                variance /= self.norm**2
+            _drop(data, variance, flags, ~good | (data < self.recipe.flat.minimum), NO_FLAT)
+        # A flat is 1 there already, so that nothing is divided by 0.
+        if self.master.type != "flat":
+            data[lost] = 0
+        if variance is not None:
+            variance[lost] = 0
 
     def _finish_spectral(self, good: np.ndarray) -> None:
         how = self.recipe.flat
@@ -422,15 +491,9 @@ class MasterMaker:
             axis = 1 if how.dispersion == "y" else 0
             self.variance /= ((np.expand_dims(found.lamp, axis) * found.norm) ** 2).astype("f4")
         self.flags[found.bad] |= BAD
-        self._drop(~found.lit, UNILLUMINATED)
-        self._drop(found.lit & (~good | (self.data < how.minimum)), NO_FLAT)
-
-    def _drop(self, where: np.ndarray, flag: int) -> None:
-        """Set pixels of a flat to 1 and say why, so that nothing is divided by darkness."""
-        self.flags[where] |= flag
-        self.data[where] = 1
-        if self.variance is not None:
-            self.variance[where] = 0
+        planes = (self.data, self.variance, self.flags)
+        _drop(*planes, ~found.lit, UNILLUMINATED)
+        _drop(*planes, found.lit & (~good | (self.data < how.minimum)), NO_FLAT)
 
     # What is written about it.
 
@@ -490,3 +553,18 @@ class MasterMaker:
         ]
         rows += self.aside
         return rows + self.run.used(sorted({m for i in self.inputs for m in (i.bias, i.dark) if m}))
+
+
+def _is_good(data: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """Say which pixels of a flat tell its level."""
+    return (flags == 0) & np.isfinite(data)
+
+
+def _drop(
+    data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray, where: np.ndarray, flag: int
+) -> None:
+    """Set pixels of a flat to 1 and say why, so that nothing is divided by darkness."""
+    flags[where] |= flag
+    data[where] = 1
+    if variance is not None:
+        variance[where] = 0

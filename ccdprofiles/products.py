@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -218,13 +219,31 @@ class ProductFile:
 
         The name itself is on the disk once `sync_folders` has been called.
         """
+        self._finish(self._file.sync)
+
+    def finish_hashed(self) -> str:
+        """Do as `finish`, and return the SHA-256 of the file, made while the disk is at work."""
+        with ThreadPoolExecutor(1) as other:
+            hashed = []
+
+            def sync() -> None:
+                synced = other.submit(self._file.sync)
+                hashed.append(sha256_of(self._temporary))
+                synced.result()
+
+            self._finish(sync)
+        return hashed[0]
+
+    def _finish(self, sync: Callable[[], None]) -> None:
         if self._rows != self.shape[0]:
             raise ValueError(f"{self.path.name}: {self._rows} of {self.shape[0]} rows were written")
         try:
             for name, (position, block, _, _) in self._layout.items():
                 self._file.put_bytes(position, _summed(block, self._sums[name]))
             self._file.put_bytes(self._end, self._table)
-            self._file.finish()
+            self._file.complete()
+            sync()
+            self._file.close()
             os.replace(self._temporary, self.path)
         except OSError as error:
             self.discard()

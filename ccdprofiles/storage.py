@@ -157,8 +157,8 @@ class NewFile:
             else:
                 self._edges.append((octets, place))
 
-    def finish(self) -> None:
-        """Put all that was written on the disk, and close the file."""
+    def complete(self) -> None:
+        """Write all that is left; from now on the file can be read."""
         with self._lock:
             runs, self._runs = list(self._runs.values()), {}
             for run in runs:
@@ -173,12 +173,13 @@ class NewFile:
         for octets, place in self._edges:
             self.write_now(octets, place)
         os.ftruncate(self._file, self._end)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
         os.fsync(self._file)
-        file, self._file = self._file, -1
-        os.close(file)
 
     def close(self) -> None:
-        """Close a file that will not be finished."""
+        """Close the file, finished or not."""
         wait(self._under_way)
         if self._file >= 0:
             os.close(self._file)
