@@ -232,7 +232,8 @@ class Flats:
                 if brackets[n] is not None:
                     inside, below = brackets[n].split(rounded)
                 where = inside if good is None else good[inside]
-                light = self._exact(ccd.data[place : place + 1], *masters, scale, where)[0]
+                chosen = ccd.data[place].reshape(-1)[where]
+                light = self._exact(chosen, *masters, scale, where)
                 if gain is not None:
                     light *= gain.reshape(-1)[where]
                 picked.append((n, (rounded.size, below, light)))
@@ -299,9 +300,10 @@ class Flats:
         first: int,
         where: np.ndarray,
     ) -> np.ndarray:
-        exact = np.empty((len(prepared), len(where)))
+        chosen = prepared.reshape(len(prepared), -1)[:, where]
+        exact = np.empty(chosen.shape)
         for (bias, dark, scale), members in self._alike().items():
-            light = self._exact(prepared[members], *bands[bias, dark], scale, where)
+            light = self._exact(chosen[members], *bands[bias, dark], scale, where)
             exact[members] = light * self.scales[members, np.newaxis]
         return exact + np.broadcast_to(left_out, prepared.shape[1:]).reshape(-1)[where]
 
@@ -336,14 +338,14 @@ class Flats:
 
     @staticmethod
     def _exact(
-        prepared: np.ndarray,
+        chosen: np.ndarray,
         bias: MasterBand | None,
         dark: MasterBand | None,
         scale: float,
         where: np.ndarray,
     ) -> np.ndarray:
-        """Take bias and dark off some pixels in float64; returns (frames, pixels)."""
-        light = prepared.reshape(len(prepared), -1)[:, where].astype("f8")
+        """Take bias and dark off some pixels in float64; shape (frames, pixels)."""
+        light = chosen.astype("f8")
         if bias is not None:
             light -= bias.data.reshape(-1)[where]
         if dark is not None:

@@ -333,7 +333,9 @@ class MasterMaker:
         """Flag what a bias or dark that was subtracted has no data for."""
         for master in masters:
             if master is not None and master.flags is not None:
-                self.flags[rows] |= master.flags & NO_DATA
+                lost = master.flags & NO_DATA
+                if lost.any():
+                    self.flags[rows] |= lost
 
     def _set_flags(self, rows: slice, flags: np.ndarray | None, kept: np.ndarray | int) -> None:
         if flags is not None:

@@ -77,7 +77,7 @@ class Batch:
         shape = self.amplifiers.shape
         small = len(products) * shape[0] * shape[1] <= _BATCH_PIXELS
         together = whole or small
-        self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 64)
+        self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 32)
 
     def write(self, mapped: Callable, closers: Executor, writers: Writers) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
