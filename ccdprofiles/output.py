@@ -172,13 +172,18 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 
 def stale(output: Path, made: Made) -> list[str]:
     """Name the products of an earlier run that this one no longer makes."""
-    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
-    left = [
-        path.relative_to(output).as_posix()
+    ours = {*made.masters.values(), *made.products.values()}
+    others = [
+        path
         for folder in ("masters", "science")
         for path in sorted((output / folder).rglob("*.fits"))
-        if path.resolve() not in ours
+        if path not in ours
     ]
+    if not others:
+        return []
+    # One of ours may have two names.
+    real = {path.resolve() for path in ours}
+    left = [p.relative_to(output).as_posix() for p in others if p.resolve() not in real]
     if not left:
         return []
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")

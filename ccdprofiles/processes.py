@@ -53,7 +53,7 @@ def worth_while(frames: Iterable[Frame]) -> bool:
     if sum(f.raw.size for f in raw) < _LEAST:
         return False
     try:
-        ForkingPickler.dumps({repr(f.recipe): f.recipe for f in raw})
+        ForkingPickler.dumps(list({id(f.recipe): f.recipe for f in raw}.values()))
     except Exception:  # whatever it is that cannot travel, threads need not send it
         return False
     return True

@@ -184,11 +184,8 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
         if good
         else "Some of it could not be made, or was set aside; the first table says why."
     )
-    wrong = [
-        (str(r["file"]), str(r["verdict"]), str(r["reason"]))
-        for r in table
-        if r["verdict"] in (INCOMPLETE, SET_ASIDE)
-    ]
+    told = _rows(table, ("file", "verdict", "reason"))
+    wrong = [row for row in told if row[1] in (INCOMPLETE, SET_ASIDE)]
     parts = []
     if wrong:
         parts.append(_html("Set aside or not calibrated", ("file", "verdict", "reason"), wrong))
@@ -224,7 +221,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
         "verdict",
         "product",
     )
-    parts.append(_html("Every file", columns, [tuple(_cell(r[c]) for c in columns) for r in table]))
+    parts.append(_html("Every file", columns, _rows(table, columns)))
     return _PAGE.format(
         title=escape(f"Night {folder}"),
         mood="good" if good else "bad",
@@ -261,12 +258,20 @@ def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{body}</table>"
 
 
+def _rows(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return some columns as texts, row by row."""
+    texts = [[_cell(value) for value in table[name].tolist()] for name in columns]
+    return list(zip(*texts, strict=True))
+
+
 def _cell(value: object) -> str:
     text = str(value)
     return "" if text in ("--", "None") else text
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
