@@ -8,6 +8,9 @@ answers at once.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
+import importlib
 import json
 import logging
 import sys
@@ -319,10 +322,23 @@ def _reduce(options: argparse.Namespace) -> int:
     if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
         return _reduced(options)
     processes.stay_single()
+    _keep_imports()
     try:
         return _reduced(options)
     finally:
         processes.end()
+
+
+def _keep_imports() -> None:
+    """Import what reducing takes, none of which is garbage, nor to be tidied up at the end."""
+    gc.disable()
+    try:
+        for module in ("run", "night", "report"):
+            importlib.import_module(f"{__package__}.{module}")
+    finally:
+        gc.enable()
+    gc.freeze()
+    atexit.register(gc.freeze)
 
 
 def _reduced(options: argparse.Namespace) -> int:

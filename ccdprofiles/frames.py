@@ -12,6 +12,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain, count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -619,16 +620,17 @@ def _oddities(frame: Frame) -> Iterator[str]:
         if known and frame.exposure is not None:
             yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
     said = str(header.get("BUNIT", "")).strip()
-    if said and _unit_of(said) not in ("", _unit_of(str(profile.unit))):
+    if said and _unit_of(said) not in ("", _unit_of(profile.unit)):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
 
 
-def _unit_of(said: str) -> str:
-    """Read BUNIT: adu, electron, the text itself where it is another, nothing where it says none."""
-    word = said.strip().lower()
+@lru_cache
+def _unit_of(said: object) -> str:
+    """Read a unit: adu, electron, its own text where it is another, nothing where it says none."""
+    word = str(said).strip().lower()
     if word.startswith(("unsigned", "signed")) or word in ("none", "unknown", "n/a"):
         return ""
-    return next((unit for unit, words in _UNITS.items() if word in words.split()), said)
+    return next((unit for unit, words in _UNITS.items() if word in words.split()), str(said))
 
 
 def _refuse_cubes(raw: RawFile) -> None:

@@ -164,10 +164,11 @@ class Ledger:
             Of what is to be made.
         """
         masters = {m for i in inputs for m in (i.bias, i.dark, i.flat) if m}
+        wanted = set(names)
         plan = replace(
             self.plan,
             masters=tuple(m for m in self.plan.masters if m.name in masters),
-            products=tuple(p for p in self.plan.products if p.name in names),
+            products=tuple(p for p in self.plan.products if p.name in wanted),
             missing=(),
             set_aside=(),
             notes=(),
@@ -281,7 +282,7 @@ def travelling(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the whole path of its file."""
     raw = replace(frame.raw, path=frame.raw.path.absolute())
     label = ProfileLabel(frame.profile.name, frame.profile.hash, frame.profile.unit)
-    return replace(frame, profile=label, raw=raw, path=frame.path.absolute())
+    return frame.told(profile=label, raw=raw, path=raw.path)
 
 
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:

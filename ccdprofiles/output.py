@@ -103,7 +103,8 @@ def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequen
     """
     inside = [Path(given).expanduser().resolve() for given in inputs]
     root = output.resolve()
-    for folder in sorted({(output / name).parent for name in (*_products(plan), *TABLES)}):
+    folders = {name.rpartition("/")[0] for name in (*_products(plan), *TABLES)}
+    for folder in sorted(output / name for name in folders):
         real = folder.resolve()
         if not real.is_relative_to(root) and any(real.is_relative_to(raw) for raw in inside):
             raise InputError(
@@ -134,7 +135,8 @@ def check_room(output: Path, plan: Plan, frames: Sequence[Frame], overwrite: boo
     by_name = {frame.file: frame for frame in frames}
     sizes = {m.name: _size(by_name, m.inputs[0]) for m in plan.masters if m.inputs}
     sizes |= {p.name: _size(by_name, p.input) for p in plan.products}
-    there = {name: _bytes_of(output / name) for name in sizes}
+    begun = output.exists()
+    there = {name: _bytes_of(output / name) if begun else 0 for name in sizes}
     # Headers are only estimated, so they count where there is nothing yet.
     needed = sum(
         max(0, size - there[n]) if there[n] else size + _HEADERS for n, size in sizes.items()
@@ -156,6 +158,8 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
     ------
     OutputError
     """
+    if not output.exists():
+        return
     for name in _products(plan):
         if (output / name).exists() and not _may_go(output / name):
             raise OutputError(
@@ -172,13 +176,18 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 
 def stale(output: Path, made: Made) -> list[str]:
     """Name the products of an earlier run that this one no longer makes."""
-    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
-    left = [
-        path.relative_to(output).as_posix()
+    ours = {*made.masters.values(), *made.products.values()}
+    others = [
+        path
         for folder in ("masters", "science")
         for path in sorted((output / folder).rglob("*.fits"))
-        if path.resolve() not in ours
+        if path not in ours
     ]
+    if not others:
+        return []
+    # One of ours may have two names.
+    real = {path.resolve() for path in ours}
+    left = [p.relative_to(output).as_posix() for p in others if p.resolve() not in real]
     if not left:
         return []
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")

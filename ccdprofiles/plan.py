@@ -224,7 +224,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Write the plan down as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+        return json.dumps(vars(self), default=vars, indent=1, sort_keys=True)
 
     def __str__(self) -> str:
         used = {i.file for m in self.masters for i in m.inputs}

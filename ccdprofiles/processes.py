@@ -8,6 +8,7 @@ jobs need and nothing else, and neither run nor need the caller's own script.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -52,7 +53,7 @@ def worth_while(frames: Iterable[Frame]) -> bool:
     if sum(f.raw.size for f in raw) < _LEAST:
         return False
     try:
-        ForkingPickler.dumps({repr(f.recipe): f.recipe for f in raw})
+        ForkingPickler.dumps(list({id(f.recipe): f.recipe for f in raw}.values()))
     except Exception:  # whatever it is that cannot travel, threads need not send it
         return False
     return True
@@ -144,6 +145,8 @@ class Processes(ProcessPoolExecutor):
 
 def _settle() -> None:
     """Leave Ctrl-C to the process that gives out the jobs, and go when it goes."""
+    # What is there already stays: to look for garbage in it would copy it, page by page.
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()

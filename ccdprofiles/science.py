@@ -218,11 +218,13 @@ def batches(
         Among whom they are shared out.
     """
     groups: dict[tuple, list[Product]] = {}
+    recipes = {id(f.recipe): f.recipe for f in run.frames.values()}
+    told = {key: repr(recipe) for key, recipe in recipes.items()}
     for product in products:
         i = product.input
         frame = run.frames[i.file]
         numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
-        shared = (frame.profile.name, frame.readout, frame.binning, numbers, repr(frame.recipe))
+        shared = (frame.profile.name, frame.readout, frame.binning, numbers, told[id(frame.recipe)])
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
     for group in groups.values():
         rows, columns = run.frames[group[0].input.file].amplifiers.shape

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import hashlib
+import io
 import json
 import logging
 import os
@@ -860,6 +861,9 @@ def test_the_tables_on_the_disk_are_those_of_the_night(raw):
     night = reduce(raw)
     table = Table.read(night.output / "night.ecsv")
     assert table.colnames == night.frames.colnames
+    stream = io.StringIO()
+    night.frames.write(stream, format="ascii.ecsv")
+    assert (night.output / "night.ecsv").read_text("utf-8") == stream.getvalue()
     assert list(table["file"]) == list(night.frames["file"])
     assert table["exposure"].unit == u.s
     told = json.loads((night.output / "plan.json").read_text("utf-8"))

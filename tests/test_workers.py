@@ -1,5 +1,6 @@
 """Whoever does the work, and whoever dies of it: the same products, and nothing lost."""
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from ccdprofiles import known_profiles, reduce_night
 from ccdprofiles.errors import FrameRejected, InputError, OutputError
+from ccdprofiles.processes import process_pool
 from ccdprofiles.simulate import simulate_night, windowed
 from ccdprofiles.workers import Workers, workers_of
 
@@ -230,6 +232,18 @@ def test_our_own_processes_make_the_same_bytes(night, tmp_path, monkeypatch):
     made = reduce_night(raw, tmp_path / "out", profile=profile, jobs=2)
     assert sums(tmp_path / "out") == wanted
     assert made.ok
+
+
+def test_the_caller_keeps_its_garbage_collector(night, tmp_path, monkeypatch):
+    """Workers look for no garbage in what they were born with; a caller is not their process."""
+    raw, profile, _ = night
+    monkeypatch.setattr("ccdprofiles.processes._LEAST", 0)
+    before = gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()
+    reduce_night(raw, tmp_path / "out", profile=profile, jobs=2)
+    assert (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == before
+    with process_pool(1) as pool:
+        assert pool.submit(gc.get_freeze_count).result() > 10_000
+        assert pool.submit(gc.isenabled).result()
 
 
 def test_processes_that_know_nothing_make_the_same_bytes(night, tmp_path):
@@ -492,6 +506,15 @@ def until(true, seconds=10):
 
 
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs the table of Linux")
+
+
+def test_the_command_line_looks_for_no_garbage_in_what_it_imports():
+    script = (
+        "import gc; from ccdprofiles import cli; cli._keep_imports(); "
+        "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (told.stdout, told.stderr) == ("True True\n", "")
 
 
 @linux
