@@ -47,7 +47,7 @@ PIXEL_LIMIT = 2**31
 GROWTH_LIMIT = 200
 TEXT_LIMIT = 1000
 
-_PIECE = 2**20
+_PIECE = 2**19
 _ROWS = 512
 _END = b"END".ljust(80)
 _AGAIN = " (again)"
