@@ -7,7 +7,7 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["median_variance", "pooled_scatter", "scaled_apart"]
+__all__ = ["median_variance", "middle", "pooled_scatter", "scaled_apart"]
 
 _BINS = 60
 _FEWEST = 30
@@ -25,6 +25,24 @@ def median_variance(number: int) -> float:
     """
     more = 0.9 + 0.24 / number if number % 2 else 2.8 - 1.03 / number
     return pi / (2 * number + more)
+
+
+def middle(values: np.ndarray, overwrite: bool = False) -> float:
+    """Return the median of float64 values, as `numpy.median` does and several times faster.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (values,)
+        None of them NaN.
+    overwrite : bool
+        Whether they may be put in another order.
+    """
+    half = values.size // 2
+    ordered = values if overwrite else values.copy()
+    # One place numpy finds by vector instructions, and not the three that its median asks for.
+    ordered.partition(half)
+    other = ordered[half] if values.size % 2 else ordered[:half].max()
+    return float(0.0 + (other + ordered[half]) / 2)
 
 
 def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from math import nan, sqrt
 from zlib import crc32
 
 import numpy as np
@@ -17,10 +19,11 @@ from scipy.ndimage import median_filter
 
 from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
+from .noise import middle
 from .profile import Limits, Recipe, SpectralFlat
-from .raw import Pixels, RawImage, physical
+from .raw import RawFile, RawImage, physical, rows_of
 
-__all__ = ["Quality", "inspect", "judge", "light_of", "noise_ratios", "outliers", "steady"]
+__all__ = ["Quality", "Sample", "judge", "light_of", "noise_ratios", "outliers", "steady"]
 
 _SAMPLE = 100_000
 _FEWEST = 2**13
@@ -31,6 +34,8 @@ _MAD = 1.4826
 
 _WRAPPED = -4096.0
 """No camera writes a level so far below zero; unsigned numbers read as signed do."""
+
+_LOWEST = np.finfo("f8").min
 
 _COARSE = 0.1
 """Noise of half an adu still puts a fifth of its commonest value's number beside it."""
@@ -88,79 +93,202 @@ class Quality:
     fingerprint: int = 0
 
 
-def inspect(pixels: Pixels, amplifiers: AmplifierSet) -> Quality:
-    """Look at a sample of a raw frame's pixels.
+class Sample:
+    """A sample of a raw frame's pixels, taken while the frame is read.
 
     Parameters
     ----------
-    pixels : Pixels
-        Best with the whole file in memory.
+    raw : RawFile
     amplifiers : AmplifierSet
-
-    Raises
-    ------
-    FrameRejected
-        ``all-nan`` if no pixel has a value; ``truncated`` if the file is shorter than
-        it says.
     """
-    looks = [_look(pixels, readout, len(amplifiers.readouts)) for readout in amplifiers.readouts]
-    if not any(np.isfinite(look.values).any() for look in looks):
-        raise FrameRejected(
-            "all-nan",
-            "none of its pixels has a value; copy it again, or take it out of the night.",
+
+    def __init__(self, raw: RawFile, amplifiers: AmplifierSet):
+        number = len(amplifiers.readouts)
+        self._looks = [_Look(raw.image(r.extension), r, number) for r in amplifiers.readouts]
+
+    def take(self, image: RawImage, first: int, band: np.ndarray) -> None:
+        """Take what is wanted of some rows of an image, as `Pixels.bands` gives them."""
+        for look in self._looks:
+            if look.image is image:
+                look.take(first, band)
+
+    def quality(self) -> Quality:
+        """Return what the pixels say, once all rows have been taken.
+
+        Raises
+        ------
+        FrameRejected
+            ``all-nan`` if no pixel has a value.
+        """
+        counts = [look.counted() for look in self._looks]
+        if not any(count.known for count in counts):
+            raise FrameRejected(
+                "all-nan",
+                "none of its pixels has a value; copy it again, or take it out of the night.",
+            )
+        constant_rows, constant = max(
+            (look.rows() for look in self._looks), key=lambda found: found[0]
         )
-    constant_rows, constant = max((look.rows for look in looks), key=lambda found: found[0])
-    common, value = max((look.common for look in looks), key=lambda found: found[0])
-    pixels_of = [look.counts.sum() for look in looks]
-    return Quality(
-        level=tuple(look.quantile(0.5) for look in looks),
-        scatter=tuple(look.scatter for look in looks),
-        bright=tuple(look.quantile(0.95) for look in looks),
-        saturated=_mean([look.saturated for look in looks], pixels_of),
-        not_finite=_mean([look.not_finite for look in looks], pixels_of),
-        wrapped=_mean([look.wrapped for look in looks], pixels_of),
-        constant_rows=constant_rows,
-        constant=constant,
-        common=common,
-        value=value,
-        fingerprint=crc32(
-            b"".join(look.values.tobytes() + look.counts.tobytes() for look in looks)
-        ),
-    )
+        common, value = max((count.common for count in counts), key=lambda found: found[0])
+        quantiles = [count.quantiles(0.5, 0.95) for count in counts]
+        pixels = [count.number for count in counts]
+        fingerprint = 0
+        for count in counts:
+            fingerprint = crc32(count.counts, crc32(count.values, fingerprint))
+        return Quality(
+            level=tuple(half for half, _ in quantiles),
+            scatter=tuple(look.scatter() for look in self._looks),
+            bright=tuple(most for _, most in quantiles),
+            saturated=_mean([count.saturated for count in counts], pixels),
+            not_finite=_mean([count.not_finite for count in counts], pixels),
+            wrapped=_mean([count.wrapped for count in counts], pixels),
+            constant_rows=constant_rows,
+            constant=constant,
+            common=common,
+            value=value,
+            fingerprint=fingerprint,
+        )
 
 
-@dataclass(frozen=True, eq=False)
 class _Look:
-    """The sample of one amplifier: each value that it holds, and how often."""
+    """What is taken of the rows of one amplifier."""
 
-    values: np.ndarray
-    counts: np.ndarray
-    scatter: float
-    rows: tuple[float, float]
-    saturation: float
-    signed: bool
+    def __init__(self, image: RawImage, readout: Readout, amplifiers: int):
+        self.image = image
+        self._rows, self._columns = readout.data.slices()
+        self._height, self._width = readout.data.height, readout.data.width
+        self._step, self._paired = _grid(self._height, self._width, amplifiers)
+        self._saturation = _top(image) if readout.saturation is None else readout.saturation
+        self._samples: list[np.ndarray] = []
+        self._pairs: list[np.ndarray] = []
+        self._constant: list[np.ndarray] = []
 
-    def quantile(self, share: float) -> float:
-        finite = np.isfinite(self.values)
-        number = np.cumsum(self.counts[finite])
-        if not number.size:
-            return float("nan")
-        return float(self.values[finite][np.searchsorted(number, share * number[-1])])
+    def take(self, first: int, band: np.ndarray) -> None:
+        start, band = rows_of(band, first, self._rows)
+        if not len(band):
+            return
+        band, step = band[:, self._columns], self._step
+        # Numbers of 32 bits are the quickest to sort.
+        small = band.dtype.kind in "iu" and band.dtype.itemsize < 4
+        native = np.dtype("i4") if small else band.dtype.newbyteorder("=")
+        self._samples.append(band[-start % step :: step, ::step].astype(native).reshape(-1))
+        if self._width > 2:
+            some = slice(*np.searchsorted(self._paired, (start, start + len(band))))
+            paired = band[self._paired[some] - start]
+            # The same half of a chip reads a pixel and its next neighbour but one.
+            pairs = np.stack([paired[:, :-2:step], paired[:, 2::step]])
+            self._pairs.append(pairs.astype(native).reshape(2, -1))
+        if self._width >= _WORDS:  # a few pixels may hold one value by chance
+            self._constant.append(_one_value(band))
 
-    def share(self, which: np.ndarray) -> float:
-        return float(self.counts[which].sum() / self.counts.sum())
+    def counted(self) -> _Count:
+        """Count how often each value occurs."""
+        stored, counts = np.unique(_joined(self._samples), return_counts=True)
+        values = physical(stored, self.image, "f8")
+        order = np.argsort(values, kind="stable")
+        image = self.image
+        signed = image.bitpix == 16 and image.bzero == 0 and not image.packed
+        return _Count(values[order], counts[order], self._saturation, signed)
 
-    @property
-    def saturated(self) -> float:
-        return self.share(self.values >= self.saturation)
+    def rows(self) -> tuple[float, float]:
+        """Return which share of the rows hold one value short of saturation, and the first."""
+        if not any(map(len, self._constant)):
+            return 0.0, nan
+        values = physical(_joined(self._constant), self.image, "f8")
+        values = values[~(values >= self._saturation)]
+        return values.size / self._height, float(values[0]) if values.size else nan
 
-    @property
-    def not_finite(self) -> float:
-        return self.share(~np.isfinite(self.values))
+    def scatter(self) -> float:
+        """Return the robust scatter from one pixel to the next but one."""
+        if not self._pairs:
+            return nan
+        left, right = physical(_joined(self._pairs, axis=1), self.image, "f8")
+        with np.errstate(invalid="ignore"):
+            off = left - right  # of two that are infinite there is no difference
+        finite = np.isfinite(off)
+        if not finite.all():
+            off = off[finite]
+        if not off.size:
+            return nan
+        away = np.abs(off)
+        # A median of whole numbers is too coarse for noise of an adu; it only finds the stars.
+        wide = 5 * max(1.0, _MAD * middle(away))
+        return sqrt(np.mean(off[away <= wide] ** 2) / 2)
 
-    @property
-    def wrapped(self) -> float:
-        return self.share(self.values < _WRAPPED) if self.signed else 0.0
+
+@lru_cache
+def _grid(height: int, width: int, amplifiers: int) -> tuple[int, np.ndarray]:
+    """Return from how many pixels one is sampled, and the rows whose pairs are compared."""
+    # An eighth of a small frame will do.
+    sample = min(_SAMPLE, max(_FEWEST, height * width * amplifiers // 8))
+    # Odd steps meet even and odd columns alike, which some cameras read out apart.
+    step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
+    # Fewer will do for the scatter: every so many of the rows that are sampled.
+    thin = max(1, (height // step) * (width // step) // _PAIRS)
+    paired = [
+        np.arange(first + -first % step, min(first + _ROWS, height), step * thin)
+        for first in range(0, height, _ROWS)
+    ]
+    return step, np.concatenate(paired)
+
+
+def _top(image: RawImage) -> float:
+    """Return the last number of 16 bits, at which a pixel is full where no one knows better."""
+    return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
+
+
+def _one_value(band: np.ndarray) -> np.ndarray:
+    """Return the value of each row that holds one: told by three pixels, then by all."""
+    words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
+    some = words[:, :: words.shape[1] // 2]
+    alike = np.flatnonzero((some[:, 1:] == some[:, :1]).all(axis=1))
+    if alike.size:
+        chosen = words[alike]
+        alike = alike[(chosen == chosen[:, :1]).all(axis=1)]
+    return band[alike, 0]
+
+
+def _joined(parts: list[np.ndarray], axis: int = 0) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
+
+
+class _Count:
+    """Each value that the sample of one amplifier holds, in order, and how often.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        The least first; NaN last.
+    counts : ndarray of int
+    saturation : float
+    signed : bool
+        Whether unsigned numbers would be wrapped.
+    """
+
+    def __init__(self, values: np.ndarray, counts: np.ndarray, saturation: float, signed: bool):
+        self.values, self.counts = values, counts
+        self._below = np.zeros(len(counts) + 1, "i8")
+        """How many pixels lie below each value."""
+        np.cumsum(counts, out=self._below[1:])
+        self.number = int(self._below[-1])
+        # Where finite values, those above a limit, infinity and NaN begin.
+        edges = np.searchsorted(values, (_LOWEST, _WRAPPED, saturation, np.inf, nan))
+        self._finite = slice(edges[0], edges[3])
+        self._full = edges[2]
+        finite, wrapped, full, infinite, missing = self._below[edges].tolist()
+        self.known = infinite - finite
+        self.not_finite = (self.number - self.known) / self.number
+        self.saturated = (missing - full) / self.number
+        self.wrapped = wrapped / self.number if signed else 0.0
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """Return below which values some shares of the finite pixels lie."""
+        if not self.known:
+            return [nan] * len(shares)
+        first = self._finite.start
+        number = self._below[first + 1 : self._finite.stop + 1] - self._below[first]
+        places = np.searchsorted(number, [share * self.known for share in shares])
+        return self.values[self._finite][places].tolist()
 
     @property
     def common(self) -> tuple[float, float]:
@@ -169,101 +297,18 @@ class _Look:
         Of a bias whose noise is less than the step from one value to the next, most
         pixels hold one value too, and the values beside it hold most others.
         """
-        below = self.values < self.saturation
-        values, counts = self.values[below], self.counts[below]
+        values, counts = self.values[: self._full], self.counts[: self._full]
         if not values.size:
-            return 0.0, float("nan")
-        most = int(np.argmax(counts))
+            return 0.0, nan
+        most = int(counts.argmax())
+        value, often = float(values[most]), int(counts[most])
         beside = max(counts[most - 1] if most else 0, *counts[most + 1 : most + 2], 0)
-        if beside >= _COARSE * counts[most]:
-            return 0.0, float(values[most])
-        return float(counts[most] / self.counts.sum()), float(values[most])
-
-
-def _look(pixels: Pixels, readout: Readout, amplifiers: int) -> _Look:
-    """Sample the data of one amplifier, and find its rows of one value."""
-    image = pixels.raw.image(readout.extension)
-    rows, columns = readout.data.slices()
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    # Odd steps meet even and odd columns alike, which some cameras read out apart.
-    # An eighth of a small frame will do.
-    sample = min(_SAMPLE, max(_FEWEST, height * width * amplifiers // 8))
-    step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
-    saturation = _top(image) if readout.saturation is None else readout.saturation
-    samples, pairs, constant = [], [], []
-    # Fewer will do for the scatter: every so many of the rows that are sampled.
-    thin = max(1, (height // step) * (width // step) // _PAIRS)
-    for first in range(rows.start, rows.stop, _ROWS):
-        band = pixels.stored(image, first, min(first + _ROWS, rows.stop))[:, columns]
-        sampled = band[-(first - rows.start) % step :: step]
-        samples.append(sampled[:, ::step].reshape(-1))
-        if width > 2:
-            pairs.append(_pairs(sampled[::thin], step))
-        if width >= _WORDS:  # a few pixels may hold one value by chance
-            constant.append(physical(_one_value(band), image, "f8"))
-    found, counts = _counted(np.concatenate(samples))
-    found = physical(found, image, "f8")
-    order = np.argsort(found, kind="stable")
-    of_rows = np.concatenate(constant) if constant else np.empty(0)
-    of_rows = of_rows[~(of_rows >= saturation)]
-    return _Look(
-        values=found[order],
-        counts=counts[order],
-        scatter=_scatter([physical(p, image, "f8") for p in pairs]),
-        rows=(of_rows.size / height, float(of_rows[0]) if of_rows.size else float("nan")),
-        saturation=saturation,
-        signed=image.bitpix == 16 and image.bzero == 0 and not image.packed,
-    )
-
-
-def _top(image: RawImage) -> float:
-    """Return the last number of 16 bits, at which a pixel is full where no one knows better."""
-    return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
-
-
-def _pairs(sampled: np.ndarray, step: int) -> np.ndarray:
-    """Take pixels and their next neighbours but one, which the same half of a chip reads."""
-    left, right = sampled[:, :-2:step], sampled[:, 2::step]
-    return np.stack([left.reshape(-1), right.reshape(-1)])
-
-
-def _scatter(pairs: list[np.ndarray]) -> float:
-    if not pairs:
-        return float("nan")
-    left, right = np.concatenate(pairs, axis=1)
-    with np.errstate(invalid="ignore"):
-        off = left - right  # of two that are infinite there is no difference
-    off = off[np.isfinite(off)]
-    if not off.size:
-        return float("nan")
-    # A median of whole numbers is too coarse for noise of an adu; it only finds the stars.
-    wide = 5 * max(1.0, _MAD * float(np.median(np.abs(off))))
-    return float(np.sqrt(np.mean(off[np.abs(off) <= wide] ** 2) / 2))
-
-
-def _one_value(band: np.ndarray) -> np.ndarray:
-    """Return the value of each row that holds one: told by a few words, then by all of those few."""
-    words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
-    some = words[:, :: max(1, words.shape[1] // _WORDS)]
-    alike = np.flatnonzero((some == some[:, :1]).all(axis=1))
-    if alike.size:
-        chosen = words[alike]
-        alike = alike[(chosen == chosen[:, :1]).all(axis=1)]
-    return band[alike, 0]
-
-
-def _counted(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count how often each stored value occurs."""
-    if sample.dtype.kind in "iu" and sample.dtype.itemsize == 2:
-        native = sample.astype(sample.dtype.newbyteorder("="))
-        counts = np.bincount(native.view("u2"), minlength=2**16)
-        held = np.flatnonzero(counts)
-        return held.astype("u2").view(native.dtype), counts[held]
-    native = sample.astype(sample.dtype.newbyteorder("="))
-    return np.unique(native, return_counts=True)
+        return (0.0 if beside >= _COARSE * often else often / self.number), value
 
 
 def _mean(shares: list[float], pixels: list[int]) -> float:
+    if not any(shares):
+        return 0.0
     return float(np.average(shares, weights=pixels))
 
 
@@ -461,9 +506,9 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
     """
     if len(rows) < 8:
         return rows, 0
-    noise = _MAD * np.median(np.abs(np.diff(rows))) / 2**0.5
+    noise = _MAD * middle(np.abs(np.diff(rows))) / 2**0.5
     allowed = max(_APART * noise, _LEAST)
-    if np.abs(rows - np.median(rows)).max() <= allowed:
+    if np.abs(rows - middle(rows)).max() <= allowed:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
     near = median_filter(rows, window, mode="reflect")

@@ -9,6 +9,7 @@ while it is mapped kills the process.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import stat
 import tempfile
@@ -21,7 +22,7 @@ from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 
@@ -36,6 +37,7 @@ __all__ = [
     "physical",
     "read_raw",
     "refuse_changed",
+    "rows_of",
 ]
 
 BLOCK = 2880
@@ -45,7 +47,8 @@ PIXEL_LIMIT = 2**31
 GROWTH_LIMIT = 200
 TEXT_LIMIT = 1000
 
-_PIECE = 8 * 2**20
+_PIECE = 2**19
+_ROWS = 512
 _END = b"END".ljust(80)
 _AGAIN = " (again)"
 _ABSENT = object()
@@ -254,8 +257,6 @@ class Pixels:
     Parameters
     ----------
     raw : RawFile
-    octets : bytes, optional
-        The whole file, where it has been read already.
 
     Notes
     -----
@@ -263,9 +264,8 @@ class Pixels:
     threads may read.
     """
 
-    def __init__(self, raw: RawFile, octets: bytes | None = None):
+    def __init__(self, raw: RawFile):
         self.raw = raw
-        self._octets = None if raw.gzipped else octets
         self._unpacked = None
         self._tiles: dict[int, tuple[IO[bytes], np.dtype]] = {}
         self._lock = threading.Lock()
@@ -320,13 +320,68 @@ class Pixels:
             return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
-        if self._octets is not None:
-            number = (stop - first) * columns
-            data = np.frombuffer(self._octets, image.stored, number, offset)
-            return data.reshape(stop - first, columns)
         data = np.empty((stop - first, columns), image.stored)
         self._read(memoryview(data.reshape(-1).view("u1")), offset)
         return data
+
+    def bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
+        """Read the file once from front to back, and give the rows of all its images.
+
+        Parameters
+        ----------
+        digest : hash, such as ``hashlib.sha256()``
+            Told every byte of the file as it lies on the disk.
+
+        Yields
+        ------
+        RawImage
+        int
+            The first of the rows, from 0.
+        ndarray
+            The rows as the file stores them. The next ones are read into the same place.
+
+        Raises
+        ------
+        FrameRejected
+            ``truncated`` if the file has become shorter, ``checksum`` if an image has
+            another sum than its DATASUM says, or the reason why it cannot be unpacked.
+        """
+        if self.raw.gzipped or any(image.packed for image in self.raw.images):
+            yield from self._unpacked_bands(digest)
+            return
+        with opened(self.raw.path) as stream:
+            passage = _Passage(stream.fileno(), digest)
+            for image in self.raw.images:
+                passage.go_to(image.offset)
+                first = total = 0
+                row = image.shape[1] * image.stored.itemsize
+                stop = image.offset + image.shape[0] * row
+                # Four rows are always a multiple of the four bytes that DATASUM adds up.
+                some = max(4, _PIECE // row // 4 * 4)
+                for piece in passage.pieces(stop, some * row):
+                    total += 0 if image.datasum is None else _sum32(piece)
+                    band = np.frombuffer(piece, image.stored).reshape(-1, image.shape[1])
+                    yield image, first, band
+                    first += len(band)
+                if image.datasum is None:
+                    continue
+                if stop == image.offset + image.nbytes:
+                    _refuse_sum(image, total)
+                else:
+                    self.datasum(image)  # of a cube all planes
+            passage.go_to(self.raw.size)
+
+    def _unpacked_bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
+        with opened(self.raw.path) as stream:
+            hashlib.file_digest(stream, lambda: digest)
+        for image in self.raw.images:
+            if image.datasum is not None:
+                self.datasum(image)
+        self.unpack()
+        for image in self.raw.images:
+            rows = image.shape[0]
+            for first in range(0, rows, _ROWS):
+                yield image, first, self.stored(image, first, min(first + _ROWS, rows))
 
     def datasum(self, image: RawImage) -> int:
         """Add up the bytes of an image as DATASUM does.
@@ -338,25 +393,10 @@ class Pixels:
         """
         total = 0
         for start in range(image.offset, image.offset + image.nbytes, _PIECE):
-            size = min(_PIECE, image.offset + image.nbytes - start)
-            if self._octets is None:
-                piece = bytearray(size)
-                self._read(memoryview(piece), start)
-            else:
-                piece = memoryview(self._octets)[start : start + size]
-            if size % 4:
-                piece = bytes(piece) + b"\0" * (-size % 4)
-            total += int(np.frombuffer(piece, ">u4").sum(dtype="u8"))
-        while total >> 32:
-            total = (total & 0xFFFFFFFF) + (total >> 32)
-        # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
-        if image.datasum not in (None, total):
-            raise FrameRejected(
-                "checksum",
-                f"DATASUM = {image.datasum} in its header and {total} in its pixels, which should "
-                "agree; copy it again from the camera.",
-            )
-        return total
+            piece = memoryview(bytearray(min(_PIECE, image.offset + image.nbytes - start)))
+            self._read(piece, start)
+            total += _sum32(piece)
+        return _refuse_sum(image, total)
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
@@ -387,6 +427,40 @@ class Pixels:
                 _put(stream, np.ascontiguousarray(native).data)
                 self._tiles[image.index] = (stream, native.dtype)
             return self._tiles[image.index]
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, octets: memoryview, /) -> None:
+        """Take in some bytes."""
+
+
+class _Passage:
+    """A file that is read once from front to back, every byte of it told to a digest."""
+
+    def __init__(self, descriptor: int, digest: Digest):
+        self._descriptor = descriptor
+        self._digest = digest
+        self._buffer = memoryview(b"")
+        self._position = 0
+
+    def pieces(self, stop: int, size: int = _PIECE) -> Iterator[memoryview]:
+        """Read up to a place, each piece into the memory of the one before it."""
+        while self._position < stop:
+            size = min(size, stop - self._position)
+            if len(self._buffer) < size:
+                self._buffer = memoryview(np.empty(size, "u1"))
+            piece = self._buffer[:size]
+            _fill(self._descriptor, piece, self._position)
+            self._digest.update(piece)
+            self._position += size
+            yield piece
+
+    def go_to(self, place: int) -> None:
+        """Read what lies before a place and is no pixel."""
+        for _ in self.pieces(place):
+            pass
 
 
 def read_raw(path: Path) -> RawFile:
@@ -555,11 +629,11 @@ def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]
     if min(axes, default=0) < 0:
         raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be; {_CORRECT}")
     groups = (_whole(cards, "GCOUNT", 1), _whole(cards, "PCOUNT", 0)) if index else (1, 0)
-    if min(groups) < 0:
+    kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
+    if min(groups) < 0 or (kind == "IMAGE" and groups[0] == 0):
         raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups} cannot be; {_CORRECT}")
     nbytes = abs(bitpix) // 8 * groups[0] * (groups[1] + prod(axes)) if axes else 0
     packed = cards.get("ZIMAGE") is True and "ZBITPIX" in cards
-    kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
     if packed:
         bitpix = _whole(cards, "ZBITPIX")
         if bitpix not in _STORED:
@@ -639,6 +713,21 @@ def _refuse_growth(cards: Cards, image: RawImage, size: int) -> None:
         )
 
 
+def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
+    """Return those of a band's rows that belong to some rows, and which of these is the first.
+
+    Parameters
+    ----------
+    band : ndarray, shape (rows, columns)
+    first : int
+        The number of its first row.
+    rows : slice
+    """
+    start = max(first, rows.start)
+    stop = max(start, min(first + len(band), rows.stop))
+    return start - rows.start, band[start - first : stop - first]
+
+
 def physical(
     data: np.ndarray, image: RawImage, dtype: str = "f4", out: np.ndarray | None = None
 ) -> np.ndarray:
@@ -671,6 +760,27 @@ def physical(
     if image.bitpix > 0 and image.blank is not None and not image.packed:
         values[data == image.blank] = np.nan
     return values
+
+
+def _sum32(octets: memoryview) -> int:
+    """Add up numbers of 32 bits, the last of which may lack some."""
+    if len(octets) % 4:
+        octets = bytes(octets) + b"\0" * (-len(octets) % 4)
+    return int(np.frombuffer(octets, ">u4").sum(dtype="u8"))
+
+
+def _refuse_sum(image: RawImage, total: int) -> int:
+    """Hold a sum against DATASUM; return it as that would say it."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
+    if image.datasum not in (None, total):
+        raise FrameRejected(
+            "checksum",
+            f"DATASUM = {image.datasum} in its header and {total} in its pixels, which should "
+            "agree; copy it again from the camera.",
+        )
+    return total
 
 
 def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:

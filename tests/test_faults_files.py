@@ -22,7 +22,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Profile, Recipe, night, prepare, reduce_night, registry
+from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night, registry
 from ccdprofiles.cli import main
 from ccdprofiles.errors import OutputError
 from ccdprofiles.frames import Scanner
@@ -807,21 +807,17 @@ def test_a_file_that_changes_after_its_header_was_read_costs_itself(
     assert len(made.frames) == len(reference[1]) - 5 + 13
 
 
-def test_a_large_file_that_changes_while_it_is_read_costs_itself(
-    good, reference, tmp_path, monkeypatch
-):
+def test_a_file_that_changes_while_it_is_read_costs_itself(good, reference, tmp_path, monkeypatch):
     path = good / "zz.fits"
     path.write_bytes(flipped(first_of(good, "light").read_bytes()))
-    unpack = Pixels.unpack
+    bands = Pixels.bands
 
-    def unpacked(pixels):
-        unpack(pixels)
+    def touched(pixels, digest):
+        yield from bands(pixels, digest)
         if pixels.raw.path == path:
             os.utime(path, ns=(1, 1))
 
-    # None is read at once, so each is read twice.
-    monkeypatch.setattr(prepare, "_AT_ONCE", 0)
-    monkeypatch.setattr(Pixels, "unpack", unpacked)
+    monkeypatch.setattr(Pixels, "bands", touched)
     made = reduced(good, tmp_path / "out")
     assert same_as_without(tmp_path / "out", reference[1]) == []
     row = row_of(made, "zz.fits")

@@ -1,6 +1,7 @@
 """One look at the pixels: what it tells, what follows from it, and what it must not refuse."""
 
 import gzip
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,9 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat
+from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat, raw
 from ccdprofiles.errors import FrameRejected, ProfileError
-from ccdprofiles.quality import Quality, inspect, judge, light_of, noise_ratios, outliers, steady
+from ccdprofiles.quality import Quality, Sample, judge, light_of, noise_ratios, outliers, steady
 from ccdprofiles.raw import Pixels, read_raw
 
 AMPLIFIER = Amplifier(
@@ -29,12 +30,19 @@ def amplifiers(*given, shape=(600, 200)):
     return profile.amplifiers_of({}, {None: shape})
 
 
-def look(path, data, *given, octets=True, **cards):
-    """Write a frame, and inspect it."""
+def look(path, data, *given, **cards):
+    """Write a frame, and look at it."""
     fits.PrimaryHDU(data, fits.Header(list(cards.items()))).writeto(path / "a.fits", overwrite=True)
-    raw = read_raw(path / "a.fits")
-    with Pixels(raw, raw.path.read_bytes() if octets else None) as pixels:
-        return inspect(pixels, amplifiers(*given, shape=data.shape))
+    return look_at(path / "a.fits", *given, shape=data.shape)
+
+
+def look_at(path, *given, shape=(600, 200)):
+    frame = read_raw(path)
+    sample = Sample(frame, amplifiers(*given, shape=shape))
+    with Pixels(frame) as pixels:
+        for rows in pixels.bands(hashlib.sha256()):
+            sample.take(*rows)
+    return sample.quality()
 
 
 def noise(level, sigma, shape=(600, 200), seed=1, dtype="u2"):
@@ -72,17 +80,20 @@ def test_scatter_knows_neither_gradients_nor_stars_nor_columns_read_apart(tmp_pa
     assert look(tmp_path, data).scatter == pytest.approx((5,), rel=0.05)
 
 
-def test_a_look_at_memory_at_the_file_and_at_a_packed_one_is_the_same(tmp_path):
+@pytest.mark.parametrize("piece", [1, 3000, 2**20])
+def test_a_look_at_a_packed_file_and_one_in_pieces_are_the_same(tmp_path, piece, monkeypatch):
     data = noise(1000, 8)
     data[40:60] = 7
-    wanted = look(tmp_path, data)
-    assert look(tmp_path, data, octets=False) == wanted
+    upper = Amplifier(data="[1:200, 301:600]", overscan=None, name="upper")
+    lower = Amplifier(data="[1:200, 1:300]", overscan=None, name="lower")
+    wanted, halves = look(tmp_path, data), look(tmp_path, data, upper, lower)
+    monkeypatch.setattr(raw, "_PIECE", piece)
+    monkeypatch.setattr(raw, "_ROWS", 1 + piece // 400)
     (tmp_path / "b.fits").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
-    with Pixels(read_raw(tmp_path / "b.fits")) as pixels:
-        assert inspect(pixels, amplifiers()) == wanted
     fits.CompImageHDU(data, compression_type="RICE_1").writeto(tmp_path / "c.fits")
-    with Pixels(read_raw(tmp_path / "c.fits")) as pixels:
-        assert inspect(pixels, amplifiers()) == wanted
+    for name in ("a.fits", "b.fits", "c.fits"):
+        assert look_at(tmp_path / name) == wanted
+        assert look_at(tmp_path / name, upper, lower) == halves
 
 
 def test_every_row_of_one_value_is_found_wherever_it_lies(tmp_path):

@@ -350,8 +350,10 @@ def test_more_pixels_than_anyone_has_are_refused_before_they_are_asked_for(tmp_p
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize(("keyword", "said"), [("PCOUNT", "-90000"), ("GCOUNT", "-1")])
-def test_a_negative_count_is_refused(tmp_path, keyword, said, packed):
+@pytest.mark.parametrize(
+    ("keyword", "said"), [("PCOUNT", "-90000"), ("GCOUNT", "-1"), ("GCOUNT", "0")]
+)
+def test_a_count_that_cannot_be_is_refused(tmp_path, keyword, said, packed):
     path = tmp_path / "a.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(noise())]).writeto(path)
     card_of(path, keyword, said)
@@ -468,15 +470,60 @@ def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
             octets = octets[:2881] + bytes([octets[2881] ^ 1]) + octets[2882:]
         path.write_bytes(gzip.compress(octets) if packing == "gzip" else octets)
         raw = read_raw(path)
-        for whole in (None, path.read_bytes()):
-            with Pixels(raw, whole) as pixels:
-                if not wrong:
-                    assert pixels.datasum(raw.images[0]) == wanted
-                    continue
+        with Pixels(raw) as pixels:
+            if not wrong:
+                assert pixels.datasum(raw.images[0]) == wanted
+                assert sum(len(band) for _, _, band in pixels.bands(hashlib.sha256())) == shape[0]
+                continue
+            for read in (
+                lambda pixels: pixels.datasum(pixels.raw.images[0]),
+                lambda pixels: list(pixels.bands(hashlib.sha256())),
+            ):
                 with pytest.raises(FrameRejected) as refusal:
-                    pixels.datasum(raw.images[0])
+                    read(pixels)
                 assert refusal.value.code == "checksum"
                 assert str(refusal.value).startswith(f"DATASUM = {wanted} in its header and ")
+
+
+@pytest.mark.parametrize("piece", [4, 64, 2**20])
+@pytest.mark.parametrize("packing", ["plain", "gzip", "tiles"])
+def test_a_file_is_read_once_for_its_digest_its_sums_and_its_rows(
+    tmp_path, packing, piece, monkeypatch
+):
+    monkeypatch.setattr(raw_module, "_PIECE", piece)
+    monkeypatch.setattr(raw_module, "_ROWS", 5)
+    path = tmp_path / "a.fits"
+    kind = fits.CompImageHDU if packing == "tiles" else fits.ImageHDU
+    given = [noise(1, (13, 7)), noise(2, (9, 70)), noise(3, (1, 1))]
+    cube = fits.ImageHDU(np.stack([given[0], given[0] + 1]))
+    hdus = [fits.PrimaryHDU(), *map(kind, given[:2]), cube, fits.ImageHDU(given[2])]
+    fits.HDUList(hdus).writeto(path, checksum=True)
+    if packing == "gzip":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    digest = hashlib.sha256()
+    raw = read_raw(path)
+    found = {image.index: [] for image in raw.images}
+    with Pixels(raw) as pixels:
+        for image, first, band in pixels.bands(digest):
+            assert first == sum(map(len, found[image.index]))
+            found[image.index].append(raw_module.physical(band, image))
+    assert digest.hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
+    for bands, data in zip(found.values(), [*given[:2], given[0], given[2]], strict=True):
+        np.testing.assert_array_equal(np.concatenate(bands), data)
+
+
+def test_some_rows_of_a_band():
+    band = np.arange(10, 20)[:, np.newaxis]
+    for rows, start, held in (
+        (slice(0, 12), 10, [10, 11]),
+        (slice(12, 15), 0, [12, 13, 14]),
+        (slice(5, 30), 5, list(range(10, 20))),
+        (slice(0, 10), None, []),
+        (slice(20, 30), None, []),
+    ):
+        found, part = raw_module.rows_of(band, 10, rows)
+        assert part[:, 0].tolist() == held
+        assert not held or found == start
 
 
 @pytest.mark.parametrize("said", ["'none'", "''", "-5", "1.5", "'99999999999'"])
