@@ -21,8 +21,8 @@ from .science import Written, write_science
 
 __all__ = ["MadeMaster", "MasterJob", "MeasureJob", "ScienceJob", "look_at"]
 
-LARGE = 2**21
-"""Pixels from which several workers share a master."""
+LARGE = 2**22
+"""Pixels of all its frames from which several workers share a master."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class MasterJob:
         """
         rows, columns = self.shape
         maker = self._maker()
-        if self.parts or not maker.in_parts or rows * columns < LARGE:
+        if self.parts or not maker.in_parts or len(self.inputs) * rows * columns < LARGE:
             return []
         if self.master.type == "flat" and self.levels is None:
             step = -(-len(self.inputs) // number)
