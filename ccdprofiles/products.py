@@ -605,12 +605,19 @@ def _table_header(rows: int, widths: tuple[int, int, int]) -> bytes:
     return _with_room(header)
 
 
+# The planes of most products that flag no pixel are the same.
+@lru_cache(16)
 def _summed(block: bytes, datasum: int) -> bytes:
     """Put DATASUM and CHECKSUM into the header of an HDU (FITS standard 4.0, section 4.4.2.7)."""
-    block = _with_value(block, b"DATASUM", f"'{datasum}'".ljust(10))
-    block = _with_value(block, b"CHECKSUM", "'" + "0" * 16 + "'")
-    total = _folded(_sum32(block) + datasum)
-    return _with_value(block, b"CHECKSUM", "'" + _encoded(~total & 0xFFFFFFFF) + "'")
+    before, _, after = block.rpartition(_ROOM.encode("ascii"))
+    total = _folded(_sum32(before + _sum_cards("0" * 16, datasum) + after) + datasum)
+    return before + _sum_cards(_encoded(~total & 0xFFFFFFFF), datasum) + after
+
+
+def _sum_cards(checksum: str, datasum: int) -> bytes:
+    """Write the cards that `_ROOM` has kept a place for."""
+    told, quoted = f"CHECKSUM= '{checksum}'   / HDU checksum", f"'{datasum}'"
+    return f"{told:<80}DATASUM = {quoted:<20} / data unit checksum".ljust(160).encode("ascii")
 
 
 def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
@@ -626,18 +633,20 @@ def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
 
 def _encoded(value: int) -> str:
     """Write a checksum in 16 letters and digits (FITS standard 4.0, appendix J)."""
-    columns = []
-    for shift in (24, 16, 8, 0):
-        byte = (value >> shift) & 0xFF
-        letters = [byte // 4 + byte % 4 + 48, byte // 4 + 48, byte // 4 + 48, byte // 4 + 48]
-        while any(c in _PUNCTUATION for c in letters):
-            for i in (0, 2):
-                if letters[i] in _PUNCTUATION or letters[i + 1] in _PUNCTUATION:
-                    letters[i] += 1
-                    letters[i + 1] -= 1
-        columns.append(letters)
-    text = "".join(chr(columns[j][i]) for i in range(4) for j in range(4))
+    columns = [_letters(byte) for byte in value.to_bytes(4, "big")]
+    text = "".join(column[i] for i in range(4) for column in columns)
     return text[-1] + text[:-1]
+
+
+@lru_cache(256)
+def _letters(byte: int) -> str:
+    letters = [byte // 4 + byte % 4 + 48, byte // 4 + 48, byte // 4 + 48, byte // 4 + 48]
+    while any(c in _PUNCTUATION for c in letters):
+        for i in (0, 2):
+            if letters[i] in _PUNCTUATION or letters[i + 1] in _PUNCTUATION:
+                letters[i] += 1
+                letters[i + 1] -= 1
+    return "".join(map(chr, letters))
 
 
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
