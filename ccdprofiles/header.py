@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from .raw import Cards
+from .raw import card_value
 
 __all__ = ["ProductHeader"]
 
@@ -54,7 +54,7 @@ class ProductHeader:
         return tuple(self._cards)
 
     def __getitem__(self, keyword: str) -> object:
-        return Cards(self._cards[keyword].encode("ascii"))[keyword]
+        return card_value(self._cards[keyword].encode("ascii"))
 
     def get(self, keyword: str, default: object = None) -> object:
         """Return the value of a card, or ``default`` where it is missing."""
@@ -81,8 +81,8 @@ class ProductHeader:
         self._cards.pop(keyword, None)
 
     def hand_on(self, keyword: str, text: str) -> None:
-        """Take a card as it stands, of 80 characters or a multiple."""
-        self._cards[keyword] = text
+        """Take a card as it stands, of 80 characters or a multiple, unless it is there."""
+        self._cards.setdefault(keyword, text)
 
     def rename(self, old: str, new: str) -> None:
         """Give a card another keyword of up to eight letters."""

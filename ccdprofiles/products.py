@@ -315,7 +315,7 @@ def copied_header(cards: Cards) -> ProductHeader:
     header = ProductHeader()
     for text in _card_texts(cards):
         kept = _kept_card(text)
-        if kept is not None and kept[0] not in header:
+        if kept is not None:
             header.hand_on(*kept)
     if "RADECSYS" in header and "RADESYS" not in header:
         # Old names make astropy and fitsverify warn at every reading.
@@ -457,17 +457,22 @@ def _is_sky(keyword: str) -> bool:
 def _card_texts(cards: Cards) -> Iterable[str]:
     """Go through the cards of a header, then of the primary one below it, as text."""
     for source in (cards,) if cards.below is None else (cards, cards.below):
-        whole = ""
-        for start in range(0, len(source.block), 80):
-            text = source.block[start : start + 80].decode("ascii", "replace")
-            if text.startswith("CONTINUE"):
-                whole += text
-                continue
-            if whole:
-                yield whole
-            whole = text
-        if whole:
-            yield whole
+        text = source.block.decode("ascii", "replace")
+        texts = [text[start : start + 80] for start in range(0, len(text), 80)]
+        if "CONTINUE" in text:
+            texts = _joined(texts)
+        yield from texts
+
+
+def _joined(texts: Iterable[str]) -> list[str]:
+    """Join every card with those that continue it."""
+    joined: list[str] = []
+    for text in texts:
+        if text.startswith("CONTINUE") and joined:
+            joined[-1] += text
+        else:
+            joined.append(text)
+    return joined
 
 
 _CARD = re.compile(
@@ -475,12 +480,28 @@ _CARD = re.compile(
     r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
 )
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
+_KEYWORD_FIRST = re.compile(r"(?=.{8}= )([A-Z0-9_-]+) *= ")
+_NUMBER = re.compile(r" *([TF]|[+-]?[0-9]+(\.[0-9]*)?) *(/[ -~]*)?")
 
 
-# From one frame to the next few cards change.
-@lru_cache(4096)
 def _kept_card(text: str) -> tuple[str, str] | None:
     """Return a card that goes into a product, as keyword and text, or None if it does not."""
+    keyword = _plain_keyword(text[:10])
+    if keyword and len(text) == 80 and _NUMBER.fullmatch(text, 10):
+        # What changes most from one frame to the next.
+        return keyword, text
+    return _kept_text(text)
+
+
+@lru_cache(1024)
+def _plain_keyword(start: str) -> str | None:
+    """Return the keyword with which a card begins, if it stays and is spelled as FITS wants it."""
+    found = _KEYWORD_FIRST.fullmatch(start)
+    return None if found is None or _STRUCTURE.fullmatch(found[1]) else found[1]
+
+
+@lru_cache(4096)
+def _kept_text(text: str) -> tuple[str, str] | None:
     card = _whole_card(text)
     return None if card is None or _STRUCTURE.fullmatch(card[0]) else card
 
