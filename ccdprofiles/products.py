@@ -512,7 +512,7 @@ def _whole_card(text: str) -> tuple[str, str] | None:
         return None
     text = text.ljust(80)
     found = _CARD.fullmatch(text)
-    if len(text) == 80 and found and text.find("=") in (8, *range(10, 80)):
+    if len(text) == 80 and found and (text[8] == "=" or text.startswith("HIERARCH ")):
         dated = text.startswith("DATE") and (found["text"] or "").strip()
         if dated and _time(dated) is None:
             return None
