@@ -655,7 +655,7 @@ def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
 def _encoded(value: int) -> str:
     """Write a checksum in 16 letters and digits (FITS standard 4.0, appendix J)."""
     columns = [_letters(byte) for byte in value.to_bytes(4, "big")]
-    text = "".join(column[i] for i in range(4) for column in columns)
+    text = "".join("".join(rank) for rank in zip(*columns, strict=True))
     return text[-1] + text[:-1]
 
 
