@@ -172,13 +172,17 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 
 def stale(output: Path, made: Made) -> list[str]:
     """Name the products of an earlier run that this one no longer makes."""
-    ours = {path.resolve() for path in (*made.masters.values(), *made.products.values())}
+    ours = {*made.masters.values(), *made.products.values()}
     left = [
-        path.relative_to(output).as_posix()
+        path
         for folder in ("masters", "science")
         for path in sorted((output / folder).rglob("*.fits"))
-        if path.resolve() not in ours
+        if path not in ours
     ]
+    if left:
+        # Two names may lead to one file.
+        ours = {path.resolve() for path in ours}
+        left = [p.relative_to(output).as_posix() for p in left if p.resolve() not in ours]
     if not left:
         return []
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")

@@ -227,11 +227,16 @@ def batches(
         Among whom they are shared out.
     """
     groups: dict[tuple, list[Product]] = {}
+    recipes: dict[int, str] = {}
     for product in products:
         i = product.input
         frame = run.frames[i.file]
         numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
-        shared = (frame.profile.name, frame.readout, frame.binning, numbers, repr(frame.recipe))
+        if id(frame.recipe) not in recipes:
+            # Once for all frames that have it, as quantities take their time.
+            recipes[id(frame.recipe)] = repr(frame.recipe)
+        recipe = recipes[id(frame.recipe)]
+        shared = (frame.profile.name, frame.readout, frame.binning, numbers, recipe)
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
     for group in groups.values():
         rows, columns = run.frames[group[0].input.file].amplifiers.shape
