@@ -634,7 +634,9 @@ def test_a_plain_text_stays_as_it_is():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=75),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=75)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers(-(10**9), 10**9).map(lambda n: n / 10**4),
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
 )
 def test_a_card_is_written_as_astropy_writes_it(value, comment):
@@ -643,3 +645,21 @@ def test_a_card_is_written_as_astropy_writes_it(value, comment):
         warnings.simplefilter("ignore", VerifyWarning)  # of comments that are cut
         made["CPKEY"] = (value, comment)
         assert made.text() == str(fits.Card("CPKEY", value, comment))
+
+
+def test_cards_that_frames_share_keep_their_places_when_they_are_added():
+    made, shared = ProductHeader(), ProductHeader()
+    made["TRIM"] = ("no", "of the camera")
+    made["EXPTIME"] = 3.0
+    made.add_history("first")
+    shared["TRIM"] = ("[1:4, 1:4]", "data sections kept")
+    shared["CPKEY"] = ("", "hash of all that went in")
+    shared.add_history("second")
+    for _ in range(2):
+        # The shared ones stay as they are.
+        header = ProductHeader()
+        header.update(made)
+        header.update(shared)
+        assert list(header) == ["TRIM", "EXPTIME", "CPKEY"]
+        assert header["TRIM"] == "[1:4, 1:4]"
+        assert header.text().count("HISTORY") == 2
