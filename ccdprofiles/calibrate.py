@@ -190,14 +190,17 @@ def calibrate(
         # The flat was normalised over its good pixels; ccdproc would take masked ones too.
         divided = ccdproc.flat_correct(
             CCDData(data.data, unit=data.unit),
-            CCDData(np.broadcast_to(flat.data, data.shape), unit=data.unit),
+            _Flat(np.broadcast_to(flat.data, data.shape), unit=u.dimensionless_unscaled),
             norm_value=1.0,
             add_keyword=False,
         )
         values = divided.data.astype("f4", copy=False)
         if variance is not None:
-            of_flat = 0 if flat.variance is None else values**2 * flat.variance
-            variance = (variance + of_flat) / flat.data**2
+            if flat.variance is not None:
+                of_flat = values**2
+                of_flat *= flat.variance
+                variance += of_flat
+            variance /= flat.data**2
         data = CCDData(values, unit=data.unit)
     if electrons:
         data, variance = _electrons(data, variance, noise.gain)
@@ -299,7 +302,11 @@ def _variance(
     if pedestal:
         if dark is None or dark.scatter is None:
             return None
-        return np.maximum(signal, 0) / noise.gain + dark.scatter + dark.variance
+        total = np.maximum(signal, 0)
+        total /= noise.gain
+        total += dark.scatter
+        total += dark.variance
+        return total
     if noise.read_variance is None:
         return None
     total = np.maximum(light, 0)
@@ -351,6 +358,18 @@ def _electrons(
     else:
         data = CCDData(data.data * gain, unit=data.unit * u.electron / u.adu)
     return data, None if variance is None else variance * np.asarray(gain) ** 2
+
+
+class _Flat(CCDData):
+    """A flat that has been normalised.
+
+    ccdproc divides a flat by its norm first, which of ones would make a copy in float64
+    for every frame of a stack.
+    """
+
+    def divide(self, norm: u.Quantity) -> CCDData:
+        """Return the flat as it is, as its norm is 1."""
+        return self
 
 
 def _like(master: np.ndarray, ccd: CCDData) -> CCDData:

@@ -13,11 +13,12 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from .raw import Cards
+from .raw import card_value
 
 __all__ = ["ProductHeader"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _.,:;+*()/=-]*[A-Za-z0-9_.,:;+*()/=-]")
+_DECIMAL = re.compile(r"(?=.{1,20}$)-?[0-9]+\.[0-9]+")
 
 Value = str | bool | int | float | None
 
@@ -54,7 +55,7 @@ class ProductHeader:
         return tuple(self._cards)
 
     def __getitem__(self, keyword: str) -> object:
-        return Cards(self._cards[keyword].encode("ascii"))[keyword]
+        return card_value(self._cards[keyword].encode("ascii"))
 
     def get(self, keyword: str, default: object = None) -> object:
         """Return the value of a card, or ``default`` where it is missing."""
@@ -81,8 +82,13 @@ class ProductHeader:
         self._cards.pop(keyword, None)
 
     def hand_on(self, keyword: str, text: str) -> None:
-        """Take a card as it stands, of 80 characters or a multiple."""
-        self._cards[keyword] = text
+        """Take a card as it stands, of 80 characters or a multiple, unless it is there."""
+        self._cards.setdefault(keyword, text)
+
+    def update(self, other: ProductHeader) -> None:
+        """Set the cards of another header too, and add its history."""
+        self._cards.update(other._cards)
+        self._history += other._history
 
     def rename(self, old: str, new: str) -> None:
         """Give a card another keyword of up to eight letters."""
@@ -127,10 +133,14 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
         header = fits.Header()
         header.add_history(value)
         return header.tostring(endcard=False, padding=False)
-    if kind is str and len(keyword) <= 8 and _PLAIN.fullmatch(value):
+    plain = ""
+    if kind is str and _PLAIN.fullmatch(value):
+        plain = f"'{value:<8}'".ljust(20)
+    elif kind is float and _DECIMAL.fullmatch(str(value)):
+        plain = str(value).rjust(20)
+    if plain and len(keyword) <= 8:
         # What most cards of ours are, and what astropy takes long for.
-        quoted = f"'{value:<8}'"
-        text = f"{keyword:<8}= {quoted:<20}{f' / {comment}' if comment else ''}"
+        text = f"{keyword:<8}= {plain}{f' / {comment}' if comment else ''}"
         if len(text) <= 80 and comment.isascii() and comment.isprintable():
             return text.ljust(80)
     name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword

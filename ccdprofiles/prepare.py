@@ -286,10 +286,10 @@ def _amplifier_band(
     for n, each in enumerate(opened):
         image = each.raw.image(readout.extension)
         try:
-            stored = CCDData(each.stored(image, first, stop), unit=unit)
+            stored = _Band(each.stored(image, first, stop), unit=unit)
         except (FrameRejected, OSError) as error:
             raise _unreadable(error, each.raw) from error
-        trimmed = ccdproc.trim_image(_Band(stored)[:, data_columns], add_keyword=False)
+        trimmed = ccdproc.trim_image(stored[:, data_columns], add_keyword=False)
         physical(trimmed.data, image, dtype, out=tall[n * height : (n + 1) * height])
     ccd = _Band(tall, unit=unit)
     flags = _flags(ccd.data, readout.saturation)

@@ -326,7 +326,7 @@ def copied_header(cards: Cards) -> ProductHeader:
     header = ProductHeader()
     for text in _card_texts(cards):
         kept = _kept_card(text)
-        if kept is not None and kept[0] not in header:
+        if kept is not None:
             header.hand_on(*kept)
     if "RADECSYS" in header and "RADESYS" not in header:
         # Old names make astropy and fitsverify warn at every reading.
@@ -468,17 +468,22 @@ def _is_sky(keyword: str) -> bool:
 def _card_texts(cards: Cards) -> Iterable[str]:
     """Go through the cards of a header, then of the primary one below it, as text."""
     for source in (cards,) if cards.below is None else (cards, cards.below):
-        whole = ""
-        for start in range(0, len(source.block), 80):
-            text = source.block[start : start + 80].decode("ascii", "replace")
-            if text.startswith("CONTINUE"):
-                whole += text
-                continue
-            if whole:
-                yield whole
-            whole = text
-        if whole:
-            yield whole
+        text = source.block.decode("ascii", "replace")
+        texts = [text[start : start + 80] for start in range(0, len(text), 80)]
+        if "CONTINUE" in text:
+            texts = _joined(texts)
+        yield from texts
+
+
+def _joined(texts: Iterable[str]) -> list[str]:
+    """Join every card with those that continue it."""
+    joined: list[str] = []
+    for text in texts:
+        if text.startswith("CONTINUE") and joined:
+            joined[-1] += text
+        else:
+            joined.append(text)
+    return joined
 
 
 _CARD = re.compile(
@@ -486,12 +491,28 @@ _CARD = re.compile(
     r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
 )
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
+_KEYWORD_FIRST = re.compile(r"(?=.{8}= )([A-Z0-9_-]+) *= ")
+_NUMBER = re.compile(r" *([TF]|[+-]?[0-9]+(\.[0-9]*)?) *(/[ -~]*)?")
 
 
-# From one frame to the next few cards change.
-@lru_cache(4096)
 def _kept_card(text: str) -> tuple[str, str] | None:
     """Return a card that goes into a product, as keyword and text, or None if it does not."""
+    keyword = _plain_keyword(text[:10])
+    if keyword and len(text) == 80 and _NUMBER.fullmatch(text, 10):
+        # What changes most from one frame to the next.
+        return keyword, text
+    return _kept_text(text)
+
+
+@lru_cache(1024)
+def _plain_keyword(start: str) -> str | None:
+    """Return the keyword with which a card begins, if it stays and is spelled as FITS wants it."""
+    found = _KEYWORD_FIRST.fullmatch(start)
+    return None if found is None or _STRUCTURE.fullmatch(found[1]) else found[1]
+
+
+@lru_cache(4096)
+def _kept_text(text: str) -> tuple[str, str] | None:
     card = _whole_card(text)
     return None if card is None or _STRUCTURE.fullmatch(card[0]) else card
 
@@ -502,7 +523,7 @@ def _whole_card(text: str) -> tuple[str, str] | None:
         return None
     text = text.ljust(80)
     found = _CARD.fullmatch(text)
-    if len(text) == 80 and found and text.find("=") in (8, *range(10, 80)):
+    if len(text) == 80 and found and (text[8] == "=" or text.startswith("HIERARCH ")):
         dated = text.startswith("DATE") and (found["text"] or "").strip()
         if dated and _time(dated) is None:
             return None
@@ -616,12 +637,19 @@ def _table_header(rows: int, widths: tuple[int, int, int]) -> bytes:
     return _with_room(header)
 
 
+# The planes of most products that flag no pixel are the same.
+@lru_cache(16)
 def _summed(block: bytes, datasum: int) -> bytes:
     """Put DATASUM and CHECKSUM into the header of an HDU (FITS standard 4.0, section 4.4.2.7)."""
-    block = _with_value(block, b"DATASUM", f"'{datasum}'".ljust(10))
-    block = _with_value(block, b"CHECKSUM", "'" + "0" * 16 + "'")
-    total = _folded(_sum32(block) + datasum)
-    return _with_value(block, b"CHECKSUM", "'" + _encoded(~total & 0xFFFFFFFF) + "'")
+    before, _, after = block.rpartition(_ROOM.encode("ascii"))
+    total = _folded(_sum32(before + _sum_cards("0" * 16, datasum) + after) + datasum)
+    return before + _sum_cards(_encoded(~total & 0xFFFFFFFF), datasum) + after
+
+
+def _sum_cards(checksum: str, datasum: int) -> bytes:
+    """Write the cards that `_ROOM` has kept a place for."""
+    told, quoted = f"CHECKSUM= '{checksum}'   / HDU checksum", f"'{datasum}'"
+    return f"{told:<80}DATASUM = {quoted:<20} / data unit checksum".ljust(160).encode("ascii")
 
 
 def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
@@ -637,18 +665,20 @@ def _with_value(block: bytes, keyword: bytes, value: str) -> bytes:
 
 def _encoded(value: int) -> str:
     """Write a checksum in 16 letters and digits (FITS standard 4.0, appendix J)."""
-    columns = []
-    for shift in (24, 16, 8, 0):
-        byte = (value >> shift) & 0xFF
-        letters = [byte // 4 + byte % 4 + 48, byte // 4 + 48, byte // 4 + 48, byte // 4 + 48]
-        while any(c in _PUNCTUATION for c in letters):
-            for i in (0, 2):
-                if letters[i] in _PUNCTUATION or letters[i + 1] in _PUNCTUATION:
-                    letters[i] += 1
-                    letters[i + 1] -= 1
-        columns.append(letters)
-    text = "".join(chr(columns[j][i]) for i in range(4) for j in range(4))
+    columns = [_letters(byte) for byte in value.to_bytes(4, "big")]
+    text = "".join("".join(rank) for rank in zip(*columns, strict=True))
     return text[-1] + text[:-1]
+
+
+@lru_cache(256)
+def _letters(byte: int) -> str:
+    letters = [byte // 4 + byte % 4 + 48, byte // 4 + 48, byte // 4 + 48, byte // 4 + 48]
+    while any(c in _PUNCTUATION for c in letters):
+        for i in (0, 2):
+            if letters[i] in _PUNCTUATION or letters[i + 1] in _PUNCTUATION:
+                letters[i] += 1
+                letters[i + 1] -= 1
+    return "".join(map(chr, letters))
 
 
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])

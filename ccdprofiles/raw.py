@@ -33,6 +33,7 @@ __all__ = [
     "Pixels",
     "RawFile",
     "RawImage",
+    "card_value",
     "opened",
     "physical",
     "read_raw",
@@ -93,7 +94,7 @@ class Cards(Mapping):
 
     def _differ(self, name: str, card: bytes) -> bool:
         first = self._card(name)
-        return first != card and _value(first) != _value(card)
+        return first != card and card_value(first) != card_value(card)
 
     def _at(self, start: int) -> bytes:
         return self.block[start : start + 80]
@@ -111,7 +112,7 @@ class Cards(Mapping):
             return self._values[keyword]
         name = _keyword(keyword)
         if name in self._cards:
-            value = _value(self._card(name))
+            value = card_value(self._card(name))
         else:
             value = _ABSENT if self.below is None else self.below._said(name)
         self._values[keyword] = value
@@ -906,7 +907,7 @@ def _keyword(keyword: str) -> str:
 
 # Of one frame to the next few cards change: camera, filter and exposure are parsed once.
 @lru_cache(4096)
-def _value(card: bytes) -> object:
+def card_value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is its own text."""
     text = card.decode("ascii", "replace")
     if not text.isprintable():

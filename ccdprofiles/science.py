@@ -13,6 +13,8 @@ from astropy.nddata import CCDData
 from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from .cards import common_cards, hand_cards, level_cards
 from .errors import FrameRejected
+from .frames import Frame
+from .header import ProductHeader
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 from .plan import Product
 from .prepare import NO_DATA, Measured, prepare
@@ -77,6 +79,9 @@ class Batch:
         shape = self.amplifiers.shape
         small = len(products) * shape[0] * shape[1] <= _BATCH_PIXELS
         together = whole or small
+        masters = (self.chosen.bias, self.chosen.dark, self.chosen.flat)
+        self.used = run.used(name for name in masters if name)
+        self._told: dict[float | None, ProductHeader] = {}
         self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 32)
 
     def write(self, mapped: Callable, closers: Executor, writers: Writers) -> Written:
@@ -175,16 +180,14 @@ class Batch:
         )
         shift_wcs(header, column - across, row - down)
         add_mjd(header, frame.date)
-        header["BUNIT"] = (
-            "electron" if self.electrons else str(frame.profile.unit),
-            "unit of the pixels",
-        )
+        if frame.exposure not in self._told:
+            self._told[frame.exposure] = self._own_cards(frame)
+        header.update(self._told[frame.exposure])
+        header["CPKEY"] = (run.keys[product.name], "hash of all that went in")
         if self.electrons:
             for card in ("GAIN", "EGAIN"):
                 if card in header:
                     header[card] = (1.0, "the gain was applied")
-        header["CPTYPE"] = ("science", "a calibrated frame")
-        common_cards(header, run, frame, chosen, run.keys[product.name], "science")
         level_cards(header, [measured])
         hand_cards(header, run, [frame.file])
         cosmic = run.cosmic_rays(product)
@@ -196,11 +199,19 @@ class Batch:
             header["CRWAY"] = ("", "sparse: our own way; else astroscrappy's")
             header["CRNUM"] = (0, "pixels hit by cosmic rays")
             header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
-        inputs = [(frame.file, measured.sha256, "science")]
-        inputs += run.used(n for n in (chosen.bias, chosen.dark, chosen.flat) if n)
+        inputs = [(frame.file, measured.sha256, "science"), *self.used]
         path = run.settings.output / PurePosixPath(product.name)
         shape = self.amplifiers.shape
         return ProductFile(path, header, shape, self._uncertainty, inputs, writers)
+
+    def _own_cards(self, frame: Frame) -> ProductHeader:
+        """Make the cards that are ours and the same for all frames of an exposure."""
+        header = ProductHeader()
+        unit = "electron" if self.electrons else str(frame.profile.unit)
+        header["BUNIT"] = (unit, "unit of the pixels")
+        header["CPTYPE"] = ("science", "a calibrated frame")
+        common_cards(header, self.run, frame, self.chosen, "", "science")
+        return header
 
 
 def batches(
