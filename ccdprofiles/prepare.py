@@ -8,8 +8,9 @@ stack of frames never has to fit into memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from math import sqrt
 
 import ccdproc
@@ -32,6 +33,7 @@ __all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "pre
 SATURATED = 4
 NO_DATA = 16
 
+_TOGETHER = 2**19
 _MAD_TO_STD = 1.482602218505602
 
 
@@ -283,14 +285,12 @@ def _amplifier_band(
     first, stop = rows.start + offset, rows.stop + offset
     height = stop - first
     tall = np.empty((len(frames) * height, readout.data.width), dtype)
-    for n, each in enumerate(opened):
-        image = each.raw.image(readout.extension)
-        try:
-            stored = _Band(each.stored(image, first, stop), unit=unit)
-        except (FrameRejected, OSError) as error:
-            raise _unreadable(error, each.raw) from error
+    done = 0
+    for image, some in _alike(opened, readout, height):
+        stored = _Band(_stored(some, readout, first, stop), unit=unit)
         trimmed = ccdproc.trim_image(stored[:, data_columns], add_keyword=False)
-        physical(trimmed.data, image, dtype, out=tall[n * height : (n + 1) * height])
+        physical(trimmed.data, image, dtype, out=tall[done : done + len(trimmed.data)])
+        done += len(trimmed.data)
     ccd = _Band(tall, unit=unit)
     flags = _flags(ccd.data, readout.saturation)
     if readout.overscan is not None:
@@ -312,6 +312,43 @@ def _amplifier_band(
         unit=unit,
         flags=None if flags is None else flags.reshape(shape),
     )
+
+
+def _alike(
+    opened: Sequence[Pixels], readout: Readout, height: int
+) -> Iterator[tuple[RawImage, list[Pixels]]]:
+    """Put frames that follow one another together if their files store numbers the same way.
+
+    Rows of so many as stay in the cache until they are floats.
+    """
+
+    def way(each: Pixels) -> tuple:
+        image = each.raw.image(readout.extension)
+        told = (image.shape, image.bitpix, image.bzero, image.bscale, image.blank)
+        return (*told, id(each) if image.packed else None)
+
+    for _, some in groupby(opened, way):
+        group = list(some)
+        image = group[0].raw.image(readout.extension)
+        number = max(1, _TOGETHER // (height * image.shape[1] * image.stored.itemsize))
+        for first in range(0, len(group), number):
+            yield image, group[first : first + number]
+
+
+def _stored(opened: Sequence[Pixels], readout: Readout, first: int, stop: int) -> np.ndarray:
+    """Read rows of frames that are stored alike, one frame under the other."""
+    image = opened[0].raw.image(readout.extension)
+    height = stop - first
+    tall = None
+    if not image.packed:
+        tall = np.empty((len(opened) * height, image.shape[1]), image.stored)
+    for n, each in enumerate(opened):
+        rows = None if tall is None else tall[n * height : (n + 1) * height]
+        try:
+            read = each.stored(each.raw.image(readout.extension), first, stop, out=rows)
+        except (FrameRejected, OSError) as error:
+            raise _unreadable(error, each.raw) from error
+    return read if tall is None else tall
 
 
 def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:

@@ -311,8 +311,13 @@ class Pixels:
         """
         return physical(self.stored(image, first, stop), image, dtype)
 
-    def stored(self, image: RawImage, first: int, stop: int) -> np.ndarray:
-        """Read rows as the file stores them; `physical` makes floats of them."""
+    def stored(
+        self, image: RawImage, first: int, stop: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read rows as the file stores them; `physical` makes floats of them.
+
+        Rows of a plain image may be read into a place that is there, of its type.
+        """
         if image.packed:
             stream, dtype = self._tiled(image)
             data = np.empty((stop - first, image.shape[1]), dtype)
@@ -321,7 +326,7 @@ class Pixels:
             return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
-        data = np.empty((stop - first, columns), image.stored)
+        data = np.empty((stop - first, columns), image.stored) if out is None else out
         self._read(memoryview(data.reshape(-1).view("u1")), offset)
         return data
 

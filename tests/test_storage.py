@@ -114,10 +114,14 @@ def test_a_full_disk_is_heard_of(tmp_path, monkeypatch, size):
     pieces = pieces_of(size, 9, 90_000)
     with Writers() as writers:
         file = NewFile(tmp_path / "a", size, writers)
-        with pytest.raises(OSError, match="No space") as error:
+
+        def write():
             for piece in pieces:
                 file.put(*piece)
             file.complete()
+
+        with pytest.raises(OSError, match="No space") as error:
+            write()
         assert error.value.errno == errno.ENOSPC
         file.close()
         file.close()
