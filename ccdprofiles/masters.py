@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -41,6 +44,8 @@ from .response import spectral_flat
 
 __all__ = ["MasterMaker", "Part"]
 
+_THREADS = 2
+
 
 @dataclass(frozen=True)
 class Part:
@@ -51,46 +56,49 @@ class Part:
     path : Path
         A temporary file.
     first, stop : int
-    planes : dict
-        Of each plane that is there (``data``, ``variance``, ``flags``) where it begins.
+    columns : int
     """
 
     path: Path
     first: int
     stop: int
-    planes: Mapping[str, int] = field(default_factory=dict)
+    columns: int
 
-    def write(self, **planes: np.ndarray | None) -> Part:
-        """Write the rows; return this part with what it holds.
+    def create(self) -> IO[bytes]:
+        """Make the file, in which all is zero.
 
         Raises
         ------
-        OutputError
+        OSError
             If the disk refuses.
         """
-        places = {}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "xb") as stream:
-                for name, plane in planes.items():
-                    if plane is not None:
-                        places[name] = stream.tell()
-                        stream.write(plane.reshape(-1).view("u1").data)
-        except OSError as error:
-            self.path.unlink(missing_ok=True)
-            raise OutputError.of(self.path, error) from error
-        return replace(self, planes=places)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(self.path, "xb", buffering=0)  # noqa: SIM115 the caller closes it
+        stream.truncate(self._place("flags", self.stop))
+        return stream
+
+    def write(self, stream: IO[bytes], name: str, first: int, plane: np.ndarray) -> None:
+        """Write rows of one of its planes: ``data``, ``variance`` or ``flags``."""
+        stream.seek(self._place(name, first))
+        octets = memoryview(plane.reshape(-1).view("u1"))
+        while octets:
+            octets = octets[stream.write(octets) :]
 
     def read(self, name: str, first: int, whole: np.ndarray) -> None:
         """Read those of its rows that belong into a band, whose first row is told."""
         start, stop = max(first, self.first), min(first + len(whole), self.stop)
-        if start >= stop or name not in self.planes:
+        if start >= stop:
             return
         rows = whole[start - first : stop - first]
         with open(self.path, "rb", buffering=0) as stream:
-            stream.seek(self.planes[name] + (start - self.first) * rows[0].nbytes)
+            stream.seek(self._place(name, start))
             if stream.readinto(rows.reshape(-1).view("u1").data) != rows.nbytes:
                 raise OutputError(f"{self.path} was cut; run again to go on.")
+
+    def _place(self, name: str, row: int) -> int:
+        """Return where a row of a plane begins; the planes lie one behind the other."""
+        before, size = {"data": (0, 4), "variance": (4, 4), "flags": (8, 2)}[name]
+        return self.columns * (before * (self.stop - self.first) + size * (row - self.first))
 
 
 class MasterMaker:
@@ -166,8 +174,12 @@ class MasterMaker:
         header = self._header()
         inputs = self._provenance()
         with ProductFile(path, header, self.shape, self.knows_variance, inputs) as product:
-            for _ in self.mapped(lambda band: self._save(product, *band), bands_of(self.shape, 16)):
-                pass
+            # The other workers may have nothing to do before it is there.
+            with ThreadPoolExecutor(_THREADS) as others:
+                mapped = others.map if parts else self.mapped
+                bands = bands_of(self.shape, 16)
+                for _ in mapped(lambda band: self._save(product, *band), bands):
+                    pass
             sha256 = product.finish_hashed()
         sync_folders([path])
         for part in parts:
@@ -175,14 +187,34 @@ class MasterMaker:
         return sha256
 
     def write_part(self, path: Path, first: int, stop: int) -> Part:
-        """Combine some rows, and leave them on the disk for the one who makes the whole."""
-        self._room(first, stop)
+        """Combine some rows, and leave them on the disk for the one who makes the whole.
+
+        Raises
+        ------
+        OutputError
+            If the disk refuses.
+        """
         if self.master.type == "flat":
             self._scale()
-        self._stack(first, stop)
-        part = Part(path.with_name(f".{path.name}.{first}-{os.getpid()}.tmp"), first, stop)
-        flags = self.flags if self.flags.any() else None
-        return part.write(data=self.data, variance=self.variance, flags=flags)
+        name = f".{path.name}.{first}-{os.getpid()}.tmp"
+        part = Part(path.with_name(name), first, stop, self.shape[1])
+        try:
+            with self._opened(), part.create() as stream:
+                for band in self._bands(first, stop):
+                    self._room(*band)
+                    self._combine(*band)
+                    planes = {"data": self.data, "variance": self.variance}
+                    if self.flags.any():
+                        planes["flags"] = self.flags
+                    for name, plane in planes.items():
+                        if plane is not None:
+                            part.write(stream, name, band[0], plane)
+        except BaseException as error:
+            part.path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OutputError.of(part.path, error) from error
+            raise
+        return part
 
     def _gather(self, parts: Sequence[Part]) -> None:
         """Read the image of combined rows; their other planes are read band by band if that will do."""
@@ -235,18 +267,24 @@ class MasterMaker:
 
     def _stack(self, first: int, stop: int) -> None:
         """Combine rows, band by band."""
-        # Opened once for all bands, as a packed frame is unpacked when it is opened.
+        with self._opened():
+            for _ in self.mapped(lambda band: self._combine(*band), self._bands(first, stop)):
+                pass
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Open the frames once for all bands, as a packed frame is unpacked when it is opened."""
         self.pixels = {f.raw.path: Pixels(f.raw) for f in self.frames}
         try:
-            size = len(self.inputs) * (4 if self.exact else 8)
-            bands = bands_of((stop - first, self.shape[1]), size)
-            for _ in self.mapped(
-                lambda band: self._combine(first + band[0], first + band[1]), bands
-            ):
-                pass
+            yield
         finally:
             for pixels in self.pixels.values():
                 pixels.close()
+
+    def _bands(self, first: int, stop: int) -> list[tuple[int, int]]:
+        size = len(self.inputs) * (4 if self.exact else 8)
+        bands = bands_of((stop - first, self.shape[1]), size)
+        return [(first + start, first + end) for start, end in bands]
 
     def _save(self, product: ProductFile, first: int, stop: int) -> None:
         data, flags = self.data[first:stop], self._flags_of(first, stop)
