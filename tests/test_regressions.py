@@ -812,10 +812,10 @@ def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypat
     bad = sorted(rows["file"].tolist())[0]
     stored = Pixels.stored
 
-    def broken(self, image, first, stop):
+    def broken(self, image, first, stop, **place):
         if self.raw.path.name == Path(bad).name:
             raise OSError(errno.EIO, "Input/output error")
-        return stored(self, image, first, stop)
+        return stored(self, image, first, stop, **place)
 
     monkeypatch.setattr(Pixels, "stored", broken)
     night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
