@@ -37,7 +37,7 @@ MAD_TO_STD = 1.482602218505602
 """The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
 
 _TILE_BYTES = 2**17
-_NETWORK = 64
+_NETWORK = 256
 _AT_ONCE = 2**16
 
 _ROUNDING = 2**-21
@@ -118,7 +118,8 @@ def combine(
     """
     # The Combiner would copy the stack and lay a mask of equal size beside it; it takes
     # the stack as it is, and what is rejected is ours to know.
-    combiner = Combiner([CCDData(f[:1, :1], unit=unit) for f in stack], dtype=stack.dtype)
+    dtype = stack.dtype if scales is None else np.dtype("f8")
+    combiner = Combiner([CCDData(f[:1, :1], unit=unit) for f in stack], dtype=dtype)
     combiner.data_arr = np.ma.array(stack, copy=False)
     found = _combined(stack, how, scatter, whole, scales, values, rounding)
 
@@ -284,11 +285,17 @@ def _spread(values: np.ndarray) -> np.ndarray:
 
     The second knows no cosmic ray, but is too small where values are few.
     """
-    centre = _nanmedian(values)
-    reach = _nanmedian(np.abs(values - centre)) * (5 * MAD_TO_STD)
+    finite = np.isfinite(values)
+    if finite.all():
+        ordered = _sorted(values)
+        centre = _middle(ordered)
+        deviation = _deviation(ordered, centre)
+    else:
+        centre = _nanmedian(values)
+        deviation = _nanmedian(np.abs(values - centre))
     with np.errstate(invalid="ignore"):
-        near = np.abs(values - centre) <= reach
-    return np.stack([_variance(values, keep) for keep in (np.isfinite(values), near)])
+        near = np.abs(values - centre) <= deviation * (5 * MAD_TO_STD)
+    return np.stack([_variance(values, keep) for keep in (finite, near)])
 
 
 def _variance(values: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ def compare(stack, how):
 
 
 @pytest.mark.parametrize("how", METHODS, ids=str)
-@pytest.mark.parametrize("number", [*range(1, 13), 16, 31, 32, 33, 61, 63, 64, 65, 70])
+@pytest.mark.parametrize("number", [*range(1, 13), 16, 31, 33, 61, 64, 65, 255, 256, 257])
 def test_any_number_of_frames_is_combined_as_numpy_would(number, how):
     random = np.random.default_rng(number)
     stack = random.normal(1000, 10, (number, 3, 7))
@@ -84,6 +84,51 @@ def test_ties_of_whole_numbers_are_kept(number, how):
     stack = random.integers(0, 4, (number, 8, 9)).astype("f4")
     stack[0, 0] = 3
     compare(stack, how)
+
+
+SCALED = [how for how in METHODS if how.method != "sum"]
+
+
+@pytest.mark.parametrize("how", SCALED, ids=str)
+@pytest.mark.parametrize("number", [1, 2, 5, 10, 61, 257])
+def test_scaled_frames_are_combined_as_in_float64(number, how):
+    """Float32 holds what is stacked exactly; what it makes of the scales decides nothing."""
+    random = np.random.default_rng(number)
+    stack = np.round(random.normal(20_000, 150, (number, 40, 50))) - 1000.25
+    scales = 1 / random.uniform(5_000, 25_000, number)
+    stack /= scales[:, np.newaxis, np.newaxis] / scales[0]
+    stack = np.round(stack * 128) / 128
+    # A value that lies at the limit of its pixel, or a rounding of float32 on either side.
+    exact = stack * scales[:, np.newaxis, np.newaxis]
+    if how.clip is not None and number > 2:
+        for column, off in enumerate((-3e-8, -1e-9, 0, 1e-9, 3e-8)):
+            values = exact[:, 7, column]
+            centre, reach = np.median(values), how.clip * mad_std(values)
+            values[np.argmax(values)] = centre + reach * (1 + off)
+    stack = (exact / scales[:, np.newaxis, np.newaxis]).astype("f4")
+
+    def values(where):
+        return stack.reshape(number, -1)[:, where].astype("f8") * scales[:, np.newaxis]
+
+    found = combine(
+        stack, how, scales=scales, values=values, rounding=2**17 * 2**-22 * scales.max()
+    )
+    data, kept = reference(stack * scales[:, np.newaxis, np.newaxis], how)
+    np.testing.assert_allclose(found.data, data, rtol=1e-13)
+    np.testing.assert_array_equal(np.broadcast_to(found.kept, kept.shape), kept)
+    assert found.data.dtype == np.float64
+
+
+@pytest.mark.parametrize("how", SCALED, ids=str)
+def test_scaled_frames_of_float64_may_lack_values(how):
+    random = np.random.default_rng(3)
+    stack = random.normal(1000, 10, (7, 6, 9))
+    stack[random.random(stack.shape) < 0.3] = np.nan
+    scales = 1 / random.uniform(500, 2500, 7)
+    found = combine(stack, how, scales=scales)
+    data, kept = reference(stack * scales[:, np.newaxis, np.newaxis], how)
+    np.testing.assert_allclose(found.data, data, rtol=1e-12)
+    np.testing.assert_array_equal(np.broadcast_to(found.kept, kept.shape), kept)
 
 
 def test_equal_values_are_all_kept():
@@ -291,6 +336,15 @@ def test_the_exact_median_is_that_of_numpy(size, seed, kind, dtype):
     before = values.copy()
     assert exact_median(values) == pytest.approx(float(np.median(values.astype("f8"))), rel=1e-12)
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("size", [1000, 99_999, 100_001, 300_000])
+def test_the_median_of_distances_needs_no_second_image(size, dtype):
+    values = np.random.default_rng(size).normal(1000, 30, size).astype(dtype)
+    about = exact_median(values)
+    distances = np.abs(values - values.dtype.type(about)).astype("f8")
+    assert exact_median(values, about=about) == np.median(distances)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 50), elements=st.floats(-1e9, 1e9)))
