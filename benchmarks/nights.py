@@ -13,6 +13,7 @@ see what that does to the memory.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -54,6 +55,8 @@ def main() -> None:
     """Make, run, compare, write."""
     options = _options()
     options.work.mkdir(parents=True, exist_ok=True)
+    # As installed packages are.
+    compileall.compile_dir(HERE.parent / "ccdprofiles", quiet=1)
     results = {night: _night(night, options) for night in options.nights}
     text = _table(results, options)
     print(text)
@@ -85,9 +88,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _programs(night: str, raw: Path, options: argparse.Namespace) -> dict[str, list[str]]:
-    """Return the command of every program that can be run."""
-    out = {name: str(_products(name, raw, options)) for name in PROGRAMS}
+def _programs(
+    night: str, raw: Path, options: argparse.Namespace, number: int
+) -> dict[str, list[str]]:
+    """Return the command of every program that can be run, for one of the rounds."""
+    out = {name: str(_products(name, raw, options, number)) for name in PROGRAMS}
     bench = options.bench
     programs = {
         "guide": [sys.executable, bench / "baseline_ccdproc.py", raw, out["guide"], "--night", night],
@@ -104,29 +109,42 @@ def _programs(night: str, raw: Path, options: argparse.Namespace) -> dict[str, l
     return {n: [str(word) for word in c] for n, c in programs.items() if n in chosen}
 
 
-def _products(program: str, raw: Path, options: argparse.Namespace) -> Path:
-    return options.work / f"{program}_{raw.name.removeprefix('night_')}"
+def _products(program: str, raw: Path, options: argparse.Namespace, number: int) -> Path:
+    return options.work / f"{program}_{raw.name.removeprefix('night_')}_{number}"
 
 
 def _night(night: str, options: argparse.Namespace) -> dict:
-    """Run the programs in turn, round by round."""
+    """Run the programs in turn, round by round.
+
+    Every round writes into folders of its own, which are removed at the end: some file
+    systems are slow to make files where others have just been deleted. What one program
+    has left to be written is on the disk before the next one begins.
+    """
     raw = _made(night, options)
-    programs = _programs(night, raw, options)
-    runs: dict[str, list[dict]] = {name: [] for name in programs}
+    last = options.rounds - 1
+    runs: dict[str, list[dict]] = {name: [] for name in _programs(night, raw, options, 0)}
+    made = [_products(n, raw, options, number) for n in runs for number in range(last + 2)]
+    _remove(made)
     for number in range(options.rounds):
-        for name, command in programs.items():
-            shutil.rmtree(_products(name, raw, options), ignore_errors=True)
+        for name, command in _programs(night, raw, options, number).items():
+            os.sync()
             runs[name].append(_timed(command))
             print(f"{raw.name} {number + 1}/{options.rounds} {name}", _short(runs[name][-1]))
     found = {"files": len(list(raw.iterdir())), "raw": _size(raw), "runs": runs, "tree": {}}
-    found["made"] = _size(_products("ours", raw, options))
-    if "ours" in programs:
+    found["made"] = _size(_products("ours", raw, options, last))
+    if "ours" in runs:
         # A run of its own, as looking at the memory takes time.
-        shutil.rmtree(_products("ours", raw, options), ignore_errors=True)
-        found["tree"]["ours"] = _memory(programs["ours"])
-    if {"guide", "ours"} <= set(programs):
-        found["agreement"] = _compared(*(_products(n, raw, options) for n in ("guide", "ours")))
+        found["tree"]["ours"] = _memory(_programs(night, raw, options, last + 1)["ours"])
+    if {"guide", "ours"} <= set(runs):
+        both = (_products(name, raw, options, last) for name in ("guide", "ours"))
+        found["agreement"] = _compared(*both)
+    _remove(made)
     return found
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:
@@ -296,7 +314,8 @@ def _table(results: dict, options: argparse.Namespace) -> str:
         "",
         "wall, cpu: medians. RSS: the largest process. tree: the most that all processes had in",
         f"memory at one time, shared pages counted once, looked at every {1000 * SAMPLED:.0f} ms in",
-        "a run of its own. Page cache warm; programs in turn, whole processes, round by round.",
+        "a run of its own. Page cache warm, the disk at rest before each; programs in turn, whole",
+        "processes, round by round.",
     ]
     return "\n".join(lines)
 
