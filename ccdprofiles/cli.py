@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    options.process_is_ours = arguments is None
     _log_to_stderr(options)
     try:
         return options.command(options)
@@ -322,7 +323,8 @@ def _reduce(options: argparse.Namespace) -> int:
     if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
         return _reduced(options)
     processes.stay_single()
-    _keep_imports()
+    if options.process_is_ours:
+        _keep_imports()
     try:
         return _reduced(options)
     finally:

@@ -222,7 +222,7 @@ class Flats:
         for (bias, dark, scale), members in self._alike().items():
             masters = [self.run.band(name, *band, False) for name in (bias, dark)]
             ccd = self._prepared(pixels, [self.inputs[n] for n in members], *band, "f4")
-            done = self._less_masters(ccd, _sum_of(*masters, scale), None, 1.0, band[0])
+            done = self._less_masters(ccd, _added(*masters, scale), None, 1.0, band[0])
             for place, n in enumerate(members):
                 flags = None if done.flags is None else done.flags[place]
                 good = None if flags is None else np.flatnonzero(flags == 0)
@@ -241,6 +241,15 @@ class Flats:
 
     # Scaled flats.
 
+    @property
+    def small(self) -> bool:
+        """Whether they are stacked in float32, less what it cannot hold of their masters.
+
+        That is taken off the mean of the scaled frames; of a median no one knows whose
+        it would be.
+        """
+        return self.exact and self.recipe.combine_for("flat").method != "median"
+
     def scaled(
         self, pixels: Mapping[Path, Pixels], bands: Mapping, first: int, stop: int
     ) -> ScaledFlats:
@@ -254,7 +263,7 @@ class Flats:
             Names of a bias and a dark → their bands.
         first, stop : int
         """
-        ccd = self._prepared(pixels, self.inputs, first, stop, "f4" if self.exact else "f8")
+        ccd = self._prepared(pixels, self.inputs, first, stop, "f4" if self.small else "f8")
         groups = self._alike()
         stack = None if len(groups) == 1 else np.empty_like(ccd.data)
         left_out = 0.0
@@ -267,12 +276,13 @@ class Flats:
                 stack[members] = light
         stack = light if stack is None else stack
         gain = self.relative_gain(first, stop)
-        if not self.exact:
+        if not self.small:
             return ScaledFlats(stack, ccd.flags, left_out, gain)
         values = partial(self._scaled_values, ccd.data, bands, left_out, first)
-        # The products of numbers below 2^17 and of scales are rounded, and what was left
-        # out of their masters counts with each frame's own scale.
-        rounding = float(2**-5 * self.scales.max())
+        # The products of numbers below 2^17 and of scales are rounded, by 2^-7 twice, and
+        # what was left out of their masters counts with each frame's own scale, up to 2^-7.
+        # It holds for a value and for the median that it is compared with.
+        rounding = float(2**-4 * self.scales.max())
         return ScaledFlats(stack, ccd.flags, left_out, gain, values, rounding)
 
     def _together(
@@ -287,10 +297,10 @@ class Flats:
         both = 0.0 if bias is None else bias.data.astype("f8")
         if dark is not None:
             both = both + dark.data.astype("f8") * scale
-        if not self.exact:
+        if not self.small:
             return MasterBand(both), 0.0
-        rough = np.round(both * 128) / 128
-        return MasterBand(rough.astype("f4")), both - rough
+        rough = (np.round(both * 128) / 128).astype("f4")
+        return MasterBand(rough), both - rough
 
     def _scaled_values(
         self,
@@ -375,7 +385,7 @@ class Flats:
         return groups
 
 
-def _sum_of(bias: MasterBand | None, dark: MasterBand | None, scale: float) -> MasterBand | None:
+def _added(bias: MasterBand | None, dark: MasterBand | None, scale: float) -> MasterBand | None:
     """Add up bias and scaled dark in float32, near enough to tell what lies where."""
     if dark is None:
         return bias

@@ -69,20 +69,39 @@ class Part:
 
         Raises
         ------
-        OSError
+        OutputError
             If the disk refuses.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(self.path, "xb", buffering=0)  # noqa: SIM115 the caller closes it
-        stream.truncate(self._place("flags", self.stop))
+        with self._blamed():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            stream = open(self.path, "xb", buffering=0)  # noqa: SIM115 the caller closes it
+            try:
+                stream.truncate(self._place("flags", self.stop))
+            except BaseException:
+                stream.close()
+                raise
         return stream
 
     def write(self, stream: IO[bytes], name: str, first: int, plane: np.ndarray) -> None:
-        """Write rows of one of its planes: ``data``, ``variance`` or ``flags``."""
-        stream.seek(self._place(name, first))
-        octets = memoryview(plane.reshape(-1).view("u1"))
-        while octets:
-            octets = octets[stream.write(octets) :]
+        """Write rows of one of its planes: ``data``, ``variance`` or ``flags``.
+
+        Raises
+        ------
+        OutputError
+            If the disk refuses.
+        """
+        with self._blamed():
+            stream.seek(self._place(name, first))
+            octets = memoryview(plane.reshape(-1).view("u1"))
+            while octets:
+                octets = octets[stream.write(octets) :]
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError.of(self.path, error) from error
 
     def read(self, name: str, first: int, whole: np.ndarray) -> None:
         """Read those of its rows that belong into a band, whose first row is told."""
@@ -92,8 +111,12 @@ class Part:
         rows = whole[start - first : stop - first]
         with open(self.path, "rb", buffering=0) as stream:
             stream.seek(self._place(name, start))
-            if stream.readinto(rows.reshape(-1).view("u1").data) != rows.nbytes:
-                raise OutputError(f"{self.path} was cut; run again to go on.")
+            octets = memoryview(rows.reshape(-1).view("u1"))
+            while octets:
+                number = stream.readinto(octets)
+                if not number:
+                    raise OutputError(f"{self.path} was cut; run again to go on.")
+                octets = octets[number:]
 
     def _place(self, name: str, row: int) -> int:
         """Return where a row of a plane begins; the planes lie one behind the other."""
@@ -209,10 +232,8 @@ class MasterMaker:
                     for name, plane in planes.items():
                         if plane is not None:
                             part.write(stream, name, band[0], plane)
-        except BaseException as error:
+        except BaseException:
             part.path.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise OutputError.of(part.path, error) from error
             raise
         return part
 
@@ -282,7 +303,8 @@ class MasterMaker:
                 pixels.close()
 
     def _bands(self, first: int, stop: int) -> list[tuple[int, int]]:
-        size = len(self.inputs) * (4 if self.exact else 8)
+        small = self.exact if self.flats is None else self.flats.small
+        size = len(self.inputs) * (4 if small else 8)
         bands = bands_of((stop - first, self.shape[1]), size)
         return [(first + start, first + end) for start, end in bands]
 
@@ -323,7 +345,8 @@ class MasterMaker:
     @property
     def exact(self) -> bool:
         """Whether float32 holds a frame less its overscan exactly."""
-        whole = all(image.bitpix in (8, 16) for f in self.frames for image in f.raw.images)
+        images = [image for f in self.frames for image in f.raw.images]
+        whole = all(i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
         # A level that comes from other rows, or other frames, may be any number.
         return whole and exact and not any(any(m.replaced) or any(m.apart) for m in self.measured)

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -176,11 +176,11 @@ class ProductFile:
             raise ValueError("a band must begin at a multiple of four rows")
         data = np.ascontiguousarray(band.data, "f4")
         try:
-            self._put("", first, data, _sum_of(data))
+            self._put("", first, data, _sum_of_words(data))
             if "UNCERT" in self._layout:
                 with np.errstate(invalid="ignore"):
                     uncertainty = np.sqrt(band.variance).astype("f4", copy=False)
-                self._put("UNCERT", first, uncertainty, _sum_of(uncertainty))
+                self._put("UNCERT", first, uncertainty, _sum_of_words(uncertainty))
             self._put_flags(first, band)
         except OSError as error:
             raise OutputError.of(self.path, error) from error
@@ -228,7 +228,10 @@ class ProductFile:
 
             def sync() -> None:
                 synced = other.submit(self._file.sync)
-                hashed.append(sha256_of(self._temporary))
+                try:
+                    hashed.append(sha256_of(self._temporary))
+                finally:
+                    wait([synced])  # before anybody closes the file
                 synced.result()
 
             self._finish(sync)
@@ -491,7 +494,7 @@ _CARD = re.compile(
     r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
 )
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
-_KEYWORD_FIRST = re.compile(r"(?=.{8}= )([A-Z0-9_-]+) *= ")
+_KEYWORD_FIRST = re.compile(r"(?=.{8}= )(?!HIERARCH)([A-Z0-9_-]+) *= ")
 _NUMBER = re.compile(r" *([TF]|[+-]?[0-9]+(\.[0-9]*)?) *(/[ -~]*)?")
 
 
@@ -684,7 +687,7 @@ def _letters(byte: int) -> str:
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
 
 
-def _sum_of(plane: np.ndarray) -> int:
+def _sum_of_words(plane: np.ndarray) -> int:
     """Add up the words of a plane; those of the file have their bytes swapped."""
     return int(plane.view("u4").sum(dtype="u8"))
 

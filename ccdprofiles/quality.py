@@ -238,7 +238,7 @@ def _top(image: RawImage) -> float:
 
 
 def _one_value(band: np.ndarray) -> np.ndarray:
-    """Return the value of each row that holds one: told by three pixels, then by all."""
+    """Return the value of each row that holds one: told by a few pixels, then by all."""
     words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
     some = words[:, :: words.shape[1] // 2]
     alike = np.flatnonzero((some[:, 1:] == some[:, :1]).all(axis=1))

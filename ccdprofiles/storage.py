@@ -19,7 +19,7 @@ import numpy as np
 __all__ = ["NewFile", "Writers"]
 
 _BLOCK = 4096
-"""No disk has larger sectors; memory and file must begin at a multiple of them."""
+"""Memory and file must begin at a multiple of the disk's sectors, which are hardly larger."""
 
 _CHUNK = 2**20
 _SMALL = 2**21
@@ -88,7 +88,7 @@ class NewFile:
     path : Path
         It must not be there yet.
     size : int
-        How long it will be at least; what is never written is zero.
+        How long it will be; what is never written is zero.
     writers : Writers, optional
         Write it past the system's cache, where the file system allows that.
 
@@ -120,7 +120,7 @@ class NewFile:
         self._whole = _aligned(-(-size // _BLOCK) * _BLOCK) if size <= _SMALL else None
         if self._whole is not None:
             self._whole[...] = 0
-        self._end = 0
+        self._size = size
         self._runs: dict[int, _Run] = {}
         self._edges: list[tuple[bytes, int]] = []
         self._under_way: list[Future] = []
@@ -138,8 +138,9 @@ class NewFile:
         """
         stored = np.dtype(stored)
         stop = place + values.size * stored.itemsize
+        if place % stored.itemsize or place < 0 or stop > self._size:
+            raise ValueError(f"bytes {place} to {stop} have no place in a file of {self._size}")
         with self._lock:
-            self._end = max(self._end, stop)
             if self._whole is not None:
                 self._whole[place:stop].view(stored)[...] = values
                 return
@@ -151,7 +152,6 @@ class NewFile:
     def put_bytes(self, place: int, octets: bytes) -> None:
         """Put some bytes, such as a header, at a place."""
         with self._lock:
-            self._end = max(self._end, place + len(octets))
             if self._whole is not None:
                 self._whole[place : place + len(octets)] = np.frombuffer(octets, "u1")
             else:
@@ -164,15 +164,15 @@ class NewFile:
             for run in runs:
                 self._hand_over(run)
             if self._whole is not None:
-                blocks = self._end // _BLOCK * _BLOCK if self._around else 0
+                blocks = self._size // _BLOCK * _BLOCK if self._around else 0
                 self.write_now(self._whole[:blocks].data, 0)
-                self._edges.append((self._whole[blocks : self._end].data, blocks))
+                self._edges.append((self._whole[blocks : self._size].data, blocks))
         for future in self._under_way:
             future.result()
         self._through_cache()
         for octets, place in self._edges:
             self.write_now(octets, place)
-        os.ftruncate(self._file, self._end)
+        os.ftruncate(self._file, self._size)
 
     def sync(self) -> None:
         """Wait until what was written is on the disk."""
@@ -213,10 +213,11 @@ class NewFile:
 
     def _follow(self, place: int, values: np.ndarray, stored: np.dtype) -> None:
         """Copy values into chunks, and hand over those that are full."""
-        for future in self._under_way:
-            if future.done():
-                future.result()
-        self._under_way = [future for future in self._under_way if not future.done()]
+        # Asked once each: what fails between two questions would not be heard of.
+        ended = [future for future in self._under_way if future.done()]
+        self._under_way = [future for future in self._under_way if future not in ended]
+        for future in ended:
+            future.result()
         run = self._runs.pop(place, None) or _Run(self._writers.buffer(), place)
         while values.size:
             fits = run.room // stored.itemsize

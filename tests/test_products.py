@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -308,6 +309,36 @@ def test_a_full_disk_leaves_the_old_product_and_says_so(tmp_path, monkeypatch, c
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.fits"]
+
+
+def test_a_file_is_not_closed_while_it_is_being_put_on_the_disk(tmp_path, monkeypatch):
+    real, synced = products.os.fsync, []
+
+    def slow(descriptor):
+        time.sleep(0.2)
+        real(descriptor)
+        synced.append(descriptor)
+
+    def unreadable(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(products.os, "fsync", slow)
+    monkeypatch.setattr(products, "sha256_of", unreadable)
+    data, variance, flags = some_images()
+    out = ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS)
+    out.write(0, Band(data, variance, flags))
+    with pytest.raises(OutputError, match="Input/output error"):
+        out.finish_hashed()
+    assert len(synced) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hash_is_that_of_the_file(tmp_path):
+    data, variance, flags = some_images()
+    with ProductFile(tmp_path / "a.fits", header(), SHAPE, True, INPUTS) as out:
+        out.write(0, Band(data, variance, flags))
+        told = out.finish_hashed()
+    assert told == hashlib.sha256((tmp_path / "a.fits").read_bytes()).hexdigest()
 
 
 def test_a_product_with_missing_rows_is_not_finished(tmp_path):

@@ -143,3 +143,47 @@ def test_a_file_that_is_given_up_is_closed_when_its_writes_are_done(tmp_path):
         before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     after = len(os.listdir("/proc/self/fd")) if before else 0
     assert after == before
+
+
+@pytest.mark.parametrize("nth", [0, 3, 9])
+def test_a_single_write_that_fails_is_heard_of_whenever_it_does(tmp_path, monkeypatch, nth):
+    """Also between two looks at what has ended, which is when it was once lost."""
+    real, writes = os.pwrite, []
+
+    def fail_once(descriptor, octets, place):
+        writes.append(place)
+        if len(writes) == nth + 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, octets, place)
+
+    class Late(list):
+        """Futures that end while they are looked at for the first time."""
+
+        def __iter__(self):
+            for future in list.__iter__(self):
+                yield future
+                future.exception()
+
+    monkeypatch.setattr(os, "pwrite", fail_once)
+    with Writers() as writers:
+        file = NewFile(tmp_path / "a", 24 * MEBI, writers)
+        file._under_way = Late()
+
+        def write():
+            for n in range(24):
+                file.put(n * MEBI, np.ones(MEBI, "u1"), "u1")
+                file._under_way = Late(file._under_way)
+            file.complete()
+
+        with pytest.raises(OSError, match="Input/output"):
+            write()
+        file.close()
+
+
+@pytest.mark.parametrize(("place", "number"), [(2, 4), (0, 101), (396, 2), (-4, 1)])
+def test_what_has_no_place_in_the_file_is_refused(tmp_path, place, number):
+    with Writers() as writers:
+        file = NewFile(tmp_path / "a", 400, writers)
+        with pytest.raises(ValueError, match="have no place in a file of 400"):
+            file.put(place, np.zeros(number, "f4"), ">f4")
+        file.close()

@@ -224,6 +224,25 @@ def test_masters_that_are_shared_out_have_the_same_bytes(night, tmp_path, monkey
     assert not list((tmp_path / "out").rglob(".*.tmp"))
 
 
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_a_share_blames_the_file_that_the_disk_refused(night, tmp_path, monkeypatch, kind):
+    raw, profile, _ = night
+
+    def refused(*args, **how):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("ccdprofiles.jobs.LARGE", 0)
+    if kind == "read":
+        monkeypatch.setattr("ccdprofiles.ledger.Ledger.band", refused)
+    else:
+        monkeypatch.setattr("ccdprofiles.masters.Part._place", refused)
+    error = OSError if kind == "read" else OutputError
+    with ThreadPoolExecutor(2) as pool, pytest.raises(error, match="Input/output") as told:
+        reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
+    assert isinstance(told.value, OutputError) == (kind == "write")
+    assert not list((tmp_path / "out").rglob(".*-*.tmp"))
+
+
 def test_our_own_processes_make_the_same_bytes(night, tmp_path, monkeypatch):
     """As a large night has them: they are forked from a server, and run no script again."""
     raw, profile, wanted = night

@@ -1,0 +1,117 @@
+"""Master flats, held against NumPy in float64 from the same frames and masters."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.stats import mad_std
+
+from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
+
+ROWS, COLUMNS = 48, 64
+EPS = 2.0**-24
+
+GAINS = {"one": (1.5, 1.5), "two": (1.5, 1.7)}
+
+
+def camera(how, gains, scale="median"):
+    """Two amplifiers side by side, with no overscan: a bias takes the pedestal off."""
+    half = COLUMNS // 2
+    return Profile(
+        instrument="TESTCAM",
+        amplifiers=[
+            Amplifier(
+                name=f"side{n}",
+                data=f"[{1 + half * n}:{half * (n + 1)}, 1:{ROWS}]",
+                overscan=None,
+                gain=gain * u.electron / u.adu,
+                read_noise=8.0 * u.electron,
+                saturation=65535 * u.adu,
+            )
+            for n, gain in enumerate(GAINS[gains])
+        ],
+        recipe=Recipe(
+            bias=True, dark="scale", flat=Flat(scale=scale), combine={"flat": how}, electrons=True
+        ),
+    )
+
+
+def night(folder, levels, exposures, seed=1):
+    """Write biases, darks with hot pixels, and flats of some levels and exposures."""
+    folder.mkdir()
+    random = np.random.default_rng(seed)
+    bias = 1000 + random.normal(0, 3, (ROWS, COLUMNS))
+    current = random.gamma(0.3, 2.0, (ROWS, COLUMNS))
+    current[5:7, 9:20] = 300.0
+    lamp = 1 - 0.3 * np.hypot(*np.mgrid[-1 : 1 : ROWS * 1j, -1 : 1 : COLUMNS * 1j]) ** 2
+    lamp *= random.normal(1, 0.01, lamp.shape)
+    frames = [("Bias", 0.0, bias)] * 7 + [("Dark", 60.0, bias + 60 * current)] * 5
+    frames += [
+        ("Flat", t, bias + t * current + level * lamp)
+        for level, t in zip(levels, exposures, strict=True)
+    ]
+    for number, (kind, seconds, mean) in enumerate(frames):
+        light = random.normal(mean, np.sqrt(25 + np.maximum(mean - 1000, 0) / 1.5))
+        light[random.random(light.shape) < 0.002] += 3000
+        header = fits.Header(
+            {
+                "INSTRUME": "TESTCAM", "IMAGETYP": kind, "EXPTIME": seconds, "FILTER": "r",
+                "DATE-OBS": f"2026-01-01T00:{number:02d}:00",
+            }
+        )  # fmt: skip
+        pixels = np.clip(np.round(light), 0, 65000).astype("u2")
+        fits.writeto(folder / f"f{number:03d}.fits", pixels, header)
+
+
+def combined(stack, how):
+    """Combine what lies near the median, in float64."""
+    if how.clip is None:
+        return np.mean(stack, 0) if how.method == "average" else np.median(stack, 0)
+    centre = np.median(stack, 0)
+    near = np.abs(stack - centre) <= how.clip * mad_std(stack, axis=0) * (1 + 1e-12)
+    some = np.where(near, stack, np.nan)
+    return np.nanmean(some, 0) if how.method == "average" else np.nanmedian(some, 0)
+
+
+@pytest.mark.parametrize("gains", GAINS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        Combine(method="average", clip=5),
+        Combine(method="average", clip=2),
+        Combine(method="average", clip=None),
+        Combine(method="median", clip=None),
+        Combine(method="median", clip=4),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("levels", "exposures"),
+    [
+        ([30_000, 31_000, 29_500, 30_200, 30_700, 30_100, 29_900], [5.0] * 7),
+        ([45_000, 33_000, 24_000, 17_000, 12_000, 8_000], [5.0] * 6),
+        ([30_000, 20_000, 31_000, 22_000, 30_500, 21_000, 30_700], [5, 60, 5, 60, 5, 7, 60]),
+    ],
+    ids=["dome", "twilight", "several exposures"],
+)
+def test_a_master_flat_is_that_of_float64(tmp_path, how, gains, levels, exposures):
+    night(tmp_path / "raw", levels, exposures)
+    made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera(how, gains))
+    assert made.ok, str(made)
+    masters = {m.type: fits.getdata(path) for m, path in zip(
+        made.plan.masters, made.masters.values(), strict=True)}  # fmt: skip
+    (plan,) = (m for m in made.plan.masters if m.type == "flat")
+    gain = np.repeat(GAINS[gains], COLUMNS // 2)
+    stack = []
+    for chosen in plan.inputs:
+        raw = fits.getdata(tmp_path / "raw" / chosen.file).astype("f8")
+        light = raw - masters["bias"] - masters["dark"].astype("f8") * chosen.dark_scale
+        if len(set(GAINS[gains])) > 1:
+            light *= gain.astype("f4")
+        stack.append(light / np.median(light))
+    expected = combined(np.array(stack), how)
+    expected /= np.median(expected)
+    found = masters["flat"]
+    # Rounded when it is combined and when it is normalised; the norm is the mean of two
+    # rounded values, and rounded itself.
+    assert np.max(np.abs(found / expected - 1)) <= 4 * EPS
