@@ -16,7 +16,7 @@ from .combine import MAD_TO_STD, Bracket, level
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of
 from .plan import Input
-from .prepare import prepare
+from .prepare import prepare, refuse_changes
 from .profile import Recipe, SpectralFlat
 from .raw import Pixels
 from .response import illuminated
@@ -103,6 +103,7 @@ def levels_of(
     pixels = {run.frames[i.file].raw.path: Pixels(run.frames[i.file].raw) for i in inputs}
     try:
         levels = Flats(run, inputs, exact)._levels(pixels, mapped)
+        refuse_changes(each.raw for each in pixels.values())
     finally:
         for each in pixels.values():
             each.close()

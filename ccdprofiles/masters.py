@@ -29,7 +29,7 @@ from .header import ProductHeader
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
 from .noise import pooled_scatter, scaled_apart
 from .plan import Input, Master, time_of, too_few
-from .prepare import NO_DATA, SATURATED, prepare
+from .prepare import NO_DATA, SATURATED, prepare, refuse_changes
 from .products import (
     Band,
     ProductFile,
@@ -53,12 +53,15 @@ class Part:
 
     Parameters
     ----------
+    product : Path
+        The master.
     path : Path
         A temporary file.
     first, stop : int
     columns : int
     """
 
+    product: Path
     path: Path
     first: int
     stop: int
@@ -101,7 +104,7 @@ class Part:
         try:
             yield
         except OSError as error:
-            raise OutputError.of(self.path, error) from error
+            raise OutputError.of(self.product, error) from error
 
     def read(self, name: str, first: int, whole: np.ndarray) -> None:
         """Read those of its rows that belong into a band, whose first row is told."""
@@ -220,7 +223,7 @@ class MasterMaker:
         if self.master.type == "flat":
             self._scale()
         name = f".{path.name}.{first}-{os.getpid()}.tmp"
-        part = Part(path.with_name(name), first, stop, self.shape[1])
+        part = Part(path, path.with_name(name), first, stop, self.shape[1])
         try:
             with self._opened(), part.create() as stream:
                 for band in self._bands(first, stop):
@@ -298,6 +301,7 @@ class MasterMaker:
         self.pixels = {f.raw.path: Pixels(f.raw) for f in self.frames}
         try:
             yield
+            refuse_changes(f.raw for f in self.frames)
         finally:
             for pixels in self.pixels.values():
                 pixels.close()

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -306,6 +306,8 @@ def reduce_night(
         if early:
             # A second run is told at once, before it reads a night of headers.
             held.enter_context(locked(output))
+            # What a run left that was killed takes room that this one may need.
+            remove_leftovers(output)
         frames = scan_night(
             folder,
             profile=profile,
@@ -327,6 +329,7 @@ def reduce_night(
         cosmic = _cosmic_rays(cosmic_rays, frames)
         if not early:
             held.enter_context(locked(output))
+        held.push(_swept(output))
         if dask is not None:
             from .cluster import connected
 
@@ -369,6 +372,19 @@ def reduce_night(
         _made=made,
         _scanned=frames,
     )
+
+
+def _swept(output: Path) -> Callable[..., None]:
+    """Return what removes unfinished products when a run ends early, once its workers are gone."""
+
+    def sweep(kind: type | None, *_: object) -> None:
+        if kind is not None:
+            from .products import remove_leftovers
+
+            with suppress(OSError):
+                remove_leftovers(output)
+
+    return sweep
 
 
 @contextmanager

@@ -8,7 +8,7 @@ stack of frames never has to fit into memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import sqrt
@@ -28,7 +28,16 @@ from .profile import Recipe
 from .quality import Quality, Sample, steady
 from .raw import Pixels, RawFile, RawImage, physical, refuse_changed, rows_of
 
-__all__ = ["NO_DATA", "SATURATED", "Measured", "measure", "overscan_noise", "prepare", "take_level"]
+__all__ = [
+    "NO_DATA",
+    "SATURATED",
+    "Measured",
+    "measure",
+    "overscan_noise",
+    "prepare",
+    "refuse_changes",
+    "take_level",
+]
 
 SATURATED = 4
 NO_DATA = 16
@@ -349,6 +358,21 @@ def _stored(opened: Sequence[Pixels], readout: Readout, first: int, stop: int) -
         except (FrameRejected, OSError) as error:
             raise _unreadable(error, each.raw) from error
     return read if tall is None else tall
+
+
+def refuse_changes(raw: Iterable[RawFile]) -> None:
+    """Refuse frames that are no longer those that were measured, once all was read of them.
+
+    Raises
+    ------
+    FrameRejected
+        ``changed``, with the path of the frame; ``unreadable`` if it is no longer there.
+    """
+    for each in raw:
+        try:
+            refuse_changed(each)
+        except (FrameRejected, OSError) as error:
+            raise _unreadable(error, each) from error
 
 
 def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
@@ -113,19 +113,48 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     number : int
     """
     pool = None
-    # A system without semaphores, or without room for processes, has threads still.
-    with suppress(OSError, ImportError):
-        pool = Processes(number)
-        pool.submit(int).result()
     try:
+        with _uninterrupted():
+            pool = _begun(number)
         yield pool
     except BaseException:
-        for process in list(((pool and pool._processes) or {}).values()):
-            process.terminate()
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            # One that was about to tell its result leaves half of it behind, and the pool
+            # would wait for the rest as long as we could still write it.
+            with suppress(OSError):
+                pool._result_queue._writer.close()
         raise
     finally:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begun(number: int) -> Processes | None:
+    """Start processes; a system that has no semaphores or no room for them has threads still."""
+    with suppress(OSError, ImportError):
+        pool = Processes(number)
+        try:
+            pool.submit(int).result()
+        except BrokenExecutor:
+            pool.shutdown(wait=True)
+            return None
+        return pool
+    return None
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keep Ctrl-C until the processes are there and leave it to this one."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Processes(ProcessPoolExecutor):

@@ -411,6 +411,7 @@ class Pixels:
             return
         descriptor = _descriptor(self.raw.path)
         try:
+            _refuse_other(os.fstat(descriptor), self.raw)
             _fill(descriptor, buffer, offset)
         finally:
             os.close(descriptor)
@@ -423,7 +424,10 @@ class Pixels:
             if image.index not in self._tiles:
                 try:
                     with opened(self.raw.path) as file, fits.open(file, memmap=False) as hdus:
+                        _refuse_other(os.fstat(file.fileno()), self.raw)
                         tiles = hdus[image.index].data.reshape(image.shape)
+                except FrameRejected:
+                    raise
                 except Exception as error:  # the decoders raise whatever they like
                     raise FrameRejected(
                         "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
@@ -528,7 +532,10 @@ def refuse_changed(raw: RawFile) -> None:
         ``changed``
     OSError
     """
-    now = os.stat(raw.path)
+    _refuse_other(os.stat(raw.path), raw)
+
+
+def _refuse_other(now: os.stat_result, raw: RawFile) -> None:
     if (now.st_size, now.st_mtime_ns) != (raw.size, raw.mtime_ns):
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
 
@@ -808,6 +815,7 @@ def _unpacked(raw: RawFile):
     out = _temporary()
     try:
         with opened(raw.path) as plain, gzip.open(plain) as packed:
+            _refuse_other(os.fstat(plain.fileno()), raw)
             while chunk := packed.read(2**20):
                 _put(out, chunk)
                 if out.tell() > limit:

@@ -17,7 +17,7 @@ from .frames import Frame
 from .header import ProductHeader
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 from .plan import Product
-from .prepare import NO_DATA, Measured, prepare
+from .prepare import NO_DATA, Measured, prepare, refuse_changes
 from .products import (
     Band,
     ProductFile,
@@ -110,6 +110,7 @@ class Batch:
                 files.append(self._open(product, measured, writers))
             for _ in mapped(lambda band: self._band(files, *band), self.bands):
                 pass
+            refuse_changes(measured.raw for measured in self.measured)
         except BaseException:
             for file in files:
                 file.discard()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ccdprofiles import known_profiles, reduce_night
+from ccdprofiles import processes as our_processes
 from ccdprofiles.errors import FrameRejected, InputError, OutputError
 from ccdprofiles.processes import process_pool
 from ccdprofiles.simulate import simulate_night, windowed
@@ -241,6 +242,48 @@ def test_a_share_blames_the_file_that_the_disk_refused(night, tmp_path, monkeypa
         reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
     assert isinstance(told.value, OutputError) == (kind == "write")
     assert not list((tmp_path / "out").rglob(".*-*.tmp"))
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.05])
+def test_workers_that_are_telling_their_results_keep_nobody_waiting(pause):
+    """Half a result is left in the pipe when a worker is ended."""
+
+    def interrupted():
+        with process_pool(2) as pool:
+            for _ in range(8):
+                pool.submit(bytes, 30_000_000)
+            time.sleep(pause)
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 20
+
+
+def test_ctrl_c_waits_until_the_processes_are_there(monkeypatch):
+    """It came while they were forked, and was lost, or ended them."""
+    real = our_processes._begun
+
+    def begun(number):
+        os.kill(os.getpid(), signal.SIGINT)
+        pool = real(number)
+        assert pool.submit(int).result() == 0
+        return pool
+
+    def interrupted():
+        with process_pool(1):
+            raise AssertionError("Ctrl-C was lost")
+
+    monkeypatch.setattr(our_processes, "_begun", begun)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+
+def test_processes_that_die_as_they_begin_are_done_without(monkeypatch):
+    monkeypatch.setattr(our_processes, "_settle", os.abort)
+    with process_pool(1) as pool:
+        assert pool is None
 
 
 def test_our_own_processes_make_the_same_bytes(night, tmp_path, monkeypatch):
