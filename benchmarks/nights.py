@@ -127,8 +127,8 @@ def _night(night: str, options: argparse.Namespace) -> dict:
     _remove(made)
     for number in range(options.rounds):
         for name, command in _programs(night, raw, options, number).items():
-            os.sync()
             runs[name].append(_timed(command))
+            _forget(_products(name, raw, options, number))
             print(f"{raw.name} {number + 1}/{options.rounds} {name}", _short(runs[name][-1]))
     found = {"files": len(list(raw.iterdir())), "raw": _size(raw), "runs": runs, "tree": {}}
     found["made"] = _size(_products("ours", raw, options, last))
@@ -140,6 +140,15 @@ def _night(night: str, options: argparse.Namespace) -> dict:
         found["agreement"] = _compared(*both)
     _remove(made)
     return found
+
+
+def _forget(folder: Path) -> None:
+    """Let the system's cache forget products, so that it keeps the night and has room."""
+    os.sync()
+    for path in folder.rglob("*") if hasattr(os, "posix_fadvise") else ():
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _remove(folders: list[Path]) -> None:

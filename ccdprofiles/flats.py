@@ -23,6 +23,7 @@ from .response import illuminated
 
 __all__ = ["FlatLevel", "Flats", "ScaledFlats", "levels_of"]
 
+_TOGETHER = 5
 _SAMPLES = 32
 """How many places of a flat are looked at before its median is sought."""
 
@@ -99,15 +100,20 @@ def levels_of(
     dict
         File → level.
     """
-    # Opened once for all bands, as a packed frame is unpacked when it is opened.
-    pixels = {run.frames[i.file].raw.path: Pixels(run.frames[i.file].raw) for i in inputs}
-    try:
-        levels = Flats(run, inputs, exact)._levels(pixels, mapped)
-        refuse_changes(each.raw for each in pixels.values())
-    finally:
-        for each in pixels.values():
-            each.close()
-    return {i.file: level for i, level in zip(inputs, levels, strict=True)}
+    found: dict[str, FlatLevel] = {}
+    # A few at a time, so that many flats take no more memory.
+    for first in range(0, len(inputs), _TOGETHER):
+        some = inputs[first : first + _TOGETHER]
+        # Opened once for all bands, as a packed frame is unpacked when it is opened.
+        pixels = {run.frames[i.file].raw.path: Pixels(run.frames[i.file].raw) for i in some}
+        try:
+            levels = Flats(run, some, exact)._levels(pixels, mapped)
+            refuse_changes(each.raw for each in pixels.values())
+        finally:
+            for each in pixels.values():
+                each.close()
+        found |= {i.file: level for i, level in zip(some, levels, strict=True)}
+    return found
 
 
 @dataclass(frozen=True)

@@ -509,10 +509,14 @@ class MasterMaker:
     def _where(self, good: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         """Return the values of good pixels, which mostly are all."""
         bands = bands_of(self.shape, 16)
-        which = [good(self.data[first:stop], self._flags_of(first, stop)) for first, stop in bands]
-        if all(each.all() for each in which):
+
+        def which() -> Iterator[np.ndarray]:
+            for first, stop in bands:
+                yield good(self.data[first:stop], self._flags_of(first, stop))
+
+        if all(each.all() for each in which()):
             return self.data.reshape(-1)
-        return self.data[np.concatenate(which)]
+        return self.data[np.concatenate(list(which()))]
 
     def _flat_level(self) -> float:
         how = self.recipe.flat
