@@ -20,7 +20,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 from ccdproc import Combiner
 
-from .noise import median_variance
+from .noise import MAD_TO_STD, median_variance
 from .profile import Combine
 
 __all__ = [
@@ -32,9 +32,6 @@ __all__ = [
     "level",
     "mode",
 ]
-
-MAD_TO_STD = 1.482602218505602
-"""The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
 
 _TILE_BYTES = 2**17
 _NETWORK = 256

@@ -12,9 +12,10 @@ from astropy.nddata import CCDData
 
 from .amplifier import AmplifierSet
 from .calibrate import MasterBand, Noise, subtract_masters
-from .combine import MAD_TO_STD, Bracket, level
+from .combine import Bracket, level
 from .errors import FrameRejected
 from .ledger import Ledger, bands_of
+from .noise import MAD_TO_STD
 from .plan import Input
 from .prepare import prepare, refuse_changes
 from .profile import Recipe, SpectralFlat

@@ -22,12 +22,12 @@ from .calibrate import (
     master_variance,
 )
 from .cards import common_cards, hand_cards, level_cards
-from .combine import MAD_TO_STD, Stacked, combine, exact_median, inefficiency, level
+from .combine import Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected, OutputError
 from .flats import FlatLevel, Flats, levels_of
 from .header import ProductHeader
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off
-from .noise import pooled_scatter, scaled_apart
+from .noise import MAD_TO_STD, pooled_scatter, scaled_apart
 from .plan import Input, Master, time_of, too_few
 from .prepare import NO_DATA, SATURATED, prepare, refuse_changes
 from .products import (

@@ -274,7 +274,6 @@ def reduce_night(
     >>> print(night)  # doctest: +SKIP
     """
     from .processes import process_pool, worth_while
-    from .products import remove_leftovers
     from .run import Settings, run_plan
     from .workers import workers_of
 
@@ -305,9 +304,7 @@ def reduce_night(
         early = may_be_held(output)
         if early:
             # A second run is told at once, before it reads a night of headers.
-            held.enter_context(locked(output))
-            # What a run left that was killed takes room that this one may need.
-            remove_leftovers(output)
+            held.enter_context(_alone(output))
         frames = scan_night(
             folder,
             profile=profile,
@@ -328,8 +325,7 @@ def reduce_night(
         check_room(output, plan, frames, overwrite)
         cosmic = _cosmic_rays(cosmic_rays, frames)
         if not early:
-            held.enter_context(locked(output))
-        held.push(_swept(output))
+            held.enter_context(_alone(output))
         if dask is not None:
             from .cluster import connected
 
@@ -350,7 +346,6 @@ def reduce_night(
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
-        remove_leftovers(output)
         with _meanwhile("report"):
             made = run_plan(plan, frames, settings, executor)
         from .report import night_table, summary, write_report
@@ -374,17 +369,22 @@ def reduce_night(
     )
 
 
-def _swept(output: Path) -> Callable[..., None]:
-    """Return what removes unfinished products when a run ends early, once its workers are gone."""
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Hold the output, without what is left there unfinished by a run that ended early.
 
-    def sweep(kind: type | None, *_: object) -> None:
-        if kind is not None:
-            from .products import remove_leftovers
+    That takes room which this one may need; and if this is one, its workers are gone by then.
+    """
+    from .products import remove_leftovers
 
+    with locked(output):
+        remove_leftovers(output)
+        try:
+            yield
+        except BaseException:
             with suppress(OSError):
                 remove_leftovers(output)
-
-    return sweep
+            raise
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["median_variance", "middle", "pooled_scatter", "scaled_apart"]
+__all__ = ["MAD_TO_STD", "median_variance", "middle", "pooled_scatter", "scaled_apart"]
+
+MAD_TO_STD = 1.482602218505602
+"""The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
 
 _BINS = 60
 _FEWEST = 30

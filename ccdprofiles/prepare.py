@@ -23,7 +23,7 @@ from astropy.stats import sigma_clip
 
 from .amplifier import AmplifierSet, Readout
 from .errors import FrameRejected
-from .noise import median_variance, middle
+from .noise import MAD_TO_STD, median_variance, middle
 from .profile import Recipe
 from .quality import Quality, Sample, steady
 from .raw import Pixels, RawFile, RawImage, physical, refuse_changed, rows_of
@@ -43,7 +43,6 @@ SATURATED = 4
 NO_DATA = 16
 
 _TOGETHER = 2**19
-_MAD_TO_STD = 1.482602218505602
 
 
 @dataclass(frozen=True)
@@ -474,4 +473,4 @@ def _scatter(strip: np.ndarray) -> float:
         return float("nan")
     residual -= middle(residual, overwrite=True)
     np.abs(residual, out=residual)
-    return middle(residual, overwrite=True) * _MAD_TO_STD * sqrt(columns / (columns - 1))
+    return middle(residual, overwrite=True) * MAD_TO_STD * sqrt(columns / (columns - 1))
