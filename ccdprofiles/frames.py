@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import hashlib
 import io
@@ -30,6 +29,7 @@ from .errors import (
 from .profile import UNKNOWN, Profile, Recipe
 from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
+from .spelling import near_files
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -390,7 +390,7 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
             )
         if found:
             return found[0]
-    near = difflib.get_close_matches(text, [f.file for f in frames], 1, cutoff=0.4)
+    near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
         f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."
