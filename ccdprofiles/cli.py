@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
         help="have the workers of this dask.distributed scheduler (or scheduler file) do the work",
     )
     reduce.add_argument(
-        "--cosmic-rays", action="store_true", help="flag cosmic rays although the recipe does not"
+        "--cosmic-rays",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="flag cosmic rays in the science frames, or leave them; "
+        "without either option the recipe decides",
     )
     reduce.add_argument("--overwrite", action="store_true", help="make everything anew")
     reduce.add_argument(

@@ -71,8 +71,8 @@ class Settings:
         Threads.
     overwrite : bool
         Whether products that are there already are made anew.
-    cosmic_rays : CosmicRays or None
-        Overrules the recipes.
+    cosmic_rays : CosmicRays, False or None
+        Overrules the recipes: False finds none, None does as they say.
     progress : callable
         ``progress(phase, total)`` returns a function to be called once for each thing done.
     """
@@ -80,7 +80,7 @@ class Settings:
     output: Path
     jobs: int = 0
     overwrite: bool = False
-    cosmic_rays: CosmicRays | None = None
+    cosmic_rays: CosmicRays | bool | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
 
     @staticmethod
@@ -273,9 +273,15 @@ class Ledger:
     def cosmic_rays(self, product: Product) -> CosmicRays | None:
         """Say how cosmic rays are found in a frame: as the caller asks, else its recipe."""
         frame = self.frames[product.input.file]
-        if not frame.amplifiers.knows_noise:
+        if not frame.amplifiers.knows_noise or self.settings.cosmic_rays is False:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
+
+    def without_cosmic_rays(self, file: str) -> bool:
+        """Return True if the recipe of a frame looks for cosmic rays and the caller does not."""
+        frame = self.frames[file]
+        asked = frame.type == "science" and frame.recipe.cosmic_rays is not None
+        return asked and frame.amplifiers.knows_noise and self.settings.cosmic_rays is False
 
 
 def travelling(frame: Frame) -> Frame:

@@ -200,7 +200,7 @@ def reduce_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
-    cosmic_rays: bool | CosmicRays = False,
+    cosmic_rays: bool | CosmicRays | None = None,
     strict: bool = False,
     overwrite: bool = False,
     jobs: int = 0,
@@ -230,8 +230,9 @@ def reduce_night(
         Files of the night that are left out.
     min_frames : int, optional
         The fewest frames of a master bias, dark or flat, in place of what the recipes say.
-    cosmic_rays : bool or CosmicRays
-        Flag cosmic rays although the recipe does not ask for it.
+    cosmic_rays : bool, CosmicRays or None
+        True or ``CosmicRays(...)`` flags cosmic rays whatever the recipes say, False
+        switches them off, and None does as each recipe says.
     strict : bool
         Refuse to begin unless all that the night holds can be made.
     overwrite : bool
@@ -293,8 +294,10 @@ def reduce_night(
             f"executor={executor!r} is no executor; give one of concurrent.futures, "
             "or leave it out and say how many with jobs=."
         )
-    if not isinstance(cosmic_rays, bool | CosmicRays):
-        raise InputError(f"cosmic_rays={cosmic_rays!r} is neither True, False nor CosmicRays(...).")
+    if cosmic_rays is not None and not isinstance(cosmic_rays, bool | CosmicRays):
+        raise InputError(
+            f"cosmic_rays={cosmic_rays!r} is neither True, False, None nor CosmicRays(...)."
+        )
     check_folders(folder, output, calibrations)
     if executor is not None:
         from .workers import check_workers
@@ -348,6 +351,7 @@ def reduce_night(
             log.info("%s: rejected by hand", file)
         with _meanwhile("report"):
             made = run_plan(plan, frames, settings, executor)
+        made.notes += _cosmic_rays_off(cosmic, plan, frames)
         from .report import night_table, summary, write_report
 
         made.notes += stale(output, made)
@@ -442,8 +446,26 @@ def _seen_from(output: Path, folder: Path) -> str:
     return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
+def _cosmic_rays_off(
+    cosmic: CosmicRays | bool | None, plan: Plan, frames: Iterable[Frame]
+) -> list[str]:
+    """Name the profiles whose recipe looks for cosmic rays where the caller switched that off."""
+    if cosmic is not False:
+        return []
+    science = {p.input.file for p in plan.products}
+    asking = {f.profile.name for f in frames if f.file in science and f.recipe.cosmic_rays}
+    return [
+        f"cosmic rays are not looked for, on purpose, although the recipe of {name} asks for it"
+        for name in sorted(asking)
+    ]
+
+
+def _cosmic_rays(
+    asked: bool | CosmicRays | None, frames: Iterable[Frame]
+) -> CosmicRays | bool | None:
     """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
+    if asked is False:
+        return False
     how = CosmicRays() if asked is True else asked or None
     wanted = [
         f

@@ -67,7 +67,11 @@ def _changes(
         *_masters(run, saved, inputs),
         *_steps(run, saved, inputs[0]),
     ]
-    if bool(settings) != ("CRAYS" in saved.header):
+    switched_off = run.without_cosmic_rays(inputs[0].file)
+    if switched_off != ("NOCRAYS" in saved.header):
+        verb = "" if switched_off else "no longer "
+        found.append(f"its settings changed: cosmic rays {verb}switched off on purpose")
+    elif bool(settings) != ("CRAYS" in saved.header):
         found.append("its settings changed: cosmic rays")
     if found:
         return found

@@ -357,7 +357,8 @@ class _Run(Ledger):
         """Say whether a product is there already, and holds."""
         path = self.settings.output / PurePosixPath(product.name)
         cosmic = self.cosmic_rays(product)
-        key = self.key("science", self.profile(product.input), [product.input], cosmic)
+        how = "switched off" if self.without_cosmic_rays(product.input.file) else cosmic
+        key = self.key("science", self.profile(product.input), [product.input], how)
         self.keys[product.name] = key
         if not still_holds(self, product.name, path, key, [product.input], cosmic):
             return False
