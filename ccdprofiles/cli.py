@@ -238,6 +238,15 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the fewest frames of a bias, dark or flat; 3 unless the profile says so",
     )
+    command.add_argument(
+        "--set",
+        dest="changes",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the recipe for this run, such as electrons=True or "
+        "combine.flat.clip=3; may be given several times",
+    )
 
 
 def _some(text: str) -> int:
@@ -486,7 +495,21 @@ def _steps(options: argparse.Namespace) -> dict:
         "keep": options.keep,
         "reject": options.reject,
         "min_frames": options.min_frames,
+        "changes": _changes(options.changes),
     }
+
+
+def _changes(texts: Sequence[str]) -> dict[str, object]:
+    """Read the settings to be changed; one that is given twice is refused."""
+    from .changes import read_change
+
+    changes: dict[str, object] = {}
+    for text in texts:
+        name, value = read_change(text)
+        if name in changes:
+            raise InputError(f"{name} is set twice; give --set {name}=VALUE once.")
+        changes[name] = value
+    return changes
 
 
 def _rows(table) -> list[dict]:

@@ -12,6 +12,7 @@ from astropy.io import fits
 from . import __version__
 from .amplifier import AmplifierSet
 from .calibrate import MasterBand, Noise
+from .changes import concerning
 from .frames import Frame
 from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
@@ -222,6 +223,8 @@ class Ledger:
             used,
             left_out(self.plan.without, self.frames[first.file], kind),
         )
+        if changes := concerning(self.plan.changes, kind):
+            parts["changes"] = changes
         if kept := self.kept_by_hand(i.file for i in inputs):
             parts["kept"] = kept
         parts["inputs"] = sorted(

@@ -6,13 +6,14 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .changes import Changes
 from .errors import InputError, PlanError
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .output import (
@@ -106,6 +107,7 @@ def scan_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     leave_out: Iterable[str | Path] = (),
+    changes: Mapping[str, object] | Changes | None = None,
 ) -> tuple[Frame, ...]:
     """Read the headers of a night, and choose the profile of every frame.
 
@@ -118,6 +120,7 @@ def scan_night(
     ProfileError
         If a profile cannot be right, or two fit one header.
     """
+    changes = Changes.of(changes)
     registry = Registry.gather(profiles)
     for sentence in registry.replaced:
         log.info("%s", sentence)
@@ -130,6 +133,7 @@ def scan_night(
         forced=forced,
         calibrations=_paths(calibrations),
         leave_out=leave_out,
+        changes=changes,
     )
 
 
@@ -143,6 +147,7 @@ def plan_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
 ) -> Plan:
     """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
@@ -163,6 +168,7 @@ def plan_night(
         keep=keep,
         reject=reject,
         min_frames=min_frames,
+        changes=changes,
         output=output,
     )[1]
 
@@ -174,6 +180,7 @@ def frames_and_plan(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
     **which: object,
 ) -> tuple[tuple[Frame, ...], Plan]:
@@ -183,10 +190,11 @@ def frames_and_plan(
     """
     without = check_steps(without)
     leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
-    frames = scan_night(folder, leave_out=leave_out, **which)
+    changes = Changes.of(changes)
+    frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
     plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-    return frames, plan
+    return frames, replace(plan, changes=changes.texts)
 
 
 def reduce_night(
@@ -200,6 +208,7 @@ def reduce_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    changes: Mapping[str, object] | None = None,
     cosmic_rays: bool | CosmicRays | None = None,
     strict: bool = False,
     overwrite: bool = False,
@@ -230,6 +239,9 @@ def reduce_night(
         Files of the night that are left out.
     min_frames : int, optional
         The fewest frames of a master bias, dark or flat, in place of what the recipes say.
+    changes : mapping of str, optional
+        Settings of the recipes that are changed for this run, such as
+        ``{"electrons": True, "combine.flat.clip": 3}``; header and report say so.
     cosmic_rays : bool, CosmicRays or None
         True or ``CosmicRays(...)`` flags cosmic rays whatever the recipes say, False
         switches them off, and None does as each recipe says.
@@ -259,7 +271,8 @@ def reduce_night(
         If the folder cannot be read, or the output lies on or above it, or a file to
         be kept or rejected is none of the night's.
     ProfileError
-        If a profile cannot be right, or two fit one header.
+        If a profile cannot be right, or two fit one header, or a setting that is
+        changed does not exist or does not fit a recipe of the night.
     PlanError
         If ``strict`` and something is missing, or if a step left out makes
         another give wrong numbers.
@@ -298,6 +311,8 @@ def reduce_night(
         raise InputError(
             f"cosmic_rays={cosmic_rays!r} is neither True, False, None nor CosmicRays(...)."
         )
+    changes = Changes.of(changes)
+    cosmic_rays = changes.cosmic_rays(cosmic_rays)
     check_folders(folder, output, calibrations)
     if executor is not None:
         from .workers import check_workers
@@ -314,11 +329,13 @@ def reduce_night(
             profiles=profiles,
             calibrations=calibrations,
             leave_out=names_of(folder, output),
+            changes=changes,
         )
         if not frames:
             raise InputError(f"{folder} holds no file; give the folder that holds the night.")
         frames, keep, reject = by_hand(frames, keep, reject)
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+        plan = replace(plan, changes=changes.texts)
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
         check_links(output, plan, [folder, *calibrations], frames)
@@ -347,6 +364,8 @@ def reduce_night(
         held.enter_context(logged(output))
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
+        for sentence in plan.on_purpose:
+            log.info("%s", sentence)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         with _meanwhile("report"):

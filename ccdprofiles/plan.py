@@ -184,6 +184,8 @@ class Plan:
         The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
     together : tuple of (step, steps)
         For every step all that must be left out if it is.
+    changes : tuple of (name, text)
+        The settings of the recipes that are changed for this run.
     """
 
     masters: tuple[Master, ...]
@@ -199,6 +201,15 @@ class Plan:
     reject: tuple[str, ...] = ()
     min_frames: int | None = None
     together: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def on_purpose(self) -> tuple[str, ...]:
+        """What the caller asked to be done in another way than the profiles say."""
+        return (
+            *(f"step left out on purpose: {step}" for step in self.without),
+            *(f"setting changed for this run: {name}={text}" for name, text in self.changes),
+        )
 
     @property
     def complete(self) -> bool:
@@ -236,8 +247,7 @@ class Plan:
         lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
         lines += _listed("What helps", self.remedies)
         lines += _listed("Set aside", grouped(reason for _, reason in self.set_aside))
-        left_out = [f"step left out on purpose: {step}" for step in self.without]
-        lines += _listed("Notes", [*left_out, *self.notes])
+        lines += _listed("Notes", [*self.on_purpose, *self.notes])
         return "\n".join(lines)
 
 

@@ -107,7 +107,7 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
     if masters_lost:
         lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]
-    notes = [*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes, *made.notes]
+    notes = [*plan.on_purpose, *plan.notes, *made.notes]
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)
@@ -204,7 +204,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
     notes = [
         (n,)
         for n in (
-            *(f"step left out on purpose: {s}" for s in plan.without),
+            *plan.on_purpose,
             *plan.notes,
             *made.notes,
         )

@@ -21,6 +21,7 @@ FLOORS = {
     "raw": 1.0,
     "profile": 1.1,
     "registry": 1.2,
+    "changes": 1.2,
     "quality": 1.3,
     "checksum": 1.1,
     # The verbs: each works for itself.
@@ -41,7 +42,7 @@ FLOORS = {
     "ledger": 3.5,
     "cards": 3.6,
     "flats": 3.6,
-    "resume": 3.6,
+    "resume": 3.7,
     "masters": 3.7,
     "science": 3.7,
     "jobs": 3.8,
