@@ -239,6 +239,14 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         help="the fewest frames of a bias, dark or flat; 3 unless the profile says so",
     )
     command.add_argument(
+        "--only",
+        metavar="WHAT",
+        action="append",
+        default=[],
+        help="make only this, and the masters it needs: masters, a type (bias, dark, flat, arc, "
+        "science), filter=NAME, object=NAME, or a file name or pattern; may be given several times",
+    )
+    command.add_argument(
         "--set",
         dest="changes",
         metavar="NAME=VALUE",
@@ -495,6 +503,7 @@ def _steps(options: argparse.Namespace) -> dict:
         "keep": options.keep,
         "reject": options.reject,
         "min_frames": options.min_frames,
+        "only": options.only,
         "changes": _changes(options.changes),
     }
 

@@ -114,6 +114,8 @@ class Made:
         What looks odd in the pixels, though it was used.
     overruled : dict
         File → code and sentence, of what was kept by hand all the same.
+    earlier : dict
+        File that is not asked for → the product that an earlier run made of it.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -123,6 +125,7 @@ class Made:
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict)
 
 
 class Ledger:
@@ -173,6 +176,9 @@ class Ledger:
             missing=(),
             set_aside=(),
             notes=(),
+            not_asked=(),
+            compared=(),
+            measured=(),
         )
         settings = replace(
             self.settings, output=self.settings.output.absolute(), progress=no_progress

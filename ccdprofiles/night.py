@@ -31,6 +31,7 @@ from .output import (
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
+from .selection import Selection
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def plan_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    only: Iterable[str] | str = (),
     changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
 ) -> Plan:
@@ -168,6 +170,7 @@ def plan_night(
         keep=keep,
         reject=reject,
         min_frames=min_frames,
+        only=only,
         changes=changes,
         output=output,
     )[1]
@@ -180,6 +183,7 @@ def frames_and_plan(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    only: Iterable[str] | str = (),
     changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
     **which: object,
@@ -190,11 +194,11 @@ def frames_and_plan(
     """
     without = check_steps(without)
     leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
-    changes = Changes.of(changes)
+    changes, selection = Changes.of(changes), Selection.of(only)
     frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
     plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-    return frames, replace(plan, changes=changes.texts)
+    return selection.applied(frames, replace(plan, changes=changes.texts))
 
 
 def reduce_night(
@@ -208,6 +212,7 @@ def reduce_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    only: Iterable[str] | str = (),
     changes: Mapping[str, object] | None = None,
     cosmic_rays: bool | CosmicRays | None = None,
     strict: bool = False,
@@ -239,6 +244,10 @@ def reduce_night(
         Files of the night that are left out.
     min_frames : int, optional
         The fewest frames of a master bias, dark or flat, in place of what the recipes say.
+    only : iterable of str
+        The part of the night that is made, with the masters that it needs: ``"masters"``,
+        a type of frame, ``"filter=R"``, ``"object=M 31"``, ``"file=PATTERN"`` or a pattern
+        such as ``"ccd.03*.fits"``. Words of one kind add up; of every kind one has to fit.
     changes : mapping of str, optional
         Settings of the recipes that are changed for this run, such as
         ``{"electrons": True, "combine.flat.clip": 3}``; header and report say so.
@@ -269,7 +278,7 @@ def reduce_night(
     ------
     InputError
         If the folder cannot be read, or the output lies on or above it, or a file to
-        be kept or rejected is none of the night's.
+        be kept or rejected is none of the night's, or ``only`` fits nothing.
     ProfileError
         If a profile cannot be right, or two fit one header, or a setting that is
         changed does not exist or does not fit a recipe of the night.
@@ -311,7 +320,7 @@ def reduce_night(
         raise InputError(
             f"cosmic_rays={cosmic_rays!r} is neither True, False, None nor CosmicRays(...)."
         )
-    changes = Changes.of(changes)
+    changes, selection = Changes.of(changes), Selection.of(only)
     cosmic_rays = changes.cosmic_rays(cosmic_rays)
     check_folders(folder, output, calibrations)
     if executor is not None:
@@ -335,7 +344,8 @@ def reduce_night(
             raise InputError(f"{folder} holds no file; give the folder that holds the night.")
         frames, keep, reject = by_hand(frames, keep, reject)
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-        plan = replace(plan, changes=changes.texts)
+        scanned = frames
+        frames, plan = selection.applied(frames, replace(plan, changes=changes.texts))
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
         check_links(output, plan, [folder, *calibrations], frames)
@@ -373,6 +383,7 @@ def reduce_night(
         made.notes += _cosmic_rays_off(cosmic, plan, frames)
         from .report import night_table, summary, write_report
 
+        made.earlier |= _earlier(output, plan)
         made.notes += stale(output, made)
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
@@ -388,7 +399,7 @@ def reduce_night(
         kept=frozenset(made.kept),
         anew={name: why for name, why in made.anew.items() if name in made.masters | made.products},
         _made=made,
-        _scanned=frames,
+        _scanned=scanned,
     )
 
 
@@ -431,6 +442,12 @@ def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile
     if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
         return load_profile(profile)
     return registry[text]
+
+
+def _earlier(output: Path, plan: Plan) -> dict[str, str]:
+    """Return the products of an earlier run that are not asked for now, by their files."""
+    names = {name for _, name in plan.not_asked if name and (output / name).exists()}
+    return {file: name for file, name in plan.not_asked if name in names}
 
 
 def _fewest(asked: int | None) -> int | None:

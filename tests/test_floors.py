@@ -38,6 +38,7 @@ FLOORS = {
     "simulate": 2.1,
     # What is to be made of what.
     "plan": 3.0,
+    "selection": 3.1,
     # Making it, and telling of it.
     "ledger": 3.5,
     "cards": 3.6,
