@@ -126,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         "--cosmic-rays",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="flag cosmic rays in the science frames, or leave them; "
-        "without either option the recipe decides",
+        help="flag cosmic rays in the science frames even if the recipe does not, or leave them "
+        "even if it does; without either option the recipe decides",
     )
     reduce.add_argument("--overwrite", action="store_true", help="make everything anew")
     reduce.add_argument(
@@ -243,8 +243,10 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         action="append",
         default=[],
-        help="make only this, and the masters it needs: masters, a type (bias, dark, flat, arc, "
-        "science), filter=NAME, object=NAME, or a file name or pattern; may be given several times",
+        help="make only this, and the masters that it needs: masters, a type of frame (bias, dark, "
+        "flat, arc, science), filter=NAME, object=NAME, or the name or pattern of files, such as "
+        "'ccd.03*.fits'; may be given several times: words of one kind add up, words of two kinds "
+        "must both fit",
     )
     command.add_argument(
         "--set",

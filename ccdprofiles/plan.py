@@ -222,7 +222,7 @@ class Plan:
         """What the caller asked to be done in another way than the profiles say."""
         asked = ", ".join(self.only)
         return (
-            *((f"made is only what was asked for: {asked}",) if self.only else ()),
+            *((f"only what was asked for is made: {asked}",) if self.only else ()),
             *(f"step left out on purpose: {step}" for step in self.without),
             *(f"setting changed for this run: {name}={text}" for name, text in self.changes),
         )

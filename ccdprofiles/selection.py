@@ -115,7 +115,7 @@ class Selection:
             kind, value = wanted[-1]
             night = there if kind == "file" else [f for f in there if f.type]
             if not any(_is(f, *one) for f in night for one in wanted):
-                raise InputError(_nothing_fits(kind, value, night))
+                raise InputError(_nothing_fits(word, kind, value, night))
         if not any(self.fits(f) for f in there):
             raise InputError(
                 f"no frame of the night fits {self} together; words of one kind add up, and of "
@@ -185,21 +185,21 @@ def _alike(said: str | None, value: str, exact: bool) -> bool:
     return said == value or fnmatch.fnmatchcase(said, value)
 
 
-def _nothing_fits(kind: str, value: str, frames: Sequence[Frame]) -> str:
+def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:
     """Say that no frame fits a word, and what there is instead."""
     if kind == "file":
         near = near_files(value, (f.file for f in frames))
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return (
-            f"only={value!r}: no file of the night has such a name{hint}; "
+            f"only={word!r}: no file of the night has such a name{hint}; "
             "ccdprofiles info lists them."
         )
     types = {"filter": ("flat", "arc", "science"), "object": ("arc", "science")}
     night = [f for f in frames if f.type in types.get(kind, FRAME_TYPES)]
     there = sorted({text for f in night if (text := getattr(f, kind))})
     shown = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
-    what = f"only={kind}={value}: no frame of the night has that {kind}"
-    return f"{what}; there is {shown or 'none at all'}{_near(value, there)}."
+    what = f"only={word!r}: no frame of the night has that {kind}"
+    return f"{what}; the night has {shown or 'none at all'}{_near(value, there)}."
 
 
 def _masters(plan: Plan, products: Iterable[Product], asked: set[str]) -> tuple[Master, ...]:

@@ -215,6 +215,28 @@ def test_a_changed_setting_remakes_what_it_decides_and_is_written_down(night, tm
     assert bytes_before == {n: p.read_bytes() for n, p in (back.masters | back.products).items()}
 
 
+def test_a_long_setting_is_read_back_as_it_was_written(night, tmp_path):
+    folder, camera = night
+    changes = {"name": f"{{stem}}_{'é' * 20}{'x' * 60}", "limits.flat_level": (0.0123456789, 0.7)}
+    first = reduce_night(folder, tmp_path / "out", profile=camera, changes=changes)
+    again = reduce_night(folder, tmp_path / "out", profile=camera, changes=changes)
+    assert again.kept == {*first.masters, *first.products}
+    changes["limits.flat_level"] = (0.0123456788, 0.7)
+    (why,) = {
+        why
+        for name, why in reduce_night(
+            folder, tmp_path / "out", profile=camera, changes=changes
+        ).anew.items()
+        if name.startswith("masters/")
+    }
+    assert why == (
+        "its settings changed: limits.flat_level=(0.0123456788, 0.7), "
+        "where it was (0.0123456789, 0.7)"
+    )
+    (product,) = first.products.values()
+    assert fits.getheader(product)["CPSET2"].startswith("name={stem}_")
+
+
 def test_electrons_come_out_in_electron(night, tmp_path):
     folder, camera = night
     done = reduce_night(folder, tmp_path / "out", profile=camera, changes={"electrons": True})
