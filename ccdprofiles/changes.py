@@ -24,7 +24,12 @@ _PARTS = {
 }
 _BY_TYPE = {"combine": ("method", "clip"), "limits": ("frames",)}
 _MASTERS = ("bias", "dark", "flat", "arc")
-_UNITS = {"exposure_tolerance": "s", "limits.temperature": "deg_C"}
+_UNITS = {
+    "exposure_tolerance": "s",
+    "overscan_drift": "adu",
+    "limits.level": "adu",
+    "limits.temperature": "deg_C",
+}
 
 _CONCERNED = {
     "bias": ("bias", "dark", "flat", "arc", "science"),
@@ -226,6 +231,9 @@ def _check_name(name: object) -> None:
     names = setting_names()
     if name in names:
         return
+    below = [n for n in names if n.startswith(f"{name}.")]
+    if below:
+        raise ChangeError(f"{name!r} is not one setting; there are {', '.join(below)}.")
     # Of a part of the recipe its own settings are named, else those of the recipe.
     part = str(name).rpartition(".")[0]
     inside = [n for n in names if n.rpartition(".")[0] == part]
@@ -261,18 +269,21 @@ def _read_quantity(name: str, text: str) -> u.Quantity | None:
     if text == "None":
         return None
     found = _QUANTITY.fullmatch(text.strip())
-    unit = _UNITS.get(name, "adu")
+    unit = _UNITS.get(name, " UNIT")
     if not found:
         raise ChangeError(f"{name}={text} is not a number with a unit; write {name}=2{unit}.")
     number, said = found[1], found[2].strip()
     if not said:
         raise ChangeError(f"{name}={text} has no unit; write {name}={number}{unit}.")
     try:
-        return float(number) * u.Unit(said)
+        value = float(number) * u.Unit(said)
     except (ValueError, TypeError) as error:
         raise ChangeError(
             f"{name}={text}: {said!r} is not a unit; write {name}={number}{unit}."
         ) from error
+    if name in _UNITS and not value.unit.is_equivalent(u.Unit(unit)):
+        raise ChangeError(f"{name}={text} is not in {unit}; write {name}={number}{unit}.")
+    return value
 
 
 def _check_value(name: str, value: object) -> None:
