@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from . import __version__
+from .changes import concerning
 from .frames import Frame
 from .header import ProductHeader
 from .ledger import Ledger, left_out
@@ -15,7 +16,7 @@ from .plan import Input
 from .prepare import Measured
 from .products import ascii_text
 
-__all__ = ["common_cards", "hand_cards", "level_cards"]
+__all__ = ["common_cards", "hand_cards", "level_cards", "setting_card"]
 
 
 def common_cards(
@@ -70,8 +71,16 @@ def common_cards(
         header.add_history(f"{step} left out on purpose")
     if kind == "dark" and chosen.dark is None:
         header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
+    for n, (name, text) in enumerate(concerning(run.plan.changes, kind), 1):
+        header[f"CPSET{n}"] = setting_card(name, text)
+        header.add_history(f"setting changed for this run: {setting_card(name, text)}")
     for number in amplifiers.missing:
         header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
+
+
+def setting_card(name: str, text: str) -> str:
+    """Return a setting as a card has it."""
+    return ascii_text(f"{name}={text}")
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:

@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
         help="have the workers of this dask.distributed scheduler (or scheduler file) do the work",
     )
     reduce.add_argument(
-        "--cosmic-rays", action="store_true", help="flag cosmic rays although the recipe does not"
+        "--cosmic-rays",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="flag cosmic rays in the science frames even if the recipe does not, or leave them "
+        "even if it does; without either option the recipe decides",
     )
     reduce.add_argument("--overwrite", action="store_true", help="make everything anew")
     reduce.add_argument(
@@ -233,6 +237,25 @@ def _step_options(command: argparse.ArgumentParser) -> None:
         type=_some,
         metavar="N",
         help="the fewest frames of a bias, dark or flat; 3 unless the profile says so",
+    )
+    command.add_argument(
+        "--only",
+        metavar="WHAT",
+        action="append",
+        default=[],
+        help="make only this, and the masters that it needs: masters, a type of frame (bias, dark, "
+        "flat, arc, science), filter=NAME, object=NAME, or the name or pattern of files, such as "
+        "'ccd.03*.fits'; may be given several times: words of one kind add up, words of two kinds "
+        "must both fit",
+    )
+    command.add_argument(
+        "--set",
+        dest="changes",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the recipe for this run, such as electrons=True or "
+        "combine.flat.clip=3; may be given several times",
     )
 
 
@@ -482,7 +505,22 @@ def _steps(options: argparse.Namespace) -> dict:
         "keep": options.keep,
         "reject": options.reject,
         "min_frames": options.min_frames,
+        "only": options.only,
+        "changes": _changes(options.changes),
     }
+
+
+def _changes(texts: Sequence[str]) -> dict[str, object]:
+    """Read the settings to be changed; one that is given twice is refused."""
+    from .changes import read_change
+
+    changes: dict[str, object] = {}
+    for text in texts:
+        name, value = read_change(text)
+        if name in changes:
+            raise InputError(f"{name} is set twice; give --set {name}=VALUE once.")
+        changes[name] = value
+    return changes
 
 
 def _rows(table) -> list[dict]:

@@ -5,7 +5,8 @@
     CCDProfilesError
     ├── ProfileError             a profile that cannot be right, or the wrong one asked for
     │   ├── UnknownInstrument    no profile knows this header
-    │   └── AmbiguousProfile     two profiles know it
+    │   ├── AmbiguousProfile     two profiles know it
+    │   └── ChangeError          a setting changed for a run that does not exist, or does not fit
     ├── SectionError             a section that is none, or that lies outside the frame
     ├── InputError               the folder of the night cannot be used
     ├── FrameRejected            one frame cannot be used; becomes its row, never leaves a run
@@ -19,6 +20,7 @@ Every message says which file, what it says, what was expected and what to do.
 __all__ = [
     "AmbiguousProfile",
     "CCDProfilesError",
+    "ChangeError",
     "FrameRejected",
     "InputError",
     "Locked",
@@ -44,6 +46,10 @@ class UnknownInstrument(ProfileError):
 
 class AmbiguousProfile(ProfileError):
     """Two different profiles fit one header."""
+
+
+class ChangeError(ProfileError):
+    """A setting changed for one run that does not exist, or does not fit a recipe."""
 
 
 class SectionError(CCDProfilesError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import hashlib
 import io
@@ -20,8 +19,10 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from .amplifier import AmplifierSet
+from .changes import Changes
 from .errors import (
     AmbiguousProfile,
+    ChangeError,
     FrameRejected,
     InputError,
     ProfileError,
@@ -30,6 +31,7 @@ from .errors import (
 from .profile import UNKNOWN, Profile, Recipe
 from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
+from .spelling import near_files
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -153,11 +155,17 @@ class Scanner:
     registry : Registry
     forced : Profile, optional
         Taken for every frame instead of the one that its header asks for.
+    changes : Changes, optional
+        Settings of the recipes that are changed for this run.
     """
 
-    def __init__(self, registry: Registry, forced: Profile | None = None):
+    def __init__(
+        self, registry: Registry, forced: Profile | None = None, changes: Changes | None = None
+    ):
         self.registry = registry
         self.forced = forced
+        self.changes = changes
+        self._recipes: dict[int, tuple[Recipe, Recipe]] = {}
         self._readouts: dict[tuple, tuple[AmplifierSet, str]] = {}
 
     def frame(self, path: Path, file: str) -> Frame:
@@ -203,7 +211,7 @@ class Scanner:
         try:
             profile = profile or self.registry.choose(header)
             return self._typed(frame, profile)
-        except (AmbiguousProfile, UnknownInstrument, FrameRejected):
+        except (AmbiguousProfile, ChangeError, UnknownInstrument, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
             raise FrameRejected(
@@ -218,7 +226,7 @@ class Scanner:
             profile=profile,
             object=profile.text_of("object", header),
             date=profile.text_of("date", header),
-            recipe=profile.recipe_of(header),
+            recipe=self._recipe(profile, header),
             filter=profile.text_of("filter", header),
         )
         try:
@@ -242,6 +250,16 @@ class Scanner:
         notes = tuple(_oddities(frame))
         return frame.told(notes=notes) if notes else frame
 
+    def _recipe(self, profile: Profile, header: Mapping) -> Recipe:
+        """Return the recipe of a frame, with what is changed for this run."""
+        recipe = profile.recipe_of(header)
+        if not self.changes:
+            return recipe
+        # The recipe itself is held too, so that no other one gets its id.
+        if id(recipe) not in self._recipes:
+            self._recipes[id(recipe)] = recipe, self.changes.applied(recipe, profile)
+        return self._recipes[id(recipe)][1]
+
     def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str]:
         """Fit the amplifiers into a frame, and name how it was read out."""
         profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
@@ -262,6 +280,7 @@ def scan(
     forced: Profile | None = None,
     calibrations: Iterable[str | Path] = (),
     leave_out: Iterable[str | Path] = (),
+    changes: Changes | None = None,
 ) -> tuple[Frame, ...]:
     """Read the headers of every file in a folder and its sub-folders.
 
@@ -276,6 +295,8 @@ def scan(
         their science frames are ignored.
     leave_out : iterable of path
         Folders that are not looked into, such as the output.
+    changes : Changes, optional
+        Settings of the recipes that are changed for this run.
 
     Returns
     -------
@@ -289,7 +310,7 @@ def scan(
     ProfileError
         If two profiles fit one header, or a profile cannot be right.
     """
-    scanner = Scanner(registry, forced)
+    scanner = Scanner(registry, forced, changes)
     found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
     taken = {frame.path for frame in found}
     labels = {frame.file.split("/")[0] for frame in found}
@@ -390,7 +411,7 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
             )
         if found:
             return found[0]
-    near = difflib.get_close_matches(text, [f.file for f in frames], 1, cutoff=0.4)
+    near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
         f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."

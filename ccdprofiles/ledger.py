@@ -12,6 +12,7 @@ from astropy.io import fits
 from . import __version__
 from .amplifier import AmplifierSet
 from .calibrate import MasterBand, Noise
+from .changes import concerning
 from .frames import Frame
 from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
@@ -71,8 +72,8 @@ class Settings:
         Threads.
     overwrite : bool
         Whether products that are there already are made anew.
-    cosmic_rays : CosmicRays or None
-        Overrules the recipes.
+    cosmic_rays : CosmicRays, False or None
+        Overrules the recipes: False finds none, None does as they say.
     progress : callable
         ``progress(phase, total)`` returns a function to be called once for each thing done.
     """
@@ -80,7 +81,7 @@ class Settings:
     output: Path
     jobs: int = 0
     overwrite: bool = False
-    cosmic_rays: CosmicRays | None = None
+    cosmic_rays: CosmicRays | bool | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
 
     @staticmethod
@@ -113,6 +114,8 @@ class Made:
         What looks odd in the pixels, though it was used.
     overruled : dict
         File → code and sentence, of what was kept by hand all the same.
+    earlier : dict
+        File that is not asked for → the product that an earlier run made of it.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -122,6 +125,7 @@ class Made:
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict)
 
 
 class Ledger:
@@ -172,6 +176,9 @@ class Ledger:
             missing=(),
             set_aside=(),
             notes=(),
+            not_asked=(),
+            compared=(),
+            measured=(),
         )
         settings = replace(
             self.settings, output=self.settings.output.absolute(), progress=no_progress
@@ -222,6 +229,8 @@ class Ledger:
             used,
             left_out(self.plan.without, self.frames[first.file], kind),
         )
+        if changes := concerning(self.plan.changes, kind):
+            parts["changes"] = changes
         if kept := self.kept_by_hand(i.file for i in inputs):
             parts["kept"] = kept
         parts["inputs"] = sorted(
@@ -273,9 +282,15 @@ class Ledger:
     def cosmic_rays(self, product: Product) -> CosmicRays | None:
         """Say how cosmic rays are found in a frame: as the caller asks, else its recipe."""
         frame = self.frames[product.input.file]
-        if not frame.amplifiers.knows_noise:
+        if not frame.amplifiers.knows_noise or self.settings.cosmic_rays is False:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
+
+    def without_cosmic_rays(self, file: str) -> bool:
+        """Return True if the recipe of a frame looks for cosmic rays and the caller does not."""
+        frame = self.frames[file]
+        asked = frame.type == "science" and frame.recipe.cosmic_rays is not None
+        return asked and frame.amplifiers.knows_noise and self.settings.cosmic_rays is False
 
 
 def travelling(frame: Frame) -> Frame:

@@ -6,13 +6,14 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .changes import Changes
 from .errors import InputError, PlanError
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .output import (
@@ -30,6 +31,7 @@ from .output import (
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
+from .selection import Selection
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def scan_night(
     profiles: Iterable[str | Path | Profile] = (),
     calibrations: Iterable[str | Path] = (),
     leave_out: Iterable[str | Path] = (),
+    changes: Mapping[str, object] | Changes | None = None,
 ) -> tuple[Frame, ...]:
     """Read the headers of a night, and choose the profile of every frame.
 
@@ -118,6 +121,7 @@ def scan_night(
     ProfileError
         If a profile cannot be right, or two fit one header.
     """
+    changes = Changes.of(changes)
     registry = Registry.gather(profiles)
     for sentence in registry.replaced:
         log.info("%s", sentence)
@@ -130,6 +134,7 @@ def scan_night(
         forced=forced,
         calibrations=_paths(calibrations),
         leave_out=leave_out,
+        changes=changes,
     )
 
 
@@ -143,6 +148,8 @@ def plan_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    only: Iterable[str] | str = (),
+    changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
 ) -> Plan:
     """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
@@ -163,6 +170,8 @@ def plan_night(
         keep=keep,
         reject=reject,
         min_frames=min_frames,
+        only=only,
+        changes=changes,
         output=output,
     )[1]
 
@@ -174,6 +183,8 @@ def frames_and_plan(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
+    only: Iterable[str] | str = (),
+    changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
     **which: object,
 ) -> tuple[tuple[Frame, ...], Plan]:
@@ -183,10 +194,11 @@ def frames_and_plan(
     """
     without = check_steps(without)
     leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
-    frames = scan_night(folder, leave_out=leave_out, **which)
+    changes, selection = Changes.of(changes), Selection.of(only)
+    frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
     plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-    return frames, plan
+    return selection.applied(frames, replace(plan, changes=changes.texts))
 
 
 def reduce_night(
@@ -200,7 +212,9 @@ def reduce_night(
     keep: Iterable[str | Path] = (),
     reject: Iterable[str | Path] = (),
     min_frames: int | None = None,
-    cosmic_rays: bool | CosmicRays = False,
+    only: Iterable[str] | str = (),
+    changes: Mapping[str, object] | None = None,
+    cosmic_rays: bool | CosmicRays | None = None,
     strict: bool = False,
     overwrite: bool = False,
     jobs: int = 0,
@@ -230,8 +244,16 @@ def reduce_night(
         Files of the night that are left out.
     min_frames : int, optional
         The fewest frames of a master bias, dark or flat, in place of what the recipes say.
-    cosmic_rays : bool or CosmicRays
-        Flag cosmic rays although the recipe does not ask for it.
+    only : iterable of str
+        The part of the night that is made, with the masters that it needs: ``"masters"``,
+        a type of frame, ``"filter=R"``, ``"object=M 31"``, ``"file=PATTERN"`` or a pattern
+        such as ``"ccd.03*.fits"``. Words of one kind add up; of every kind one has to fit.
+    changes : mapping of str, optional
+        Settings of the recipes that are changed for this run, such as
+        ``{"electrons": True, "combine.flat.clip": 3}``; header and report say so.
+    cosmic_rays : bool, CosmicRays or None
+        True or ``CosmicRays(...)`` flags cosmic rays whatever the recipes say, False
+        switches them off, and None does as each recipe says.
     strict : bool
         Refuse to begin unless all that the night holds can be made.
     overwrite : bool
@@ -256,9 +278,10 @@ def reduce_night(
     ------
     InputError
         If the folder cannot be read, or the output lies on or above it, or a file to
-        be kept or rejected is none of the night's.
+        be kept or rejected is none of the night's, or ``only`` fits nothing.
     ProfileError
-        If a profile cannot be right, or two fit one header.
+        If a profile cannot be right, or two fit one header, or a setting that is
+        changed does not exist or does not fit a recipe of the night.
     PlanError
         If ``strict`` and something is missing, or if a step left out makes
         another give wrong numbers.
@@ -293,8 +316,12 @@ def reduce_night(
             f"executor={executor!r} is no executor; give one of concurrent.futures, "
             "or leave it out and say how many with jobs=."
         )
-    if not isinstance(cosmic_rays, bool | CosmicRays):
-        raise InputError(f"cosmic_rays={cosmic_rays!r} is neither True, False nor CosmicRays(...).")
+    if cosmic_rays is not None and not isinstance(cosmic_rays, bool | CosmicRays):
+        raise InputError(
+            f"cosmic_rays={cosmic_rays!r} is neither True, False, None nor CosmicRays(...)."
+        )
+    changes, selection = Changes.of(changes), Selection.of(only)
+    cosmic_rays = changes.cosmic_rays(cosmic_rays)
     check_folders(folder, output, calibrations)
     if executor is not None:
         from .workers import check_workers
@@ -311,11 +338,14 @@ def reduce_night(
             profiles=profiles,
             calibrations=calibrations,
             leave_out=names_of(folder, output),
+            changes=changes,
         )
         if not frames:
             raise InputError(f"{folder} holds no file; give the folder that holds the night.")
         frames, keep, reject = by_hand(frames, keep, reject)
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
+        scanned = frames
+        frames, plan = selection.applied(frames, replace(plan, changes=changes.texts))
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
         check_links(output, plan, [folder, *calibrations], frames)
@@ -344,12 +374,16 @@ def reduce_night(
         held.enter_context(logged(output))
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
+        for sentence in plan.on_purpose:
+            log.info("%s", sentence)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         with _meanwhile("report"):
             made = run_plan(plan, frames, settings, executor)
+        made.notes += _cosmic_rays_off(cosmic, plan, frames)
         from .report import night_table, summary, write_report
 
+        made.earlier |= _earlier(output, plan)
         made.notes += stale(output, made)
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
@@ -365,7 +399,7 @@ def reduce_night(
         kept=frozenset(made.kept),
         anew={name: why for name, why in made.anew.items() if name in made.masters | made.products},
         _made=made,
-        _scanned=frames,
+        _scanned=scanned,
     )
 
 
@@ -410,6 +444,12 @@ def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile
     return registry[text]
 
 
+def _earlier(output: Path, plan: Plan) -> dict[str, str]:
+    """Return the products of an earlier run that are not asked for now, by their files."""
+    names = {name for _, name in plan.not_asked if name and (output / name).exists()}
+    return {file: name for file, name in plan.not_asked if name in names}
+
+
 def _fewest(asked: int | None) -> int | None:
     if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
         raise InputError(f"min_frames={asked!r} is no whole number of frames from 1.")
@@ -442,8 +482,26 @@ def _seen_from(output: Path, folder: Path) -> str:
     return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:
+def _cosmic_rays_off(
+    cosmic: CosmicRays | bool | None, plan: Plan, frames: Iterable[Frame]
+) -> list[str]:
+    """Name the profiles whose recipe looks for cosmic rays where the caller switched that off."""
+    if cosmic is not False:
+        return []
+    science = {p.input.file for p in plan.products}
+    asking = {f.profile.name for f in frames if f.file in science and f.recipe.cosmic_rays}
+    return [
+        f"cosmic rays are not looked for, on purpose, although the recipe of {name} asks for it"
+        for name in sorted(asking)
+    ]
+
+
+def _cosmic_rays(
+    asked: bool | CosmicRays | None, frames: Iterable[Frame]
+) -> CosmicRays | bool | None:
     """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
+    if asked is False:
+        return False
     how = CosmicRays() if asked is True else asked or None
     wanted = [
         f

@@ -177,6 +177,7 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 def stale(output: Path, made: Made) -> list[str]:
     """Name the products of an earlier run that this one no longer makes."""
     ours = {*made.masters.values(), *made.products.values()}
+    ours |= {output / name for name in made.earlier.values()}
     others = [
         path
         for folder in ("masters", "science")

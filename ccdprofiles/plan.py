@@ -184,6 +184,18 @@ class Plan:
         The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
     together : tuple of (step, steps)
         For every step all that must be left out if it is.
+    changes : tuple of (name, text)
+        The settings of the recipes that are changed for this run.
+    only : tuple of str
+        The words that say which part of the night is asked for; empty for all of it.
+    not_asked : tuple of (file, name)
+        The files that are left out because other things are asked for, and what
+        otherwise is made of each, or nothing.
+    compared : tuple of Master
+        Masters that are not asked for, whose frames are measured and judged all the
+        same because the overscan level of the night is taken from them.
+    measured : tuple of str
+        Science frames that are not asked for, and measured for the same reason.
     """
 
     masters: tuple[Master, ...]
@@ -199,6 +211,21 @@ class Plan:
     reject: tuple[str, ...] = ()
     min_frames: int | None = None
     together: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    not_asked: tuple[tuple[str, str], ...] = ()
+    compared: tuple[Master, ...] = ()
+    measured: tuple[str, ...] = ()
+
+    @property
+    def on_purpose(self) -> tuple[str, ...]:
+        """What the caller asked to be done in another way than the profiles say."""
+        asked = ", ".join(self.only)
+        return (
+            *((f"only what was asked for is made: {asked}",) if self.only else ()),
+            *(f"step left out on purpose: {step}" for step in self.without),
+            *(f"setting changed for this run: {name}={text}" for name, text in self.changes),
+        )
 
     @property
     def complete(self) -> bool:
@@ -230,14 +257,14 @@ class Plan:
         used = {i.file for m in self.masters for i in m.inputs}
         used |= {p.input.file for p in self.products}
         ignored = f", {self.ignored} ignored" if self.ignored else ""
-        lines = [f"{self.found} files found, {len(used)} used{ignored}"]
+        left_out = f", {len(self.not_asked)} not asked for" if self.only else ""
+        lines = [f"{self.found} files found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
         lines += _listed("What helps", self.remedies)
         lines += _listed("Set aside", grouped(reason for _, reason in self.set_aside))
-        left_out = [f"step left out on purpose: {step}" for step in self.without]
-        lines += _listed("Notes", [*left_out, *self.notes])
+        lines += _listed("Notes", [*self.on_purpose, *self.notes])
         return "\n".join(lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import fnmatch
 import hashlib
 import inspect
@@ -21,6 +20,7 @@ from astropy import units as u
 
 from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
 from .errors import FrameRejected, ProfileError, SectionError
+from .spelling import near_words
 
 if TYPE_CHECKING:
     from astropy.modeling import Model
@@ -94,9 +94,9 @@ def fraction(value: object, field: str) -> None:
         raise ProfileError(f"{field}={value!r} is no fraction between 0 and 1.")
 
 
-def nearest(word: object, choices: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ``" (did you mean 'flat'?)"`` or nothing."""
-    near = difflib.get_close_matches(str(word).lower(), [str(c) for c in choices], 1, cutoff)
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """Return ``" (did you mean 'flat'?)"``, or nothing where no choice is really near."""
+    near = near_words(word, choices)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
@@ -655,7 +655,7 @@ class Profile:
         raise FrameRejected(
             "no-type",
             f"{self._cards('frame_type')} = {_quoted(said)} is no type of frame that "
-            f"{self._who} knows{nearest(word, self._meant(word), 0.75)}; "
+            f"{self._who} knows{nearest(word, self._meant(word))}; "
             "add the word to its frame_types=.",
         )
 

@@ -24,6 +24,7 @@ from . import amplifier
 from . import profile as profile_module
 from .errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from .profile import Profile
+from .spelling import near_words
 
 __all__ = ["Registry", "known_profiles", "load_profile", "read_profiles", "user_folder"]
 
@@ -83,7 +84,7 @@ class Registry:
         for profile in self.profiles:
             if profile.name == name:
                 return profile
-        near = difflib.get_close_matches(name, [p.name for p in self.profiles], 3)
+        near = near_words(name, (p.name for p in self.profiles), 3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ProfileError(
             f"there is no profile {name!r}; there are "
@@ -348,7 +349,7 @@ def _explained(error: Exception) -> str:
         made = getattr(profile_module, name, None) or getattr(amplifier, name, None)
         if made is not None:
             known = [f.name for f in fields(made)]
-            near = difflib.get_close_matches(keyword, known, 1)
+            near = near_words(keyword, known)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}."
             return f"{name}(...) has no {keyword!r}{hint}"
     absent = re.search(

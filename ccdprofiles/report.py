@@ -64,7 +64,8 @@ def night_table(frames: Sequence[Frame], plan: Plan, made: Made | None = None) -
     Returns
     -------
     Table
-        Its ``verdict`` is used, not needed, not calibrated, set aside or ignored;
+        Its ``verdict`` is used, not needed, not asked for, not calibrated, set aside or
+        ignored;
         ``product`` is what a frame went into.
     """
     table = frames_table(frames)
@@ -89,6 +90,7 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     lines = [
         f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
         + (f", {unneeded} not needed" if unneeded else "")
+        + (f", {len(plan.not_asked)} not asked for" if plan.only else "")
         + (f", {plan.ignored} ignored" if plan.ignored else ""),
         f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
         "science frames are there"
@@ -107,7 +109,7 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
     if masters_lost:
         lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]
-    notes = [*(f"step left out on purpose: {s}" for s in plan.without), *plan.notes, *made.notes]
+    notes = [*plan.on_purpose, *plan.notes, *made.notes]
     if notes:
         lines += ["", "Notes", *(f"  {note}" for note in notes)]
     return "\n".join(lines)
@@ -150,7 +152,8 @@ def _verdict(
 ) -> tuple[str, str, str, str]:
     """Return the verdict on a frame, its code, the reason, and what it went into."""
     if frame.verdict != ACCEPTED:
-        return frame.verdict, frame.code, frame.reason, ""
+        earlier = "" if made is None else made.earlier.get(frame.file, "")
+        return frame.verdict, frame.code, frame.reason, earlier
     if made is not None and frame.file in made.failed:
         code, reason = made.failed[frame.file]
         return INCOMPLETE if code == "no-master" else SET_ASIDE, code, reason, ""
@@ -204,7 +207,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
     notes = [
         (n,)
         for n in (
-            *(f"step left out on purpose: {s}" for s in plan.without),
+            *plan.on_purpose,
             *plan.notes,
             *made.notes,
         )

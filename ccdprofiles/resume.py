@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 
 from . import __version__
+from .cards import setting_card
+from .changes import concerning
 from .checksum import SavedCards, read_saved
 from .ledger import Ledger, left_out
 from .plan import Input
@@ -66,8 +69,13 @@ def _changes(
         *_frames(run, saved, inputs),
         *_masters(run, saved, inputs),
         *_steps(run, saved, inputs[0]),
+        *_settings(run, saved, inputs[0]),
     ]
-    if bool(settings) != ("CRAYS" in saved.header):
+    switched_off = run.without_cosmic_rays(inputs[0].file)
+    if switched_off != ("NOCRAYS" in saved.header):
+        verb = "" if switched_off else "no longer "
+        found.append(f"its settings changed: cosmic rays {verb}switched off on purpose")
+    elif bool(settings) != ("CRAYS" in saved.header):
         found.append("its settings changed: cosmic rays")
     if found:
         return found
@@ -123,6 +131,22 @@ def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterato
             yield f"the {role} {stem} is taken, where it was {before}"
         elif file not in was:
             yield f"a {role} is there for it now, {stem}"
+
+
+def _settings(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    """Compare the settings that were changed for the run that made it with those of this run."""
+    kind = run.frames[chosen.file].type
+    cards = (str(saved.header.get(f"CPSET{n}", "")) for n in count(1))
+    was = dict(card.split("=", 1) for card in takewhile(lambda card: "=" in card, cards))
+    texts = (setting_card(*change) for change in concerning(run.plan.changes, kind))
+    now = dict(text.split("=", 1) for text in texts)
+    for name in now:
+        if was.get(name) != now[name]:
+            before = f"it was {was[name]}" if name in was else "the recipe decided"
+            yield f"its settings changed: {name}={now[name]}, where {before}"
+    for name in was:
+        if name not in now:
+            yield f"its settings changed: the recipe decides {name}, where it was {was[name]}"
 
 
 def _steps(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:

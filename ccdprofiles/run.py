@@ -108,8 +108,9 @@ class _Run(Ledger):
 
     def _measure(self) -> None:
         files = sorted(
-            {i.file for m in self.plan.masters for i in m.inputs}
+            {i.file for m in (*self.plan.masters, *self.plan.compared) for i in m.inputs}
             | {p.input.file for p in self.plan.products}
+            | set(self.plan.measured)
         )
         step = self.settings.progress("frames", len(files))
         for some in _heaps([self.frames[file] for file in files]):
@@ -357,7 +358,8 @@ class _Run(Ledger):
         """Say whether a product is there already, and holds."""
         path = self.settings.output / PurePosixPath(product.name)
         cosmic = self.cosmic_rays(product)
-        key = self.key("science", self.profile(product.input), [product.input], cosmic)
+        how = "switched off" if self.without_cosmic_rays(product.input.file) else cosmic
+        key = self.key("science", self.profile(product.input), [product.input], how)
         self.keys[product.name] = key
         if not still_holds(self, product.name, path, key, [product.input], cosmic):
             return False

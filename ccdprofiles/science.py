@@ -200,6 +200,9 @@ class Batch:
             header["CRWAY"] = ("", "sparse: our own way; else astroscrappy's")
             header["CRNUM"] = (0, "pixels hit by cosmic rays")
             header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
+        elif run.without_cosmic_rays(frame.file):
+            header["NOCRAYS"] = (True, "cosmic rays left out on purpose")
+            header.add_history("cosmic rays left out on purpose")
         inputs = [(frame.file, measured.sha256, "science"), *self.used]
         path = run.settings.output / PurePosixPath(product.name)
         shape = self.amplifiers.shape

@@ -41,7 +41,7 @@ def judge_pixels(run: Ledger) -> None:
         )
         if wrong is not None:
             _set_aside(run, file, wrong)
-    for master in run.plan.masters:
+    for master in (*run.plan.masters, *run.plan.compared):
         _judge_noise(run, master)
         _judge_level(run, master)
     _note_light(run)

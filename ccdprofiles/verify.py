@@ -17,6 +17,7 @@ from .frames import shown_name
 from .products import ascii_text
 from .raw import Cards
 from .report import USED
+from .selection import NOT_ASKED
 
 __all__ = ["Verified", "verify_night"]
 
@@ -192,11 +193,11 @@ def _folders(
 
 
 def _products_of(night: Table) -> set[str]:
-    """Name the products that the last run made, or found whole."""
+    """Name the products that the last run made, found whole, or left as it was not asked for."""
     names = {
         str(name)
         for name, verdict in zip(night["product"], night["verdict"], strict=True)
-        if verdict == USED
+        if verdict in (USED, NOT_ASKED)
     }
     return {name for name in names if name.startswith(("masters/", "science/"))}
 

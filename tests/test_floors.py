@@ -13,6 +13,7 @@ FLOORS = {
     # What everything stands on.
     "errors": 0.0,
     "section": 0.1,
+    "spelling": 0.1,
     "storage": 0.1,
     # A camera, its headers and its raw files.
     "amplifier": 1.0,
@@ -20,6 +21,7 @@ FLOORS = {
     "raw": 1.0,
     "profile": 1.1,
     "registry": 1.2,
+    "changes": 1.2,
     "quality": 1.3,
     "checksum": 1.1,
     # The verbs: each works for itself.
@@ -36,11 +38,12 @@ FLOORS = {
     "simulate": 2.1,
     # What is to be made of what.
     "plan": 3.0,
+    "selection": 3.1,
     # Making it, and telling of it.
     "ledger": 3.5,
     "cards": 3.6,
     "flats": 3.6,
-    "resume": 3.6,
+    "resume": 3.7,
     "masters": 3.7,
     "science": 3.7,
     "jobs": 3.8,

@@ -132,7 +132,12 @@ def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
         (
             CosmicRays,
             {"cleantype": "median"},
-            "cleantype='median' is none of meanmask, medmask, idw (did you mean 'medmask'?).",
+            "cleantype='median' is none of meanmask, medmask, idw.",
+        ),
+        (
+            CosmicRays,
+            {"cleantype": "medmsak"},
+            "cleantype='medmsak' is none of meanmask, medmask, idw (did you mean 'medmask'?).",
         ),
     ],
 )

@@ -341,3 +341,50 @@ def test_the_report_is_the_same_whether_made_at_once_or_bit_by_bit(night, tmp_pa
     for name, (octets, _, _) in state(fresh.output).items():
         if name != "ccdprofiles.log":
             assert (night / "out" / name).read_bytes() == octets, name
+
+
+@pytest.fixture(scope="module")
+def with_rays(tmp_path_factory):
+    """A night whose recipe looks for cosmic rays, reduced as the recipe says."""
+    folder = tmp_path_factory.mktemp("rays")
+    recipe = dataclasses.replace(SMALL.recipe, cosmic_rays=CosmicRays())
+    truth = simulate_night(
+        dataclasses.replace(SMALL, recipe=recipe), folder / "raw", frames=FRAMES[:3] + FRAMES[4:5]
+    )
+    night = reduce_night(folder / "raw", folder / "out", profile=truth.known)
+    return folder, truth.known, night
+
+
+def test_cosmic_rays_of_the_recipe_are_looked_for_unless_switched_off(with_rays, tmp_path, caplog):
+    folder, camera, first = with_rays
+    shutil.copytree(folder, tmp_path / "night")
+    raw, out = tmp_path / "night/raw", tmp_path / "night/out"
+    assert all("CRAYS" in fits.getheader(p) for p in first.products.values())
+    off = reduce_night(raw, out, profile=camera, cosmic_rays=False)
+    assert off.ok
+    assert off.kept == set(off.masters)
+    assert set(reasons(caplog).values()) == {
+        "its settings changed: cosmic rays switched off on purpose"
+    }
+    for path in off.products.values():
+        header = fits.getheader(path)
+        assert header["NOCRAYS"] is True
+        assert "CRAYS" not in header
+        assert "cosmic rays left out on purpose" in str(header["HISTORY"])
+    said = "cosmic rays are not looked for, on purpose, although the recipe of cg16m asks for it"
+    assert said in str(off)
+    assert said in (out / "report/index.html").read_text("utf-8")
+    assert reduce_night(raw, out, profile=camera, cosmic_rays=False).anew == {}
+    caplog.clear()
+    on = reduce_night(raw, out, profile=camera)
+    assert on.kept == set(on.masters)
+    assert set(reasons(caplog).values()) == {
+        "its settings changed: cosmic rays no longer switched off on purpose"
+    }
+
+
+def test_to_switch_off_what_no_recipe_asks_for_changes_nothing(night):
+    before = state(night / "out")
+    done = again(night, cosmic_rays=False)
+    assert state(night / "out") == before
+    assert "cosmic rays" not in str(done)
