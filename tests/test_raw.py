@@ -616,6 +616,31 @@ def test_bscale_bzero_and_blank_are_applied(tmp_path, bitpix):
     np.testing.assert_array_equal(everything(path), fits.getdata(path))
 
 
+@pytest.mark.parametrize("wanted", ["f4", "f8"])
+@pytest.mark.parametrize("bscale", [1e299, -1e36, 1e14])
+def test_a_bscale_that_makes_more_than_any_detector_counts_makes_no_data(tmp_path, bscale, wanted):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.array([[0, 1, 30000], [-30000, 2, 3]], "i2")).writeto(path)
+    octets = path.read_bytes()
+    where = octets.index(b"END" + b" " * 77)
+    card = f"BSCALE  = {bscale}".encode().ljust(80)
+    path.write_bytes(octets[:where] + card + octets[where : 2880 - 80] + octets[2880:])
+    found = everything(path, wanted)
+    assert found[0, 0] == 0
+    assert np.isnan(found[[0, 1], [2, 0]]).all()
+    assert not np.isinf(found).any()
+
+
+@pytest.mark.parametrize("wanted", ["f4", "f8"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_infinity_is_read_as_no_data(tmp_path, dtype, wanted):
+    data = np.full((13, 7), 100, dtype)
+    data[1, 2], data[3, 4], data[5, 6] = np.inf, -np.inf, 1e30
+    found = everything(write(tmp_path / "a.fits", data), wanted)
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert np.nanmax(found) == 100
+
+
 def test_blank_among_unsigned_numbers_is_nan(tmp_path):
     path = write(tmp_path / "a.fits", noise())
     octets = path.read_bytes()
