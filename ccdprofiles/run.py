@@ -24,6 +24,7 @@ from .flats import FlatLevel
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
+from .levels import deviation
 from .masters import Part
 from .plan import Input, Master, Plan, Product, grouped, too_few
 from .prepare import Measured, take_level
@@ -168,6 +169,7 @@ class _Run(Ledger):
     def _compare_levels(self) -> None:
         """Give the night's overscan level to frames whose own lies too far from it."""
         groups: dict[tuple, list[str]] = {}
+        notes: list[str] = []
         for file in self.measured:
             frame = self.frames[file]
             if frame.recipe.overscan_drift is not None:
@@ -184,9 +186,15 @@ class _Run(Ledger):
                 for amplifier in zip(*levels, strict=True)
             ]
             for file in files:
+                own = self.measured[file].level
                 self.measured[file] = take_level(self.measured[file], night, drift)
                 if any(self.measured[file].replaced):
                     log.warning("%s: its overscan stands apart; the night's level is taken", file)
+                    far = zip(own, night, self.measured[file].replaced, strict=True)
+                    level, usual = next((o, n) for o, n, replaced in far if replaced)
+                    text = deviation("overscan level", level, usual, drift)
+                    notes.append(f"{file}: {text}; the nightly level was taken.")
+        self.made.notes += grouped(notes)
 
     # Making.
 
