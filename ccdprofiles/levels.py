@@ -18,9 +18,10 @@ from .frames import Frame
 from .noise import MAD_TO_STD
 from .prepare import Measured
 
-__all__ = ["Body", "deviation", "doubtful_levels"]
+__all__ = ["Body", "deviation", "doubtful_levels", "largest_drift"]
 
 _CLOSED = ("bias", "dark")
+_DARK_SOMEWHERE = ("science", "arc")
 _FLOOR, _CEILING = 30.0, 200.0
 """Adu: pedestals of warm cameras drift by tens of adu between two frames, and not by more."""
 _OF_TWO = 100.0
@@ -85,7 +86,12 @@ def _tolerance(values: np.ndarray) -> float:
     floor = max(_FLOOR, _SHARE * abs(usual))
     if len(values) < _FEWEST:
         return max(_OF_TWO, floor)
-    return min(max(floor, _SIGMAS * _scatter(values)), max(_CEILING, _MOST * abs(usual)))
+    return min(max(floor, _SIGMAS * _scatter(values)), largest_drift(usual))
+
+
+def largest_drift(level: float) -> float:
+    """Return by how much the pedestal of any camera may drift between two frames, in adu."""
+    return max(_CEILING, _MOST * abs(level))
 
 
 def _scatter(values: np.ndarray) -> float:
@@ -194,7 +200,9 @@ def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str
     odd: dict[tuple[str, str], list[_Level]] = {}
     for one, within, missing in zip(group, body.inside, below, strict=True):
         follows = None if within else _follows(one, inside)
-        if (missing and not usual) or follows is False:
+        # A level that is the night's is no fault of its frame; others look at its light.
+        judged = not within or one.frame.type in _DARK_SOMEWHERE
+        if (missing and judged and not usual) or follows is False:
             wrong[one.frame.file] = _refusal(one, body, within, missing)
         elif not within:
             odd.setdefault((one.frame.type, _remark(one, follows)), []).append(one)
@@ -245,19 +253,20 @@ def _follows(one: _Level, inside: Sequence[_Level]) -> bool | None:
 
 
 def _refusal(one: _Level, body: Body, within: bool, missing: float) -> FrameRejected:
-    if within:
-        said = f"its {one.name} is {one.own:.6g} adu"
-    else:
-        said = f"its {_deviation(one, body)}"
     if missing:
         why = f"its darkest pixels lie {missing:.4g} adu below it, where no light is negative"
     else:
         why = f"its data did not move with it, as those of {_a(one.frame.type)} do"
-    return FrameRejected(
-        "overscan-level",
-        f"{said}, and {why}; look at its overscan, or set Recipe(overscan_drift="
-        f"{body.tolerance:.0f} * u.adu) to take the nightly level.",
-    )
+    if within:
+        said = f"its {one.name} is {one.own:.6g} adu"
+        cure = "look at its pixels and its overscan, and take it out of the night."
+    else:
+        said = f"its {_deviation(one, body)}"
+        cure = (
+            f"look at its overscan, or set Recipe(overscan_drift={body.tolerance:.0f} * u.adu) to "
+            "take the nightly level."
+        )
+    return FrameRejected("overscan-level", f"{said}, and {why}; {cure}")
 
 
 def _remark(one: _Level, follows: bool | None) -> str:

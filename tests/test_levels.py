@@ -290,6 +290,13 @@ def test_the_nightly_level_is_taken_where_the_recipe_has_a_drift(tmp_path):
     ) in said(made).splitlines()
 
 
+def test_a_leak_for_which_the_recipe_has_a_drift_is_no_news(tmp_path):
+    raw = night(tmp_path / "raw", off=40.0)
+    made = reduce_night(raw, tmp_path / "out", profile=camera(overscan_drift=30 * u.adu))
+    assert fits.getheader(made.products["science/science0_cal.fits"])["OSNIGHT1"]
+    assert "overscan" not in str(made)
+
+
 def test_science_with_an_overscan_too_low_is_noted_and_used(tmp_path):
     raw = night(tmp_path / "raw", off=-3000.0, pedestal=3240.0)
     made = reduce_night(raw, tmp_path / "out", profile=camera())
