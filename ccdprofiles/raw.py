@@ -27,6 +27,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from .errors import FrameRejected, OutputError
+from .quiet import caught_warnings
 
 __all__ = [
     "Cards",
@@ -418,19 +419,30 @@ class Pixels:
         finally:
             os.close(descriptor)
 
-    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
-        """Unpack the tiles of an image into a temporary file."""
+    def _decoded(self, image: RawImage) -> np.ndarray:
+        """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
         from astropy.io import fits
 
+        with (
+            opened(self.raw.path) as file,
+            caught_warnings() as caught,
+            fits.open(file, memmap=False) as hdus,
+        ):
+            _refuse_other(os.fstat(file.fileno()), self.raw)
+            tiles = hdus[image.index].data.reshape(image.shape)
+        # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
+        spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
+        if spoilt:
+            raise ValueError(spoilt[0])
+        return tiles
+
+    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
+        """Unpack the tiles of an image into a temporary file."""
         with self._lock:
             if image.index not in self._tiles:
                 try:
-                    with opened(self.raw.path) as file, fits.open(file, memmap=False) as hdus:
-                        _refuse_other(os.fstat(file.fileno()), self.raw)
-                        # astropy applies BSCALE, which may overflow.
-                        with np.errstate(all="ignore"):
-                            tiles = hdus[image.index].data.reshape(image.shape)
-                except FrameRejected:
+                    tiles = self._decoded(image)
+                except (FrameRejected, OutputError):
                     raise
                 except Exception as error:  # the decoders raise whatever they like
                     raise FrameRejected(

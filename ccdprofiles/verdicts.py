@@ -49,6 +49,7 @@ def judge_pixels(run: Ledger) -> None:
         _judge_noise(run, master)
         _judge_level(run, master)
     _note_light(run)
+    _note_fits(run)
 
 
 def _set_aside(run: Ledger, file: str, wrong: FrameRejected) -> None:
@@ -202,6 +203,24 @@ def _note_light(run: Ledger) -> None:
         run.made.notes.append(
             f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
             "stand apart, and take the level of the others."
+        )
+
+
+def _note_fits(run: Ledger) -> None:
+    """Note models of the overscan that the rows do not determine, or that were not found."""
+    odd: dict[tuple[str, str, int], list[str]] = {}
+    for file, measured in sorted(run.measured.items()):
+        frame = run.frames[file]
+        for readout, doubtful in zip(measured.amplifiers.readouts, measured.unsure, strict=True):
+            if doubtful:
+                model = frame.recipe.overscan
+                name = str(getattr(model, "name", None) or type(model).__name__)
+                odd.setdefault((frame.profile.name, name, readout.overscan.height), []).append(file)
+    for (profile, name, rows), files in odd.items():
+        run.made.notes.append(
+            f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
+            f"{_and_more(files)} did not converge or is poorly determined; give overscan= of the "
+            "recipe a model of fewer parameters, or better ones to start from."
         )
 
 
