@@ -279,6 +279,40 @@ def test_a_tile_compressed_image_is_unpacked(tmp_path, kind, dtype):
     np.testing.assert_array_equal(everything(tmp_path / "a.fits.fz"), data)
 
 
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [
+        (b"BLANK   =                    3", None),  # of real numbers, which have none
+        (b"ZVAL1   =                   99", "tiles"),  # the decoder finds bytes that are too many
+    ],
+)
+def test_what_astropy_warns_of_in_tiles_decides_or_is_silent(tmp_path, card, code):
+    path = tmp_path / "a.fits"
+    data = np.random.default_rng(1).integers(0, 1000, (40, 50))
+    data = data.astype("f4" if code is None else "i2")
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(
+        path
+    )
+    octets = path.read_bytes()
+    start = octets.index(b"XTENSION= 'BINTABLE'")
+    place = octets.find(card[:9], start)
+    end = octets.index(b"END" + b" " * 77, start)
+    if place < 0:
+        octets = octets[:end] + card.ljust(80) + octets[end : end + 80] + octets[end + 160 :]
+    else:
+        octets = octets[:place] + card.ljust(80) + octets[place + 80 :]
+    path.write_bytes(octets)
+    if code is None:
+        found = everything(path)
+        known = np.isfinite(found)
+        assert known.mean() > 0.99
+        np.testing.assert_allclose(found[known], data[known], atol=100)
+        return
+    with pytest.raises(FrameRejected, match="cannot be unpacked") as refused:
+        everything(path)
+    assert refused.value.code == code
+
+
 def test_a_tile_compressed_image_of_one_row_keeps_its_row(tmp_path):
     fits.CompImageHDU(noise(shape=(1, 90))).writeto(tmp_path / "a.fits.fz")
     np.testing.assert_array_equal(everything(tmp_path / "a.fits.fz"), noise(shape=(1, 90)))
