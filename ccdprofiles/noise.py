@@ -137,8 +137,7 @@ def pooled_scatter(signal: np.ndarray, scatter: np.ndarray, number: int) -> np.n
     spread = np.array([np.median(values[a:b]) for a, b in pairwise(edges)])
     spread /= (1 - 2 / (9 * (number - 1))) ** 3
     keep = spread > 0
-    # Levels that only differ by rounding do not tell a line.
-    if keep.sum() < 2 or np.ptp(middle[keep]) <= 1e-9 * np.abs(middle[keep]).max():
+    if keep.sum() < 2 or np.ptp(middle[keep]) == 0:
         fitted = np.full(signal.shape, spread.mean())
     else:
         slope, start = np.polyfit(

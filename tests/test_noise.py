@@ -114,11 +114,3 @@ def test_the_middle_is_the_median_to_the_last_bit(number):
         np.testing.assert_array_equal(values, given)
         assert middle(values, overwrite=True) == np.median(given)
     assert not np.signbit(middle(np.full(number, -0.0)))
-
-
-def test_darks_whose_pixels_have_one_level_tell_one_scatter_without_a_warning():
-    """Means of equal numbers differ by rounding, which determines no line."""
-    signal = np.full((80, 80), np.float32(1000.1))
-    scatter = np.abs(np.random.default_rng(2).normal(5, 1, (2, 80, 80)))
-    found = pooled_scatter(signal, scatter, 5)
-    assert np.ptp(found) < 1e-6 * found.max()

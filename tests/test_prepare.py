@@ -232,9 +232,9 @@ def test_a_model_of_high_degree_is_well_conditioned():
 @pytest.mark.parametrize(
     "model",
     [
-        Chebyshev1D(3, domain=(1, 4128)),
-        Chebyshev1D(3, domain=(0, 200)),
-        Legendre1D(3, domain=[-5, 5]),
+        Chebyshev1D(6, domain=(1, 4128)),
+        Chebyshev1D(6, domain=(0, 2000)),
+        Legendre1D(6, domain=[-500, 500]),
     ],
 )
 def test_the_domain_of_a_polynomial_is_that_of_the_rows(model):

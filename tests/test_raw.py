@@ -305,7 +305,7 @@ def test_what_astropy_warns_of_in_tiles_decides_or_is_silent(tmp_path, card, cod
     if code is None:
         found = everything(path)
         known = np.isfinite(found)
-        assert known.mean() > 0.99
+        assert known.mean() > 0.9
         np.testing.assert_allclose(found[known], data[known], atol=100)
         return
     with pytest.raises(FrameRejected, match="cannot be unpacked") as refused:
