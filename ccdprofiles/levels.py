@@ -18,7 +18,7 @@ from .frames import Frame
 from .noise import MAD_TO_STD
 from .prepare import Measured
 
-__all__ = ["Body", "deviation", "doubtful_levels", "largest_drift"]
+__all__ = ["Body", "darker_than_bias", "deviation", "doubtful_levels", "largest_drift"]
 
 _CLOSED = ("bias", "dark")
 _DARK_SOMEWHERE = ("science", "arc")
@@ -184,6 +184,45 @@ def doubtful_levels(
         wrong = found | wrong
         notes += more
     return wrong, notes
+
+
+def darker_than_bias(
+    frames: Mapping[str, Frame], measured: Mapping[str, Measured], setups: Mapping[str, str]
+) -> list[str]:
+    """Note frames without an overscan whose darkest pixels lie far below those of their biases.
+
+    Nothing says whether the pedestal of the biases or that of the frame is another one, so
+    that no frame is set aside. Parameters are those of `doubtful_levels`.
+    """
+    groups: dict[tuple, list[str]] = {}
+    for file in sorted(measured):
+        frame = frames[file]
+        key = (frame.profile.name, frame.readout, frame.binning, setups.get(file))
+        groups.setdefault(key, []).append(file)
+    notes = []
+    for files in groups.values():
+        biases = [measured[f].quality.dark for f in files if frames[f].type == "bias"]
+        if not biases:
+            continue
+        zero = np.median(biases, axis=0)
+        odd = []
+        for file in files:
+            found = measured[file]
+            scatter = np.nan_to_num(found.quality.scatter)
+            below = zero - found.quality.dark
+            limit = np.maximum([largest_drift(z) for z in zero], _NOISE * scatter)
+            alone = np.array([level is None for level in found.level])
+            far = alone & (below > limit)
+            if far.any() and frames[file].type != "bias":
+                odd.append((float(below[far].max()), file))
+        if odd:
+            worst, file = max(odd)
+            more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+            notes.append(
+                f"{file}{more}: the darkest pixels lie {worst:.4g} adu below those of the biases, "
+                "where no light is negative; look whether the biases were read out alike."
+            )
+    return notes
 
 
 def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str]]:

@@ -805,7 +805,7 @@ def _drop_impossible(values: np.ndarray) -> None:
     """Make NaN of infinity and of numbers that no detector counts."""
     with np.errstate(invalid="ignore"):
         # A pixel without a value makes both ends NaN, and every pixel is looked at.
-        if values.size and -_LARGEST <= values.min() and values.max() <= _LARGEST:
+        if values.size and values.min() >= -_LARGEST and values.max() <= _LARGEST:
             return
         # A signalling NaN, which makes numpy warn later, becomes a quiet one.
         values[~(np.abs(values) <= _LARGEST)] = np.nan

@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import FrameRejected
 from .ledger import Ledger
-from .levels import Body, deviation, doubtful_levels
+from .levels import Body, darker_than_bias, deviation, doubtful_levels
 from .plan import Master
 from .quality import Quality, judge, light_of, noise_ratios, outliers
 
@@ -81,7 +81,7 @@ def _judge_overscan(run: Ledger) -> None:
     wrong, notes = doubtful_levels(run.frames, run.measured, setups)
     for file, why in sorted(wrong.items()):
         _set_aside(run, file, why)
-    run.made.notes += notes
+    run.made.notes += notes + darker_than_bias(run.frames, run.measured, setups)
 
 
 def _judge_level(run: Ledger, master: Master) -> None:
