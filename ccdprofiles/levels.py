@@ -232,13 +232,13 @@ def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str
     below = [_below(one, zero or 0.0, body.tolerance) for one in group]
     if body.inside.all() and not any(below):
         return {}, []
-    inside = [one for one, within in zip(group, body.inside, strict=True) if within]
+    nets = _usual_nets([one for one, within in zip(group, body.inside, strict=True) if within])
     # Where no frame without light tells the zero, it may be the camera whose data lie low.
     usual = zero is None and 2 * sum(map(bool, below)) > len(group) > 1
     wrong, notes = {}, []
     odd: dict[tuple[str, str], list[_Level]] = {}
     for one, within, missing in zip(group, body.inside, below, strict=True):
-        follows = None if within else _follows(one, inside)
+        follows = None if within else _follows(one, body, nets)
         # A level that is the night's is no fault of its frame; others look at its light.
         judged = not within or one.frame.type in _DARK_SOMEWHERE
         if (missing and judged and not usual) or follows is False:
@@ -273,19 +273,21 @@ def _below(one: _Level, zero: float, tolerance: float) -> float:
     return missing if missing > max(tolerance, _NOISE * one.scatter) else 0.0
 
 
-def _follows(one: _Level, inside: Sequence[_Level]) -> bool | None:
+def _usual_nets(inside: Sequence[_Level]) -> dict[tuple[str, float | None], float]:
+    """Return how far the data of frames without light lie above the overscan, by exposure."""
+    nets: dict[tuple[str, float | None], list[float]] = {}
+    for one in inside:
+        if one.closed:
+            nets.setdefault((one.frame.type, one.frame.exposure), []).append(one.net)
+    return {kind: float(np.median(values)) for kind, values in nets.items()}
+
+
+def _follows(one: _Level, body: Body, nets: Mapping) -> bool | None:
     """Say whether the data of a frame without light moved with its overscan, where that shows."""
-    if not one.closed:
+    usual = nets.get((one.frame.type, one.frame.exposure))
+    if usual is None:
         return None
-    peers = [
-        other.net
-        for other in inside
-        if (other.frame.type, other.frame.exposure) == (one.frame.type, one.frame.exposure)
-    ]
-    if not peers:
-        return None
-    moved = one.own - float(np.median([other.own for other in inside]))
-    excess = one.net - float(np.median(peers))
+    moved, excess = one.own - body.level, one.net - usual
     if abs(excess) < abs(moved) / 4:
         return True
     return False if abs(excess + moved) < abs(moved) / 4 else None
@@ -322,7 +324,14 @@ def _deviation(one: _Level, body: Body) -> str:
 
 
 def deviation(name: str, own: float, usual: float, tolerance: float) -> str:
-    """Say by how much a level deviates from that of the night."""
+    """Say by how much a level deviates from that of the night.
+
+    Parameters
+    ----------
+    name : str
+    own, usual, tolerance : float
+        In adu.
+    """
     return (
         f"{name} {own:.6g} adu deviates from the nightly median {usual:.6g} adu by "
         f"{abs(own - usual):.4g} adu (tolerance {tolerance:.3g} adu)"
