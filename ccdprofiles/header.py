@@ -144,4 +144,8 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
         if len(text) <= 80 and comment.isascii() and comment.isprintable():
             return text.ljust(80)
     name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
+    alone = str(fits.Card(name, value))
+    if len(alone) == 80:
+        # A comment that does not fit is cut, as astropy does with a warning.
+        comment = comment[: max(0, 77 - max(30, len(alone.rstrip())))]
     return str(fits.Card(name, value, comment))

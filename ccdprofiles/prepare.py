@@ -26,6 +26,7 @@ from .errors import FrameRejected
 from .noise import MAD_TO_STD, median_variance, middle
 from .profile import Recipe
 from .quality import Quality, Sample, steady
+from .quiet import caught_warnings
 from .raw import Pixels, RawFile, RawImage, physical, refuse_changed, rows_of
 
 __all__ = [
@@ -66,6 +67,8 @@ class Measured:
         For each amplifier, of how many rows light had lifted the overscan.
     quality : Quality or None
         What a sample of its pixels says.
+    unsure : tuple of bool
+        For each amplifier, whether the model of its overscan is poorly determined.
     """
 
     raw: RawFile
@@ -77,6 +80,7 @@ class Measured:
     replaced: tuple[bool, ...] = ()
     apart: tuple[int, ...] = ()
     quality: Quality | None = None
+    unsure: tuple[bool, ...] = ()
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
@@ -110,12 +114,12 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
             refuse_changed(raw)  # which may make it look like anything
         raise
     quality = sample.quality()
-    levels, level, noise, apart = [], [], [], []
+    levels, level, noise, apart, unsure = [], [], [], [], []
     for strip in strips:
         rows = usual = scatter = None
-        lifted = 0
+        lifted, doubtful = 0, False
         if strip.values is not None:
-            rows = overscan_levels(strip.values, recipe.overscan)
+            rows, doubtful = _levels(strip.values, recipe.overscan)
             if isinstance(recipe.overscan, str):
                 # A model is fitted with rejection; it needs no second one.
                 rows, lifted = steady(rows)
@@ -125,6 +129,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
         level.append(usual)
         noise.append(scatter)
         apart.append(lifted)
+        unsure.append(doubtful)
     refuse_changed(raw)
     return Measured(
         raw=raw,
@@ -136,6 +141,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
         replaced=(False,) * len(levels),
         apart=tuple(apart),
         quality=quality,
+        unsure=tuple(unsure),
     )
 
 
@@ -158,25 +164,55 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
     Raises
     ------
     FrameRejected
-        ``overscan`` if the strip holds no value at all.
+        ``overscan`` if the strip holds no value at all, or the model cannot be fitted.
     """
+    return _levels(strip, how)[0]
+
+
+def _levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bool]:
+    """Return the level of each row, and whether the fit of a model is in doubt."""
     medians = _known_rows(strip, _row_means if how == "mean" else _row_medians)
     if how == "level":
         how = Polynomial1D(0)
-    if isinstance(how, str):
-        return medians
+    return (medians, False) if isinstance(how, str) else _fitted(medians, how)
+
+
+def _fitted(medians: np.ndarray, model: Model) -> tuple[np.ndarray, bool]:
+    """Fit a model to the levels of the rows; also say whether astropy doubts the fit."""
     rows = np.arange(len(medians), dtype="f8")
     # A fit in the middle of -1 .. 1 keeps polynomials of high degree well conditioned.
     place = 2 * rows / max(len(rows) - 1, 1) - 1
-    linear = how.linear
+    model = model.copy()
+    if hasattr(model, "domain"):
+        # A polynomial over other rows is one over these; only its coefficients differ.
+        model.domain = (-1.0, 1.0)
     fitter = fitting.FittingWithOutlierRemoval(
-        fitting.LinearLSQFitter() if linear else fitting.TRFLSQFitter(),
+        fitting.LinearLSQFitter() if model.linear else fitting.TRFLSQFitter(),
         sigma_clip,
         niter=5,
         sigma=3.0,
     )
-    fitted, _ = fitter(how.copy(), place, medians)
-    return np.broadcast_to(np.asarray(fitted(place), "f8"), medians.shape).copy()
+    with caught_warnings() as caught:
+        try:
+            fitted, _ = fitter(model, place, medians)
+            levels = np.broadcast_to(np.asarray(fitted(place), "f8"), medians.shape).copy()
+        except Exception as error:  # a model raises whatever it likes
+            raise _unfit(model, str(error)) from error
+    if not np.isfinite(levels).all():
+        raise _unfit(model, "it has no value in some rows")
+    return levels, bool(caught)
+
+
+def _unfit(model: Model, why: str) -> FrameRejected:
+    return FrameRejected(
+        "overscan",
+        f"its overscan cannot be fitted by {_name_of(model)} ({why.splitlines()[0].rstrip('!.')}); "
+        "give overscan= of the recipe another model, with parameters to start from.",
+    )
+
+
+def _name_of(model: Model) -> str:
+    return str(model.name or type(model).__name__)
 
 
 def overscan_noise(readout: Readout, how: str | Model) -> float:

@@ -63,6 +63,8 @@ class Quality:
         For each amplifier the robust scatter from one pixel to the next but one, in adu.
     bright : tuple of float
         For each amplifier the 95th percentile of its data, in adu.
+    dark : tuple of float
+        For each amplifier the 5th percentile of its data, in adu.
     saturated, not_finite, wrapped : float
         Fractions of all pixels: at the amplifier's saturation, or where no one knows
         it at the last number of 16 bits; without a value; and
@@ -91,6 +93,7 @@ class Quality:
     common: float = 0.0
     value: float = float("nan")
     fingerprint: int = 0
+    dark: tuple[float, ...] = ()
 
 
 class Sample:
@@ -130,15 +133,15 @@ class Sample:
             (look.rows() for look in self._looks), key=lambda found: found[0]
         )
         common, value = max((count.common for count in counts), key=lambda found: found[0])
-        quantiles = [count.quantiles(0.5, 0.95) for count in counts]
+        quantiles = [count.quantiles(0.05, 0.5, 0.95) for count in counts]
         pixels = [count.number for count in counts]
         fingerprint = 0
         for count in counts:
             fingerprint = crc32(count.counts, crc32(count.values, fingerprint))
         return Quality(
-            level=tuple(half for half, _ in quantiles),
+            level=tuple(half for _, half, _ in quantiles),
             scatter=tuple(look.scatter() for look in self._looks),
-            bright=tuple(most for _, most in quantiles),
+            bright=tuple(most for _, _, most in quantiles),
             saturated=_mean([count.saturated for count in counts], pixels),
             not_finite=_mean([count.not_finite for count in counts], pixels),
             wrapped=_mean([count.wrapped for count in counts], pixels),
@@ -147,6 +150,7 @@ class Sample:
             common=common,
             value=value,
             fingerprint=fingerprint,
+            dark=tuple(least for least, _, _ in quantiles),
         )
 
 

@@ -27,6 +27,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from .errors import FrameRejected, OutputError
+from .quiet import caught_warnings
 
 __all__ = [
     "Cards",
@@ -49,6 +50,8 @@ GROWTH_LIMIT = 200
 TEXT_LIMIT = 1000
 
 _PIECE = 2**19
+_LARGEST = 1e15
+"""No detector counts so far, and float32 holds the square of it and the sum of many."""
 _ROWS = 512
 _END = b"END".ljust(80)
 _AGAIN = " (again)"
@@ -416,17 +419,30 @@ class Pixels:
         finally:
             os.close(descriptor)
 
-    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
-        """Unpack the tiles of an image into a temporary file."""
+    def _decoded(self, image: RawImage) -> np.ndarray:
+        """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
         from astropy.io import fits
 
+        with (
+            opened(self.raw.path) as file,
+            caught_warnings() as caught,
+            fits.open(file, memmap=False) as hdus,
+        ):
+            _refuse_other(os.fstat(file.fileno()), self.raw)
+            tiles = hdus[image.index].data.reshape(image.shape)
+        # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
+        spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
+        if spoilt:
+            raise ValueError(spoilt[0])
+        return tiles
+
+    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
+        """Unpack the tiles of an image into a temporary file."""
         with self._lock:
             if image.index not in self._tiles:
                 try:
-                    with opened(self.raw.path) as file, fits.open(file, memmap=False) as hdus:
-                        _refuse_other(os.fstat(file.fileno()), self.raw)
-                        tiles = hdus[image.index].data.reshape(image.shape)
-                except FrameRejected:
+                    tiles = self._decoded(image)
+                except (FrameRejected, OutputError):
                     raise
                 except Exception as error:  # the decoders raise whatever they like
                     raise FrameRejected(
@@ -746,6 +762,8 @@ def physical(
 ) -> np.ndarray:
     """Turn stored into physical values; unsigned 16 bits are exact in float32.
 
+    Infinity, and what is further from zero than 1e15, is no data: it becomes NaN.
+
     Parameters
     ----------
     data : ndarray
@@ -766,13 +784,31 @@ def physical(
         native ^= 0x8000
         values[...] = native
         return values
-    if image.packed or (image.bzero == 0 and image.bscale == 1):
-        values[...] = data
-    else:
-        values[...] = data * np.float64(image.bscale) + image.bzero
+    unscaled = image.packed or (image.bzero == 0 and image.bscale == 1)
+    # Numbers that float32 cannot hold and NaN of other kinds make numpy warn.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if unscaled:
+            values[...] = data
+        else:
+            values[...] = data * np.float64(image.bscale) + image.bzero
+    farthest = 2.0 ** (8 * data.dtype.itemsize)
+    if not unscaled:
+        farthest = abs(image.bscale) * farthest + abs(image.bzero)
+    if data.dtype.kind == "f" or farthest > _LARGEST:
+        _drop_impossible(values)
     if image.bitpix > 0 and image.blank is not None and not image.packed:
         values[data == image.blank] = np.nan
     return values
+
+
+def _drop_impossible(values: np.ndarray) -> None:
+    """Make NaN of infinity and of numbers that no detector counts."""
+    with np.errstate(invalid="ignore"):
+        # A pixel without a value makes both ends NaN, and every pixel is looked at.
+        if values.size and values.min() >= -_LARGEST and values.max() <= _LARGEST:
+            return
+        # A signalling NaN, which makes numpy warn later, becomes a quiet one.
+        values[~(np.abs(values) <= _LARGEST)] = np.nan
 
 
 def _sum32(octets: memoryview) -> int:

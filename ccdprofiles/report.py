@@ -222,6 +222,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
             [
                 (p.name, p.input.file, _short(p.input.bias), _dark(p.input), _short(p.input.flat))
                 for p in plan.products
+                if p.name in made.products
             ],
         )
     )

@@ -21,6 +21,7 @@ __all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
 
 _ROUNDS = 10
 _OUTLIER = 10
+_REACH = 20
 _NEAR = 0.02
 """Points this near to the curve stay: a lamp with hardly any noise strays further from
 every curve than its noise, and would lose whole pieces of it."""
@@ -102,7 +103,9 @@ def lamp_curve(lamp: np.ndarray, how: SpectralFlat) -> np.ndarray:
         if np.array_equal(kept, good):
             break
         good = kept
-    return np.exp(curve)
+    # Far from all points a polynomial may leave what numbers hold.
+    ends = logarithm[good].min() - _REACH, logarithm[good].max() + _REACH
+    return np.exp(np.clip(curve, *ends))
 
 
 def spectral_flat(
@@ -154,7 +157,15 @@ def _fitted(
     if how.fit == "polynomial":
         if good.sum() <= how.order:
             raise ValueError(f"{good.sum()} lit points are too few for degree {how.order}")
-        return Chebyshev.fit(place[good], values[good], how.order, domain=[-1, 1])(place)
+        # With all its results numpy gives the rank instead of a warning.
+        curve, (_, rank, _, _) = Chebyshev.fit(
+            place[good], values[good], how.order, domain=[-1, 1], full=True
+        )
+        if rank <= how.order:
+            raise ValueError(
+                f"{good.sum()} lit points lie too close together for degree {how.order}"
+            )
+        return curve(place)
     inner = np.linspace(-1, 1, how.order + 1)[1:-1]
     # Each piece needs points of its own, or the spline is not determined there.
     counts, _ = np.histogram(place[good], np.concatenate([[-1], inner, [1]]))

@@ -24,6 +24,7 @@ from .flats import FlatLevel
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
 from .ledger import Ledger, Made, Settings
+from .levels import deviation, largest_drift
 from .masters import Part
 from .plan import Input, Master, Plan, Product, grouped, too_few
 from .prepare import Measured, take_level
@@ -169,6 +170,7 @@ class _Run(Ledger):
     def _compare_levels(self) -> None:
         """Give the night's overscan level to frames whose own lies too far from it."""
         groups: dict[tuple, list[str]] = {}
+        notes: list[str] = []
         for file in self.measured:
             frame = self.frames[file]
             if frame.recipe.overscan_drift is not None:
@@ -185,9 +187,14 @@ class _Run(Ledger):
                 for amplifier in zip(*levels, strict=True)
             ]
             for file in files:
+                own = self.measured[file].level
                 self.measured[file] = take_level(self.measured[file], night, drift)
-                if any(self.measured[file].replaced):
+                replaced = self.measured[file].replaced
+                if any(replaced):
                     log.warning("%s: its overscan stands apart; the night's level is taken", file)
+                    levels = zip(own, night, replaced, strict=True)
+                    notes += _far_off(file, [(o, n) for o, n, far in levels if far], drift)
+        self.made.notes += grouped(notes)
 
     # Making.
 
@@ -395,6 +402,15 @@ def _heaps(frames: Sequence[Frame]) -> Iterable[list[Frame]]:
         size += frame.raw.size
     if heap:
         yield heap
+
+
+def _far_off(file: str, pairs: Sequence[tuple[float, float]], drift: float) -> list[str]:
+    """Note an overscan that is further off than the light for which the recipe has a drift."""
+    own, usual = max(pairs, key=lambda pair: abs(pair[0] - pair[1]))
+    if abs(own - usual) <= largest_drift(usual):
+        return []
+    text = deviation("overscan level", own, usual, drift)
+    return [f"{file}: {text}; the nightly level was taken."]
 
 
 def _joined(names: Iterable[str] | str) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from .errors import FrameRejected
 from .ledger import Ledger
+from .levels import Body, darker_than_bias, deviation, doubtful_levels
 from .plan import Master
-from .quality import Quality, judge, noise_ratios, outliers
+from .quality import Quality, judge, light_of, noise_ratios, outliers
 
 __all__ = ["judge_pixels"]
 
 log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
+_GROUP = 4
+"""Of so many frames one whose level is an outlier is set aside."""
 _MANY = 3
 """So many frames that stand apart together are no accident of one of them."""
 
@@ -34,6 +37,7 @@ def judge_pixels(run: Ledger) -> None:
         With the frames measured, and nothing made of them.
     """
     _note_wrapped(run)
+    _judge_overscan(run)
     for file, measured in sorted(run.measured.items()):
         frame = run.frames[file]
         wrong = judge(
@@ -45,6 +49,7 @@ def judge_pixels(run: Ledger) -> None:
         _judge_noise(run, master)
         _judge_level(run, master)
     _note_light(run)
+    _note_fits(run)
 
 
 def _set_aside(run: Ledger, file: str, wrong: FrameRejected) -> None:
@@ -68,12 +73,25 @@ def _of(run: Ledger, master: Master) -> dict[str, Quality]:
     }
 
 
+def _judge_overscan(run: Ledger) -> None:
+    """Compare the overscan level of every frame with the night's and with its own data."""
+    setups = {i.file: i.bias for m in run.plan.masters for i in m.inputs}
+    setups |= {i.file: m.name for m in run.plan.masters if m.type == "bias" for i in m.inputs}
+    setups |= {p.input.file: p.input.bias for p in run.plan.products}
+    wrong, notes = doubtful_levels(run.frames, run.measured, setups)
+    for file, why in sorted(wrong.items()):
+        _set_aside(run, file, why)
+    run.made.notes += notes + darker_than_bias(run.frames, run.measured, setups)
+
+
 def _judge_level(run: Ledger, master: Master) -> None:
     frames = _of(run, master)
     if frames:
         limits = run.frames[min(frames)].recipe.limits
         overscan = {file: run.measured[file].level for file in frames}
         found = outliers(master.type, frames, limits, overscan)
+        if len(frames) < _GROUP:
+            _note_level(run, master, frames, overscan)
         if len(found) >= _MANY and 4 * len(found) >= len(frames):
             run.made.notes.append(
                 f"{master.name}: {len(found)} of its {len(frames)} frames stand apart together, as "
@@ -82,6 +100,29 @@ def _judge_level(run: Ledger, master: Master) -> None:
             return
         for file, wrong in found.items():
             _set_aside(run, file, wrong)
+
+
+def _note_level(
+    run: Ledger,
+    master: Master,
+    frames: Mapping[str, Quality],
+    overscan: Mapping[str, tuple[float | None, ...]],
+) -> None:
+    """Note a bias or dark of other level among so few that none of them is left out."""
+    if master.type not in ("bias", "dark"):
+        return
+    files = sorted(frames)
+    levels = np.array([light_of(frames[f].level, overscan[f]) for f in files])
+    odd: dict[str, str] = {}
+    for own in levels.T[np.isfinite(levels).all(axis=0)]:
+        body = Body.of(own)
+        for n in np.flatnonzero(~body.inside):
+            odd.setdefault(files[n], deviation("level", own[n], body.level, body.tolerance))
+    run.made.notes += [
+        f"{file}: {text}; all {len(files)} frames of {master.name} are used, so look for light in "
+        "it, and reject it or take more frames."
+        for file, text in odd.items()
+    ]
 
 
 def _judge_noise(run: Ledger, master: Master) -> None:
@@ -162,6 +203,24 @@ def _note_light(run: Ledger) -> None:
         run.made.notes.append(
             f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
             "stand apart, and take the level of the others."
+        )
+
+
+def _note_fits(run: Ledger) -> None:
+    """Note models of the overscan that the rows do not determine, or that were not found."""
+    odd: dict[tuple[str, str, int], list[str]] = {}
+    for file, measured in sorted(run.measured.items()):
+        frame = run.frames[file]
+        for readout, doubtful in zip(measured.amplifiers.readouts, measured.unsure, strict=True):
+            if doubtful:
+                model = frame.recipe.overscan
+                name = str(getattr(model, "name", None) or type(model).__name__)
+                odd.setdefault((frame.profile.name, name, readout.overscan.height), []).append(file)
+    for (profile, name, rows), files in odd.items():
+        run.made.notes.append(
+            f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
+            f"{_and_more(files)} did not converge or is poorly determined; give overscan= of the "
+            "recipe a model of fewer parameters, or better ones to start from."
         )
 
 

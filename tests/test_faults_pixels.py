@@ -437,6 +437,67 @@ def test_pixels_without_a_value_are_flagged_and_the_others_are_what_they_were(
     assert_others_are_the_same(night, good, "science_r0.fits")
 
 
+# Infinity is no value either.
+
+
+def strewn(*values, dtype="f4"):
+    """Return a change that puts values that are no adu on the data and on the overscan."""
+
+    def change(data):
+        data = data.astype(dtype)
+        for n, value in enumerate(values):
+            data[10 + n, 20 + n] = value
+            data[30 + n, COLUMNS + 3] = value
+        return data
+
+    return change
+
+
+SIGNALLING = np.array([0x7FF0000000000001], "u8").view("f8")[0]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "change"),
+    [
+        (NIGHT, {}, strewn(np.inf, -np.inf)),
+        (NIGHT, {}, strewn(np.inf, -np.inf, 1e39, -1e300, SIGNALLING, dtype="f8")),
+        (NIGHT, {}, strewn(1e38, -3e38, 1e25)),
+        (("science_r",), {"cosmic_rays": True}, strewn(np.inf, -np.inf)),
+    ],
+    ids=["float32", "float64", "huge", "cosmic rays"],
+)
+def test_infinity_is_no_data_in_any_frame(tmp_path, kinds, options, change):
+    """It is flagged as NaN is, no warning of numpy is raised, and no plane holds it."""
+    write_night(tmp_path / "raw")
+    for kind in kinds:
+        # In a single frame of each, so that masters have the other frames there.
+        damage(tmp_path / "raw" / f"{kind}0.fits", change)
+    night = reduced(tmp_path / "raw", tmp_path / "out", **options)
+    assert night.ok
+    for name, path in {**night.masters, **night.products}.items():
+        with fits.open(path) as hdus:
+            for plane in (0, "UNCERT"):
+                assert not np.isinf(hdus[plane].data).any(), (name, plane)
+                assert np.nanmax(np.abs(hdus[plane].data)) < 1e5, (name, plane)
+    path = product_of(night, "science_r0.fits")
+    assert fits.getdata(path, "DQ")[10, 20] == NO_DATA
+    assert np.isnan(fits.getdata(path)[10, 20])
+    assert fits.getdata(path)[35, 40] == pytest.approx(400, abs=150)
+
+
+def test_infinity_in_every_frame_of_a_master_is_no_data_of_it(tmp_path):
+    write_night(tmp_path / "raw")
+    for path in (tmp_path / "raw").glob("*.fits"):
+        damage(path, strewn(np.inf, -np.inf))
+    night = reduced(tmp_path / "raw", tmp_path / "out")
+    assert night.ok
+    for path in night.masters.values():
+        assert fits.getdata(path, "DQ")[10, 20] & (NO_DATA | NO_FLAT)
+    for path in (*night.masters.values(), *night.products.values()):
+        assert not np.isinf(fits.getdata(path)).any()
+        assert not np.isinf(fits.getdata(path, "UNCERT")).any()
+
+
 def test_saturation_is_told_from_the_raw_pixels(good, raw, tmp_path):
     """Row P7: 60500 adu are full, although 59500 are left once the overscan is off."""
     damage(raw / "science_r0.fits", put(60500, slice(30, 33), slice(40, 43)))

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.modeling.models import Chebyshev1D, Polynomial1D
+from astropy.modeling.models import (
+    Chebyshev1D,
+    Legendre1D,
+    Logarithmic1D,
+    Polynomial1D,
+    PowerLaw1D,
+    Sine1D,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -220,6 +227,39 @@ def test_a_model_of_high_degree_is_well_conditioned():
     strip = np.random.default_rng(1).normal(1000, 1, (4128, 9)).astype("f4")
     found = overscan_levels(strip, Polynomial1D(12))
     assert np.abs(found - 1000).max() < 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Chebyshev1D(6, domain=(1, 4128)),
+        Chebyshev1D(6, domain=(0, 2000)),
+        Legendre1D(6, domain=[-500, 500]),
+    ],
+)
+def test_the_domain_of_a_polynomial_is_that_of_the_rows(model):
+    """Over other rows than those of the strip it would be poorly conditioned."""
+    strip = np.repeat(np.linspace(100, 140, 80)[:, np.newaxis] ** 1.2, 5, axis=1).astype("f4")
+    np.testing.assert_allclose(overscan_levels(strip, model), strip[:, 0], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "model", [PowerLaw1D(), Logarithmic1D()], ids=lambda model: type(model).__name__
+)
+def test_a_model_that_cannot_be_fitted_sets_the_frame_aside_without_a_warning(model):
+    strip = np.random.default_rng(1).normal(300, 4, (200, 8)).astype("f4")
+    with pytest.raises(FrameRejected, match=r"cannot be fitted by \w+ \(.*\); give") as refused:
+        overscan_levels(strip, model)
+    assert refused.value.code == "overscan"
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("model", [Polynomial1D(60), Chebyshev1D(14), Sine1D()])
+def test_a_fit_that_astropy_doubts_is_told_and_not_warned_of(tmp_path, model):
+    found = measured(tmp_path, frame(), recipe=Recipe(overscan=model))
+    assert found.unsure == (True,)
+    sure = measured(tmp_path, frame(), name="b.fits", recipe=Recipe(overscan=Polynomial1D(2)))
+    assert sure.unsure == (False,)
 
 
 def test_the_noise_of_a_level_is_that_of_its_estimate():

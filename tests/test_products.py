@@ -694,3 +694,21 @@ def test_cards_that_frames_share_keep_their_places_when_they_are_added():
         assert list(header) == ["TRIM", "EXPTIME", "CPKEY"]
         assert header["TRIM"] == "[1:4, 1:4]"
         assert header.text().count("HISTORY") == 2
+
+
+@pytest.mark.parametrize("number", [5, 45, 50, 60, 66, 67, 90])
+@pytest.mark.parametrize("keyword", ["CPFILT", "ESO DET OUT1 FILTER"])
+def test_a_comment_that_does_not_fit_is_cut_without_a_warning(keyword, number):
+    """A filter may have a long name, and astropy says that its card is too long."""
+    header = ProductHeader()
+    header[keyword] = ("x" * number, "filter, as the profile reads it")
+    assert header[keyword] == "x" * number
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = fits.Header()
+        wanted[f"HIERARCH {keyword}" if " " in keyword else keyword] = (
+            "x" * number,
+            "filter, as the profile reads it",
+        )
+        text = wanted.tostring(endcard=False, padding=False)
+    assert header.text().rstrip(" /") == text.rstrip(" /")

@@ -279,6 +279,40 @@ def test_a_tile_compressed_image_is_unpacked(tmp_path, kind, dtype):
     np.testing.assert_array_equal(everything(tmp_path / "a.fits.fz"), data)
 
 
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [
+        (b"BLANK   =                    3", None),  # of real numbers, which have none
+        (b"ZVAL1   =                   99", "tiles"),  # the decoder finds bytes that are too many
+    ],
+)
+def test_what_astropy_warns_of_in_tiles_decides_or_is_silent(tmp_path, card, code):
+    path = tmp_path / "a.fits"
+    data = np.random.default_rng(1).integers(0, 1000, (40, 50))
+    data = data.astype("f4" if code is None else "i2")
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, compression_type="RICE_1")]).writeto(
+        path
+    )
+    octets = path.read_bytes()
+    start = octets.index(b"XTENSION= 'BINTABLE'")
+    place = octets.find(card[:9], start)
+    end = octets.index(b"END" + b" " * 77, start)
+    if place < 0:
+        octets = octets[:end] + card.ljust(80) + octets[end : end + 80] + octets[end + 160 :]
+    else:
+        octets = octets[:place] + card.ljust(80) + octets[place + 80 :]
+    path.write_bytes(octets)
+    if code is None:
+        found = everything(path)
+        known = np.isfinite(found)
+        assert known.mean() > 0.9
+        np.testing.assert_allclose(found[known], data[known], atol=100)
+        return
+    with pytest.raises(FrameRejected, match="cannot be unpacked") as refused:
+        everything(path)
+    assert refused.value.code == code
+
+
 def test_a_tile_compressed_image_of_one_row_keeps_its_row(tmp_path):
     fits.CompImageHDU(noise(shape=(1, 90))).writeto(tmp_path / "a.fits.fz")
     np.testing.assert_array_equal(everything(tmp_path / "a.fits.fz"), noise(shape=(1, 90)))
@@ -614,6 +648,31 @@ def test_bscale_bzero_and_blank_are_applied(tmp_path, bitpix):
     wanted[stored == 5] = np.nan
     np.testing.assert_array_equal(everything(path), wanted)
     np.testing.assert_array_equal(everything(path), fits.getdata(path))
+
+
+@pytest.mark.parametrize("wanted", ["f4", "f8"])
+@pytest.mark.parametrize("bscale", [1e299, -1e36, 1e14])
+def test_a_bscale_that_makes_more_than_any_detector_counts_makes_no_data(tmp_path, bscale, wanted):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.array([[0, 1, 30000], [-30000, 2, 3]], "i2")).writeto(path)
+    octets = path.read_bytes()
+    where = octets.index(b"END" + b" " * 77)
+    card = f"BSCALE  = {bscale}".encode().ljust(80)
+    path.write_bytes(octets[:where] + card + octets[where : 2880 - 80] + octets[2880:])
+    found = everything(path, wanted)
+    assert found[0, 0] == 0
+    assert np.isnan(found[[0, 1], [2, 0]]).all()
+    assert not np.isinf(found).any()
+
+
+@pytest.mark.parametrize("wanted", ["f4", "f8"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_infinity_is_read_as_no_data(tmp_path, dtype, wanted):
+    data = np.full((13, 7), 100, dtype)
+    data[1, 2], data[3, 4], data[5, 6] = np.inf, -np.inf, 1e30
+    found = everything(write(tmp_path / "a.fits", data), wanted)
+    assert np.argwhere(np.isnan(found)).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert np.nanmax(found) == 100
 
 
 def test_blank_among_unsigned_numbers_is_nan(tmp_path):

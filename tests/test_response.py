@@ -186,3 +186,20 @@ def test_what_is_given_is_left_as_it_was():
     before = image.copy()
     spectral_flat(image, None, np.ones(image.shape, bool), FITS[0])
     np.testing.assert_array_equal(image, before)
+
+
+def test_points_that_do_not_determine_a_polynomial_are_refused_without_a_warning():
+    """Numpy would warn that the fit is poorly conditioned, and hand a curve on."""
+    lamp = np.full(300, np.nan)
+    lamp[:68] = 1e4
+    how = SpectralFlat(dispersion="x", fit="polynomial", order=60)
+    with pytest.raises(ValueError, match="68 lit points lie too close together for degree 60"):
+        lamp_curve(lamp, how)
+
+
+def test_a_curve_far_from_all_points_stays_a_number():
+    lamp = np.full(2000, np.nan)
+    lamp[:300] = 1e4 * np.exp(np.random.default_rng(1).normal(0, 0.3, 300))
+    curve = lamp_curve(lamp, SpectralFlat(dispersion="x", fit="polynomial", order=7))
+    assert np.isfinite(curve).all()
+    assert (curve > 0).all()
