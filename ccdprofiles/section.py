@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from .errors import SectionError
 
-__all__ = ["Section", "binned", "compact"]
+__all__ = ["Section", "binned", "binned_size", "compact"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
@@ -201,6 +201,56 @@ def binned(
         return Section(*columns, *rows)
 
     return [translate(section) for section in sections]
+
+
+def binned_size(
+    size: tuple[int | None, int | None],
+    data: Iterable[Section],
+    x: int,
+    y: int,
+    overscan_bins: bool = True,
+) -> tuple[range | None, range | None]:
+    """Return how many columns and rows a frame may have once it is binned ``x`` by ``y``.
+
+    Where the binning does not divide a length, cameras either cut the last pixel off
+    or read it as a partial one, so both numbers are right.
+
+    Parameters
+    ----------
+    size : tuple of int or None
+        Columns and rows, unbinned; None stands for any number of them.
+    data : iterable of Section
+        The data sections of all amplifiers, unbinned.
+    x, y, overscan_bins
+        As in `binned`.
+
+    Returns
+    -------
+    columns, rows : range or None
+
+    Examples
+    --------
+    >>> from ccdprofiles.section import Section, binned_size
+    >>> binned_size((2184, 1471), [], 3, 2)
+    (range(728, 729), range(735, 737))
+    >>> data = [Section.parse("[1:1024, 1:4096]"), Section.parse("[1025:2048, 1:4096]")]
+    >>> binned_size((2148, 4096), data, 2, 1, overscan_bins=False)
+    (range(1124, 1125), range(4096, 4097))
+    """
+    columns, rows = size
+    high = None if rows is None else _either([rows], y)
+    if columns is None or overscan_bins or x == 1:
+        return None if columns is None else _either([columns], x), high
+    spans = {(s.first_column or 1, min(s.last_column or columns, columns)) for s in data}
+    widths = [last - first + 1 for first, last in spans]
+    return _either(widths, x, columns - sum(widths)), high
+
+
+def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
+    """Return the lengths that are right whether partial pixels are cut off or kept."""
+    return range(
+        unbinned + sum(n // by for n in lengths), unbinned + sum(-(-n // by) for n in lengths) + 1
+    )
 
 
 def compact(sections: list[Section]) -> list[Section]:
