@@ -676,11 +676,9 @@ class Profile:
         if self.frame_size is None:
             # Profiles that were written before it was known keep their hash.
             left_out.add("frame_size")
-        told = [
-            f"{f.name}={_told(getattr(self, f.name))}"
-            for f in fields(self)
-            if f.compare and f.name not in left_out
-        ]
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        values["frame_types"] = self.frame_types or _HASHED_WORDS
+        told = [f"{name}={_told(v)}" for name, v in values.items() if name not in left_out]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def knows(self, header: Mapping) -> bool:
@@ -999,6 +997,17 @@ def _loose(word: str) -> str:
 
 
 _COMMON_LOOSE = {_loose(word): kind for word, kind in COMMON_FRAME_TYPES.items()}
+
+_HASHED_WORDS = {
+    word: _COMMON_LOOSE[_loose(word)]
+    for word in (
+        *("bias", "bias frame", "offset", "zero", "dark", "dark frame", "flat", "flat field"),
+        *("flat frame", "flatfield", "domeflat", "skyflat", "twilight", "twilight flat", "arc"),
+        *("comp", "light", "light frame", "object", "science"),
+    )
+}
+"""What stands in the hash of a profile without ``frame_types``, so that products of the time when
+these were all common words are still up to date."""
 
 
 def _text(said: object) -> str | None:

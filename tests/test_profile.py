@@ -790,6 +790,17 @@ def test_a_frame_size_that_does_not_hold_the_sections_is_refused():
     )
 
 
+def test_the_hash_of_a_profile_that_says_nothing_new_stays():
+    words = "bias, bias frame, offset, zero, dark, dark frame, flat, flat field, flat frame, "
+    words += (
+        "flatfield, domeflat, skyflat, twilight, twilight flat, arc, comp, light, light frame, "
+    )
+    words += "object, science"
+    kinds = {w: camera().frame_type_of({"IMAGETYP": w}) for w in words.split(", ")}
+    assert camera().hash == camera(frame_types=kinds).hash
+    assert camera().hash != camera(frame_types={"sky": "flat"}).hash
+
+
 def test_frame_size_belongs_to_the_hash_where_it_is_given():
     plain, sized = camera(), camera(frame_size=[100, 100])
     assert sized.frame_size == (100, 100)
