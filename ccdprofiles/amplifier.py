@@ -432,7 +432,7 @@ def _size_cure(
             f"else correct {'frame_size=' if frame_size else 'the sections'} in the profile"
         )
     elif frame_size:
-        cure.append("correct frame_size= in the profile if the camera has more pixels")
+        cure.append(f"{'or ' * len(cure)}correct frame_size= in the profile if it is wrong")
     else:
         whole = f"({found[0] * x}, {found[1] * y})"
         if x > 1 and not overscan_bins:

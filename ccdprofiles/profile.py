@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -991,6 +991,7 @@ def _word(said: object) -> str:
     return str(said).strip().lower()
 
 
+@lru_cache(maxsize=256)
 def _loose(word: str) -> str:
     """Write a word for a type as ``Bias_Frame``, ``bias-frame`` and ``BIAS`` share it."""
     return re.sub(r"[\s_-]+", " ", word).removesuffix(" frame").replace(" ", "")

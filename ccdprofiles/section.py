@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import SectionError
 
@@ -59,32 +60,7 @@ class Section:
         """
         if not isinstance(text, str):
             raise SectionError(f"{text!r} is not an image section; {_HOW}.")
-        found = _SECTION.fullmatch(re.sub(r"\s", "", text))
-        if not found:
-            axes = text.count(",") + 1
-            why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
-            raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
-        edges = []
-        for part in found.groups():
-            if part in (":", "*"):
-                edges += [None, None]
-                continue
-            pair = _RANGE.fullmatch(part)
-            if not pair:
-                raise SectionError(
-                    f"{text!r} is not an image section: {part!r} is no range; {_HOW}."
-                )
-            first, last = map(int, pair.groups())
-            if first < 1:
-                raise SectionError(
-                    f"{text!r} is not an image section: it counts from {first}; {_HOW}."
-                )
-            if first > last:
-                raise SectionError(
-                    f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
-                )
-            edges += [first, last]
-        return cls(*edges)
+        return _parsed(text)
 
     @property
     def width(self) -> int | None:
@@ -134,6 +110,32 @@ class Section:
 
     def __str__(self) -> str:
         return f"[{_range(self.first_column, self.last_column)}, {_range(self.first_row, self.last_row)}]"
+
+
+@lru_cache(maxsize=256)  # the same few of a profile are read for every frame
+def _parsed(text: str) -> Section:
+    found = _SECTION.fullmatch(re.sub(r"\s", "", text))
+    if not found:
+        axes = text.count(",") + 1
+        why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
+        raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
+    edges = []
+    for part in found.groups():
+        if part in (":", "*"):
+            edges += [None, None]
+            continue
+        pair = _RANGE.fullmatch(part)
+        if not pair:
+            raise SectionError(f"{text!r} is not an image section: {part!r} is no range; {_HOW}.")
+        first, last = map(int, pair.groups())
+        if first < 1:
+            raise SectionError(f"{text!r} is not an image section: it counts from {first}; {_HOW}.")
+        if first > last:
+            raise SectionError(
+                f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
+            )
+        edges += [first, last]
+    return Section(*edges)
 
 
 def binned(
