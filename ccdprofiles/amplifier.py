@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from astropy import units as u
 
 from .errors import FrameRejected, ProfileError, SectionError
-from .section import Section, binned, compact
+from .section import Section, binned, binned_size, compact
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout"]
 
@@ -249,6 +249,67 @@ def amplifier_set(
     return AmplifierSet(tuple(readouts), shape)
 
 
+def check_frame_size(
+    amplifiers: tuple[Amplifier, ...],
+    shapes: Mapping,
+    binning: tuple[int, int],
+    overscan_bins: bool,
+    frame_size: tuple[int, int] | Mapping | None,
+    cards: str,
+) -> None:
+    """Refuse a frame of another size than the profile accounts for.
+
+    Parameters
+    ----------
+    amplifiers, shapes, binning, overscan_bins
+        As in `amplifier_set`.
+    frame_size : tuple of int, mapping or None
+        Columns and rows of the unbinned raw frame, or those of each extension. None: the
+        sections reach to its last column and row.
+    cards : str
+        The cards of the binning, or nothing where the profile names none.
+
+    Raises
+    ------
+    SectionError
+        If the frame is larger, so that part of it would be left out by mistake, or smaller.
+    """
+    for extension in dict.fromkeys(a.extension for a in amplifiers):
+        here = [a for a in amplifiers if a.extension == extension]
+        size = declared_size(frame_size, extension) or sections_reach(here)
+        data = [Section.parse(a.data) for a in here]
+        expected = binned_size(size, data, *binning, overscan_bins)
+        rows, columns = shapes[extension]
+        if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
+            continue
+        image = "the frame" if extension is None else f"extension {extension!r}"
+        raise SectionError(
+            f"{image} has {_by(columns, rows)}, where {_expected(expected, columns, rows)} were "
+            f"expected{_unbinned_size(size, binning)}, as "
+            + ("frame_size= says" if frame_size else "the sections reach no further")
+            + f"; {_size_cure(expected, (columns, rows), binning, overscan_bins, frame_size, cards)}."
+        )
+
+
+def declared_size(
+    frame_size: tuple[int, int] | Mapping | None, extension: int | str | None
+) -> tuple[int, int] | None:
+    """Return the unbinned columns and rows that a profile gives for an extension, or None."""
+    return frame_size.get(extension) if isinstance(frame_size, Mapping) else frame_size
+
+
+def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | None]:
+    """Return the last column and row of all sections, unbinned; None where one is open."""
+    texts = [t for a in amplifiers for t in (a.data, a.overscan) if t is not None]
+    sections = [Section.parse(text) for text in texts]
+    columns = [s.last_column for s in sections]
+    rows = [s.last_row for s in sections]
+    return (
+        None if None in columns else max(columns),
+        None if None in rows else max(rows),
+    )
+
+
 def quantity(value: object, unit: u.UnitBase, field: str) -> float:
     """Return a positive quantity as a number of ``unit``, or refuse it.
 
@@ -327,6 +388,58 @@ def _places(
                 "differ in size; correct detector= in the profile."
             )
     return places
+
+
+def _by(columns: object, rows: object) -> str:
+    return f"{columns} columns and {rows} rows"
+
+
+def _expected(expected: tuple[range | None, range | None], columns: int, rows: int) -> str:
+    """Write the expected numbers of columns and rows; any will do on an open axis."""
+    return _by(
+        *(
+            n if e is None else " or ".join(map(str, sorted({e[0], e[-1]})))
+            for e, n in zip(expected, (columns, rows), strict=True)
+        )
+    )
+
+
+def _unbinned_size(size: tuple[int | None, int | None], binning: tuple[int, int]) -> str:
+    if binning == (1, 1):
+        return ""
+    columns, rows = ("any" if n is None else n for n in size)
+    return f" at a binning of {binning[0]} x {binning[1]} ({columns} x {rows} unbinned)"
+
+
+def _size_cure(
+    expected: tuple[range | None, range | None],
+    found: tuple[int, int],
+    binning: tuple[int, int],
+    overscan_bins: bool,
+    frame_size: object,
+    cards: str,
+) -> str:
+    """Say what to do about a frame of another size."""
+    x, y = binning
+    smaller = any(e is not None and n < e[0] for e, n in zip(expected, found, strict=True))
+    if cards:
+        cure = [f"correct {cards} if the binning is not {x} x {y}"]
+    else:
+        cure = ["name the cards of the binning in binning= if the frame is binned"] * smaller
+    if smaller:
+        cure.append("set the frame aside if it was cut or windowed")
+        cure.append(
+            f"else correct {'frame_size=' if frame_size else 'the sections'} in the profile"
+        )
+    elif frame_size:
+        cure.append(f"{'or ' * len(cure)}correct frame_size= in the profile if it is wrong")
+    else:
+        whole = f"({found[0] * x}, {found[1] * y})"
+        if x > 1 and not overscan_bins:
+            whole = "(columns, rows)"
+        cure.append(f"write frame_size={whole} in the profile if the rest is not to be used")
+        cure.append("else give sections that cover it")
+    return ", ".join(cure)
 
 
 def _section(text: str, field: str) -> Section:

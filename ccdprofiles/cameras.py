@@ -141,8 +141,6 @@ class Camera:
     binning : tuple of int
     shape : tuple of int
         Rows and columns of the unbinned raw frame, where sections reach to the edge.
-    margin : tuple of int
-        Rows and columns behind the last section.
     pedestals : tuple of float
         In adu, one an amplifier.
     dark, glow : float
@@ -170,7 +168,6 @@ class Camera:
     objects: Mapping[str, str] = field(default_factory=lambda: {"science": "field"})
     binning: tuple[int, int] = (1, 1)
     shape: tuple[int, int] = (512, 512)
-    margin: tuple[int, int] = (0, 0)
     pedestals: tuple[float, ...] = (1000.0, 1013.0, 987.0, 1021.0)
     dark: float = 0.02
     glow: float = 0.1
@@ -428,7 +425,6 @@ def _dis_camera(detector: str) -> Camera:
         ),
         date="2019-10-19T12:00:00",
         objects={"flat": "quartz", "arc": "henear", "science": "bd284211"},
-        margin=(50, 1),
         pedestals=(120.0,) if red else (100.0,),
         dark=0.003,
         glow=0.01,
@@ -473,7 +469,6 @@ CAMERAS = (
         ),
         date="2018-08-22T12:00:00",
         objects={"science": "kelt-16-b"},
-        margin=(0, 13),
         pedestals=(1000.0,),
         dark=0.02,
         glow=0.04,
@@ -540,7 +535,6 @@ CAMERAS = (
         ),
         date="2021-10-29T12:00:00",
         objects={"flat": "quartz", "arc": "neon", "science": "GP013_parad"},
-        margin=(0, 10),
         pedestals=(3280.0, 3287.0),
         dark=0.01,
         glow=0.02,

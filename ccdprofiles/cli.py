@@ -277,6 +277,7 @@ def _info(options: argparse.Namespace) -> int:
     from .frames import SET_ASIDE, frames_table
     from .night import scan_night
     from .registry import Registry
+    from .unknown import header_words, is_unknown
 
     frames = scan_night(options.night, **_which(options))
     table = frames_table(frames)
@@ -284,18 +285,51 @@ def _info(options: argparse.Namespace) -> int:
         rows = [
             {**row, "code": frame.code} for row, frame in zip(_rows(table), frames, strict=True)
         ]
+        for row, frame in zip(rows, frames, strict=True):
+            if is_unknown(frame):
+                row["header"] = header_words(frame.header)
         print(json.dumps(rows, indent=1))
     elif not frames:
         print(f"{options.night} holds no file.")
     else:
-        shown = table.copy()
+        shown = _with_unknown(table, frames)
         shown.remove_columns(["amplifiers", "reason"])
         print(_plain("\n".join(shown.pformat(max_lines=-1, max_width=-1))))
+        _unknown(frames)
         _why(frames)
         for sentence in Registry.gather(options.profiles).replaced:
             print(f"\n{sentence}")
     bad = [f for f in frames if f.verdict == SET_ASIDE]
     return NOTHING if not frames else INCOMPLETE if bad else DONE
+
+
+def _with_unknown(table, frames):
+    """Return the table with what the headers of unknown cameras say, marked by question marks."""
+    from .unknown import is_unknown, shown_words
+
+    shown = table.copy()
+    words = {n: shown_words(frame) for n, frame in enumerate(frames) if is_unknown(frame)}
+    for name in ("profile", "type", "exposure", "filter", "binning", "object", "date"):
+        if words:
+            cells = [line.strip() for line in table[name].pformat(max_lines=-1, show_name=False)]
+            cells = cells[-len(table) :]
+            for n, told in words.items():
+                cells[n] = "?" if name == "profile" else told.get(name, "--")
+            shown.replace_column(name, cells)
+            shown[name].unit = table[name].unit
+    return shown
+
+
+def _unknown(frames) -> None:
+    """Say what a profile of the cameras that nothing knows could begin with."""
+    from .unknown import is_unknown, overview
+
+    unknown = [frame for frame in frames if is_unknown(frame)]
+    if unknown:
+        print("\nNo profile knows these cameras yet; values with a ? are the header's own words")
+        print(_plain("\n".join(overview(unknown))))
+        print("  To begin a profile, put these cards into a copy of a shipped one, as shown by")
+        print("  ccdprofiles profiles sbo")
 
 
 def _why(frames) -> None:

@@ -176,8 +176,6 @@ class Scanner:
         except FrameRejected as error:
             verdict = IGNORED if error.code == "not-fits" and not _named_fits(path) else SET_ASIDE
             return frame.rejected(error.code, f"{file}: {error}", verdict)
-        except UnknownInstrument as error:
-            return frame.rejected("no-profile", f"{file}: {error}")
         except OSError as error:
             why = error.strerror or str(error)
             return frame.rejected("unreadable", f"{file}: it cannot be read ({why}); {_ALLOW}")
@@ -211,7 +209,9 @@ class Scanner:
         try:
             profile = profile or self.registry.choose(header)
             return self._typed(frame, profile)
-        except (AmbiguousProfile, ChangeError, UnknownInstrument, FrameRejected):
+        except UnknownInstrument as error:
+            return frame.rejected("no-profile", f"{frame.file}: {error}")
+        except (AmbiguousProfile, ChangeError, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
             raise FrameRejected(

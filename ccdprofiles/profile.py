@@ -11,14 +11,23 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from astropy import units as u
 
-from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
+from .amplifier import (
+    Amplifier,
+    AmplifierSet,
+    amplifier_set,
+    check_amplifiers,
+    check_frame_size,
+    declared_size,
+    quantity,
+    sections_reach,
+)
 from .errors import FrameRejected, ProfileError, SectionError
 from .spelling import near_words
 
@@ -47,22 +56,33 @@ COMMON_FRAME_TYPES = {
     "zero": "bias",
     "dark": "dark",
     "dark frame": "dark",
+    "dark flat": "dark",
+    "flat dark": "dark",
     "flat": "flat",
     "flat field": "flat",
     "flat frame": "flat",
-    "flatfield": "flat",
-    "domeflat": "flat",
-    "skyflat": "flat",
+    "dome flat": "flat",
+    "lamp flat": "flat",
+    "sky flat": "flat",
     "twilight": "flat",
     "twilight flat": "flat",
     "arc": "arc",
     "comp": "arc",
+    "comparison": "arc",
+    "calibration lamp": "arc",
+    "expose": "science",
     "light": "science",
     "light frame": "science",
     "object": "science",
     "science": "science",
+    "snapshot": "science",
+    "spectrum": "science",
+    "standard": "science",
+    "tricolor image": "science",
 }
-"""What most cameras write in IMAGETYP; a profile may give its own ``frame_types``."""
+"""What most cameras write in IMAGETYP; upper case, blanks, ``-`` and ``_`` make no difference,
+nor does the word "frame" at the end. The ``frame_types`` of a profile are added to these words.
+"""
 
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
 """What is written in place of an exposure that no one knows."""
@@ -78,8 +98,9 @@ def one_of(value: object, choices: Sequence[str], field: str, more: str = "") ->
     ProfileError
     """
     if value not in choices:
+        shown = value.__name__ if isinstance(value, type) else repr(value)
         raise ProfileError(
-            f"{field}={value!r} is none of {', '.join(choices)}{more}{nearest(value, choices)}."
+            f"{field}={shown} is none of {', '.join(choices)}{more}{nearest(value, choices)}."
         )
 
 
@@ -104,6 +125,41 @@ def _is_model(value: object) -> bool:
     """Say whether a value is a model; whoever made one has imported astropy.modeling."""
     modeling = sys.modules.get("astropy.modeling")
     return modeling is not None and isinstance(value, modeling.Model)
+
+
+def check_model(value: object, field: str) -> bool:
+    """Return True for a model that can be fitted along one axis, False for what is no model.
+
+    Raises
+    ------
+    ProfileError
+        If it is a class instead of a model, has more than one input or output, stands for
+        several models, or has nothing to fit.
+    """
+    modeling = sys.modules.get("astropy.modeling")
+    if modeling and isinstance(value, type) and issubclass(value, modeling.Model):
+        raise ProfileError(
+            f"{field}={value.__name__} is a class, where a model was expected; "
+            f"write {field}={value.__name__}(...)."
+        )
+    if not _is_model(value):
+        return False
+    shown = f"{field}={value.__class__.__name__}(...)"
+    wanted = "a model that gives a level for each row is needed, as Polynomial1D(3)."
+    if (value.n_inputs, value.n_outputs) != (1, 1):
+        raise ProfileError(
+            f"{shown} is a model of {_number_of(value.n_inputs, 'input')} and "
+            f"{_number_of(value.n_outputs, 'output')}; {wanted}"
+        )
+    if len(value) != 1:
+        raise ProfileError(f"{shown} is a set of {len(value)} models; {wanted}")
+    if not (value.fittable and value.param_names):
+        raise ProfileError(f"{shown} is a model without parameters to fit; {wanted}")
+    return True
+
+
+def _number_of(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _is_number(value: object) -> bool:
@@ -317,7 +373,7 @@ class Recipe:
 
     Parameters
     ----------
-    overscan : {"median", "mean", "level"} or astropy model
+    overscan : {"median", "mean", "level"} or astropy model of one input
         How a strip of overscan becomes a level for each row: by the row's own median
         or mean, or one level for the whole frame. A model is fitted to the rows'
         medians with rejection; "level" is ``Polynomial1D(0)``.
@@ -357,7 +413,7 @@ class Recipe:
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
-        if not _is_model(self.overscan):
+        if not check_model(self.overscan, "overscan"):
             choices = ("median", "mean", "level")
             one_of(self.overscan, choices, "overscan", " or an astropy model")
         for name in ("bias", "electrons"):
@@ -438,12 +494,20 @@ class Profile:
         The cards for columns and rows. Left out, the sections hold as they stand.
     overscan_bins : bool
         False where the overscan keeps its width in binned frames.
+    frame_size : tuple of int, dict, callable or None
+        Columns and rows of the whole raw frame, unbinned, where it is larger than what
+        the sections reach: ``frame_size=(4109, 4096)``. The rest is not used. A file whose
+        extensions differ in size needs a dict, ``{1: (2080, 4128), 2: (2080, 4112)}``.
+        Left out, the last column and row of the frame must belong to a section, and a
+        frame of another size is set aside.
     exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
         The cards, tried in order; None where there is none. The exposure is in seconds,
         the temperature of the chip in degrees Celsius.
     frame_types : dict
         What ``frame_type`` says → bias, dark, flat, arc, science, or None for a
-        frame that is ignored on purpose. Compared without case and outer blanks.
+        frame that is ignored on purpose. The words are added to
+        `ccdprofiles.profile.COMMON_FRAME_TYPES` and count before them, so None takes
+        a common word away. Compared without case, blanks, ``-`` and ``_``.
     match : tuple of str, or dict
         Further cards that a frame and its master must agree on: for all masters,
         or ``{"flat": ("SLIT",)}`` for some.
@@ -479,13 +543,19 @@ class Profile:
     telescope: str = ""
     binning: tuple[str, str] | Callable[[Mapping], tuple[int, int]] | None = None
     overscan_bins: bool = True
+    frame_size: (
+        tuple[int, int]
+        | Mapping[int | str, tuple[int, int]]
+        | Callable[[Mapping], tuple[int, int]]
+        | None
+    ) = None
     exposure: Cards = "EXPTIME"
     filter: Cards = "FILTER"
     object: Cards = "OBJECT"
     date: Cards = "DATE-OBS"
     temperature: Cards = None
     frame_type: Cards = "IMAGETYP"
-    frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
+    frame_types: Mapping[str, str | None] = field(default_factory=dict)
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
     unit: u.UnitBase = u.adu
     name: str = field(default="", compare=False)
@@ -523,6 +593,9 @@ class Profile:
             check_amplifiers(self.amplifiers)
         self._check_cards()
         self._check_frame_types()
+        if self.frame_size is not None and not callable(self.frame_size):
+            fixed = () if callable(self.amplifiers) else self.amplifiers
+            put(self, "frame_size", _checked_size(self.frame_size, fixed))
         if not isinstance(self.recipe, Recipe) and not callable(self.recipe):
             raise ProfileError(f"recipe={self.recipe!r} is none; write recipe=Recipe(...).")
         if not isinstance(self.unit, u.UnitBase):
@@ -592,18 +665,20 @@ class Profile:
     @cached_property
     def amplifiers_vary(self) -> bool:
         """Whether a function of the header tells the amplifiers, or a number of one."""
-        return callable(self.amplifiers) or any(
+        return any(map(callable, (self.amplifiers, self.frame_size))) or any(
             callable(n) for a in self.amplifiers for n in (a.gain, a.read_noise, a.saturation)
         )
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of all that decides what the profile does; comments and names do not count."""
-        told = [
-            f"{f.name}={_told(getattr(self, f.name))}"
-            for f in fields(self)
-            if f.compare and f.name != "telescope"
-        ]
+        left_out = {"telescope"}
+        if self.frame_size is None:
+            # Profiles that were written before it was known keep their hash.
+            left_out.add("frame_size")
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        values["frame_types"] = self.frame_types or _HASHED_WORDS
+        told = [f"{name}={_told(v)}" for name, v in values.items() if name not in left_out]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def knows(self, header: Mapping) -> bool:
@@ -642,7 +717,7 @@ class Profile:
         if said is None:
             raise FrameRejected(
                 "no-type",
-                f"{self._cards('frame_type')} is missing; it should say what type of frame this "
+                f"{self._missing('frame_type')}; it should say what type of frame this "
                 f"is; give {self._who} another frame_type=.",
             )
         word = _word(said)
@@ -650,11 +725,9 @@ class Profile:
             return self.frame_types[word]
         if _loose(word) in self._loose_types:
             return self._loose_types[_loose(word)]
-        if callable(self.frame_type) and word in FRAME_TYPES:
-            return word
         raise FrameRejected(
             "no-type",
-            f"{self._cards('frame_type')} = {_quoted(said)} is no type of frame that "
+            f"{self._says('frame_type', said)} is no type of frame that "
             f"{self._who} knows{nearest(word, self._meant(word))}; "
             "add the word to its frame_types=.",
         )
@@ -663,13 +736,17 @@ class Profile:
         """Return the words that one may be a misspelling of; it must not lead to another type."""
         if "acq" in word:
             return ()
-        flat = "flat" in word or "twilight" in word
-        return [w for w, kind in self.frame_types.items() if kind == "flat" or not flat]
+        kinds = {w: self._loose_types[_loose(w)] for w in (*self.frame_types, *COMMON_FRAME_TYPES)}
+        if "flat" not in word and "twilight" not in word:
+            return kinds
+        if "dark" in word:
+            return [w for w, kind in kinds.items() if kind == "dark" and "flat" in w]
+        return [w for w, kind in kinds.items() if kind == "flat"]
 
     @cached_property
     def _loose_types(self) -> dict[str, str | None]:
-        """The words for types without what cameras write differently."""
-        return {_loose(word): kind for word, kind in self.frame_types.items()}
+        """The words for types as `_loose` writes them; those of the profile count first."""
+        return _COMMON_LOOSE | {_loose(word): kind for word, kind in self.frame_types.items()}
 
     def exposure_of(self, header: Mapping) -> float | None:
         """Return the exposure in seconds, or None where the header has none.
@@ -694,7 +771,7 @@ class Profile:
         if isinstance(said, bool) or not 0 <= seconds <= 86400:
             raise FrameRejected(
                 "exposure",
-                f"{self._cards('exposure')} = {_quoted(said)} is no exposure in seconds "
+                f"{self._says('exposure', said)} is no exposure in seconds "
                 "between 0 and a day; correct the header, or set the frame aside.",
             )
         return seconds
@@ -727,10 +804,11 @@ class Profile:
         except (TypeError, ValueError, OverflowError):
             x = y = 0
         if x < 1 or y < 1:
-            cards = "binning=" if callable(self.binning) else ", ".join(self.binning)
+            cards = "" if callable(self.binning) else ", ".join(self.binning)
             raise FrameRejected(
                 "binning",
-                f"{cards} = {said} is no binning; two whole numbers from 1 were expected; "
+                f"{cards + ' =' if cards else 'the function binning= returns'} {said}"
+                f"{'' if cards else ', which'} is no binning; two whole numbers from 1 were expected; "
                 f"correct the header, or binning= in {self._who}.",
             )
         return x, y
@@ -774,8 +852,8 @@ class Profile:
         Raises
         ------
         FrameRejected
-            ``section`` where the frame is too small for the sections, and
-            ``missing-extension`` where it lacks one.
+            ``section`` where the frame has another size than the sections account for,
+            and ``missing-extension`` where it lacks one.
         ProfileError
             Where a function of the profile returns what cannot be right.
         """
@@ -796,12 +874,31 @@ class Profile:
                     f"extension {amplifier.extension!r} is missing, where {self._who} expects "
                     f"an amplifier; the file has {list(shapes)}; it may have been cut.",
                 )
+        binning = self.binning_of(header)
+        size = self._frame_size_of(header, amplifiers)
         try:
-            return amplifier_set(
-                amplifiers, shapes, self.binning_of(header), self.overscan_bins, header
+            check_frame_size(
+                amplifiers, shapes, binning, self.overscan_bins, size, self._binning_cards
             )
+            return amplifier_set(amplifiers, shapes, binning, self.overscan_bins, header)
         except SectionError as error:
             raise FrameRejected("section", f"{self._who}: {error}") from error
+
+    def _frame_size_of(
+        self, header: Mapping, amplifiers: tuple[Amplifier, ...]
+    ) -> tuple[int, int] | Mapping | None:
+        """Return the unbinned size of the raw frame, as far as the profile gives it."""
+        if not callable(self.frame_size):
+            return self.frame_size
+        size = self.frame_size(header)
+        return None if size is None else _checked_size(size, amplifiers)
+
+    @property
+    def _binning_cards(self) -> str:
+        """The cards of the binning, in a sentence; nothing where there are none."""
+        if callable(self.binning):
+            return "binning= in the profile"
+        return " and ".join(dict.fromkeys(self.binning or ()))
 
     @property
     def _who(self) -> str:
@@ -820,16 +917,66 @@ class Profile:
                 return said
         return None
 
-    def _cards(self, field: str) -> str:
+    def _says(self, field: str, said: object) -> str:
+        """Begin a sentence about what a field of the header says, right or wrong."""
         cards = getattr(self, field)
-        return (
-            f"{field}=" if callable(cards) else cards if isinstance(cards, str) else "/".join(cards)
-        )
+        if callable(cards):
+            return f"the function {field}= returns {_quoted(said)}, which"
+        return f"{_names(cards)} = {_quoted(said)}"
+
+    def _missing(self, field: str) -> str:
+        cards = getattr(self, field)
+        if callable(cards):
+            return f"the function {field}= returns nothing for this header"
+        return f"{_names(cards)} is missing"
+
+
+def _names(cards: str | Sequence[str]) -> str:
+    return cards if isinstance(cards, str) else "/".join(cards)
 
 
 def _check_card(card: object, field: str) -> None:
     if not isinstance(card, str) or not card.strip():
         raise ProfileError(f"{field}={card!r} is no name of a header card.")
+
+
+def _checked_size(
+    frame_size: object, amplifiers: Sequence[Amplifier]
+) -> tuple[int, int] | Mapping[int | str, tuple[int, int]]:
+    """Return frame_size= as tuples, or refuse what is no size or does not hold the sections.
+
+    Raises
+    ------
+    ProfileError
+    """
+    sizes = frame_size if isinstance(frame_size, Mapping) else {None: frame_size}
+    for size in sizes.values():
+        if not (_several(size) and len(size) == 2 and all(_is_length(n) for n in size)):
+            raise ProfileError(
+                f"frame_size={size!r} is not the size of a frame; give its columns and rows, "
+                "unbinned, as frame_size=(4109, 4096)."
+            )
+    checked = {extension: tuple(size) for extension, size in sizes.items()}
+    result = _frozen(checked) if isinstance(frame_size, Mapping) else checked[None]
+    for amplifier in amplifiers:
+        size = declared_size(result, amplifier.extension)
+        if size is None:
+            raise ProfileError(
+                f"frame_size= has no size for extension {amplifier.extension!r}, which an "
+                f"amplifier names; it has {', '.join(map(repr, checked))}."
+            )
+        columns, rows = sections_reach([amplifier])
+        if (columns or 0) > size[0] or (rows or 0) > size[1]:
+            sections = " or ".join(t for t in (amplifier.data, amplifier.overscan) if t)
+            raise ProfileError(
+                f"section {sections} lies outside frame_size={size}; both are unbinned, "
+                "columns first; correct one of them."
+            )
+    return result
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _whole(said: object) -> int:
@@ -844,9 +991,24 @@ def _word(said: object) -> str:
     return str(said).strip().lower()
 
 
+@lru_cache(maxsize=256)
 def _loose(word: str) -> str:
     """Write a word for a type as ``Bias_Frame``, ``bias-frame`` and ``BIAS`` share it."""
     return re.sub(r"[\s_-]+", " ", word).removesuffix(" frame").replace(" ", "")
+
+
+_COMMON_LOOSE = {_loose(word): kind for word, kind in COMMON_FRAME_TYPES.items()}
+
+_HASHED_WORDS = {
+    word: _COMMON_LOOSE[_loose(word)]
+    for word in (
+        *("bias", "bias frame", "offset", "zero", "dark", "dark frame", "flat", "flat field"),
+        *("flat frame", "flatfield", "domeflat", "skyflat", "twilight", "twilight flat", "arc"),
+        *("comp", "light", "light frame", "object", "science"),
+    )
+}
+"""What stands in the hash of a profile without ``frame_types``, so that products of the time when
+these were all common words are still up to date."""
 
 
 def _text(said: object) -> str | None:

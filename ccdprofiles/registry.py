@@ -7,6 +7,7 @@ downloaded night must not run code.
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import importlib.metadata
 import importlib.util
@@ -19,6 +20,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from itertools import chain, count
 from pathlib import Path
+from types import ModuleType
 
 from . import amplifier
 from . import profile as profile_module
@@ -357,7 +359,35 @@ def _explained(error: Exception) -> str:
     )
     if absent:
         return f"{absent[1]}(...) lacks {absent[2]}."
-    return f"{type(error).__name__}: {error}"
+    return _unknown_name(error) or f"{type(error).__name__}: {error}"
+
+
+def _unknown_name(error: Exception) -> str:
+    """Name the nearest right spelling of a misspelt import, name or attribute."""
+    name = getattr(error, "name", None)
+    imported = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    public = sys.modules[__package__].__all__
+    if imported:
+        name, module = imported.groups()
+        known = public if module == __package__ else dir(sys.modules.get(module))
+        return f"{module} has no {name!r}{_nearest(name, known)}"
+    if isinstance(error, ModuleNotFoundError) and name:
+        known = [*sys.modules, *sys.stdlib_module_names]
+        return f"ModuleNotFoundError: {error}{_nearest(name, known)}"
+    if type(error) is NameError and name:
+        if name in public:
+            return f"{name!r} is not imported; write from {__package__} import {name}."
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        known = [*frame.f_locals, *frame.f_globals, *public, *dir(builtins)]
+        return f"NameError: name {name!r} is not defined{_nearest(name, known)}"
+    if isinstance(error, AttributeError) and name and isinstance(error.obj, ModuleType):
+        return f"{error.obj.__name__} has no {name!r}{_nearest(name, dir(error.obj))}"
+    return ""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], 1)
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _made_up(profile: Profile, taken: set[str]) -> str:

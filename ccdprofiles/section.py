@@ -15,10 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import SectionError
 
-__all__ = ["Section", "binned", "compact"]
+__all__ = ["Section", "binned", "binned_size", "compact"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
@@ -59,32 +60,7 @@ class Section:
         """
         if not isinstance(text, str):
             raise SectionError(f"{text!r} is not an image section; {_HOW}.")
-        found = _SECTION.fullmatch(re.sub(r"\s", "", text))
-        if not found:
-            axes = text.count(",") + 1
-            why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
-            raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
-        edges = []
-        for part in found.groups():
-            if part in (":", "*"):
-                edges += [None, None]
-                continue
-            pair = _RANGE.fullmatch(part)
-            if not pair:
-                raise SectionError(
-                    f"{text!r} is not an image section: {part!r} is no range; {_HOW}."
-                )
-            first, last = map(int, pair.groups())
-            if first < 1:
-                raise SectionError(
-                    f"{text!r} is not an image section: it counts from {first}; {_HOW}."
-                )
-            if first > last:
-                raise SectionError(
-                    f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
-                )
-            edges += [first, last]
-        return cls(*edges)
+        return _parsed(text)
 
     @property
     def width(self) -> int | None:
@@ -134,6 +110,32 @@ class Section:
 
     def __str__(self) -> str:
         return f"[{_range(self.first_column, self.last_column)}, {_range(self.first_row, self.last_row)}]"
+
+
+@lru_cache(maxsize=256)  # the same few of a profile are read for every frame
+def _parsed(text: str) -> Section:
+    found = _SECTION.fullmatch(re.sub(r"\s", "", text))
+    if not found:
+        axes = text.count(",") + 1
+        why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
+        raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
+    edges = []
+    for part in found.groups():
+        if part in (":", "*"):
+            edges += [None, None]
+            continue
+        pair = _RANGE.fullmatch(part)
+        if not pair:
+            raise SectionError(f"{text!r} is not an image section: {part!r} is no range; {_HOW}.")
+        first, last = map(int, pair.groups())
+        if first < 1:
+            raise SectionError(f"{text!r} is not an image section: it counts from {first}; {_HOW}.")
+        if first > last:
+            raise SectionError(
+                f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
+            )
+        edges += [first, last]
+    return Section(*edges)
 
 
 def binned(
@@ -201,6 +203,56 @@ def binned(
         return Section(*columns, *rows)
 
     return [translate(section) for section in sections]
+
+
+def binned_size(
+    size: tuple[int | None, int | None],
+    data: Iterable[Section],
+    x: int,
+    y: int,
+    overscan_bins: bool = True,
+) -> tuple[range | None, range | None]:
+    """Return how many columns and rows a frame may have once it is binned ``x`` by ``y``.
+
+    Where the binning does not divide a length, cameras either cut the last pixel off
+    or read it as a partial one, so both numbers are right.
+
+    Parameters
+    ----------
+    size : tuple of int or None
+        Columns and rows, unbinned; None stands for any number of them.
+    data : iterable of Section
+        The data sections of all amplifiers, unbinned.
+    x, y, overscan_bins
+        As in `binned`.
+
+    Returns
+    -------
+    columns, rows : range or None
+
+    Examples
+    --------
+    >>> from ccdprofiles.section import Section, binned_size
+    >>> binned_size((2184, 1471), [], 3, 2)
+    (range(728, 729), range(735, 737))
+    >>> data = [Section.parse("[1:1024, 1:4096]"), Section.parse("[1025:2048, 1:4096]")]
+    >>> binned_size((2148, 4096), data, 2, 1, overscan_bins=False)
+    (range(1124, 1125), range(4096, 4097))
+    """
+    columns, rows = size
+    high = None if rows is None else _either([rows], y)
+    if columns is None or overscan_bins or x == 1:
+        return None if columns is None else _either([columns], x), high
+    spans = {(s.first_column or 1, min(s.last_column or columns, columns)) for s in data}
+    widths = [last - first + 1 for first, last in spans]
+    return _either(widths, x, columns - sum(widths)), high
+
+
+def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
+    """Return the lengths that are right whether partial pixels are cut off or kept."""
+    return range(
+        unbinned + sum(n // by for n in lengths), unbinned + sum(-(-n // by) for n in lengths) + 1
+    )
 
 
 def compact(sections: list[Section]) -> list[Section]:

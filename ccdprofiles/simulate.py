@@ -29,7 +29,15 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from .amplifier import GAIN, Amplifier, AmplifierSet, Readout, quantity
+from .amplifier import (
+    GAIN,
+    Amplifier,
+    AmplifierSet,
+    Readout,
+    declared_size,
+    quantity,
+    sections_reach,
+)
 from .cameras import CAMERAS, Camera, Exposures, Shot
 from .errors import FrameRejected, OutputError, ProfileError
 from .profile import FRAME_TYPES, Profile, Recipe, SpectralFlat
@@ -190,7 +198,7 @@ def simulate_night(
         Columns and rows; left out, as the instrument is mostly used.
     shape : tuple of int, optional
         Rows and columns of the raw frame, where the profile's sections reach to
-        an edge that it does not name, or where the frame goes on behind them.
+        an edge that it does not name.
     statistic : callable, optional
         Normalises the true flats in place of the recipe's own.
 
@@ -262,14 +270,23 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
     x, y = _camera_of(profile).binning if profile.binning is not None else (1, 1)
     size = (rows * y, columns * x)
-    amplifiers = profile.amplifiers
-    if callable(amplifiers):
+    amplifiers, frame_size = profile.amplifiers, profile.frame_size
+    if not callable(amplifiers) and not callable(frame_size):
+        frame_size = _cut_frame(frame_size, amplifiers, size)
+        return replace(profile, amplifiers=_cut(amplifiers, size), frame_size=frame_size, file="")
 
-        def cut(header: Mapping) -> tuple[Amplifier, ...]:
-            return _cut(tuple(amplifiers(header)), size)
+    def of(value: object, header: Mapping) -> object:
+        return value(header) if callable(value) else value
 
-        return replace(profile, amplifiers=cut, file="")
-    return replace(profile, amplifiers=_cut(amplifiers, size), file="")
+    def cut(header: Mapping) -> tuple[Amplifier, ...]:
+        return _cut(tuple(of(amplifiers, header)), size)
+
+    def cut_frame(header: Mapping) -> tuple[int, int] | Mapping | None:
+        return _cut_frame(of(frame_size, header), tuple(of(amplifiers, header)), size)
+
+    return replace(
+        profile, amplifiers=cut, frame_size=None if frame_size is None else cut_frame, file=""
+    )
 
 
 # A small copy of a camera.
@@ -278,8 +295,7 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
 def _cut(amplifiers: tuple[Amplifier, ...], size: tuple[int, int]) -> tuple[Amplifier, ...]:
     """Give each amplifier its share of ``size`` (rows, columns), unbinned."""
     chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    across = _share(size[1], {(s.first_column, s.last_column) for s in chip}, "columns")
-    along = _share(size[0], {(s.first_row, s.last_row) for s in chip}, "rows")
+    across, along = _shares(chip, size)
     small = []
     for amplifier in amplifiers:
         beside = [Section.parse(a.data) for a in amplifiers if a.extension == amplifier.extension]
@@ -306,6 +322,40 @@ def _cut(amplifiers: tuple[Amplifier, ...], size: tuple[int, int]) -> tuple[Ampl
             )
         )
     return tuple(small)
+
+
+def _cut_frame(
+    frame_size: object, amplifiers: tuple[Amplifier, ...], size: tuple[int, int]
+) -> tuple[int, int] | dict | None:
+    """Cut the size of the raw frame as its data are cut; what lies beside them stays."""
+    if frame_size is None:
+        return None
+    across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
+
+    def small(extension: object) -> tuple[int, int]:
+        columns, rows = declared_size(frame_size, extension)
+        data = [Section.parse(a.data) for a in amplifiers if a.extension == extension]
+        return (
+            _length(columns, [(s.first_column, s.last_column) for s in data], across),
+            _length(rows, [(s.first_row, s.last_row) for s in data], along),
+        )
+
+    if not isinstance(frame_size, Mapping):
+        return small(amplifiers[0].extension)
+    return {extension: small(extension) for extension in {a.extension for a in amplifiers}}
+
+
+def _length(length: int, spans: list[tuple[int | None, int | None]], width: int) -> int:
+    edges = (None, None) if spans[0][0] is None else (1, length)
+    return _moved(edges, spans, width)[1]
+
+
+def _shares(chip: list[Section], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the columns and rows of each amplifier in a frame of ``size`` (rows, columns)."""
+    return (
+        _share(size[1], {(s.first_column, s.last_column) for s in chip}, "columns"),
+        _share(size[0], {(s.first_row, s.last_row) for s in chip}, "rows"),
+    )
 
 
 def _share(size: int, spans: set[tuple], what: str) -> int:
@@ -633,7 +683,7 @@ class _Night:
         header = _header(self, shot)
         amplifiers = self.profile.amplifiers
         amplifiers = tuple(amplifiers(header)) if callable(amplifiers) else amplifiers
-        shapes = self._shapes(amplifiers, shot.binning)
+        shapes = self._shapes(header, amplifiers, shot.binning)
         found = self.profile.amplifiers_of(header, shapes)
         readouts = tuple(
             replace(r, gain=r.gain or self.gain, read_noise=r.read_noise or self.read_noise)
@@ -649,23 +699,22 @@ class _Night:
         }
         return _Layout(replace(found, readouts=readouts), shapes, owners, spills)
 
-    def _shapes(self, amplifiers: tuple[Amplifier, ...], binning: tuple[int, int]) -> dict:
+    def _shapes(
+        self, header: Mapping, amplifiers: tuple[Amplifier, ...], binning: tuple[int, int]
+    ) -> dict:
         """Find the rows and columns of the raw image of each extension."""
+        given = self.profile.frame_size
+        given = given(header) if callable(given) else given
         shapes = {}
         for extension in {a.extension: None for a in amplifiers}:
             if self.shape is not None and binning == self.binning:
                 shapes[extension] = tuple(self.shape)
                 continue
             here = [a for a in amplifiers if a.extension == extension]
-            data = [Section.parse(a.data) for a in here]
-            all_of_it = data + [Section.parse(a.overscan) for a in here if a.overscan]
-            more_rows, more_columns = self.camera.margin
             open_rows, open_columns = self.camera.shape
-            rows = [s.last_row for s in all_of_it if s.last_row is not None]
-            columns = [s.last_column for s in all_of_it if s.last_column is not None]
-            height = max(rows) + more_rows if rows else open_rows
-            width = max(columns) + more_columns if columns else open_columns
-            whole = [s.within((height, width)) for s in data]
+            columns, rows = declared_size(given, extension) or sections_reach(here)
+            width, height = columns or open_columns, rows or open_rows
+            whole = [Section.parse(a.data).within((height, width)) for a in here]
             (image,) = binned(
                 [Section(1, width, 1, height)], whole, *binning, self.profile.overscan_bins
             )

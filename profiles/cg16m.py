@@ -31,6 +31,7 @@ profile = Profile(
             saturation=65535 * u.adu,  # what 16 bits can hold
         )
     ],
+    frame_size=(4109, 4096),  # with the columns of overscan
     binning=("XBINNING", "YBINNING"),
     exposure=("EXPTIME", "EXPOSURE"),  # both are there, and equal
     frame_types={"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "LIGHT": "science"},

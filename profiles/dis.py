@@ -46,6 +46,7 @@ def channel(detector, gain, read_noise):
                 saturation=65535 * u.adu,  # PypeIt
             )
         ],
+        frame_size=(2098, 1078),  # pydis; a column and 50 rows behind the sections are not used
         binning=binning,
         object="OBJNAME",
         filter=None,  # a grating, no filter

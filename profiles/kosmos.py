@@ -48,6 +48,7 @@ profile = Profile(
             saturation=262143 * u.adu,  # as the left one
         ),
     ],
+    frame_size=(2148, 4096),  # the right overscan goes on to 2148
     binning=("BINX", "BINY"),
     overscan_bins=False,
     object="OBJNAME",

@@ -36,6 +36,7 @@ FLOORS = {
     "products": 2.0,
     "response": 2.0,
     "simulate": 2.1,
+    "unknown": 2.1,
     # What is to be made of what.
     "plan": 3.0,
     "selection": 3.1,

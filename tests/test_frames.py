@@ -268,11 +268,23 @@ def test_a_forced_profile_is_taken_whatever_instrume_says(tmp_path):
     assert (frame.verdict, frame.profile.name) == (ACCEPTED, "testcam")
 
 
-def test_a_frame_smaller_than_its_sections_is_refused(tmp_path):
-    write(tmp_path / "a.fits", data=pixels(shape=(12, 9)))
+@pytest.mark.parametrize("shape", [(12, 9), (16, 14)])
+def test_a_frame_of_another_size_than_its_sections_is_refused(tmp_path, shape):
+    write(tmp_path / "a.fits", data=pixels(shape=shape))
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "section")
-    assert "lies outside the frame, which has 9 columns and 12 rows" in reason
+    assert f"the frame has {shape[1]} columns and {shape[0]} rows, where 10 columns and" in reason
+
+
+@pytest.mark.parametrize("size", [None, (10, 12)])
+def test_a_binning_that_lies_is_refused_before_the_pixels_are_read(tmp_path, size):
+    write(tmp_path / "a.fits", XB=2, YB=2)
+    verdict, code, reason = said(only(tmp_path, camera(binning=("XB", "YB"), frame_size=size)))
+    assert (verdict, code) == (SET_ASIDE, "section")
+    expected = "where 5 columns and 6 rows were expected at a binning of 2 x 2 (10 x 12 unbinned)"
+    assert f"the frame has 10 columns and 12 rows, {expected}" in reason
+    assert "correct XB and YB if the binning is not 2 x 2, " in reason
+    assert "light" not in reason
 
 
 def test_a_binning_that_is_none_is_refused(tmp_path):

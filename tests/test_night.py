@@ -948,7 +948,7 @@ def test_a_profile_may_be_forced_by_name_file_or_as_it_is(raw, tmp_path):
     file.write_text(
         "from ccdprofiles import Amplifier, Profile, Recipe\n"
         "profile = Profile(instrument='x', amplifiers=[Amplifier(data='[1:24, 1:16]', "
-        "overscan=None)], recipe=Recipe(bias=True, dark='scale'))\n"
+        "overscan=None)], frame_size=(37, 16), recipe=Recipe(bias=True, dark='scale'))\n"
     )
     night = reduce(raw, tmp_path / "d", profiles=(), profile=file)
     assert set(night.frames["profile"]) == {"mine"}
@@ -962,6 +962,7 @@ def test_the_world_coordinates_of_science_follow_the_trim_and_masters_have_none(
         amplifiers=[
             Amplifier(data="[5:12, 3:10]", overscan="[13:16, 3:10]", gain=2 * u.electron / u.adu)
         ],
+        frame_size=(16, 12),
         recipe=Recipe(bias=True, dark=None, flat=Flat(), limits=Limits(frames=2)),
     )
     sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 6.0, "CRPIX2": 8.0}
@@ -996,6 +997,7 @@ def test_the_world_coordinates_do_not_depend_on_the_order_of_the_amplifiers(tmp_
         instrument="X",
         name="x",
         amplifiers=[halves[n] for n in order],
+        frame_size=(16, 12),
         recipe=Recipe(bias=False, dark=None, flat=None),
     )
     (tmp_path / "raw").mkdir()

@@ -51,6 +51,7 @@ def camera(name="cam", overscan=None, **changes):
                 saturation=60000 * u.adu,
             )
         ],
+        "frame_size": (25, 12),
         "binning": ("XB", "YB"),
         "recipe": Recipe(bias=True, dark="match"),
     }

@@ -176,7 +176,9 @@ def test_a_prescan_on_the_left_may_be_the_overscan(tmp_path):
 
 
 def test_without_a_useful_overscan_the_frame_is_only_trimmed(tmp_path):
-    profile = camera(amplifier(overscan=None))
+    profile = dataclasses.replace(
+        camera(amplifier(overscan=None)), frame_size=(COLUMNS + STRIP, ROWS)
+    )
     one = measured(tmp_path, frame(), profile)
     assert (one.levels, one.level, one.noise) == ((None,), (None,), (None,))
     ccd = prepare([one], 0, ROWS)

@@ -6,7 +6,15 @@ import pickle
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.modeling.models import Polynomial1D
+from astropy.modeling.models import (
+    Const1D,
+    Const2D,
+    Gaussian2D,
+    Identity,
+    Mapping,
+    Polynomial1D,
+    Shift,
+)
 
 from ccdprofiles import Amplifier, Combine, CosmicRays, Flat, Profile, Recipe, SpectralFlat
 from ccdprofiles.errors import FrameRejected, ProfileError
@@ -48,6 +56,41 @@ def rejection_of(read, header):
             {"overscan": "medain"},
             "overscan='medain' is none of median, mean, level or an astropy model "
             "(did you mean 'median'?).",
+        ),
+        (
+            {"overscan": Gaussian2D()},
+            "overscan=Gaussian2D(...) is a model of 2 inputs and 1 output; a model that gives a "
+            "level for each row is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Gaussian2D() + Const2D()},
+            "overscan=CompoundModel(...) is a model of 2 inputs and 1 output; a model that gives a "
+            "level for each row is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Shift() & Shift()},
+            "overscan=CompoundModel(...) is a model of 2 inputs and 2 outputs; a model that gives "
+            "a level for each row is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Mapping((0, 0))},
+            "overscan=Mapping(...) is a model of 1 input and 2 outputs; a model that gives a level "
+            "for each row is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Identity(1)},
+            "overscan=Identity(...) is a model without parameters to fit; a model that gives a "
+            "level for each row is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Const1D([1, 2], n_models=2)},
+            "overscan=Const1D(...) is a set of 2 models; a model that gives a level for each row "
+            "is needed, as Polynomial1D(3).",
+        ),
+        (
+            {"overscan": Polynomial1D},
+            "overscan=Polynomial1D is a class, where a model was expected; write "
+            "overscan=Polynomial1D(...).",
         ),
         ({"bias": "yes"}, "bias='yes' is not True or False."),
         ({"electrons": 1}, "electrons=1 is not True or False."),
@@ -116,6 +159,11 @@ def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
             SpectralFlat,
             {"dispersion": "y", "fit": "splines"},
             "fit='splines' is none of spline, polynomial (did you mean 'spline'?).",
+        ),
+        (
+            SpectralFlat,
+            {"dispersion": "y", "fit": Polynomial1D},
+            "fit=Polynomial1D is none of spline, polynomial.",
         ),
         (
             SpectralFlat,
@@ -352,6 +400,57 @@ def test_common_words_for_types(said, kind):
     assert camera().frame_type_of({"IMAGETYP": said}) == kind
 
 
+COMMON = {
+    "bias": "bias, zero, offset, Bias Frame",
+    "dark": "dark, Dark Frame, DARKFLAT, dark-flat, Dark Flat, flat-dark, FlatDark, flat_dark",
+    "flat": "flat, Flat Frame, FLATFIELD, flat-field, domeflat, Dome Flat, skyflat, SKY_FLAT, "
+    "twilight, TwilightFlat, lampflat, LAMP-FLAT",
+    "arc": "arc, COMP, comparison, Calibration Lamp, CALIBRATION_LAMP",
+    "science": "light, Light_Frame, OBJECT, science, expose, Tricolor Image, SNAPSHOT, standard, "
+    "spectrum",
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [(w, kind) for kind, words in COMMON.items() for w in words.split(", ")]
+)
+def test_words_of_a_profile_are_added_to_the_common_ones(word, kind):
+    added = camera(frame_types={"sky": "flat", "focus": None})
+    for profile in (camera(), added):
+        assert profile.frame_type_of({"IMAGETYP": word}) == kind
+    assert added.frame_type_of({"IMAGETYP": "SKY"}) == "flat"
+    assert added.frame_type_of({"IMAGETYP": "Focus"}) is None
+
+
+@pytest.mark.parametrize("spelling", ["SKY FLAT", "skyflat", "Sky_Flat", "sky-flat frame"])
+def test_a_word_of_the_profile_counts_before_a_common_one(spelling):
+    for word in ("sky flat", "SkyFlat", "sky-flat"):
+        assert camera(frame_types={word: "science"}).frame_type_of({"IMAGETYP": spelling}) == (
+            "science"
+        )
+        taken_away = camera(frame_types={word: None})
+        assert taken_away.frame_type_of({"IMAGETYP": spelling}) is None
+        assert taken_away.frame_type_of({"IMAGETYP": "dome flat"}) == "flat"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("darkflatt", "dark flat"), ("lightt", "light"), ("skyflats", "sky flat"), ("twilihgt", None)],
+)
+def test_a_misspelt_common_word_is_recognised_as_such(said, meant):
+    profile = camera(frame_types={"sky": "flat"})
+    _, sentence = rejection_of(profile.frame_type_of, {"IMAGETYP": said})
+    assert (f"did you mean {meant!r}?" in sentence) == (meant is not None)
+
+
+@pytest.mark.parametrize(
+    "word", ["FOCUS", "ACQ", "acquisition", "TEST", "SKY", "guide", "pointing"]
+)
+def test_words_that_are_not_common_are_never_science(word):
+    _, sentence = rejection_of(camera().frame_type_of, {"IMAGETYP": word})
+    assert "is no type of frame" in sentence
+
+
 @pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
 def test_no_word_is_taken_for_the_misspelling_of_another_type(said):
     plain = camera(frame_types={"light": "science", "arc": "arc", "sci": "science"})
@@ -395,6 +494,47 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
 )
 def test_a_frame_without_a_type_is_rejected(header, sentence):
     assert rejection_of(camera().frame_type_of, header) == ("no-type", sentence)
+
+
+@pytest.mark.parametrize(
+    ("fields", "read", "sentence"),
+    [
+        (
+            {"frame_type": lambda header: 5},
+            "frame_type_of",
+            "the function frame_type= returns 5, which is no type of frame that the profile knows; "
+            "add the word to its frame_types=.",
+        ),
+        (
+            {"frame_type": lambda header: None},
+            "frame_type_of",
+            "the function frame_type= returns nothing for this header; it should say what type of "
+            "frame this is; give the profile another frame_type=.",
+        ),
+        (
+            {"frame_type": ("IMAGETYP", "OBSTYPE")},
+            "frame_type_of",
+            "IMAGETYP/OBSTYPE is missing; it should say what type of frame this is; give the "
+            "profile another frame_type=.",
+        ),
+        (
+            {"exposure": lambda header: -5},
+            "exposure_of",
+            "the function exposure= returns -5, which is no exposure in seconds between 0 and a "
+            "day; correct the header, or set the frame aside.",
+        ),
+        (
+            {"binning": lambda header: (0, 1)},
+            "binning_of",
+            "the function binning= returns (0, 1), which is no binning; two whole numbers from 1 "
+            "were expected; correct the header, or binning= in the profile.",
+        ),
+    ],
+)
+def test_what_a_function_returns_is_named_as_such(fields, read, sentence):
+    _, said = rejection_of(getattr(camera(**fields), read), {})
+    assert said == sentence
+    assert "= =" not in said
 
 
 def test_a_function_may_tell_the_type():
@@ -478,7 +618,7 @@ def test_binning_may_be_left_out_or_a_function():
     assert split.binning_of({"CCDSUM": "2 4"}) == (2, 4)
     assert rejection_of(split.binning_of, {"CCDSUM": "2"}) == (
         "binning",
-        "binning= = ['2'] is no binning; two whole numbers from 1 were expected; "
+        "the function binning= returns ['2'], which is no binning; two whole numbers from 1 were expected; "
         "correct the header, or binning= in the profile.",
     )
 
@@ -497,9 +637,180 @@ def test_a_frame_that_does_not_hold_the_sections_is_rejected():
     )
     assert code == "section"
     assert sentence == (
-        "the profile: data section [1:100, 1:100] lies outside the frame, which has 100 columns "
-        "and 99 rows; correct the profile, or set the frame aside if it was cut."
+        "the profile: the frame has 100 columns and 99 rows, where 100 columns and 100 rows were "
+        "expected, as the sections reach no further; name the cards of the binning in binning= if "
+        "the frame is binned, set the frame aside if it was cut or windowed, else correct the "
+        "sections in the profile."
     )
+
+
+SECTIONS = Amplifier(data="[1:72, 1:64]", overscan=None)
+STRIPS = (
+    Amplifier(name="left", data="[1:1025, 1:10]", overscan="[2051:2100, 1:10]"),
+    Amplifier(name="right", data="[1026:2050, 1:10]", overscan="[2101:2150, 1:10]"),
+)
+
+
+def size_refused(profile, columns, rows, header=None, extension=None):
+    code, sentence = rejection_of(
+        lambda h: profile.amplifiers_of(h, {extension: (rows, columns)}), header or {}
+    )
+    assert code == "section"
+    return sentence
+
+
+def size_fits(profile, columns, rows, header=None):
+    return profile.amplifiers_of(header or {}, {None: (rows, columns)}).shape
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(96, 80), (73, 64), (72, 65), (72, 63), (80, 60)])
+def test_a_frame_of_another_size_than_the_sections_is_rejected(columns, rows):
+    profile = camera(amplifiers=[SECTIONS])
+    assert size_fits(profile, 72, 64) == (64, 72)
+    assert f"has {columns} columns and {rows} rows, where 72 columns and 64 rows were" in (
+        size_refused(profile, columns, rows)
+    )
+
+
+def test_frame_size_says_that_the_rest_is_not_used():
+    profile = camera(amplifiers=[SECTIONS], frame_size=(96, 80))
+    assert size_fits(profile, 96, 80) == (64, 72)
+    assert size_refused(profile, 72, 64) == (
+        "the profile: the frame has 72 columns and 64 rows, where 96 columns and 80 rows were "
+        "expected, as frame_size= says; name the cards of the binning in binning= if the frame "
+        "is binned, set the frame aside if it was cut or windowed, else correct frame_size= in "
+        "the profile."
+    )
+
+
+def test_a_binning_that_lies_is_rejected_by_the_size():
+    profile = camera(amplifiers=[SECTIONS], binning=("XBINNING", "YBINNING"))
+    binned = {"XBINNING": 2, "YBINNING": 2}
+    assert size_fits(profile, 36, 32, binned) == (32, 36)
+    assert size_refused(profile, 72, 64, binned) == (
+        "the profile: the frame has 72 columns and 64 rows, where 36 columns and 32 rows were "
+        "expected at a binning of 2 x 2 (72 x 64 unbinned), as the sections reach no further; "
+        "correct XBINNING and YBINNING if the binning is not 2 x 2, write frame_size=(144, 128) "
+        "in the profile if the rest is not to be used, else give sections that cover it."
+    )
+    assert "correct XBINNING and YBINNING if the binning is not 1 x 1" in size_refused(
+        profile, 36, 32, {"XBINNING": 1, "YBINNING": 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "right"),
+    [(728, 490, True), (728, 491, True), (728, 489, False), (727, 490, False), (729, 491, False)],
+)
+def test_a_partial_pixel_of_a_binned_frame_may_be_cut_or_kept(columns, rows, right):
+    profile = camera(
+        amplifiers=[Amplifier(data="[1:2180, 1:1470]", overscan=None)],
+        frame_size=(2184, 1472),
+        binning=lambda header: (3, 3),
+    )
+    if right:
+        assert size_fits(profile, columns, rows) == (490, 726)
+    else:
+        sentence = size_refused(profile, columns, rows)
+        assert "728 columns and 490 or 491 rows were expected at a binning of 3 x 3" in sentence
+        assert "correct binning= in the profile if the binning is not 3 x 3" in sentence
+
+
+@pytest.mark.parametrize(
+    ("columns", "right"), [(1123, False), (1124, True), (1126, True), (1127, False), (1075, False)]
+)
+def test_an_overscan_that_is_not_binned_keeps_its_width_in_the_size(columns, right):
+    profile = camera(amplifiers=STRIPS, binning=lambda header: (2, 1), overscan_bins=False)
+    if right:
+        assert size_fits(profile, columns, 10) == (10, 1024)
+    else:
+        assert "where 1124 or 1126 columns and 10 rows" in size_refused(profile, columns, 10)
+
+
+def test_open_sections_account_for_a_frame_of_any_size():
+    whole = camera(amplifiers=[Amplifier(data="[:, :]", overscan=None)])
+    assert size_fits(whole, 300, 200) == (200, 300)
+    columns = camera(amplifiers=[Amplifier(data="[1:72, :]", overscan="[73:80, :]")])
+    assert size_fits(columns, 80, 200) == (200, 72)
+    assert "96 columns and 64 rows, where 80 columns and 64 rows" in size_refused(columns, 96, 64)
+    declared = dataclasses.replace(whole, frame_size=(300, 200))
+    assert size_fits(declared, 300, 200) == (200, 300)
+    assert "where 300 columns and 200 rows" in size_refused(declared, 150, 100)
+
+
+def test_gaps_before_and_between_sections_need_no_frame_size():
+    gaps = camera(amplifiers=[Amplifier(data="[5:72, 3:64]", overscan="[80:96, 3:64]")])
+    assert size_fits(gaps, 96, 64) == (62, 68)
+
+
+def test_amplifiers_of_a_function_account_for_the_frame_too():
+    def amplifiers(header):
+        return [SECTIONS] if header["WINDOW"] else [WHOLE]
+
+    profile = camera(amplifiers=amplifiers)
+    assert size_fits(profile, 72, 64, {"WINDOW": True}) == (64, 72)
+    assert "where 100 columns and 100 rows" in size_refused(profile, 72, 64, {"WINDOW": False})
+    sized = camera(amplifiers=amplifiers, frame_size=lambda header: header["SIZE"])
+    assert size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (96, 80)}) == (64, 72)
+    with pytest.raises(ProfileError, match=r"lies outside frame_size=\(60, 60\)"):
+        size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (60, 60)})
+
+
+def test_every_extension_accounts_for_its_own_frame():
+    halves = [
+        dataclasses.replace(SECTIONS, name="a", extension=1, detector="[1:72, 1:64]"),
+        dataclasses.replace(SECTIONS, name="b", extension=2, detector="[73:144, 1:64]"),
+    ]
+    right = {1: (64, 72), 2: (64, 72)}
+    assert camera(amplifiers=halves).amplifiers_of({}, right).shape == (64, 144)
+    code, sentence = rejection_of(
+        lambda h: camera(amplifiers=halves).amplifiers_of(h, right | {2: (80, 96)}), {}
+    )
+    assert code == "section"
+    assert "extension 2 has 96 columns and 80 rows, where 72 columns and 64 rows" in sentence
+    for size in ((96, 80), {1: (96, 80), 2: (96, 80)}):
+        both = camera(amplifiers=halves, frame_size=size)
+        assert both.amplifiers_of({}, {1: (80, 96), 2: (80, 96)}).shape == (64, 144)
+    unequal = camera(amplifiers=halves, frame_size={1: (96, 80), 2: (72, 64)})
+    assert unequal.amplifiers_of({}, {1: (80, 96), 2: (64, 72)}).shape == (64, 144)
+    assert pickle.loads(pickle.dumps(unequal)) == unequal
+    assert "extension 2, which an amplifier names; it has 1." in refusal_of(
+        camera, amplifiers=halves, frame_size={1: (96, 80)}
+    )
+
+
+@pytest.mark.parametrize("size", ["4109 x 4096", (4109,), 4109, (0, 10), (10.5, 10), (True, 10)])
+def test_a_frame_size_that_is_not_columns_and_rows_is_refused(size):
+    assert refusal_of(camera, frame_size=size) == (
+        f"frame_size={size!r} is not the size of a frame; give its columns and rows, unbinned, "
+        "as frame_size=(4109, 4096)."
+    )
+
+
+def test_a_frame_size_that_does_not_hold_the_sections_is_refused():
+    strip = Amplifier(data="[1:72, 1:64]", overscan="[73:80, 1:64]")
+    assert refusal_of(camera, amplifiers=[strip], frame_size=(64, 80)) == (
+        "section [1:72, 1:64] or [73:80, 1:64] lies outside frame_size=(64, 80); both are "
+        "unbinned, columns first; correct one of them."
+    )
+
+
+def test_the_hash_of_a_profile_that_says_nothing_new_stays():
+    words = "bias, bias frame, offset, zero, dark, dark frame, flat, flat field, flat frame, "
+    words += (
+        "flatfield, domeflat, skyflat, twilight, twilight flat, arc, comp, light, light frame, "
+    )
+    words += "object, science"
+    kinds = {w: camera().frame_type_of({"IMAGETYP": w}) for w in words.split(", ")}
+    assert camera().hash == camera(frame_types=kinds).hash
+    assert camera().hash != camera(frame_types={"sky": "flat"}).hash
+
+
+def test_frame_size_belongs_to_the_hash_where_it_is_given():
+    plain, sized = camera(), camera(frame_size=[100, 100])
+    assert sized.frame_size == (100, 100)
+    assert sized.hash != plain.hash
+    assert sized.hash == camera(frame_size=(100, 100)).hash != camera(frame_size=(101, 100)).hash
 
 
 def test_a_missing_extension_is_rejected():
@@ -515,7 +826,7 @@ def test_amplifiers_may_be_a_function_of_the_header():
     def amplifiers(header):
         return [dataclasses.replace(WHOLE, data=header["DATASEC"])]
 
-    profile = camera(amplifiers=amplifiers)
+    profile = camera(amplifiers=amplifiers, frame_size=(100, 100))
     found = profile.amplifiers_of({"DATASEC": "[11:60, 1:100]"}, {None: (100, 100)})
     assert found.shape == (100, 50)
 

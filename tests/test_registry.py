@@ -361,7 +361,37 @@ def test_a_function_may_tell_the_instrument():
             "instrument='MyCam'",
             "mycam.py, line 6: invalid syntax. Perhaps you forgot a comma?",
         ),
-        ("Recipe()", "Receipt()", "mycam.py, line 9: NameError: name 'Receipt' is not defined"),
+        (
+            "Recipe()",
+            "Receipt()",
+            "mycam.py, line 9: NameError: name 'Receipt' is not defined; did you mean 'Recipe'?",
+        ),
+        (
+            "recipe=Recipe()",
+            "recipe=Recipe(flat=Flat())",
+            "mycam.py, line 9: 'Flat' is not imported; write from ccdprofiles import Flat.",
+        ),
+        (
+            "import Amplifier,",
+            "import Amplifer,",
+            "mycam.py, line 3: ccdprofiles has no 'Amplifer'; did you mean 'Amplifier'?",
+        ),
+        (
+            "import Amplifier,",
+            "import Qwxz, Amplifier,",
+            "mycam.py, line 3: ccdprofiles has no 'Qwxz'.",
+        ),
+        (
+            "from ccdprofiles import Amplifier,",
+            "from ccdprofile import Amplifier,",
+            "mycam.py, line 3: ModuleNotFoundError: No module named 'ccdprofile'; "
+            "did you mean 'ccdprofiles'?",
+        ),
+        (
+            "profile = Profile",
+            "from astropy import units as u\nADU = u.electorn\nprofile = Profile",
+            "mycam.py, line 6: astropy.units has no 'electorn'; did you mean 'electron'?",
+        ),
         (
             "profile = Profile",
             "_profile = Profile",

@@ -230,6 +230,7 @@ def test_the_level_of_the_night_is_a_reason(tmp_path, caplog):
     profile = dataclasses.replace(
         SMALL,
         amplifiers=[Amplifier(data="[1:24, 1:16]", overscan="[25:40, 1:16]")],
+        frame_size=(40, 16),
         recipe=dataclasses.replace(
             SMALL.recipe, dark=None, flat=None, bias=False, overscan_drift=5 * u.adu
         ),

@@ -527,6 +527,26 @@ def test_shape_says_where_open_sections_end(tmp_path):
     assert truth.bias.shape == (40, 70)
 
 
+@pytest.mark.parametrize("size", [(75, 55), lambda header: (75, 55)])
+def test_raw_frames_have_the_size_that_the_profile_gives(tmp_path, size):
+    plain = own().amplifiers
+    for name, amplifiers in (("plain", plain), ("function", lambda header: plain)):
+        camera = own(amplifiers=amplifiers, frame_size=size)
+        truth = simulate_night(camera, tmp_path / name, frames=[Exposures("bias", 1)])
+        assert pixels(truth, truth.frames["file"][0]).shape == (55, 75)
+        assert truth.bias.shape == (50, 60)
+        small = simulate_night(
+            windowed(camera, 20, 30), tmp_path / f"small {name}", frames=[Exposures("bias", 1)]
+        )
+        assert pixels(small, small.frames["file"][0]).shape == (25, 45)
+        assert small.bias.shape == (20, 30)
+
+
+def test_windowed_cuts_a_frame_whose_sections_are_open():
+    whole = own(amplifiers=[Amplifier(data="[:, :]", overscan=None)], frame_size=(80, 60))
+    assert windowed(whole, 20, 30).frame_size == (30, 20)
+
+
 def test_no_file_is_replaced(tmp_path):
     run = [Exposures("bias", 1)]
     simulate_night(own(), tmp_path, frames=run)

@@ -15,6 +15,7 @@ profile = Profile(
             saturation=65535 * u.adu,
         )
     ],
+    frame_size=(4109, 4096),
     binning=("XBINNING", "YBINNING"),
     recipe=Recipe(bias=True, dark="scale", flat=Flat()),
 )

@@ -49,6 +49,7 @@ profile = Profile(
             saturation=65535 * u.adu,  # 16 bits
         ),
     ],
+    frame_size=(2060, 2060),  # 1030 x 1030 binned, with the strips that are not used
     binning=("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
     filter="ESO INS FILT1 NAME",
     frame_type=frame_type,
