@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -254,8 +254,9 @@ class Limits:
         scatter of one pixel.
     temperature : Quantity or None
         In deg_C: how far the chip of a dark may be from that of the frame it is taken
-        off, and within which those of one master lie. None does not look. It needs the
-        profile's ``temperature``.
+        off, and within which those of one master lie. None takes 3 °C, and lets a dark
+        whose temperature is not known do. It is read from the profile's ``temperature``,
+        or from the usual cards.
     frames : int or dict
         The fewest frames that a master is made of, ``{"bias": 3, "dark": 3, "flat": 3,
         "arc": 1}`` unless told.
@@ -446,7 +447,14 @@ class Profile:
         frame that is ignored on purpose. Compared without case and outer blanks.
     match : tuple of str, or dict
         Further cards that a frame and its master must agree on: for all masters,
-        or ``{"flat": ("SLIT",)}`` for some.
+        or ``{"flat": ("SLIT",)}`` for some. The usual set-up cards (gain, offset, read
+        mode, speed, amplifier, temperature) are compared without being named.
+    mixed_setup : {"split", "refuse"}
+        What to do with frames of one type whose set-up cards differ: "split" makes a
+        master for each setting, "refuse" makes none of them.
+    ignore_cards : tuple of str
+        Cards that do not matter for this camera, though their names suggest that they
+        say how it was set.
     unit : Unit
         Of the raw pixels.
     recipe : Recipe or callable
@@ -487,6 +495,8 @@ class Profile:
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=lambda: dict(COMMON_FRAME_TYPES))
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    mixed_setup: str = "split"
+    ignore_cards: Sequence[str] = ()
     unit: u.UnitBase = u.adu
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -522,6 +532,7 @@ class Profile:
                 raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
             check_amplifiers(self.amplifiers)
         self._check_cards()
+        self._check_setup()
         self._check_frame_types()
         if not isinstance(self.recipe, Recipe) and not callable(self.recipe):
             raise ProfileError(f"recipe={self.recipe!r} is none; write recipe=Recipe(...).")
@@ -565,6 +576,26 @@ class Profile:
         else:
             put(self, "match", tuple(self.match))
 
+    def _check_setup(self) -> None:
+        one_of(self.mixed_setup, ("split", "refuse"), "mixed_setup")
+        cards = self.ignore_cards
+        if isinstance(cards, str):
+            raise ProfileError(
+                f"ignore_cards={cards!r} is one text; write ignore_cards=({cards!r},)."
+            )
+        if not isinstance(cards, tuple | list):
+            raise ProfileError(
+                f"ignore_cards={cards!r} is no tuple of header cards; write ignore_cards=('CARD',)."
+            )
+        for card in cards:
+            _check_card(card, "ignore_cards")
+            needed = self.match if isinstance(self.match, tuple) else sum(self.match.values(), ())
+            if card in needed:
+                raise ProfileError(
+                    f"ignore_cards names {card!r}, which match= compares; take it out of one of them."
+                )
+        object.__setattr__(self, "ignore_cards", tuple(cards))
+
     def _check_frame_types(self) -> None:
         if not isinstance(self.frame_types, Mapping):
             raise ProfileError(f"frame_types={self.frame_types!r} is no dict of words.")
@@ -602,9 +633,13 @@ class Profile:
         told = [
             f"{f.name}={_told(getattr(self, f.name))}"
             for f in fields(self)
-            if f.compare and f.name != "telescope"
+            if f.compare and f.name != "telescope" and not self._is_newer_default(f)
         ]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def _is_newer_default(self, f: Field) -> bool:
+        """Return True for a field that was added later and is not used: hashes stay as they were."""
+        return f.name in ("mixed_setup", "ignore_cards") and getattr(self, f.name) == f.default
 
     def knows(self, header: Mapping) -> bool:
         """Say whether INSTRUME alone, or the function in its place, fits this header."""

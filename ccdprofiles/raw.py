@@ -131,6 +131,34 @@ class Cards(Mapping):
         name = _keyword(str(keyword))
         return name in self._cards or (self.below is not None and name in self.below)
 
+    @property
+    def layout(self) -> tuple[Mapping[str, list[int]], ...]:
+        """Where the cards lie, here and below: one object for all headers of a layout."""
+        below = () if self.below is None else self.below.layout
+        return self._cards, *below
+
+    def record(self, name: str) -> bytes:
+        """Return the bytes of a card in capital letters, unparsed; nothing where it is missing."""
+        if name in self._cards:
+            return self._card(name)
+        return b"" if self.below is None else self.below.record(name)
+
+    def differing(self, other: Cards) -> set[str]:
+        """Return the keywords whose cards are not the same bytes in another header."""
+        if self.block == other.block:
+            differ = set()
+        elif self._cards is other._cards and len(self.block) == len(other.block):
+            differ = _unlike(self.block, other.block, self._cards)
+        else:
+            differ = {
+                name.removesuffix(_AGAIN)
+                for name in {*self._cards, *other._cards}
+                if self.record(name) != other.record(name)
+            }
+        if self.below is not None and other.below is not None:
+            differ |= self.below.differing(other.below) - set(self._cards)
+        return differ
+
     def says_two_things(self, keyword: str) -> bool:
         """Say whether a keyword stands twice where it counts, with different values."""
         name = keyword.upper().strip().removeprefix("HIERARCH ").strip()
@@ -916,6 +944,17 @@ def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]
 @lru_cache(1024)
 def _keyword(keyword: str) -> str:
     return keyword.upper().strip().removeprefix("HIERARCH ").strip()
+
+
+def _unlike(block: bytes, other: bytes, places: Mapping[str, list[int]]) -> set[str]:
+    """Return the keywords whose cards differ in two blocks that are laid out alike."""
+    one, two = (np.frombuffer(b, "u8").reshape(-1, 10) for b in (block, other))
+    records = set(np.flatnonzero((one != two).any(axis=1)).tolist())
+    return {
+        name.removesuffix(_AGAIN)
+        for name, starts in places.items()
+        if any(start // 80 in records for start in starts)
+    }
 
 
 # Of one frame to the next few cards change: camera, filter and exposure are parsed once.

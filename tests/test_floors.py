@@ -20,6 +20,7 @@ FLOORS = {
     "raw": 1.0,
     "profile": 1.1,
     "registry": 1.2,
+    "setup_cards": 1.2,
     "quality": 1.3,
     "checksum": 1.1,
     # The verbs: each works for itself.
