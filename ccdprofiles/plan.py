@@ -349,6 +349,7 @@ class _Planner:
         self._readers: dict[int, SetupReader] = {}
         self._setups: dict[str, FrameSetup] = {}
         self._of_master: dict[str, FrameSetup] = {}
+        self._comparisons: dict[tuple, tuple[list[int], list[int]]] = {}
         self._split_notes: list[str] = []
         self._choice_notes: dict[tuple[str, str, str], list[str]] = {}
         self.missing: dict[str, Missing] = {}
@@ -769,8 +770,12 @@ class _Planner:
     # Whether a master was set as the frame was.
 
     def _compared(self, master: Master, frame: Frame) -> tuple[list[int], list[int]]:
-        setup = self._setup_of(frame)
-        return setup.compared(self._of_master[master.name], _tolerance(frame))
+        setup, tolerance = self._setup_of(frame), _tolerance(frame)
+        # Frames that were set alike share their set-up, which is kept as long as the plan.
+        key = (master.name, id(setup), tolerance)
+        if key not in self._comparisons:
+            self._comparisons[key] = setup.compared(self._of_master[master.name], tolerance)
+        return self._comparisons[key]
 
     def _blocked(self, master: Master, frame: Frame) -> list[int]:
         """Return the quantities for which a bias or dark is wrong for a frame.

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -34,6 +34,7 @@ __all__ = [
     "RawFile",
     "RawImage",
     "card_value",
+    "differing",
     "opened",
     "physical",
     "read_raw",
@@ -142,22 +143,6 @@ class Cards(Mapping):
         if name in self._cards:
             return self._card(name)
         return b"" if self.below is None else self.below.record(name)
-
-    def differing(self, other: Cards) -> set[str]:
-        """Return the keywords whose cards are not the same bytes in another header."""
-        if self.block == other.block:
-            differ = set()
-        elif self._cards is other._cards and len(self.block) == len(other.block):
-            differ = _unlike(self.block, other.block, self._cards)
-        else:
-            differ = {
-                name.removesuffix(_AGAIN)
-                for name in {*self._cards, *other._cards}
-                if self.record(name) != other.record(name)
-            }
-        if self.below is not None and other.below is not None:
-            differ |= self.below.differing(other.below) - set(self._cards)
-        return differ
 
     def says_two_things(self, keyword: str) -> bool:
         """Say whether a keyword stands twice where it counts, with different values."""
@@ -946,15 +931,27 @@ def _keyword(keyword: str) -> str:
     return keyword.upper().strip().removeprefix("HIERARCH ").strip()
 
 
-def _unlike(block: bytes, other: bytes, places: Mapping[str, list[int]]) -> set[str]:
-    """Return the keywords whose cards differ in two blocks that are laid out alike."""
-    one, two = (np.frombuffer(b, "u8").reshape(-1, 10) for b in (block, other))
-    records = set(np.flatnonzero((one != two).any(axis=1)).tolist())
-    return {
-        name.removesuffix(_AGAIN)
-        for name, starts in places.items()
-        if any(start // 80 in records for start in starts)
-    }
+def differing(headers: Sequence[Cards]) -> set[str]:
+    """Return the keywords whose cards are not the same bytes in all of some headers."""
+    first = headers[0]
+    words: set[str] = set()
+    unlike = np.zeros(len(first.block) // 80, bool)
+    for header in headers[1:]:
+        if header.block == first.block:
+            continue
+        if header._cards is first._cards and len(header.block) == len(first.block):
+            one, two = (np.frombuffer(h.block, "u8").reshape(-1, 10) for h in (first, header))
+            unlike |= (one != two).any(axis=1)
+        else:
+            names = {*first._cards, *header._cards}
+            words.update(n for n in names if first.record(n) != header.record(n))
+    for name, starts in first._cards.items() if unlike.any() else ():
+        if any(unlike[start // 80] for start in starts):
+            words.add(name)
+    below = [header.below for header in headers if header.below is not None]
+    if len(below) == len(headers):
+        words |= differing(below) - set(first._cards)
+    return {name.removesuffix(_AGAIN) for name in words}
 
 
 # Of one frame to the next few cards change: camera, filter and exposure are parsed once.

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .profile import UNKNOWN
-from .raw import Cards
+from .raw import Cards, differing
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -197,6 +197,15 @@ class FrameSetup:
         return text
 
 
+@dataclass(frozen=True)
+class _Names:
+    """The cards of `SETUP` that headers of one layout have."""
+
+    fixed: tuple[str, ...]
+    aimed: tuple[str, ...]
+    chip: tuple[str, ...]
+
+
 class SetupReader:
     """Reads the set-up of one camera's frames; equal cards are parsed once.
 
@@ -213,42 +222,54 @@ class SetupReader:
             for ignored in [{card.upper() for card in profile.ignore_cards}]
             for quantity in SETUP
         ]
-        self._places: dict[tuple[int, ...], tuple[object, list[tuple[str, ...]]]] = {}
+        self._places: dict[tuple[int, ...], tuple[object, _Names]] = {}
         self._fixed: dict[tuple, tuple[tuple, tuple[str, ...]]] = {}
+        self._known: dict[tuple, FrameSetup] = {}
 
     def read(self, header: Mapping, master: bool = False) -> FrameSetup:
-        """Return the set-up of a frame, or of one of our own masters."""
-        fixed, cards = self._fixed_of(header)
-        aimed, aimed_card = _celsius(header, self._setup[-2].cards)
-        chip, chip_card = self._chip(header, master)
-        return FrameSetup((*fixed, aimed, chip), (*cards, aimed_card, chip_card))
-
-    def _fixed_of(self, header: Mapping) -> tuple[tuple, tuple[str, ...]]:
-        if not isinstance(header, Cards):
-            names = [next((c for c in q.cards if c in header), "") for q in self._setup[:-2]]
-            return _read_fixed(header, names)
+        """Return the set-up of a frame, or of one of our own masters; one object for equal ones."""
         names = self._names(header)
-        key = (names, *(header.record(name) for name in names if name))
+        fixed, cards = self._fixed_of(header, names.fixed)
+        aimed, aimed_card = _celsius(header, names.aimed)
+        chip, chip_card = self._chip(header, names.chip, master)
+        key = (id(fixed), id(cards), aimed, aimed_card, chip, chip_card)
+        if key not in self._known:
+            aimed_card = aimed_card or SETUP[-2].cards[0]
+            chip_card = chip_card or SETUP[CHIP].cards[0]
+            self._known[key] = FrameSetup((*fixed, aimed, chip), (*cards, aimed_card, chip_card))
+        return self._known[key]
+
+    def _fixed_of(self, header: Mapping, names: tuple[str, ...]) -> tuple[tuple, tuple[str, ...]]:
+        if isinstance(header, Cards):
+            key = (names, *(header.record(name) for name in names if name))
+        else:
+            key = (names, *(repr(header.get(name)) for name in names if name))
         if key not in self._fixed:
             self._fixed[key] = _read_fixed(header, names)
         return self._fixed[key]
 
-    def _names(self, header: Cards) -> tuple[str, ...]:
-        """Return which spelling of each quantity a header has; the same for headers of one layout."""
+    def _names(self, header: Mapping) -> _Names:
+        """Return which spellings a header has; the same for all headers of one layout."""
+        if not isinstance(header, Cards):
+            return self._names_among((header,))
         layout = header.layout
         key = tuple(id(places) for places in layout)
         if key not in self._places:
-            names = tuple(
-                next((c for c in q.cards if any(c in places for places in layout)), "")
-                for q in self._setup[:-2]
-            )
             # The layout is kept with them, so that its id is not given to another.
-            self._places[key] = layout, names
+            self._places[key] = layout, self._names_among(layout)
         return self._places[key][1]
 
-    def _chip(self, header: Mapping, master: bool) -> tuple[float | None, str]:
+    def _names_among(self, layout: Sequence[Mapping]) -> _Names:
+        there = [
+            tuple(card for card in quantity.cards if any(card in places for places in layout))
+            for quantity in self._setup
+        ]
+        return _Names(tuple(cards[0] if cards else "" for cards in there[:-2]), *there[-2:])
+
+    def _chip(
+        self, header: Mapping, cards: tuple[str, ...], master: bool
+    ) -> tuple[float | None, str]:
         own = self.profile.temperature
-        cards = self._setup[-1].cards
         if master and MASTER_TEMPERATURE in header:
             return _celsius(header, (MASTER_TEMPERATURE,))
         if own is None:
@@ -498,13 +519,11 @@ def dividing_cards(
 def _differing(headers: Sequence[Mapping]) -> set[str]:
     """Return the cards that do not stand alike in all headers, without parsing one."""
     first = headers[0]
+    if all(isinstance(header, Cards) for header in headers):
+        return differing(headers)
     differ: set[str] = set()
-    if not all(isinstance(header, Cards) for header in headers):
-        for header in headers[1:]:
-            differ.update(c for c in {*first, *header} if first.get(c) != header.get(c))
-        return differ
     for header in headers[1:]:
-        differ |= first.differing(header)
+        differ.update(c for c in {*first, *header} if first.get(c) != header.get(c))
     return differ
 
 

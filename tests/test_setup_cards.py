@@ -15,7 +15,7 @@ from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, plan, reduce_n
 from ccdprofiles.errors import ProfileError
 from ccdprofiles.frames import Frame
 from ccdprofiles.night import plan_night
-from ccdprofiles.raw import Cards
+from ccdprofiles.raw import Cards, differing
 from ccdprofiles.setup_cards import (
     SETUP,
     SetupReader,
@@ -515,9 +515,9 @@ def test_cards_that_differ_are_found_without_parsing():
     one = fits.Header({"GAIN": 1, "FOO": "a", "BAR": 3})
     two = fits.Header({"GAIN": 1, "FOO": "b", "BAR": 3})
     three = fits.Header({"FOO": "a", "GAIN": 1, "BAZ": 3})
-    assert cards_of(one).differing(cards_of(two)) == {"FOO"}
-    assert cards_of(one).differing(cards_of(three)) == {"BAR", "BAZ"}
-    assert cards_of(one).differing(cards_of(one)) == set()
+    assert differing([cards_of(one), cards_of(two)]) == {"FOO"}
+    assert differing([cards_of(one), cards_of(three)]) == {"BAR", "BAZ"}
+    assert differing([cards_of(one), cards_of(one)]) == set()
 
 
 # Names.
