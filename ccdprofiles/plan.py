@@ -599,7 +599,7 @@ class _Planner:
             minimum=self._minimum(kind, first),
             temperature=setup.chip if looked_at or part.by_temperature else None,
             settings=_known(setup),
-            among=part.among,
+            among=part.among or _of_match(kind, first),
         )
         if len(inputs) < master.minimum:
             for frame in frames:
@@ -1098,6 +1098,17 @@ def _made(kind: str, frame: Frame) -> str:
 def _apart(master: Master, frame: Frame) -> float:
     when = time_of(frame.date)
     return abs(master.time - when) if master.time is not None and when is not None else float("inf")
+
+
+def _of_match(kind: str, frame: Frame) -> str:
+    """Write the cards of ``match`` for a bias or dark, whose name does not say them."""
+    cards = _match(kind, frame) if kind in ("bias", "dark") else ()
+    text = " and ".join(f"{card} {_shown_after(value)}" for card, value in cards)
+    return f" with {text}" if text else ""
+
+
+def _shown_after(value: object) -> str:
+    return "missing" if value is None else f"= {_shown(value)}"
 
 
 def _tolerance(frame: Frame) -> float:

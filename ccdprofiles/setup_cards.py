@@ -43,8 +43,8 @@ __all__ = [
 TOLERANCE = 3.0
 """Kelvin that two chips may differ by where the recipe's limits name no tolerance.
 
-The dark current of a CCD doubles every 6 to 7 K, so 3 K are a third of it: what
-vendors call the limit for a dark that still fits.
+The dark current of a CCD doubles every 6 to 7 K, so 3 K change it by a third. That is
+the upper end of what vendors advise; a profile that needs less says so.
 """
 
 MASTER_TEMPERATURE = "CPTEMP"
@@ -457,7 +457,7 @@ _READOUT = re.compile(
     r"(CCD|DET|CAM|CMOS|SENS|CHIP|ADC|CDS|HDR)-?_?MODE|LOWNOISE|HCG"
 )
 _NOT_READOUT = re.compile(
-    r"WIND|FAN|TRK|TRACK|SLEW|ROT|DOME|MOTOR|SHUT|TEMP|TIM|DATE|NOISE|NOIS|RON|"
+    r"^(RA|DEC|HA|ALT|AZ|PM|WS)|TEL|TCS|SKY|AIR|WIND|WND|FAN|TRK|TRACK|SLEW|ROT|DOME|MOTOR|SHUT|TEMP|TIM|DATE|NOISE|NOIS|RON|"
     r"AMPM|AIRM|AMB|FLOW|PUMP|COOL|START|END|STAT|SUM|MEAN|POS|AUTO|AGAIN|FILT|FOC|"
     r"GUID|ADCANG|ADCPOS|THREAD|SPREAD|NUM|CNT|FILE|ACCEL|VOLT|CUR$"
 )

@@ -344,6 +344,13 @@ def test_a_flat_of_another_setting_is_taken_where_there_is_no_other(card, noted)
     assert {i.file[0] for i in own.master(name).inputs} == {"c"}
 
 
+def test_a_card_of_match_is_named_too():
+    profile = replace(BIASED, match=("FOO",))
+    made = [frame(f"bias{n}", "bias", profile, cards={"FOO": int(n == 5)}) for n in range(6)]
+    found = plan.make_plan([*made, *frames("science", 1, profile=profile, FOO=0)])
+    assert "1 of the biases with FOO = 1 can be used" in found.missing[0].reason
+
+
 # What a profile says.
 
 
