@@ -836,7 +836,11 @@ class _Planner:
     def _setup_notes(self) -> Iterable[str]:
         """Say which frames were not set alike, or took masters that may not have been."""
         yield from self._split_notes
-        for (name, its, mine), files in self._choice_notes.items():
+        for (name, its, mine), asking in self._choice_notes.items():
+            # What is set aside after all takes no master.
+            files = [file for file in asking if file not in self.missing]
+            if not files:
+                continue
             which = (
                 files[0] if len(files) == 1 else f"{len(files)} frames ({files[0]} … {files[-1]})"
             )

@@ -271,7 +271,9 @@ class SetupReader:
     ) -> tuple[float | None, str]:
         own = self.profile.temperature
         if master and MASTER_TEMPERATURE in header:
-            return _celsius(header, (MASTER_TEMPERATURE,))
+            # As it was read from its frames, in the unit of the profile's own card.
+            mean = plain_value(header[MASTER_TEMPERATURE])
+            return (mean if isinstance(mean, float) else None), MASTER_TEMPERATURE
         if own is None:
             return _celsius(header, cards)
         if callable(own):

@@ -231,6 +231,13 @@ def test_kelvin_and_a_broken_sensor():
     assert reader.read({"CCD-TEMP": 999.9}).chip is None
 
 
+def test_the_temperature_of_a_master_is_read_as_that_of_its_frames_was():
+    reader = SetupReader(replace(ASI, temperature="CCDTEMP"))
+    own = reader.read({"CCDTEMP": 163.0})
+    lent = reader.read({"CPTEMP": 163.2}, master=True)
+    assert own.compared(lent, 3) == ([], [])
+
+
 def test_a_bias_of_another_temperature_is_taken_with_a_note():
     found = make_plan(
         [
@@ -342,6 +349,18 @@ def test_a_flat_of_another_setting_is_taken_where_there_is_no_other(card, noted)
     own = make_plan([*night, *frames("flat", 3, "c", profile=FLATS, **{card: other})])
     (name,) = taken(own, "flat").values()
     assert {i.file[0] for i in own.master(name).inputs} == {"c"}
+
+
+def test_a_frame_that_is_set_aside_takes_no_master():
+    profile = replace(BIASED, recipe=Recipe(bias=True, dark="match", flat=None))
+    made = [
+        frame(f"d{n}", "dark", profile, cards={"CCD-TEMP": -40 + 10 * (n == 3)}) for n in range(4)
+    ]
+    more = {"profile": profile, "CCD_TEMP": -40.0}
+    found = plan.make_plan([*made, *frames("bias", 3, **more), *frames("science", 1, **more)])
+    assert [m.file for m in found.missing] == ["d3.fits"]
+    assert "1 of the darks of 30 s at -30 °C can be used" in found.missing[0].reason
+    assert [n for n in found.notes if "whose master it is" in n] == []
 
 
 def test_a_card_of_match_is_named_too():
