@@ -15,8 +15,11 @@ from .ledger import Ledger, left_out
 from .plan import Input
 from .prepare import Measured
 from .products import ascii_text
+from .setup_cards import MASTER_TEMPERATURE, SETUP
 
-__all__ = ["common_cards", "hand_cards", "level_cards", "setting_card"]
+__all__ = ["common_cards", "hand_cards", "level_cards", "setting_card", "setup_cards"]
+
+SETUP_CARDS = frozenset(card for quantity in SETUP for card in quantity.cards)
 
 
 def common_cards(
@@ -81,6 +84,32 @@ def common_cards(
 def setting_card(name: str, text: str) -> str:
     """Return a setting as a card has it."""
     return ascii_text(f"{name}={text}")
+
+
+def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str]]) -> None:
+    """Write how the frames of a master were set, where they do not share a card that says it.
+
+    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of
+    temperatures the mean is taken. Another night compares them with those of its frames.
+    """
+    aimed, chip = SETUP[-2:]
+    of_chip = {*chip.cards, MASTER_TEMPERATURE}
+    for card, value in settings:
+        if card in header:
+            continue
+        if card in of_chip or card not in SETUP_CARDS:
+            if MASTER_TEMPERATURE not in header:
+                header[MASTER_TEMPERATURE] = (
+                    round(value, 3),
+                    "[Celsius] mean of the frames' chips",
+                )
+        elif card in aimed.cards:
+            header[card] = (round(value, 3), "[Celsius] mean of the frames")
+        else:
+            whole = isinstance(value, float) and value.is_integer()
+            header[card] = (
+                int(value) if whole else value if isinstance(value, float) else ascii_text(value)
+            )
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from .calibrate import (
     Noise,
     master_variance,
 )
-from .cards import common_cards, hand_cards, level_cards
+from .cards import common_cards, hand_cards, level_cards, setup_cards
 from .combine import Stacked, combine, exact_median, inefficiency, level
 from .errors import FrameRejected, OutputError
 from .flats import FlatLevel, Flats, levels_of
@@ -603,6 +603,7 @@ class MasterMaker:
             header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
         if master.temperature is not None:
             header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
+        setup_cards(header, master.settings)
         common_cards(header, self.run, self.frames[0], self.inputs[0], self.key, master.type)
         if self.norm is not None:
             header["FLATNORM"] = (self.norm, "the flat was divided by this")

@@ -16,7 +16,24 @@ from astropy import units as u
 
 from .errors import PlanError
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
-from .profile import nearest
+from .profile import Profile, nearest
+from .setup_cards import (
+    CHIP,
+    SETUP,
+    FrameSetup,
+    SetupReader,
+    about_readout,
+    differing_places,
+    dividing_cards,
+    mean_setup,
+    plain_value,
+    same_setup,
+    setting_words,
+    shown,
+    tally,
+    temperature_tolerance,
+    word_for,
+)
 
 __all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product", "make_plan"]
 
@@ -81,7 +98,12 @@ class Master:
     minimum : int
         The fewest frames that it may be made of.
     temperature : float or None
-        Of a dark: the mean of its frames' chips in degrees Celsius, where that is looked at.
+        The mean of its frames' chips in degrees Celsius: of a dark where the recipe's
+        limits name a temperature, and wherever it tells this master from another.
+    settings : tuple of (card, value)
+        How its frames were set: gain, offset, read mode … and the temperatures.
+    among : str
+        What its setting is among frames of several, as ``" with GAIN = 100"``.
     """
 
     name: str
@@ -99,6 +121,8 @@ class Master:
     bias_off: bool = False
     minimum: int = 1
     temperature: float | None = None
+    settings: tuple[tuple[str, float | str], ...] = ()
+    among: str = ""
 
     @property
     def setup(self) -> tuple:
@@ -146,7 +170,7 @@ class Missing:
     ----------
     file : str
     code : str
-        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal`` or ``few-frames``.
+        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames`` or ``mixed-setup``.
     reason : str
     """
 
@@ -281,7 +305,10 @@ def make_plan(
     A master and a frame share instrument, amplifier set and binning; a dark also
     the exposure, within the recipe's tolerance, unless it is scaled; a flat the
     filter; and the cards of the profile's ``match``. A bias or dark is never
-    matched by filter. Of several candidates the nearest in time is taken.
+    matched by filter. Frames whose set-up cards differ (`ccdprofiles.setup_cards.SETUP`)
+    share no master, and no frame gets a bias or dark of another gain, offset or read
+    mode, or a dark of another temperature. Of several candidates the nearest in time is
+    taken.
 
     Parameters
     ----------
@@ -304,6 +331,30 @@ def make_plan(
     return planner.plan()
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Frames of one type that were set alike."""
+
+    frames: tuple[Frame, ...]
+    others: tuple[tuple[str, object], ...] = ()
+    """The unlisted cards that part them from others, and their values."""
+    notes: tuple[str, ...] = ()
+    among: str = ""
+    by_temperature: bool = False
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A master that has no name yet."""
+
+    master: Master
+    setup: FrameSetup
+    origin: str
+    others: tuple[tuple[str, object], ...]
+    tolerance: float
+    notes: tuple[str, ...] = ()
+
+
 class _Planner:
     """Builds a plan; the plan itself is data."""
 
@@ -322,6 +373,12 @@ class _Planner:
         self.min_frames = min_frames
         self.masters: dict[str, Master] = {}
         self._alike: dict[tuple, list[Master]] = {}
+        self._readers: dict[int, SetupReader] = {}
+        self._setups: dict[str, FrameSetup] = {}
+        self._of_master: dict[str, FrameSetup] = {}
+        self._comparisons: dict[tuple, tuple[list[int], list[int]]] = {}
+        self._split_notes: list[str] = []
+        self._choice_notes: dict[tuple[str, str, str], list[str]] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
         self.wanted: set[tuple] = set()
@@ -388,21 +445,152 @@ class _Planner:
                     group = []
                 group.append(frame)
             groups.append(sorted(group, key=lambda f: f.file))
-        return [alike for group in groups for alike in _as_cold(group)]
+        return groups
 
     def _masters(self, kind: str, groups: list[list[Frame]]) -> None:
+        drafts: list[_Draft] = []
         for frames in groups:
-            if not self._wanted(kind, frames[0]):
-                continue
-            # Darks and arcs lose their bias once they are combined, so it must be one.
-            by_bias: dict[str | None, list[tuple[Frame, Input]]] = {}
-            for frame in frames:
-                chosen = self._input(frame)
-                if chosen is not None:
-                    shared = None if kind == "flat" else chosen.bias
-                    by_bias.setdefault(shared, []).append((frame, chosen))
-            for used in by_bias.values():
-                self._add(kind, [f for f, _ in used], tuple(i for _, i in used))
+            if self._wanted(kind, frames[0]):
+                for part in self._parts(kind, frames):
+                    drafts += self._drafts(kind, part)
+        for draft, name in zip(drafts, self._names(drafts), strict=True):
+            self._keep(dataclasses.replace(draft.master, name=name), draft.setup)
+            self._split_notes += [f"{name}: {note}" for note in draft.notes]
+
+    def _drafts(self, kind: str, part: _Part) -> Iterable[_Draft]:
+        """Make the masters of frames that were set alike, but for their names."""
+        # Darks and arcs lose their bias once they are combined, so it must be one.
+        by_bias: dict[str | None, list[tuple[Frame, Input]]] = {}
+        for frame in part.frames:
+            chosen = self._input(frame)
+            if chosen is not None:
+                shared = None if kind == "flat" else chosen.bias
+                by_bias.setdefault(shared, []).append((frame, chosen))
+        notes = part.notes
+        for used in by_bias.values():
+            draft = self._draft(kind, part, [f for f, _ in used], tuple(i for _, i in used))
+            if draft is not None:
+                yield dataclasses.replace(draft, notes=notes)
+                notes = ()
+
+    # How frames were set.
+
+    def _setup_of(self, frame: Frame) -> FrameSetup:
+        if frame.file not in self._setups:
+            reader = self._reader(frame.profile)
+            self._setups[frame.file] = reader.read(frame.header, bool(frame.master))
+        return self._setups[frame.file]
+
+    def _reader(self, profile: Profile) -> SetupReader:
+        if id(profile) not in self._readers:
+            self._readers[id(profile)] = SetupReader(profile)
+        return self._readers[id(profile)]
+
+    def _parts(self, kind: str, frames: list[Frame]) -> list[_Part]:
+        """Part frames of one would-be master that were not set alike, and say so."""
+        tolerance = _tolerance(frames[0])
+        labels = same_setup([self._setup_of(f) for f in frames], tolerance)
+        groups = [
+            [f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})
+        ]
+        parts = [part for group in groups for part in self._by_other_cards(kind, group)]
+        if len(parts) == 1:
+            return parts
+        means = [mean_setup([self._setup_of(f) for f in group]) for group in groups]
+        places = differing_places(means, tolerance)
+        differences = self._differences(groups, means, places, parts)
+        what = (
+            f"{len(frames)} {_plural(kind)}{_kind_of(kind, frames[0])} of {frames[0].profile.name}"
+        )
+        if frames[0].profile.mixed_setup == "refuse":
+            self._refuse(frames, what, differences)
+            return []
+        self._split_notes.append(
+            f"the {what} were not set alike ({differences}); frames of different settings are "
+            "not combined"
+        )
+        return [
+            dataclasses.replace(
+                part, among=self._phrase(part, places), by_temperature=CHIP in places
+            )
+            for part in parts
+        ]
+
+    def _phrase(self, part: _Part, places: list[int]) -> str:
+        mine = mean_setup([self._setup_of(f) for f in part.frames])
+        # The temperature of a chip is said by the master's own.
+        text = mine.phrase(p for p in places if p != CHIP)
+        for card, value in part.others:
+            joint = " and" if text else " with"
+            text += f"{joint} {card} = {_shown(value)}"
+        return text
+
+    def _differences(
+        self,
+        groups: list[list[Frame]],
+        means: list[FrameSetup],
+        places: list[int],
+        parts: list[_Part],
+    ) -> str:
+        """Say which cards are not alike: what they are in how many frames."""
+        files = [f.file for group in groups for f in group]
+        texts = []
+        for place in places:
+            values = [
+                shown(place, mean.values[place])
+                for group, mean in zip(groups, means, strict=True)
+                for _ in group
+            ]
+            cards = {m.cards[place] for m in means if m.values[place] is not None}
+            texts.append(f"{'/'.join(sorted(cards))} is {tally(values, files)}")
+        for card in sorted({card for part in parts for card, _ in part.others}):
+            files = [f.file for part in parts for f in part.frames]
+            values = [
+                _shown(dict(part.others).get(card, part.frames[0].header.get(card)))
+                for part in parts
+                for _ in part.frames
+            ]
+            texts.append(f"{card} is {tally(values, files)}")
+        return "; ".join(texts)
+
+    def _refuse(self, frames: list[Frame], what: str, differences: str) -> None:
+        """Make no master of frames that were not set alike, as their profile wants it."""
+        for frame in frames:
+            reason = (
+                f"{frame.file}: the {what} were not set alike ({differences}), where "
+                "mixed_setup='refuse' asks for one setting; leave out those of the wrong one, or "
+                "write mixed_setup='split' for a master of each."
+            )
+            self.missing[frame.file] = Missing(frame.file, "mixed-setup", reason)
+
+    def _by_other_cards(self, kind: str, frames: list[Frame]) -> list[_Part]:
+        """Part frames by unlisted cards whose name speaks of the read-out; name the others."""
+        found = dividing_cards([f.header for f in frames], kind, frames[0].profile)
+        clear = [(card, values) for card, values in found if about_readout(card)]
+        parts: dict[tuple, list[Frame]] = {}
+        for number, frame in enumerate(frames):
+            parts.setdefault(tuple(v[number] for _, v in clear), []).append(frame)
+        files = [f.file for f in frames]
+        unclear = [
+            f"{card} is {tally([_shown(v) for v in values], files)}"
+            for card, values in found
+            if not about_readout(card)
+        ]
+        notes = ()
+        if unclear:
+            more = f"; and {len(unclear) - 3} other cards divide them" if unclear[3:] else ""
+            notes = (
+                f"{'; '.join(unclear[:3])}{more}; a card that changes the read-out belongs into "
+                "match=, one that does not into ignore_cards=",
+            )
+        return [
+            _Part(
+                tuple(members),
+                tuple((c, v) for (c, _), v in zip(clear, values, strict=True)),
+                notes,
+            )
+            for values, members in parts.items()
+        ]
 
     def _wanted(self, kind: str, frame: Frame) -> bool:
         """Say whether a frame that was read out alike asks for such a master."""
@@ -410,13 +598,18 @@ class _Planner:
             return False
         return kind == "arc" or (kind, _setup(frame)) in self.wanted
 
-    def _add(self, kind: str, frames: list[Frame], inputs: tuple[Input, ...]) -> None:
+    def _draft(
+        self, kind: str, part: _Part, frames: list[Frame], inputs: tuple[Input, ...]
+    ) -> _Draft | None:
+        """Describe a master, or say that its frames are too few."""
         first = frames[0]
         exposures = [f.exposure for f in frames if f.exposure is not None]
         exposure = sum(exposures) / len(exposures) if exposures else None
         method = first.recipe.combine_for(kind).method
         if method == "sum" and exposures:
             exposure = sum(exposures)
+        setup = mean_setup([self._setup_of(f) for f in frames])
+        looked_at = kind == "dark" and first.recipe.limits.temperature is not None
         master = Master(
             name="",
             type=kind,
@@ -431,18 +624,20 @@ class _Planner:
             time=_mean_time(frames),
             bias_off=inputs[0].bias is not None,
             minimum=self._minimum(kind, first),
-            temperature=_mean_temperature(frames) if kind == "dark" else None,
+            temperature=setup.chip if looked_at or part.by_temperature else None,
+            settings=_known(setup),
+            among=part.among or _of_match(kind, first),
         )
         if len(inputs) < master.minimum:
             for frame in frames:
                 few = f"{frame.file}: {too_few(master, len(inputs))}"
                 self.missing[frame.file] = Missing(frame.file, "few-frames", few)
-            return
-        name = self._named(master, first.origin)
-        self._keep(dataclasses.replace(master, name=name))
+            return None
+        return _Draft(master, setup, first.origin, part.others, tolerance=_tolerance(first))
 
-    def _keep(self, master: Master) -> None:
+    def _keep(self, master: Master, setup: FrameSetup) -> None:
         self.masters[master.name] = master
+        self._of_master[master.name] = setup
         self._alike.setdefault((master.type, master.setup, master.match), []).append(master)
 
     def _minimum(self, kind: str, frame: Frame) -> int:
@@ -467,32 +662,25 @@ class _Planner:
             path=str(frame.path),
             bias_off="ZEROCOR" in frame.header,
             temperature=frame.header.get("CPTEMP"),
+            settings=_known(self._setup_of(frame)),
         )
-        self._keep(master)
+        self._keep(master, self._setup_of(frame))
 
-    def _named(self, master: Master, origin: str) -> str:
-        parts = [master.profile, master.type]
-        if master.type == "dark":
-            parts.append(seconds(master.exposure).replace(" ", ""))
-        if master.type in ("flat", "arc"):
-            parts += [value for value in (master.filter, *dict(master.match).values()) if value]
-        parts.append(f"{master.binning[0]}x{master.binning[1]}")
-        stem = "_".join(file_name(part) for part in parts)[:180]
-        name = f"masters/{stem}.fits"
-        # Some file systems do not tell R from r.
-        if name.lower() in (other.lower() for other in self.masters):
-            told = repr(
-                (
-                    master.readout,
-                    master.match,
-                    master.filter,
-                    master.exposure,
-                    origin,
-                    *(() if master.temperature is None else (master.temperature,)),
-                )
-            )
-            name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
-        return name
+    def _names(self, drafts: list[_Draft]) -> list[str]:
+        """Name masters; those that would share a name say in which card they differ."""
+        sharing: dict[str, list[int]] = {}
+        for number, draft in enumerate(drafts):
+            sharing.setdefault(_stem(draft.master).lower(), []).append(number)
+        words: dict[int, list[str]] = {}
+        for numbers in sharing.values():
+            columns = _word_columns([drafts[n] for n in numbers])
+            words.update(zip(numbers, columns, strict=True))
+        taken = [name.lower() for name in self.masters]
+        names = []
+        for number, draft in enumerate(drafts):
+            names.append(_free_name(draft.master, words[number], draft.origin, taken))
+            taken.append(names[-1].lower())
+        return names
 
     # The masters that a frame needs.
 
@@ -523,6 +711,9 @@ class _Planner:
                 flat = self._flat(frame)
                 if flat is None:
                     return None
+        for master in (bias, dark, flat):
+            if master is not None:
+                self._note_choice(master, frame)
         return Input(
             file=frame.file,
             bias=bias and bias.name,
@@ -551,8 +742,11 @@ class _Planner:
 
     def _bias(self, frame: Frame) -> Master | None:
         same = self._candidates("bias", frame)
+        fitting = [m for m in same if not self._blocked(m, frame)]
+        if fitting:
+            return min(fitting, key=lambda m: (*self._unlike(m, frame), _apart(m, frame), m.name))
         if same:
-            return min(same, key=lambda m: (_apart(m, frame), m.name))
+            return self._lacks(frame, "no-bias", f"no bias{self._set_otherwise(same, frame)}")
         return self._lacks(
             frame, "no-bias", f"no bias of {_described(frame)}{self._others('bias', frame)}."
         )
@@ -561,29 +755,33 @@ class _Planner:
         recipe = frame.recipe
         tolerance = recipe.exposure_tolerance.to_value(u.s)
         # A dark that holds its bias would subtract it twice, one without it not at all.
-        same = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
-        degrees, limit = _temperature(frame), recipe.limits.temperature
-        if same and degrees is not None and limit is not None:
-            apart = {m.name: abs((m.temperature or 0.0) - degrees) for m in same}
-            known = [m for m in same if m.temperature is not None]
-            same = [m for m in known if apart[m.name] <= limit.value]
-            if not same:
-                there = ", ".join(sorted({f"{m.temperature:.4g}" for m in known})) or "unknown"
-                return self._lacks(
-                    frame,
-                    "no-dark",
-                    f"no dark of {degrees:.4g} ± {limit.value:g} °C; there are darks of {there} °C.",
-                )
-        off = {m.name: abs(m.exposure - frame.exposure) for m in same}
+        there = [m for m in self._candidates("dark", frame) if m.bias_off == bias_off]
+        same = [m for m in there if not self._blocked(m, frame)]
+        off = {m.name: abs(m.exposure - frame.exposure) for m in there}
         if recipe.dark == "scale":
             # Hardly scaled, so as good as matched.
             tolerance = min(tolerance, 0.01 * frame.exposure)
         near = [m for m in same if off[m.name] <= tolerance]
         if near:
-            return min(near, key=lambda m: (round(off[m.name], 1), _apart(m, frame), m.name))
+            return min(
+                near,
+                key=lambda m: (
+                    *self._unlike(m, frame),
+                    round(off[m.name], 1),
+                    _apart(m, frame),
+                    m.name,
+                ),
+            )
         if recipe.dark == "scale" and same:
             # The longest dark holds the least noise once it is scaled down.
-            return min(same, key=lambda m: (-m.exposure, _apart(m, frame), m.name))
+            return min(
+                same,
+                key=lambda m: (*self._unlike(m, frame), -m.exposure, _apart(m, frame), m.name),
+            )
+        blocked = [m for m in there if m not in same and off[m.name] <= tolerance]
+        if blocked or (there and not same):
+            why = self._dark_set_otherwise(blocked or there, frame)
+            return self._lacks(frame, "no-dark", f"no dark{why}")
         wanted = (
             "any exposure"
             if recipe.dark == "scale"
@@ -596,11 +794,109 @@ class _Planner:
             hint = f" and {_described(frame)}{self._others('dark', frame)}"
         return self._lacks(frame, "no-dark", f"no dark of {wanted}{hint}.")
 
+    # Whether a master was set as the frame was.
+
+    def _compared(self, master: Master, frame: Frame) -> tuple[list[int], list[int]]:
+        setup, tolerance = self._setup_of(frame), _tolerance(frame)
+        # Frames that were set alike share their set-up, which is kept as long as the plan.
+        key = (master.name, id(setup), tolerance)
+        if key not in self._comparisons:
+            self._comparisons[key] = setup.compared(self._of_master[master.name], tolerance)
+        return self._comparisons[key]
+
+    def _blocked(self, master: Master, frame: Frame) -> list[int]:
+        """Return the quantities for which a bias or dark is wrong for a frame.
+
+        The level of a bias hardly depends on the temperature, the current in a dark does.
+        """
+        differ, lack = self._compared(master, frame)
+        if master.type == "bias":
+            return [p for p in differ if not SETUP[p].within]
+        strict = frame.recipe.limits.temperature is not None
+        unknown = CHIP in lack and self._of_master[master.name].chip is None
+        return [*differ, CHIP] if strict and unknown else differ
+
+    def _flat_unlike(self, master: Master, frame: Frame) -> tuple[int, int, int]:
+        """Count as `_unlike` does, first what may change the response of a pixel."""
+        differ, lack = self._compared(master, frame)
+        return sum(SETUP[p].of_flat for p in differ), len(differ), len(lack)
+
+    def _unlike(self, master: Master, frame: Frame) -> tuple[int, int]:
+        """Count the quantities in which a master that may be taken differs, and that are not known."""
+        differ, lack = self._compared(master, frame)
+        return len(differ), len(lack)
+
+    def _set_otherwise(self, masters: list[Master], frame: Frame) -> str:
+        """Say which setting a frame needs, and which there are."""
+        blocked = {m.name: self._blocked(m, frame) for m in masters}
+        wanted = self._setup_of(frame).phrase({p for places in blocked.values() for p in places})
+        there = {self._of_master[name].phrase(places) for name, places in blocked.items()}
+        return (
+            f"{wanted}; there are {_plural(masters[0].type)}{', or'.join(sorted(there)[:3])}; if a "
+            "card does not matter, name it in ignore_cards= of the profile."
+        )
+
+    def _dark_set_otherwise(self, masters: list[Master], frame: Frame) -> str:
+        if any(self._blocked(m, frame) != [CHIP] for m in masters):
+            return f" of {seconds(frame.exposure)}{self._set_otherwise(masters, frame)}"
+        limit = _tolerance(frame)
+        chips = {self._of_master[m.name].chip for m in masters} - {None}
+        there = ", ".join(sorted(f"{chip:.4g}" for chip in chips)) or "unknown"
+        degrees = self._setup_of(frame).chip
+        return f" of {degrees:.4g} ± {limit:g} °C; there are darks of {there} °C."
+
+    def _note_choice(self, master: Master, frame: Frame) -> None:
+        """Note in which cards a master that is taken differs, or may differ."""
+        differ, lack = self._compared(master, frame)
+        setup, its = self._setup_of(frame), self._of_master[master.name]
+        if master.type == "flat":
+            differ = [p for p in differ if SETUP[p].of_flat]
+            lack = [p for p in lack if SETUP[p].of_flat]
+        for places, end in (
+            (differ, "there is none nearer"),
+            (lack, "it is taken, as nobody knows whether they agree"),
+        ):
+            if places:
+                key = (master.name, its.phrase(places), f"{setup.phrase(places)}; {end}")
+                self._choice_notes.setdefault(key, []).append(frame.file)
+
+    def _setup_notes(self) -> Iterable[str]:
+        """Say which frames were not set alike, or took masters that may not have been."""
+        yield from self._split_notes
+        for (name, its, mine), asking in self._choice_notes.items():
+            # What is set aside after all takes no master.
+            files = [file for file in asking if file not in self.missing]
+            if not files:
+                continue
+            which = (
+                files[0] if len(files) == 1 else f"{len(files)} frames ({files[0]} … {files[-1]})"
+            )
+            yield f"{name} was taken{its}, and {which}, whose master it is,{mine}"
+
+    def _date_notes(self) -> Iterable[str]:
+        """Name the frames whose date cannot be read, as time decides between masters."""
+        undated: dict[str, list[Frame]] = {}
+        for frame in self.frames:
+            if frame.verdict == ACCEPTED and frame.date and time_of(frame.date) is None:
+                cards = frame.profile.date
+                label = "the date" if callable(cards) else cards
+                label = label if isinstance(label, str) else "/".join(label)
+                undated.setdefault(label, []).append(frame)
+        for label, frames in undated.items():
+            more = "" if len({f.date for f in frames}) == 1 else " or the like"
+            yield (
+                f"{_count_of(frames).removesuffix(' is').removesuffix(' are')}: {label} = "
+                f"{frames[0].date[:60]!r}{more} is no date and time as 2018-08-22T03:14:15; which "
+                "master is nearest in time cannot be decided by it"
+            )
+
     def _flat(self, frame: Frame) -> Master | None:
         same = self._candidates("flat", frame)
         fitting = [m for m in same if m.filter == frame.filter]
         if fitting:
-            return min(fitting, key=lambda m: (_apart(m, frame), m.name))
+            return min(
+                fitting, key=lambda m: (*self._flat_unlike(m, frame), _apart(m, frame), m.name)
+            )
         wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
         if same:
             others = ", ".join(sorted({m.filter or "no filter" for m in same}))
@@ -689,6 +985,8 @@ class _Planner:
         for file in sorted(beyond & set(self.keep)):
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
         yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
+        yield from self._date_notes()
+        yield from self._setup_notes()
         for master in self.masters.values():
             if len(master.inputs) == 1:
                 yield f"{master.name} is made of one frame; a cosmic ray in it stays"
@@ -727,10 +1025,10 @@ def _leaving_out(steps: Sequence[str]) -> str:
 def too_few(master: Master, number: int) -> str:
     """Say that a master has fewer frames than it needs."""
     cold = "" if master.temperature is None else f" at {master.temperature:.4g} °C"
-    what = {"dark": f" of {seconds(master.exposure)}{cold}", "flat": _in(master.filter)}
-    kind = {"bias": "biases"}.get(master.type, f"{master.type}s")
+    what = {"dark": f" of {seconds(master.exposure)}", "flat": _in(master.filter)}
+    kind = _plural(master.type)
     return (
-        f"{number} of the {kind}{what.get(master.type, '')} can be used, where a master needs "
+        f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, where a master needs "
         f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
         f"(--min-frames {max(number, 1)})."
     )
@@ -833,32 +1131,101 @@ def _apart(master: Master, frame: Frame) -> float:
     return abs(master.time - when) if master.time is not None and when is not None else float("inf")
 
 
-def _temperature(frame: Frame) -> float | None:
-    """Return the temperature of a frame's chip, where the recipe looks at it."""
-    if frame.recipe.limits.temperature is None:
-        return None
-    return frame.profile.temperature_of(frame.header)
+def _of_match(kind: str, frame: Frame) -> str:
+    """Write the cards of ``match`` for a bias or dark, whose name does not say them."""
+    cards = _match(kind, frame) if kind in ("bias", "dark") else ()
+    text = " and ".join(f"{card} {_shown_after(value)}" for card, value in cards)
+    return f" with {text}" if text else ""
 
 
-def _mean_temperature(frames: list[Frame]) -> float | None:
-    degrees = [t for f in frames if (t := _temperature(f)) is not None]
-    return sum(degrees) / len(degrees) if degrees else None
+def _shown_after(value: object) -> str:
+    return "missing" if value is None else f"= {_shown(value)}"
 
 
-def _as_cold(frames: list[Frame]) -> list[list[Frame]]:
-    """Part darks whose chips were not as cold as each other; those of unknown ones stay together."""
-    limit = frames[0].recipe.limits.temperature
-    known = [f for f in frames if _temperature(f) is not None]
-    if limit is None or not known:
-        return [frames]
-    groups: list[list[Frame]] = []
-    for frame in sorted(known, key=lambda f: (_temperature(f), f.file)):
-        if not groups or _temperature(frame) - _temperature(groups[-1][0]) > limit.value:
-            groups.append([])
-        groups[-1].append(frame)
-    groups = [sorted(group, key=lambda f: f.file) for group in groups]
-    unknown = [f for f in frames if _temperature(f) is None]
-    return [*groups, unknown] if unknown else groups
+def _tolerance(frame: Frame) -> float:
+    return temperature_tolerance(frame.recipe.limits.temperature)
+
+
+def _known(setup: FrameSetup) -> tuple[tuple[str, float | str], ...]:
+    pairs = zip(setup.cards, setup.values, strict=True)
+    return tuple((card, value) for card, value in pairs if value is not None)
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plural(kind: str) -> str:
+    return "biases" if kind == "bias" else f"{kind}s"
+
+
+def _kind_of(kind: str, frame: Frame) -> str:
+    return (
+        f" of {seconds(frame.exposure)}"
+        if kind == "dark"
+        else (_in(frame.filter) if kind in ("flat", "arc") else "")
+    )
+
+
+def _stem(master: Master, words: Sequence[str] = ()) -> str:
+    """Return the name of a master without its folder, with words for its setting."""
+    parts = [master.profile, master.type]
+    if master.type == "dark":
+        parts.append(seconds(master.exposure).replace(" ", ""))
+    if master.type in ("flat", "arc"):
+        parts += [value for value in (master.filter, *dict(master.match).values()) if value]
+    parts += words
+    parts.append(f"{master.binning[0]}x{master.binning[1]}")
+    return "_".join(file_name(part) for part in parts)[:180]
+
+
+def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequence[str]) -> str:
+    """Name a master; a hash is put to the name where no word tells it from another."""
+    stem = _stem(master, words)
+    name = f"masters/{stem}.fits"
+    # Some file systems do not tell R from r.
+    if name.lower() in taken:
+        told = repr(
+            (
+                master.readout,
+                master.match,
+                master.filter,
+                master.exposure,
+                origin,
+                *(() if master.temperature is None else (master.temperature,)),
+            )
+        )
+        name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
+    return name
+
+
+def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
+    """Return for each of some masters the fewest words for settings that tell them apart."""
+    chosen: list[list[str]] = [[] for _ in drafts]
+    if len(drafts) == 1:
+        return chosen
+    columns = []
+    if drafts[0].master.type in ("bias", "dark"):
+        for card in dict(drafts[0].master.match):
+            columns.append([_card_word(card, dict(d.master.match).get(card)) for d in drafts])
+    columns += setting_words([d.setup for d in drafts], drafts[0].tolerance)
+    for card in sorted({card for d in drafts for card, _ in d.others}):
+        columns.append([_card_word(card, dict(d.others).get(card)) for d in drafts])
+    for column in columns:
+        finer = [[*words, file_name(word)] for words, word in zip(chosen, column, strict=True)]
+        if _kinds(finer) > _kinds(chosen):
+            chosen = finer
+    return chosen
+
+
+def _kinds(names: Iterable[Sequence[str]]) -> int:
+    """Count names as a file system does that does not tell R from r."""
+    return len({tuple(word.lower() for word in words) for words in names})
+
+
+def _card_word(card: str, value: object) -> str:
+    word = re.sub(r"[^a-z0-9]+", "_", " ".join(card.lower().split()[-2:]))
+    return word_for(word, plain_value(value))
 
 
 def _mean_time(frames: list[Frame]) -> float | None:

@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -310,8 +310,9 @@ class Limits:
         scatter of one pixel.
     temperature : Quantity or None
         In deg_C: how far the chip of a dark may be from that of the frame it is taken
-        off, and within which those of one master lie. None does not look. It needs the
-        profile's ``temperature``.
+        off, and within which those of one master lie. None takes 3 °C, and lets a dark
+        whose temperature is not known do. It is read from the profile's ``temperature``,
+        or from the usual cards.
     frames : int or dict
         The fewest frames that a master is made of, ``{"bias": 3, "dark": 3, "flat": 3,
         "arc": 1}`` unless told.
@@ -510,7 +511,14 @@ class Profile:
         a common word away. Compared without case, blanks, ``-`` and ``_``.
     match : tuple of str, or dict
         Further cards that a frame and its master must agree on: for all masters,
-        or ``{"flat": ("SLIT",)}`` for some.
+        or ``{"flat": ("SLIT",)}`` for some. The usual set-up cards (gain, offset, read
+        mode, speed, amplifier, temperature) are compared without being named.
+    mixed_setup : {"split", "refuse"}
+        What to do with frames of one type whose set-up cards differ: "split" makes a
+        master for each setting, "refuse" makes none of them.
+    ignore_cards : tuple of str
+        Cards that do not matter for this camera, though their names suggest that they
+        say how it was set.
     unit : Unit
         Of the raw pixels.
     recipe : Recipe or callable
@@ -557,6 +565,8 @@ class Profile:
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=dict)
     match: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    mixed_setup: str = "split"
+    ignore_cards: Sequence[str] = ()
     unit: u.UnitBase = u.adu
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -592,6 +602,7 @@ class Profile:
                 raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
             check_amplifiers(self.amplifiers)
         self._check_cards()
+        self._check_setup()
         self._check_frame_types()
         if self.frame_size is not None and not callable(self.frame_size):
             fixed = () if callable(self.amplifiers) else self.amplifiers
@@ -638,6 +649,26 @@ class Profile:
         else:
             put(self, "match", tuple(self.match))
 
+    def _check_setup(self) -> None:
+        one_of(self.mixed_setup, ("split", "refuse"), "mixed_setup")
+        cards = self.ignore_cards
+        if isinstance(cards, str):
+            raise ProfileError(
+                f"ignore_cards={cards!r} is one text; write ignore_cards=({cards!r},)."
+            )
+        if not isinstance(cards, tuple | list):
+            raise ProfileError(
+                f"ignore_cards={cards!r} is no tuple of header cards; write ignore_cards=('CARD',)."
+            )
+        for card in cards:
+            _check_card(card, "ignore_cards")
+            needed = self.match if isinstance(self.match, tuple) else sum(self.match.values(), ())
+            if card in needed:
+                raise ProfileError(
+                    f"ignore_cards names {card!r}, which match= compares; take it out of one of them."
+                )
+        object.__setattr__(self, "ignore_cards", tuple(cards))
+
     def _check_frame_types(self) -> None:
         if not isinstance(self.frame_types, Mapping):
             raise ProfileError(f"frame_types={self.frame_types!r} is no dict of words.")
@@ -672,14 +703,19 @@ class Profile:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of all that decides what the profile does; comments and names do not count."""
-        left_out = {"telescope"}
-        if self.frame_size is None:
-            # Profiles that were written before it was known keep their hash.
-            left_out.add("frame_size")
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        values = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.compare and f.name != "telescope" and not self._is_newer_default(f)
+        }
         values["frame_types"] = self.frame_types or _HASHED_WORDS
-        told = [f"{name}={_told(v)}" for name, v in values.items() if name not in left_out]
+        told = [f"{name}={_told(value)}" for name, value in values.items()]
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def _is_newer_default(self, f: Field) -> bool:
+        """Return True for a field that was added later and is not used: hashes stay as they were."""
+        newer = ("frame_size", "mixed_setup", "ignore_cards")
+        return f.name in newer and getattr(self, f.name) == f.default
 
     def knows(self, header: Mapping) -> bool:
         """Say whether INSTRUME alone, or the function in its place, fits this header."""

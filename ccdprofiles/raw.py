@@ -15,7 +15,7 @@ import stat
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -35,6 +35,7 @@ __all__ = [
     "RawFile",
     "RawImage",
     "card_value",
+    "differing",
     "opened",
     "physical",
     "read_raw",
@@ -133,6 +134,18 @@ class Cards(Mapping):
     def __contains__(self, keyword: object) -> bool:
         name = _keyword(str(keyword))
         return name in self._cards or (self.below is not None and name in self.below)
+
+    @property
+    def layout(self) -> tuple[Mapping[str, list[int]], ...]:
+        """Where the cards lie, here and below: one object for all headers of a layout."""
+        below = () if self.below is None else self.below.layout
+        return self._cards, *below
+
+    def record(self, name: str) -> bytes:
+        """Return the bytes of a card in capital letters, unparsed; nothing where it is missing."""
+        if name in self._cards:
+            return self._card(name)
+        return b"" if self.below is None else self.below.record(name)
 
     def says_two_things(self, keyword: str) -> bool:
         """Say whether a keyword stands twice where it counts, with different values."""
@@ -952,6 +965,29 @@ def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]
 @lru_cache(1024)
 def _keyword(keyword: str) -> str:
     return keyword.upper().strip().removeprefix("HIERARCH ").strip()
+
+
+def differing(headers: Sequence[Cards]) -> set[str]:
+    """Return the keywords whose cards are not the same bytes in all of some headers."""
+    first = headers[0]
+    words: set[str] = set()
+    unlike = np.zeros(len(first.block) // 80, bool)
+    for header in headers[1:]:
+        if header.block == first.block:
+            continue
+        if header._cards is first._cards and len(header.block) == len(first.block):
+            one, two = (np.frombuffer(h.block, "u8").reshape(-1, 10) for h in (first, header))
+            unlike |= (one != two).any(axis=1)
+        else:
+            names = {*first._cards, *header._cards}
+            words.update(n for n in names if first.record(n) != header.record(n))
+    for name, starts in first._cards.items() if unlike.any() else ():
+        if any(unlike[start // 80] for start in starts):
+            words.add(name)
+    below = [header.below for header in headers if header.below is not None]
+    if len(below) == len(headers):
+        words |= differing(below) - set(first._cards)
+    return {name.removesuffix(_AGAIN) for name in words}
 
 
 # Of one frame to the next few cards change: camera, filter and exposure are parsed once.

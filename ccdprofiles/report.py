@@ -176,7 +176,7 @@ def _verdict(
 
 def _short_of(code: str) -> str:
     """Say what becomes of a frame for want of others: of its own kind, or of a master."""
-    return SET_ASIDE if code == "few-frames" else INCOMPLETE
+    return SET_ASIDE if code in ("few-frames", "mixed-setup") else INCOMPLETE
 
 
 def _uses(plan: Plan) -> dict[str, str]:

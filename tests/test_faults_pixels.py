@@ -867,9 +867,12 @@ def cool(folder, **degrees):
 
 
 def test_a_dark_of_another_temperature_goes_to_its_own_group(good, without, raw, tmp_path):
-    """Row H17 and A5: no profile would be told that the chip was warm."""
+    """Row H17 and A5: whether the profile names the card or not; only one that ignores it is blind."""
     cool(raw, dark4=-30.0, dark3=-39.0)
-    assert reduced(raw, tmp_path / "blind").ok
+    blind = replace(CAMERA, ignore_cards=("CCD-TEMP",))
+    assert reduced(raw, tmp_path / "blind", profile=blind).ok
+    usual = reduced(raw, tmp_path / "usual")
+    assert told(usual, "dark4.fits")[:2] == ("set aside", "few-frames")
     night = reduced(raw, tmp_path / "out", profile=COLD)
     assert told(night, "dark4.fits") == (
         "set aside",
