@@ -24,12 +24,15 @@ from .output import (
     logged,
     may_be_held,
     names_of,
+    places_of,
     refuse_foreign,
+    refuse_links,
     stale,
 )
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
+from .storage import HeldFolders, Places
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -318,7 +321,9 @@ def reduce_night(
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+        places = places_of(output, plan)
         check_links(output, plan, [folder, *calibrations], frames)
+        refuse_links(output)
         if not overwrite:
             refuse_foreign(output, plan)
         check_files(plan, frames)
@@ -340,8 +345,10 @@ def reduce_night(
             overwrite=overwrite,
             cosmic_rays=cosmic,
             progress=_bars if progress else _no_bars,
+            places=places,
         )
-        held.enter_context(logged(output))
+        held.enter_context(logged(places.root))
+        folders = held.enter_context(HeldFolders(places))
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for file in plan.reject:
@@ -350,10 +357,12 @@ def reduce_night(
             made = run_plan(plan, frames, settings, executor)
         from .report import night_table, summary, write_report
 
+        folders.check()
         made.notes += stale(output, made)
+        folders.check()
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
-        write_report(output, name, table, plan, made)
+        write_report(places, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
         folder=folder,
@@ -378,12 +387,13 @@ def _alone(output: Path) -> Iterator[None]:
     from .products import remove_leftovers
 
     with locked(output):
-        remove_leftovers(output)
+        places = Places.of(output)
+        remove_leftovers(places)
         try:
             yield
         except BaseException:
             with suppress(OSError):
-                remove_leftovers(output)
+                remove_leftovers(places)
             raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from astropy.nddata import CCDData
@@ -201,7 +201,7 @@ class Batch:
             header["CRNUM"] = (0, "pixels hit by cosmic rays")
             header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
         inputs = [(frame.file, measured.sha256, "science"), *self.used]
-        path = run.settings.output / PurePosixPath(product.name)
+        path = run.settings.path(product.name)
         shape = self.amplifiers.shape
         return ProductFile(path, header, shape, self._uncertainty, inputs, writers)
 
@@ -272,7 +272,7 @@ def write_science(
             if len(done) > 1:
                 _closed(done[-2])
     written = Written.all(done)
-    paths = {name: run.settings.output / PurePosixPath(name) for name in _closed(written)}
+    paths = {name: run.settings.path(name) for name in _closed(written)}
     sync_folders(paths.values())
     return Written(paths, written.failed)
 
