@@ -32,7 +32,7 @@ from .output import (
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
-from .storage import HeldFolders, Places
+from .storage import HeldFolders, Places, escaped_path
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -436,11 +436,14 @@ def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, s
     The night's own folder has the name of nothing. What is told is relative, so
     that a night and its products may move together.
     """
+    from .products import ascii_text
+
     found = {"": folder}
     for frame in frames:
         label, *parts = frame.file.split("/")
-        if frame.origin and label not in found:
-            found[label] = frame.path.parents[len(parts) - 1]
+        if frame.origin and ascii_text(label) not in found:
+            # Labels as PROVENANCE writes them, which has no other letters than those of ASCII.
+            found[ascii_text(label)] = frame.path.parents[len(parts) - 1]
     return {label: _seen_from(output, path) for label, path in found.items()}
 
 
@@ -449,7 +452,7 @@ def _seen_from(output: Path, folder: Path) -> str:
         seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
     except ValueError:  # on another drive
         seen = str(folder.resolve())
-    return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
+    return escaped_path(Path(seen).as_posix())
 
 
 def _cosmic_rays(asked: bool | CosmicRays, frames: Iterable[Frame]) -> CosmicRays | None:

@@ -28,6 +28,7 @@ __all__ = [
     "check_links",
     "check_room",
     "held_before",
+    "is_our_product",
     "locked",
     "logged",
     "may_be_held",

@@ -28,8 +28,10 @@ __all__ = [
     "NewFile",
     "Places",
     "Writers",
+    "escaped_path",
     "local_path",
     "open_to_append",
+    "path_of_escaped",
     "refuse_link",
     "write_new",
 ]
@@ -44,6 +46,8 @@ _UNDER_WAY = 8
 
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# A single blank inside a path may stay; at its ends, or beside another, tables lose it.
+_UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _HELD_FOLDERS = 4
 
@@ -79,6 +83,28 @@ def local_path(given: str | Path, what: str, kind: type[Exception] = InputError)
             f"{what} {text!r} begins with ~, and that user has no home folder here; "
             "give the whole path."
         ) from error
+
+
+def escaped_path(path: str) -> str:
+    r"""Write a path as text that survives any table: bytes that could not stand there become %XX.
+
+    >>> from ccdprofiles.storage import escaped_path
+    >>> escaped_path("../a night")
+    '../a night'
+    >>> escaped_path("50% of\n#1")
+    '50%25 of%0A%231'
+    """
+    return _UNSAFE.sub(lambda c: "".join(f"%{byte:02X}" for byte in os.fsencode(c[0])), path)
+
+
+def path_of_escaped(text: str, beside: Path) -> Path:
+    """Return the path that `escaped_path` wrote, seen from a folder.
+
+    Older tables hold paths as they are; such a path is taken if it alone exists.
+    """
+    octets = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
+    meant = beside / os.fsdecode(octets)
+    return beside / text if not meant.exists() and (beside / text).exists() else meant
 
 
 def refuse_link(folder: Path) -> None:
