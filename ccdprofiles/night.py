@@ -276,6 +276,7 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
+    from .earlier import refuse_other_night
     from .processes import process_pool, worth_while
     from .run import Settings, run_plan
     from .workers import workers_of
@@ -326,6 +327,7 @@ def reduce_night(
         refuse_links(output)
         if not overwrite:
             refuse_foreign(output, plan)
+            refuse_other_night(output, folder, frames)
         check_files(plan, frames)
         check_room(output, plan, frames, overwrite)
         cosmic = _cosmic_rays(cosmic_rays, frames)

@@ -47,7 +47,7 @@ _UNDER_WAY = 8
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # A single blank inside a path may stay; at its ends, or beside another, tables lose it.
-_UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ")
+_UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ", re.ASCII)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _HELD_FOLDERS = 4
 
