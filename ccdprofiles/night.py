@@ -356,7 +356,7 @@ def reduce_night(
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         with _meanwhile("report"):
-            made = run_plan(plan, frames, settings, executor)
+            made = run_plan(plan, frames, settings, folders, executor)
         from .report import night_table, summary, write_report
 
         folders.check()

@@ -203,6 +203,8 @@ def stale(output: Path, made: Made) -> list[str]:
     Files of others are not named, whatever they are called.
     """
     ours = {*made.masters.values(), *made.products.values()}
+    # What was replaced while the run was going on belongs to this night all the same.
+    ours |= {output / name for name, (code, _) in made.failed.items() if code == "removed"}
     others = [
         path
         for folder in ("masters", "science")

@@ -286,13 +286,16 @@ class SavedProduct:
         self.__dict__["raw"] = read_raw(self.path)
 
     def __reduce__(self):
-        return _not_read_yet, (self.path.absolute(),)
+        return _not_read_yet, (self.path.absolute(), self.raw.size, self.raw.mtime_ns)
 
     @cached_property
     def raw(self) -> RawFile:
         """Its headers, read again by a worker of another process when it asks for them."""
         with self._blamed():
-            return read_raw(self.path)
+            raw = read_raw(self.path)
+            if (raw.size, raw.mtime_ns) != self._expected:
+                raise FrameRejected("changed", "it is another file.")
+            return raw
 
     @cached_property
     def _pixels(self) -> Pixels:
@@ -366,10 +369,10 @@ class SavedProduct:
         return data, square, flags
 
 
-def _not_read_yet(path: Path) -> SavedProduct:
+def _not_read_yet(path: Path, *expected: int) -> SavedProduct:
     """Return a product that is read when it is asked for, so that a worker can say it is gone."""
     product = object.__new__(SavedProduct)
-    vars(product).update(path=path, _whole={})
+    vars(product).update(path=path, _whole={}, _expected=expected)
     return product
 
 

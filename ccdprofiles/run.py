@@ -31,7 +31,7 @@ from .prepare import Measured, take_level
 from .products import remove_leftovers, sha256_of
 from .resume import still_holds
 from .science import Written, batches
-from .storage import HeldFolders, Places
+from .storage import HeldFolders
 from .verdicts import judge_pixels
 from .workers import Workers, workers_of
 
@@ -52,7 +52,11 @@ _FILES_AT_ONCE = 64
 
 
 def run_plan(
-    plan: Plan, frames: Sequence[Frame], settings: Settings, executor: Executor | None = None
+    plan: Plan,
+    frames: Sequence[Frame],
+    settings: Settings,
+    folders: HeldFolders,
+    executor: Executor | None = None,
 ) -> Made:
     """Make every master and every product of a plan.
 
@@ -64,6 +68,8 @@ def run_plan(
     plan : Plan
     frames : sequence of Frame
     settings : Settings
+    folders : HeldFolders
+        Those of the output.
     executor : Executor, optional
         Does the jobs instead of threads of this process.
 
@@ -72,18 +78,13 @@ def run_plan(
     OutputError
         If the products cannot be written.
     """
-    places = settings.places or Places.of(settings.output)
-    settings = replace(settings, places=places)
-    with (
-        HeldFolders(places) as folders,
-        Workers(workers_of(executor, settings.jobs), executor) as workers,
-    ):
+    with Workers(workers_of(executor, settings.jobs), executor) as workers:
         run = _Run(plan, frames, settings, workers, folders)
         try:
             return run.run()
         finally:
             if workers.lost:
-                remove_leftovers(places)
+                remove_leftovers(folders.places)
 
 
 class _Run(Ledger):
