@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .errors import InputError, PlanError
+from .errors import EmptyNight, InputError, PlanError, words_of
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .output import (
     check_files,
@@ -32,7 +32,7 @@ from .output import (
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
-from .storage import HeldFolders, Places, escaped_path
+from .storage import HeldFolders, Places, escaped_path, local_path
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -102,6 +102,21 @@ class Night:
         )
 
 
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Raise what the system refuses about a file as a sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str | bytes):
+            raise
+        raise InputError(
+            f"{os.fsdecode(error.filename)} cannot be used ({words_of(error)}); "
+            "allow it, or give another path."
+        ) from error
+
+
+@_in_words()
 def scan_night(
     folder: str | Path,
     *,
@@ -121,6 +136,8 @@ def scan_night(
     ProfileError
         If a profile cannot be right, or two fit one header.
     """
+    folder = local_path(folder, "the night")
+    calibrations = _paths(calibrations)
     registry = Registry.gather(profiles)
     for sentence in registry.replaced:
         log.info("%s", sentence)
@@ -131,11 +148,12 @@ def scan_night(
         folder,
         registry,
         forced=forced,
-        calibrations=_paths(calibrations),
+        calibrations=calibrations,
         leave_out=leave_out,
     )
 
 
+@_in_words()
 def plan_night(
     folder: str | Path,
     *,
@@ -170,6 +188,7 @@ def plan_night(
     )[1]
 
 
+@_in_words()
 def frames_and_plan(
     folder: str | Path,
     *,
@@ -185,13 +204,15 @@ def frames_and_plan(
     Parameters are those of `plan_night`.
     """
     without = check_steps(without)
-    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
+    folder = local_path(folder, "the night")
+    leave_out = [] if output is None else names_of(folder, local_path(output, "the output"))
     frames = scan_night(folder, leave_out=leave_out, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
     plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
     return frames, plan
 
 
+@_in_words()
 def reduce_night(
     folder: str | Path,
     output: str | Path,
@@ -281,7 +302,7 @@ def reduce_night(
     from .run import Settings, run_plan
     from .workers import workers_of
 
-    folder, output = Path(folder).expanduser(), Path(output).expanduser()
+    folder, output = local_path(folder, "the night"), local_path(output, "the output")
     without = check_steps(without)
     calibrations = _paths(calibrations)
     if not isinstance(jobs, int) or jobs < 0:
@@ -317,7 +338,7 @@ def reduce_night(
             leave_out=names_of(folder, output),
         )
         if not frames:
-            raise InputError(f"{folder} holds no file; give the folder that holds the night.")
+            raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
         frames, keep, reject = by_hand(frames, keep, reject)
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
         if strict and not plan.complete:
@@ -428,8 +449,9 @@ def _fewest(asked: int | None) -> int | None:
     return asked
 
 
-def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
-    return (paths,) if isinstance(paths, str | Path) else tuple(paths)
+def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[Path, ...]:
+    paths = (paths,) if isinstance(paths, str | Path) else paths
+    return tuple(local_path(path, "the folder of calibrations") for path in paths)
 
 
 def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, TextIO
 
-from .errors import InputError, Locked, OutputError
+from .errors import InputError, Locked, OutputError, words_of
 from .frames import Frame
 from .plan import Input, Plan
 from .storage import Places, open_to_append, refuse_other_name, write_new
@@ -74,7 +74,7 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder that holds the night.")
-    inputs = [("night's", folder), *(("calibrations'", Path(c).expanduser()) for c in calibrations)]
+    inputs = [("night's", folder), *(("calibrations'", Path(c)) for c in calibrations)]
     for whose, given in inputs:
         if _is_or_holds(output, given):
             raise InputError(
@@ -309,7 +309,9 @@ def locked(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
+        raise OutputError(
+            f"{output} cannot be made ({words_of(error)}); allow it, or give another folder."
+        ) from error
     holder = output / HOLDER
 
     # Nothing else than an empty file is made of it, and a link leads to a file that is not ours.
@@ -327,7 +329,9 @@ def locked(output: Path) -> Iterator[None]:
             "give a folder on another disk."
         ) from error
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
+        raise OutputError(
+            f"{output} cannot be written ({words_of(error)}); allow it, or give another folder."
+        ) from error
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         _try_to_write(holder, f"process {os.getpid()} on {socket.gethostname()} since {now}\n")
@@ -411,6 +415,8 @@ def _may_go(path: Path) -> bool:
     """Say whether a file is ours, or nobody's: empty, or cut within its header."""
     from .products import made_by_us
 
+    if not S_ISREG(path.stat().st_mode):
+        return False
     with open(path, "rb") as stream:
         start = stream.read(_LONGEST)
     ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))
@@ -491,6 +497,6 @@ def _try_to_write(holder: Path, text: str) -> None:
         with suppress(OSError):
             where.unlink(missing_ok=True)
         raise OutputError(
-            f"{where.parent} cannot be written ({error.strerror}); "
+            f"{where.parent} cannot be written ({words_of(error)}); "
             "make room or allow it, or give another folder."
         ) from error

@@ -165,8 +165,9 @@ def _night_of(output: Path) -> Table:
             f"{output} holds no night.ecsv; give a folder that ccdprofiles reduce wrote."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
+        why = words_of(error) if isinstance(error, OSError) else error
         raise InputError(
-            f"{output / 'night.ecsv'} cannot be read ({error}); reduce the night once more, "
+            f"{output / 'night.ecsv'} cannot be read ({why}); reduce the night once more, "
             "which keeps what is whole."
         ) from error
     return night

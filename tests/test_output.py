@@ -293,3 +293,80 @@ def test_others_in_the_output_are_not_said_to_be_removable(night):
     (night / "out" / "science" / "paper.fits").symlink_to(night / "other" / BIAS)
     fits.writeto(night / "out" / "masters" / "mine.fits", np.ones((4, 4)))
     assert "may be removed" not in str(reduce(night))
+
+
+# What cannot be a path, and what the system refuses, is told in words.
+
+ADDRESSES = ("s3://bucket/night", "https://example.org/night", "file:///night")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["reduce", "{}", "-o", "out"],
+        ["reduce", "raw", "-o", "{}"],
+        ["reduce", "raw", "-o", "out", "--calibrations", "{}"],
+        ["reduce", "raw", "-o", "out", "--profile", "{}"],
+        ["reduce", "raw", "-o", "out", "--profiles", "{}/cam.py"],
+        ["plan", "{}"],
+        ["plan", "raw", "-o", "{}"],
+        ["plan", "raw", "--calibrations", "{}"],
+        ["info", "{}"],
+        ["verify", "{}"],
+        ["demo", "sbo", "-o", "{}"],
+        ["profiles", "{}"],
+    ],
+)
+def test_an_address_is_no_path(night, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(night)
+    address = ADDRESSES[len("".join(arguments)) % 3]
+    before = sorted(night.iterdir())
+    assert main([a.format(address) for a in arguments]) == 2
+    said = capsys.readouterr().err
+    assert address in said
+    assert f"is an address ({address.partition('://')[0]}://)" in said
+    assert "give that path" in said
+    assert sorted(night.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["reduce", "plan", "info"])
+def test_an_empty_folder_ends_every_command_alike(tmp_path, command, capsys):
+    (tmp_path / "empty").mkdir()
+    output = ["-o", str(tmp_path / "out")] if command == "reduce" else []
+    assert main([command, str(tmp_path / "empty"), *output]) == 3
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--profile", "--profiles"])
+def test_a_profile_that_may_not_be_read_is_told_in_words(night, monkeypatch, capsys, option):
+    import ccdprofiles.registry as module
+
+    path = night / "cam.py"
+    path.write_text("profile = None")
+
+    def refused(*args):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(module.importlib.util, "module_from_spec", refused)
+    assert main(["plan", str(night / "raw"), option, str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path} cannot be" in said
+    assert "Permission denied" in said
+    assert "Errno" not in said
+    assert "PermissionError" not in said
+
+
+@pytest.mark.parametrize("command", ["plan", "info", "reduce", "verify"])
+def test_what_the_system_refuses_is_told_in_words(night, command, capsys):
+    name = "x" * 300
+    output = ["-o", str(night / "out")] if command == "reduce" else []
+    assert main([command, str(night / name), *output]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ccdprofiles: ")
+    assert name in said
+    assert "Errno" not in said
+
+
+def test_a_home_of_nobody_is_told(night, capsys):
+    assert main(["plan", "~nobody-of-that-name/night"]) == 2
+    assert "has no home folder here; give the whole path" in capsys.readouterr().err
