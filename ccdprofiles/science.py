@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 
 from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from .cards import common_cards, hand_cards, level_cards
-from .errors import FrameRejected
+from .errors import FrameRejected, words_of
 from .frames import Frame
 from .header import ProductHeader
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
@@ -97,7 +97,7 @@ class Batch:
                 alone = [Batch(self.run, [p], self.whole) for p in self.products]
                 return Written.all(one.write(mapped, closers, writers) for one in alone)
             if not isinstance(error, FrameRejected):
-                why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+                why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
             return Written({}, {file: (error.code, f"{file}: {error}")})
