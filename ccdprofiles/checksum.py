@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import words_of
 from .raw import Cards
 
 __all__ = ["SavedCards", "read_saved", "sha256_or_fault"]
@@ -105,7 +106,7 @@ def sha256_or_fault(path: Path) -> tuple[str, str]:
     except FileNotFoundError:
         return "", "it is gone"
     except OSError as error:
-        return "", f"it cannot be read ({error.strerror})"
+        return "", f"it cannot be read ({words_of(error)})"
 
 
 def _walk(descriptor: int, size: int) -> Iterator[_HDU]:

@@ -20,11 +20,13 @@ from pathlib import Path
 from . import __version__
 from .errors import (
     CCDProfilesError,
+    EmptyNight,
     InputError,
     Locked,
     OutputError,
     PlanError,
     ProfileError,
+    words_of,
 )
 
 __all__ = ["main"]
@@ -35,6 +37,7 @@ _EXITS = (
     (Locked, LOCKED),
     (OutputError, OUTPUT),
     (ProfileError, USAGE),
+    (EmptyNight, NOTHING),
     (InputError, USAGE),
     (PlanError, USAGE),
 )
@@ -77,6 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as head, has seen enough; nothing is left to be flushed.
         sys.stdout = None
         return DONE
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(
+            _plain(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)})."),
+            file=sys.stderr,
+        )
+        return USAGE
     except KeyboardInterrupt:
         print(
             "ccdprofiles: interrupted; what is finished stays, run it again to go on.",
@@ -433,6 +444,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _profiles(options: argparse.Namespace) -> int:
     from .registry import Registry, read_profiles
+    from .storage import local_path
 
     if options.name is None:
         registry = Registry.gather()
@@ -444,7 +456,7 @@ def _profiles(options: argparse.Namespace) -> int:
         for sentence in registry.replaced:
             print(sentence)
         return DONE
-    path = Path(options.name).expanduser()
+    path = local_path(options.name, "the profile", ProfileError)
     if path.suffix == ".py" and path.is_file():
         found = read_profiles(path)
     else:
@@ -462,8 +474,9 @@ def _demo(options: argparse.Namespace) -> int:
     from .night import plan_night, reduce_night
     from .registry import load_profile
     from .simulate import simulate_night, windowed
+    from .storage import local_path
 
-    folder = Path(options.output)
+    folder = local_path(options.output, "the output")
     night, reduced = folder / "night", folder / "reduced"
     profile = load_profile(options.name)
     size = None if options.full else _WINDOW
@@ -474,7 +487,7 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         night.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{night} cannot be made ({error.strerror}).") from error
+        raise OutputError(f"{night} cannot be made ({words_of(error)}).") from error
     print(f"A night of {profile.name}{part}, made up: {night}")
     truth = simulate_night(cut, night, seed=options.seed)
     camera = folder / f"{profile.name}.py"

@@ -9,6 +9,7 @@
     │   └── ChangeError          a setting changed for a run that does not exist, or does not fit
     ├── SectionError             a section that is none, or that lies outside the frame
     ├── InputError               the folder of the night cannot be used
+    │   └── EmptyNight           it holds no file
     ├── FrameRejected            one frame cannot be used; becomes its row, never leaves a run
     ├── PlanError                a step that would give wrong numbers without a word
     ├── OutputError              the products cannot be written
@@ -17,10 +18,13 @@
 Every message says which file, what it says, what was expected and what to do.
 """
 
+import errno
+
 __all__ = [
     "AmbiguousProfile",
     "CCDProfilesError",
     "ChangeError",
+    "EmptyNight",
     "FrameRejected",
     "InputError",
     "Locked",
@@ -29,7 +33,17 @@ __all__ = [
     "ProfileError",
     "SectionError",
     "UnknownInstrument",
+    "words_of",
 ]
+
+_CURES = {
+    errno.ENOENT: "it was removed while the run was going on; leave the output alone",
+    errno.ESTALE: "it was removed while the run was going on; leave the output alone",
+    errno.ENOTDIR: "a folder was replaced by a file; remove that file",
+    errno.EEXIST: "a file of that name is in the way; remove it",
+    errno.ELOOP: "nothing is written through a link; remove the link",
+}
+"""What to do where an output cannot be written for another reason than room or permission."""
 
 
 class CCDProfilesError(Exception):
@@ -58,6 +72,10 @@ class SectionError(CCDProfilesError):
 
 class InputError(CCDProfilesError):
     """The folder of the night cannot be used."""
+
+
+class EmptyNight(InputError):
+    """The folder of the night holds no file, so that nothing can be reduced."""
 
 
 class FrameRejected(CCDProfilesError):
@@ -92,11 +110,17 @@ class OutputError(CCDProfilesError):
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
         """Say that a disk is full, or refuses, and how to go on."""
+        cure = _CURES.get(error.errno, "make room or allow it,")
         return cls(
-            f"{path} cannot be written ({error.strerror}); make room or allow it, "
+            f"{path} cannot be written ({words_of(error)}); {cure} "
             "and run it again: what is finished stays."
         )
 
 
 class Locked(CCDProfilesError):
     """Another run holds the output folder."""
+
+
+def words_of(error: OSError) -> str:
+    """Return the reason of the system in words, without the number and the name of its class."""
+    return error.strerror or str(error) or "the system gives no reason"

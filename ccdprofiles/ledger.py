@@ -18,6 +18,7 @@ from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
 from .products import SavedProduct, ascii_text, product_key
 from .profile import CosmicRays, Profile, Recipe
+from .storage import Places
 
 __all__ = [
     "ASIDE",
@@ -76,6 +77,8 @@ class Settings:
         Overrules the recipes: False finds none, None does as they say.
     progress : callable
         ``progress(phase, total)`` returns a function to be called once for each thing done.
+    places : Places, optional
+        Where the folders of the output lay when the run began.
     """
 
     output: Path
@@ -83,6 +86,11 @@ class Settings:
     overwrite: bool = False
     cosmic_rays: CosmicRays | bool | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
+    places: Places | None = None
+
+    def path(self, name: str) -> Path:
+        """Return where a product is written, by its name in the plan."""
+        return (self.places or Places.of(self.output)).path(name)
 
     @staticmethod
     def open_products(workers: int) -> int:
@@ -150,10 +158,10 @@ class Ledger:
 
     def keep(self, name: str, path: Path, sha256: str, key: str | None = None) -> None:
         """Note a master that is there now; without a key of ours its bytes are its key."""
+        self.saved[name] = SavedProduct(path)
         self.made.masters[name] = path
         self.sums[name] = sha256
         self.keys[name] = key or sha256
-        self.saved[name] = SavedProduct(path)
 
     def part(self, inputs: Sequence[Input], names: Sequence[str]) -> Ledger:
         """Return what it takes to make something of some frames, so that it can travel.

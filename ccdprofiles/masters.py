@@ -41,6 +41,7 @@ from .products import (
 from .profile import SpectralFlat
 from .raw import Pixels
 from .response import spectral_flat
+from .storage import refuse_link
 
 __all__ = ["MasterMaker", "Part"]
 
@@ -75,8 +76,8 @@ class Part:
         OutputError
             If the disk refuses.
         """
+        refuse_link(self.path.parent)
         with self._blamed():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             stream = open(self.path, "xb", buffering=0)  # noqa: SIM115 the caller closes it
             try:
                 stream.truncate(self._place("flags", self.stop))
@@ -112,7 +113,7 @@ class Part:
         if start >= stop:
             return
         rows = whole[start - first : stop - first]
-        with open(self.path, "rb", buffering=0) as stream:
+        with self._blamed(), open(self.path, "rb", buffering=0) as stream:
             stream.seek(self._place(name, start))
             octets = memoryview(rows.reshape(-1).view("u1"))
             while octets:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .changes import Changes
-from .errors import InputError, PlanError
+from .errors import EmptyNight, InputError, PlanError, words_of
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
 from .output import (
     check_files,
@@ -25,13 +25,16 @@ from .output import (
     logged,
     may_be_held,
     names_of,
+    places_of,
     refuse_foreign,
+    refuse_links,
     stale,
 )
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .selection import Selection
+from .storage import HeldFolders, Places, escaped_path, local_path
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -101,6 +104,21 @@ class Night:
         )
 
 
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Raise what the system refuses about a file as a sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str | bytes):
+            raise
+        raise InputError(
+            f"{os.fsdecode(error.filename)} cannot be used ({words_of(error)}); "
+            "allow it, or give another path."
+        ) from error
+
+
+@_in_words()
 def scan_night(
     folder: str | Path,
     *,
@@ -122,6 +140,8 @@ def scan_night(
         If a profile cannot be right, or two fit one header.
     """
     changes = Changes.of(changes)
+    folder = local_path(folder, "the night")
+    calibrations = _paths(calibrations)
     registry = Registry.gather(profiles)
     for sentence in registry.replaced:
         log.info("%s", sentence)
@@ -132,12 +152,13 @@ def scan_night(
         folder,
         registry,
         forced=forced,
-        calibrations=_paths(calibrations),
+        calibrations=calibrations,
         leave_out=leave_out,
         changes=changes,
     )
 
 
+@_in_words()
 def plan_night(
     folder: str | Path,
     *,
@@ -176,6 +197,7 @@ def plan_night(
     )[1]
 
 
+@_in_words()
 def frames_and_plan(
     folder: str | Path,
     *,
@@ -193,7 +215,8 @@ def frames_and_plan(
     Parameters are those of `plan_night`.
     """
     without = check_steps(without)
-    leave_out = [] if output is None else names_of(Path(folder), Path(output).expanduser())
+    folder = local_path(folder, "the night")
+    leave_out = [] if output is None else names_of(folder, local_path(output, "the output"))
     changes, selection = Changes.of(changes), Selection.of(only)
     frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
@@ -201,6 +224,7 @@ def frames_and_plan(
     return selection.applied(frames, replace(plan, changes=changes.texts))
 
 
+@_in_words()
 def reduce_night(
     folder: str | Path,
     output: str | Path,
@@ -296,11 +320,12 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
+    from .earlier import refuse_other_night
     from .processes import process_pool, worth_while
     from .run import Settings, run_plan
     from .workers import workers_of
 
-    folder, output = Path(folder).expanduser(), Path(output).expanduser()
+    folder, output = local_path(folder, "the night"), local_path(output, "the output")
     without = check_steps(without)
     calibrations = _paths(calibrations)
     if not isinstance(jobs, int) or jobs < 0:
@@ -341,16 +366,19 @@ def reduce_night(
             changes=changes,
         )
         if not frames:
-            raise InputError(f"{folder} holds no file; give the folder that holds the night.")
+            raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
         frames, keep, reject = by_hand(frames, keep, reject)
         plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
         scanned = frames
         frames, plan = selection.applied(frames, replace(plan, changes=changes.texts))
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
+        places = places_of(output, plan)
         check_links(output, plan, [folder, *calibrations], frames)
+        refuse_links(output)
         if not overwrite:
             refuse_foreign(output, plan)
+            refuse_other_night(output, folder, frames)
         check_files(plan, frames)
         check_room(output, plan, frames, overwrite)
         cosmic = _cosmic_rays(cosmic_rays, frames)
@@ -370,8 +398,10 @@ def reduce_night(
             overwrite=overwrite,
             cosmic_rays=cosmic,
             progress=_bars if progress else _no_bars,
+            places=places,
         )
-        held.enter_context(logged(output))
+        held.enter_context(logged(places.root))
+        folders = held.enter_context(HeldFolders(places))
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for sentence in plan.on_purpose:
@@ -379,15 +409,17 @@ def reduce_night(
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
         with _meanwhile("report"):
-            made = run_plan(plan, frames, settings, executor)
+            made = run_plan(plan, frames, settings, folders, executor)
         made.notes += _cosmic_rays_off(cosmic, plan, frames)
         from .report import night_table, summary, write_report
 
+        folders.check()
         made.earlier |= _earlier(output, plan)
         made.notes += stale(output, made)
+        folders.check()
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
-        write_report(output, name, table, plan, made)
+        write_report(places, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
     return Night(
         folder=folder,
@@ -412,12 +444,13 @@ def _alone(output: Path) -> Iterator[None]:
     from .products import remove_leftovers
 
     with locked(output):
-        remove_leftovers(output)
+        places = Places.of(output)
+        remove_leftovers(places)
         try:
             yield
         except BaseException:
             with suppress(OSError):
-                remove_leftovers(output)
+                remove_leftovers(places)
             raise
 
 
@@ -456,8 +489,9 @@ def _fewest(asked: int | None) -> int | None:
     return asked
 
 
-def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[str | Path, ...]:
-    return (paths,) if isinstance(paths, str | Path) else tuple(paths)
+def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[Path, ...]:
+    paths = (paths,) if isinstance(paths, str | Path) else paths
+    return tuple(local_path(path, "the folder of calibrations") for path in paths)
 
 
 def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, str]:
@@ -466,11 +500,14 @@ def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, s
     The night's own folder has the name of nothing. What is told is relative, so
     that a night and its products may move together.
     """
+    from .products import ascii_text
+
     found = {"": folder}
     for frame in frames:
         label, *parts = frame.file.split("/")
-        if frame.origin and label not in found:
-            found[label] = frame.path.parents[len(parts) - 1]
+        if frame.origin and ascii_text(label) not in found:
+            # Labels as PROVENANCE writes them, which has no other letters than those of ASCII.
+            found[ascii_text(label)] = frame.path.parents[len(parts) - 1]
     return {label: _seen_from(output, path) for label, path in found.items()}
 
 
@@ -479,7 +516,7 @@ def _seen_from(output: Path, folder: Path) -> str:
         seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
     except ValueError:  # on another drive
         seen = str(folder.resolve())
-    return os.fsencode(Path(seen).as_posix()).decode("utf-8", "backslashreplace")
+    return escaped_path(Path(seen).as_posix())
 
 
 def _cosmic_rays_off(

@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from .errors import InputError, Locked, OutputError
+from .errors import InputError, Locked, OutputError, words_of
 from .frames import Frame
 from .plan import Input, Plan
+from .storage import Places, open_to_append, refuse_other_name, write_new
 
 # A plan asks for names only; what holds and writes the folder is imported by what does it.
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ __all__ = [
     "check_links",
     "check_room",
     "held_before",
+    "is_our_product",
     "locked",
     "logged",
     "may_be_held",
     "names_of",
+    "places_of",
     "refuse_foreign",
+    "refuse_links",
     "stale",
 ]
 
@@ -41,6 +45,8 @@ LOCK, HOLDER, LOG = ".ccdprofiles.lock", ".ccdprofiles.holder", "ccdprofiles.log
 _OPENED = (LOCK, HOLDER, LOG)
 _FOLDERS = ("masters", "science", "report")
 TABLES = ("night.ecsv", "plan.json", "report/index.html")
+
+_OUR_CARDS = ("CPVERS", "CPKEY", "CPTYPE")
 
 SPARE_FILES = 40
 """What else may be open: the standard streams, log and lock, libraries, pipes between workers."""
@@ -68,7 +74,7 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder that holds the night.")
-    inputs = [("night's", folder), *(("calibrations'", Path(c).expanduser()) for c in calibrations)]
+    inputs = [("night's", folder), *(("calibrations'", Path(c)) for c in calibrations)]
     for whose, given in inputs:
         if _is_or_holds(output, given):
             raise InputError(
@@ -92,6 +98,23 @@ def names_of(folder: Path, output: Path) -> list[Path]:
         if parent.exists() and folder.exists() and os.path.samefile(parent, folder):
             names.append(folder / output.resolve().relative_to(parent))
     return names
+
+
+def places_of(output: Path, plan: Plan) -> Places:
+    """Return where the folders of an output lie that a plan writes into."""
+    folders = {name.rpartition("/")[0] for name in (*_products(plan), *TABLES)}
+    return Places.of(output, sorted((folders | set(_FOLDERS)) - {""}))
+
+
+def refuse_links(output: Path) -> None:
+    """Refuse files that are written in place, and are links or have another name elsewhere.
+
+    Raises
+    ------
+    OutputError
+    """
+    for name in _OPENED:
+        refuse_other_name(output / name)
 
 
 def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequence[Frame]) -> None:
@@ -175,9 +198,14 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 
 
 def stale(output: Path, made: Made) -> list[str]:
-    """Name the products of an earlier run that this one no longer makes."""
+    """Name the products of an earlier run that this one no longer makes.
+
+    Files of others are not named, whatever they are called.
+    """
     ours = {*made.masters.values(), *made.products.values()}
     ours |= {output / name for name in made.earlier.values()}
+    # What was replaced while the run was going on belongs to this night all the same.
+    ours |= {output / name for name, (code, _) in made.failed.items() if code == "removed"}
     others = [
         path
         for folder in ("masters", "science")
@@ -188,7 +216,11 @@ def stale(output: Path, made: Made) -> list[str]:
         return []
     # One of ours may have two names.
     real = {path.resolve() for path in ours}
-    left = [p.relative_to(output).as_posix() for p in others if p.resolve() not in real]
+    left = [
+        p.relative_to(output).as_posix()
+        for p in others
+        if p.resolve() not in real and is_our_product(p)
+    ]
     if not left:
         return []
     shown = ", ".join(left[:5]) + (", …" if len(left) > 5 else "")
@@ -196,6 +228,22 @@ def stale(output: Path, made: Made) -> list[str]:
         f"{len(left)} product{'s' if len(left) > 1 else ''} of an earlier run no longer "
         f"belong{'' if len(left) > 1 else 's'} to this night as it is, and may be removed: {shown}"
     ]
+
+
+def is_our_product(path: Path) -> bool:
+    """Return True if a file is a product as we write it: our cards, our HDUs, our provenance.
+
+    A file that somebody made from a product may have its cards, and is not ours.
+    """
+    from .checksum import read_saved
+
+    if path.is_symlink() or path.name.startswith("."):
+        return False
+    try:
+        saved = read_saved(path, pixels=False)
+    except OSError:
+        return False
+    return not saved.faults and all(card in saved.header for card in _OUR_CARDS)
 
 
 def held_before(output: Path) -> bool:
@@ -262,9 +310,13 @@ def locked(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{output} cannot be made ({error.strerror}).") from error
+        raise OutputError(
+            f"{output} cannot be made ({words_of(error)}); allow it, or give another folder."
+        ) from error
     holder = output / HOLDER
 
+    # Nothing else than an empty file is made of it, and a link leads to a file that is not ours.
+    refuse_other_name(output / LOCK)
     lock = FileLock(output / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -278,7 +330,9 @@ def locked(output: Path) -> Iterator[None]:
             "give a folder on another disk."
         ) from error
     except OSError as error:
-        raise OutputError(f"{output} cannot be written ({error.strerror}).") from error
+        raise OutputError(
+            f"{output} cannot be written ({words_of(error)}); allow it, or give another folder."
+        ) from error
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         _try_to_write(holder, f"process {os.getpid()} on {socket.gethostname()} since {now}\n")
@@ -309,6 +363,8 @@ def logged(output: Path) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
+    if isinstance(handler.failed, OutputError):
+        raise handler.failed
     if handler.failed is not None:
         raise OutputError.of(output / LOG, handler.failed) from handler.failed
 
@@ -319,7 +375,7 @@ class _RunLog(logging.FileHandler):
     def __init__(self, path: Path):
         super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=True)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self.failed: OSError | None = None
+        self.failed: OSError | OutputError | None = None
         self._held: list[logging.LogRecord] = []
         self._begun = not path.exists()
 
@@ -337,8 +393,12 @@ class _RunLog(logging.FileHandler):
                 self.stream = self.stream or self._open()
                 self.stream.write(self.format(record) + self.terminator)
                 self.stream.flush()
-            except OSError as error:
+            except (OSError, OutputError) as error:
                 self.failed = error
+
+    def _open(self) -> TextIO:
+        descriptor = open_to_append(Path(self.baseFilename))
+        return os.fdopen(descriptor, "w", encoding=self.encoding, errors=self.errors)
 
     def close(self) -> None:
         """Close the file; on a full disk what could not be written is tried once more."""
@@ -356,6 +416,8 @@ def _may_go(path: Path) -> bool:
     """Say whether a file is ours, or nobody's: empty, or cut within its header."""
     from .products import made_by_us
 
+    if not S_ISREG(path.stat().st_mode):
+        return False
     with open(path, "rb") as stream:
         start = stream.read(_LONGEST)
     ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))
@@ -425,17 +487,17 @@ def _try_to_write(holder: Path, text: str) -> None:
     try:
         # What lies under these names may be a link to a file that is not ours.
         holder.unlink(missing_ok=True)
-        holder.write_text(text, "utf-8")
+        write_new(holder, text)
         for name in _FOLDERS:
             if (holder.parent / name).is_dir():
                 where = holder.parent / name / ".probe.tmp"
                 where.unlink(missing_ok=True)
-                where.write_text(text, "utf-8")
+                write_new(where, text)
                 where.unlink()
     except OSError as error:
         with suppress(OSError):
             where.unlink(missing_ok=True)
         raise OutputError(
-            f"{where.parent} cannot be written ({error.strerror}); "
+            f"{where.parent} cannot be written ({words_of(error)}); "
             "make room or allow it, or give another folder."
         ) from error

@@ -1074,7 +1074,8 @@ def grouped(reasons: Iterable[str]) -> list[str]:
     ['3 files (a.fits … c.fits): too short.']
     """
     together: dict[str, list[str]] = {}
-    for reason in reasons:
+    # Several frames may share the reason of the master that they went into.
+    for reason in dict.fromkeys(reasons):
         file, _, told = reason.partition(": ")
         together.setdefault(told or file, []).append(file)
     return [

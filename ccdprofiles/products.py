@@ -12,12 +12,13 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import takewhile
 from math import prod
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from astropy.io import fits
 
 from .errors import FrameRejected, OutputError
 from .header import ProductHeader
-from .raw import Cards, Pixels, RawFile, read_raw
-from .storage import NewFile, Writers
+from .raw import Cards, Pixels, RawFile, RawImage, opened, read_raw, refuse_changed
+from .storage import NewFile, Places, Writers, refuse_link
 
 __all__ = [
     "DQ_BITS",
@@ -106,7 +107,7 @@ class ProductFile:
     Parameters
     ----------
     path : Path
-        The final name.
+        The final name, in a folder that is given without links.
     header : ProductHeader
         Cards of the primary HDU besides those of its structure.
     shape : tuple of int
@@ -157,8 +158,9 @@ class ProductFile:
         self._table = _provenance(inputs)
         self._end = position
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}-{id(self):x}.tmp")
+        refuse_link(path.parent)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             self._file = NewFile(self._temporary, position + len(self._table), writers)
         except OSError as error:
             raise OutputError.of(path, error) from error
@@ -247,7 +249,11 @@ class ProductFile:
             self._file.complete()
             sync()
             self._file.close()
+            refuse_link(self.path.parent)
             os.replace(self._temporary, self.path)
+        except OutputError:
+            self.discard()
+            raise
         except OSError as error:
             self.discard()
             raise OutputError.of(self.path, error) from error
@@ -255,7 +261,10 @@ class ProductFile:
     def discard(self) -> None:
         """Throw away what was written."""
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        # Where its folder is gone or became a link, what lies under this name is not ours.
+        with suppress(OSError, OutputError):
+            refuse_link(self._temporary.parent)
+            self._temporary.unlink(missing_ok=True)
 
 
 class SavedProduct:
@@ -273,13 +282,52 @@ class SavedProduct:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self.raw: RawFile = read_raw(self.path)
-        self._pixels = Pixels(self.raw)
-        self._planes = {image.name: image for image in self.raw.images}
         self._whole: dict[bool, tuple[np.ndarray | None, ...]] = {}
+        self.__dict__["raw"] = read_raw(self.path)
 
     def __reduce__(self):
-        return type(self), (self.path.absolute(),)
+        return _not_read_yet, (self.path.absolute(), self.raw.size, self.raw.mtime_ns)
+
+    @cached_property
+    def raw(self) -> RawFile:
+        """Its headers, read again by a worker of another process when it asks for them."""
+        with self._blamed():
+            raw = read_raw(self.path)
+            if (raw.size, raw.mtime_ns) != self._expected:
+                raise FrameRejected("changed", "it is another file.")
+            return raw
+
+    @cached_property
+    def _pixels(self) -> Pixels:
+        return Pixels(self.raw)
+
+    @cached_property
+    def _planes(self) -> dict[str | None, RawImage]:
+        return {image.name: image for image in self.raw.images}
+
+    def refuse_changed(self) -> None:
+        """Refuse a product that is no longer the file whose header was read.
+
+        Raises
+        ------
+        FrameRejected
+            ``removed``, with its path.
+        """
+        with self._blamed():
+            refuse_changed(self.raw)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Blame what cannot be read on this file, and on none of those that need it."""
+        try:
+            yield
+        except (FrameRejected, OSError) as error:
+            raise FrameRejected(
+                "removed",
+                f"the master {self.path.stem} was removed or replaced while the run was going on; "
+                "run it again: the master is made anew, and what is finished stays.",
+                str(self.path),
+            ) from error
 
     @property
     def header(self) -> Cards:
@@ -294,11 +342,12 @@ class SavedProduct:
     def band(self, first: int, stop: int, variance: bool = True) -> Band:
         """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance."""
         rows, columns = self.shape
-        if rows * columns > _SMALL:
-            return Band(*self._read(first, stop, variance))
-        # A small master is asked for by every few frames of a long series.
-        if variance not in self._whole:
-            self._whole[variance] = self._read(0, rows, variance)
+        with self._blamed():
+            if rows * columns > _SMALL:
+                return Band(*self._read(first, stop, variance))
+            # A small master is asked for by every few frames of a long series.
+            if variance not in self._whole:
+                self._whole[variance] = self._read(0, rows, variance)
         data, square, flags = (p if p is None else p[first:stop] for p in self._whole[variance])
         return Band(data, square, None if flags is None or not flags.any() else flags)
 
@@ -318,6 +367,13 @@ class SavedProduct:
         if flags is not None and not flags.any():
             flags = None
         return data, square, flags
+
+
+def _not_read_yet(path: Path, *expected: int) -> SavedProduct:
+    """Return a product that is read when it is asked for, so that a worker can say it is gone."""
+    product = object.__new__(SavedProduct)
+    vars(product).update(path=path, _whole={}, _expected=expected)
+    return product
 
 
 def copied_header(cards: Cards) -> ProductHeader:
@@ -407,27 +463,38 @@ def saved_key(path: Path) -> str | None:
 
 
 def made_by_us(path: Path) -> bool:
-    """Say whether a file begins as our products do, whole or not."""
-    with open(path, "rb") as stream:
-        return b"CPVERS  =" in stream.read(64 * 2880)
+    """Return True if a file begins as our products do, whole or not."""
+    with opened(path) as stream:
+        start = stream.read(64 * 2880)
+    if not start.startswith(b"SIMPLE  ="):
+        return False
+    cards = (start[place : place + 80] for place in range(0, len(start), 80))
+    header = takewhile(lambda card: card.rstrip() != b"END", cards)
+    return any(card.startswith(b"CPVERS  =") for card in header)
 
 
-def remove_leftovers(output: Path) -> None:
-    """Remove what a run that was killed left unfinished under temporary names."""
-    for folder in ("masters", "science", "report", "."):
-        pattern = ".*.tmp" if folder == "." else "**/.*.tmp"
-        for path in (output / folder).glob(pattern):
-            if _TEMPORARY.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+def remove_leftovers(places: Places) -> None:
+    """Remove what a run that was killed left unfinished under temporary names.
+
+    A folder that became a link since the run began leads to files that are not ours.
+    """
+    for folder in (*places.folders.values(), places.root):
+        pattern = ".*.tmp" if folder == places.root else "**/.*.tmp"
+        with suppress(OutputError):
+            refuse_link(folder)
+            for path in folder.glob(pattern):
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; one that says so already is left alone."""
-    if path.is_file() and path.read_bytes() == text.encode():
-        return
+    refuse_link(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
+            return
+        path.parent.mkdir(exist_ok=True)
         with open(temporary, "xb") as stream:
             stream.write(text.encode())
             stream.flush()

@@ -24,9 +24,10 @@ from types import ModuleType
 
 from . import amplifier
 from . import profile as profile_module
-from .errors import AmbiguousProfile, ProfileError, UnknownInstrument
+from .errors import AmbiguousProfile, ProfileError, UnknownInstrument, words_of
 from .profile import Profile
 from .spelling import near_words
+from .storage import local_path
 
 __all__ = ["Registry", "known_profiles", "load_profile", "read_profiles", "user_folder"]
 
@@ -195,6 +196,7 @@ def load_profile(name: str | Path) -> Profile:
     ProfileError
         If there is none, or if the file holds several.
     """
+    local_path(name, "the profile", ProfileError)
     if not _is_path(name):
         return Registry.gather()[str(name)]
     found = read_profiles(name)
@@ -256,6 +258,8 @@ def _all(named: Iterable[str | Path | Profile], broken: dict[str, str]) -> Itera
     named = (named,) if isinstance(named, str | Path | Profile) else named
     made_up: set[str] = set()
     for item in named:
+        if not isinstance(item, Profile):
+            local_path(item, "the profile", ProfileError)
         if isinstance(item, Profile):
             yield item if item.name else replace(item, name=_made_up(item, made_up))
         elif not _is_path(item) and not Path(item).is_dir():
@@ -343,6 +347,8 @@ def _line(error: Exception, path: Path) -> str:
 
 def _explained(error: Exception) -> str:
     """Add the nearest right spelling to a misspelt keyword."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'} cannot be read ({words_of(error)}); allow it."
     misspelt = re.search(
         r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)
     )

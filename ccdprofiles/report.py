@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
-from pathlib import Path
 
 from astropy.table import MaskedColumn, Table
 
@@ -15,12 +14,16 @@ from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
 from .plan import Missing, Plan, grouped
 from .products import sync_folders, write_text
 from .run import Made
+from .storage import Places
 
 __all__ = ["complete", "night_table", "summary", "write_report"]
 
 USED = "used"
 INCOMPLETE = "not calibrated"
 NOT_NEEDED = "not needed"
+
+_OTHERS = ("no-master", "removed")
+"""Codes of frames that have no fault themselves."""
 
 _PATHS = ("file", "product", "master", "frame", "bias", "dark", "flat")
 
@@ -115,15 +118,15 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     return "\n".join(lines)
 
 
-def write_report(output: Path, folder: str, table: Table, plan: Plan, made: Made) -> None:
+def write_report(places: Places, folder: str, table: Table, plan: Plan, made: Made) -> None:
     """Write ``night.ecsv``, ``plan.json`` and ``report/index.html``."""
     stream = io.StringIO()
     _plain(table).write(stream, format="ascii.ecsv")
-    write_text(output / "night.ecsv", stream.getvalue())
-    write_text(output / "plan.json", plan.to_json() + "\n")
-    page = output / "report" / "index.html"
+    night, page = places.path("night.ecsv"), places.path("report/index.html")
+    write_text(night, stream.getvalue())
+    write_text(places.path("plan.json"), plan.to_json() + "\n")
     write_text(page, _page(folder, table, plan, made))
-    sync_folders([output / "night.ecsv", page])
+    sync_folders([night, page])
 
 
 def _plain(table: Table) -> Table:
@@ -156,7 +159,7 @@ def _verdict(
         return frame.verdict, frame.code, frame.reason, earlier
     if made is not None and frame.file in made.failed:
         code, reason = made.failed[frame.file]
-        return INCOMPLETE if code == "no-master" else SET_ASIDE, code, reason, ""
+        return _short_of(code) if code in _OTHERS else SET_ASIDE, code, reason, ""
     if frame.file in lacking:
         missing = lacking[frame.file]
         return _short_of(missing.code), missing.code, missing.reason, ""

@@ -11,6 +11,7 @@ from . import __version__
 from .cards import setting_card
 from .changes import concerning
 from .checksum import SavedCards, read_saved
+from .errors import words_of
 from .ledger import Ledger, left_out
 from .plan import Input
 from .products import ascii_text
@@ -51,7 +52,7 @@ def still_holds(
             # The bytes of a master go on into other products, so all of them count.
             saved = read_saved(path, pixels=name.startswith("masters/"))
         except OSError as error:
-            saved = SavedCards({}, faults=(f"it cannot be read ({error.strerror})",))
+            saved = SavedCards({}, faults=(f"it cannot be read ({words_of(error)})",))
         if not saved.faults and saved.header.get("CPKEY") == key:
             return True
         why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))

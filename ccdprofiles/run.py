@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ from astropy import units as u
 
 from .checksum import read_saved
 from .copies import same_pixels
-from .errors import FrameRejected
+from .errors import FrameRejected, OutputError, words_of
 from .flats import FlatLevel
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
@@ -31,6 +32,7 @@ from .prepare import Measured, take_level
 from .products import remove_leftovers, sha256_of
 from .resume import still_holds
 from .science import Written, batches
+from .storage import HeldFolders
 from .verdicts import judge_pixels
 from .workers import Workers, workers_of
 
@@ -41,12 +43,21 @@ log = logging.getLogger(__name__)
 _SHUTTER_CLOSED = (("bias", "dark"), ("science", "arc"))
 """The types whose overscan tells the level of a night, the best first."""
 
+_REMOVED = (
+    "it was removed or replaced while the run was going on; run it again: it is made anew, "
+    "and what is finished stays."
+)
+
 _AT_ONCE = 32 * 2**20
 _FILES_AT_ONCE = 64
 
 
 def run_plan(
-    plan: Plan, frames: Sequence[Frame], settings: Settings, executor: Executor | None = None
+    plan: Plan,
+    frames: Sequence[Frame],
+    settings: Settings,
+    folders: HeldFolders,
+    executor: Executor | None = None,
 ) -> Made:
     """Make every master and every product of a plan.
 
@@ -58,6 +69,8 @@ def run_plan(
     plan : Plan
     frames : sequence of Frame
     settings : Settings
+    folders : HeldFolders
+        Those of the output.
     executor : Executor, optional
         Does the jobs instead of threads of this process.
 
@@ -67,20 +80,28 @@ def run_plan(
         If the products cannot be written.
     """
     with Workers(workers_of(executor, settings.jobs), executor) as workers:
-        run = _Run(plan, frames, settings, workers)
+        run = _Run(plan, frames, settings, workers, folders)
         try:
             return run.run()
         finally:
             if workers.lost:
-                remove_leftovers(settings.output)
+                remove_leftovers(folders.places)
 
 
 class _Run(Ledger):
     """Walks the plan."""
 
-    def __init__(self, plan: Plan, frames: Sequence[Frame], settings: Settings, workers: Workers):
+    def __init__(
+        self,
+        plan: Plan,
+        frames: Sequence[Frame],
+        settings: Settings,
+        workers: Workers,
+        folders: HeldFolders,
+    ):
         super().__init__(plan, frames, settings)
         self.workers = workers
+        self.folders = folders
         self.settled: set[str] = set()
         self.waiting: list[Master] = []
         self.ready: list[Product] = []
@@ -89,7 +110,40 @@ class _Run(Ledger):
     def run(self) -> Made:
         self._measure()
         self._make()
+        self.folders.check()
+        self._leave_out_removed()
         return self._in_order()
+
+    def _leave_out_removed(self) -> None:
+        """Take back what was removed since it was made, so that only what is there is listed."""
+        made = self.made
+        for name in [m.name for m in self.plan.masters if m.name in made.masters and not m.path]:
+            try:
+                self.saved[name].refuse_changed()
+            except FrameRejected as error:
+                self._take_back(name, error)
+        files = {p.name: p.input.file for p in self.plan.products}
+        for name in [n for n, path in made.products.items() if not path.is_file()]:
+            del made.products[name]
+            made.kept.discard(name)
+            why = f"{name} was removed while the run was going on; run it again to make it anew."
+            made.failed[files[name]] = ("removed", f"{files[name]}: its product {why}")
+
+    def _take_back(self, name: str, error: FrameRejected) -> None:
+        """Note a master that was removed or replaced after it was made."""
+        self.made.masters.pop(name, None)
+        self.made.kept.discard(name)
+        self.made.failed[name] = (error.code, f"{name}: {error}")
+
+    def _take(self, master: Master, path: Path, sha256: str, key: str) -> bool:
+        """Note a master that is there; return False if it was removed in the meantime."""
+        with suppress(FrameRejected, OSError):
+            if sha256:
+                self.keep(master.name, path, sha256, key)
+                return True
+        self.folders.check()
+        self._take_back(master.name, FrameRejected("removed", _REMOVED))
+        return False
 
     def _in_order(self) -> Made:
         """Return what was made in the order of the plan, whoever was first."""
@@ -206,6 +260,7 @@ class _Run(Ledger):
         self.ready = list(self.plan.products)
         self._give_out()
         for job, outcome in self.workers.finished():
+            self.folders.check()
             if isinstance(job, MasterJob):
                 self._master_made(job, outcome)
             else:
@@ -261,12 +316,21 @@ class _Run(Ledger):
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)
         if still_holds(self, master.name, path, key, inputs):
-            self.made.kept.add(master.name)
-            self.remember(path)
-            self.keep(master.name, path, sha256_of(path), key)
+            self._keep_master(master, path, key)
             self._settle(master)
             return
+        path = self.folders.make(master.name)
         self._hand_out(MasterJob(self, master, tuple(inputs), key, path))
+
+    def _keep_master(self, master: Master, path: Path, key: str) -> None:
+        """Go on with a master of an earlier run."""
+        try:
+            sha256 = sha256_of(path)
+            self.remember(path)
+        except (LookupError, OSError):
+            sha256 = ""
+        if self._take(master, path, sha256, key):
+            self.made.kept.add(master.name)
 
     def _lent(self, master: Master) -> None:
         """Take a master of another night, if it is still what was written then."""
@@ -275,7 +339,7 @@ class _Run(Ledger):
             faults = read_saved(path).faults
             sha256 = sha256_of(path)
         except OSError as error:
-            faults = (f"it cannot be read ({error.strerror})",)
+            faults = (f"it cannot be read ({words_of(error)})",)
         if faults:
             told = "; ".join(faults)
             why = f"{path}: {told}; make it anew, or take it out of the calibrations."
@@ -323,7 +387,8 @@ class _Run(Ledger):
         if refused is None:
             number = len(job.inputs) - len(outcome.failed)
             log.info("%s made of %d frames", master.name, number, extra={"made": True})
-            self.keep(master.name, job.path, outcome.sha256, job.key)
+            path = self.settings.output / PurePosixPath(master.name)
+            self._take(master, path, outcome.sha256, job.key)
         elif not isinstance(refused, FrameRejected | OSError):
             raise refused
         elif lost := [file for file in job.files if self._lost(file, refused)]:
@@ -333,7 +398,7 @@ class _Run(Ledger):
         elif isinstance(refused, FrameRejected):
             self.made.failed[master.name] = (refused.code, f"{master.name}: {refused}")
         else:
-            raise refused
+            raise OutputError.of(job.path, refused) from refused
         self._settle(master)
 
     def _settle(self, master: Master) -> None:
@@ -358,6 +423,8 @@ class _Run(Ledger):
                 self.made.failed[chosen.file] = ("no-master", why)
             self.science_done()
         todo = [product for product in todo if not self._kept(product)]
+        for product in todo:
+            self.folders.make(product.name)
         for some, whole in batches(self, todo, self.workers.number):
             self.workers.submit(ScienceJob(self, some, whole))
 
@@ -379,6 +446,8 @@ class _Run(Ledger):
         if isinstance(outcome, FrameRejected):
             file = job.files[0]
             outcome = Written({}, {file: (outcome.code, f"{file}: {outcome}")})
+        elif isinstance(outcome, OSError):
+            raise OutputError.of(self.settings.output, outcome) from outcome
         elif isinstance(outcome, Exception):
             raise outcome
         for product in job.products:

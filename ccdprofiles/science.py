@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from astropy.nddata import CCDData
 
 from .calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from .cards import common_cards, hand_cards, level_cards
-from .errors import FrameRejected
+from .errors import FrameRejected, words_of
 from .frames import Frame
 from .header import ProductHeader
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
@@ -97,7 +97,7 @@ class Batch:
                 alone = [Batch(self.run, [p], self.whole) for p in self.products]
                 return Written.all(one.write(mapped, closers, writers) for one in alone)
             if not isinstance(error, FrameRejected):
-                why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+                why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
             return Written({}, {file: (error.code, f"{file}: {error}")})
@@ -204,7 +204,7 @@ class Batch:
             header["NOCRAYS"] = (True, "cosmic rays left out on purpose")
             header.add_history("cosmic rays left out on purpose")
         inputs = [(frame.file, measured.sha256, "science"), *self.used]
-        path = run.settings.output / PurePosixPath(product.name)
+        path = run.settings.path(product.name)
         shape = self.amplifiers.shape
         return ProductFile(path, header, shape, self._uncertainty, inputs, writers)
 
@@ -275,7 +275,7 @@ def write_science(
             if len(done) > 1:
                 _closed(done[-2])
     written = Written.all(done)
-    paths = {name: run.settings.output / PurePosixPath(name) for name in _closed(written)}
+    paths = {name: run.settings.path(name) for name in _closed(written)}
     sync_folders(paths.values())
     return Written(paths, written.failed)
 

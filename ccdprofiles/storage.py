@@ -9,14 +9,32 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
 import threading
 from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["NewFile", "Writers"]
+from .errors import InputError, OutputError
+
+__all__ = [
+    "HeldFolders",
+    "NewFile",
+    "Places",
+    "Writers",
+    "escaped_path",
+    "local_path",
+    "open_to_append",
+    "path_of_escaped",
+    "refuse_link",
+    "write_new",
+]
 
 _BLOCK = 4096
 """Memory and file must begin at a multiple of the disk's sectors, which are hardly larger."""
@@ -25,6 +43,248 @@ _CHUNK = 2**20
 _SMALL = 2**21
 _RUNS = 8
 _UNDER_WAY = 8
+
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# A single blank inside a path may stay; at its ends, or beside another, tables lose it.
+_UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ", re.ASCII)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_HELD_FOLDERS = 4
+
+
+def local_path(given: str | Path, what: str, kind: type[Exception] = InputError) -> Path:
+    """Return the path of a file or folder of this machine; ``~`` is the home folder.
+
+    Parameters
+    ----------
+    given : str or Path
+    what : str
+        What it is for, as the message says it.
+    kind : type
+        The class of the refusal.
+
+    Raises
+    ------
+    InputError
+        Or ``kind``, if it is the address of something that is no file of this machine, or
+        the home folder of a user who does not exist.
+    """
+    text = os.fspath(given)
+    if isinstance(text, str) and _ADDRESS.match(text):
+        scheme = text.partition("://")[0]
+        raise kind(
+            f"{what} {text!r} is an address ({scheme}://), where a path on this machine is "
+            "expected; copy it to a local disk or mount it there, and give that path."
+        )
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise kind(
+            f"{what} {text!r} begins with ~, and that user has no home folder here; "
+            "give the whole path."
+        ) from error
+
+
+def escaped_path(path: str) -> str:
+    r"""Write a path as text that survives any table: bytes that could not stand there become %XX.
+
+    >>> from ccdprofiles.storage import escaped_path
+    >>> escaped_path("../a night")
+    '../a night'
+    >>> escaped_path("50% of\n#1")
+    '50%25 of%0A%231'
+    """
+    return _UNSAFE.sub(lambda c: "".join(f"%{byte:02X}" for byte in os.fsencode(c[0])), path)
+
+
+def path_of_escaped(text: str, beside: Path) -> Path:
+    """Return the path that `escaped_path` wrote, seen from a folder.
+
+    Older tables hold paths as they are; such a path is taken if it alone exists.
+    """
+    octets = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
+    meant = beside / os.fsdecode(octets)
+    return beside / text if not meant.exists() and (beside / text).exists() else meant
+
+
+def refuse_link(folder: Path) -> None:
+    """Refuse to write into a folder that is reached through a link.
+
+    The folders of a run are given without links, so that one that is there now appeared
+    while the run was going on, and may lead to files that are not ours.
+
+    Raises
+    ------
+    OutputError
+    """
+    real = os.path.realpath(folder)
+    if real != os.path.abspath(folder):
+        raise OutputError(
+            f"{folder} became a link to {real} while the run was going on, and nothing is written "
+            "through a link; remove the link and run it again: what is finished stays."
+        )
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a small text file under a name that must be free; a link there is not followed."""
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK
+    with open(os.open(path, how, 0o666), "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def open_to_append(path: Path) -> int:
+    """Open a file of our own to write at its end, and make it if there is none.
+
+    Raises
+    ------
+    OutputError
+        If it is a link, has another name elsewhere, or is no regular file.
+    OSError
+    """
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | _NO_LINK
+    try:
+        descriptor = os.open(path, how, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            refuse_other_name(path)
+        raise
+    try:
+        refuse_other_name(path, os.fstat(descriptor))
+    except OutputError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def refuse_other_name(path: Path, status: os.stat_result | None = None) -> None:
+    """Refuse a file to be written in place that is a link, or no regular file.
+
+    Raises
+    ------
+    OutputError
+    """
+    if status is None:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return
+    if stat.S_ISLNK(status.st_mode):
+        what = f"is a link to {os.readlink(path)}"
+    elif not stat.S_ISREG(status.st_mode):
+        what = "is no regular file"
+    elif status.st_nlink > 1:
+        what = "has another name elsewhere (a hard link)"
+    else:
+        return
+    raise OutputError(
+        f"{path} {what}, and nothing is written through a link; remove it, "
+        "and a new file is made in its place."
+    )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the folders of an output lie, settled when a run begins.
+
+    A folder may be a link to another disk by then. One that becomes a link later is
+    noticed, as these paths hold no link.
+
+    Parameters
+    ----------
+    root : Path
+        The output, without links.
+    folders : mapping
+        Folders inside the output → where they lie, without links.
+    """
+
+    root: Path
+    folders: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, output: Path, folders: Iterable[str] = ("masters", "science", "report")) -> Places:
+        """Find out where an output and some folders inside it lie now."""
+        real = {name: Path(os.path.realpath(output / name)) for name in folders}
+        return cls(Path(os.path.realpath(output)), real)
+
+    def path(self, name: str) -> Path:
+        """Return where a file of the output is written, by its name in the output."""
+        folder, _, last = name.rpartition("/")
+        return self.folders.get(folder, self.root / folder) / last
+
+
+class HeldFolders:
+    """Folders that a run has opened, so that one that is removed or replaced is noticed.
+
+    An open folder keeps its number on the disk, which a new one of its name would
+    otherwise be likely to get.
+
+    Parameters
+    ----------
+    places : Places
+    """
+
+    def __init__(self, places: Places):
+        self.places = places
+        self._held: dict[Path, int] = {}
+        self._made: set[Path] = set()
+
+    def __enter__(self) -> HeldFolders:
+        self._hold(self.places.root)
+        for folder in self.places.folders.values():
+            if folder.is_dir():
+                self._hold(folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+    def make(self, name: str) -> Path:
+        """Return where a file of the output is written; its folder is made if there is none.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be made, or a folder of the output is not what it was.
+        """
+        path = self.places.path(name)
+        if path.parent not in self._made:
+            self.check()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError.of(path.parent, error) from error
+            refuse_link(path.parent)
+            self._hold(path.parent)
+            self._made.add(path.parent)
+        return path
+
+    def check(self) -> None:
+        """Refuse to go on where a folder was removed, replaced, or became a link.
+
+        Raises
+        ------
+        OutputError
+        """
+        for folder, descriptor in self._held.items():
+            refuse_link(folder)
+            try:
+                same = os.path.samestat(os.lstat(folder), os.fstat(descriptor))
+            except OSError:
+                same = False
+            if not same:
+                raise OutputError(
+                    f"{folder} was removed or replaced while the run was going on; leave the "
+                    "output alone, or put it back, and run it again: what is still there and "
+                    "whole is kept."
+                )
+
+    def _hold(self, folder: Path) -> None:
+        # A night in many folders would need as many open files; the first are those that count.
+        if folder not in self._held and len(self._held) < _HELD_FOLDERS:
+            with suppress(OSError):
+                self._held[folder] = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
 
 
 class Writers:

@@ -12,12 +12,14 @@ from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 from .checksum import SavedCards, read_saved, sha256_or_fault
-from .errors import InputError
+from .errors import InputError, words_of
 from .frames import shown_name
+from .output import is_our_product
 from .products import ascii_text
 from .raw import Cards
 from .report import USED
 from .selection import NOT_ASKED
+from .storage import local_path, path_of_escaped
 
 __all__ = ["Verified", "verify_night"]
 
@@ -121,13 +123,14 @@ def verify_night(
     >>> from ccdprofiles import verify_night
     >>> print(verify_night("reduced"))  # doctest: +SKIP
     """
-    output = Path(output).expanduser()
+    output = local_path(output, "the output")
     if not isinstance(jobs, int) or jobs < 0:
         raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
     night = _night_of(output)
     paths = _Paths(output, _folders(output, night, raw, calibrations))
     belongs = _products_of(night)
-    names = sorted(belongs | _found(output))
+    others = {name for name in _found(output) - belongs if is_our_product(output / name)}
+    names = sorted(belongs | others)
     with ThreadPoolExecutor(jobs or None) as pool:
         saved = dict(zip(names, pool.map(lambda n: _saved(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
@@ -141,11 +144,12 @@ def verify_night(
             rows[file, role] = (file, USED_UP, role, verdict, reason + where)
         elif verdict == CHANGED and rows[file][3] == WHOLE:
             rows[file] = (*rows[file][:3], verdict, reason + _AGAIN)
-    checked = {file for file, _ in inputs}
+    # A table loses the blanks at the ends of a name.
+    checked = {file.strip() for file, _ in inputs}
     rows |= {
         (file, kind): (file, USED_UP, kind, UNCHECKED, _UNTOLD)
         for file, kind in _went_in(night)
-        if file not in checked
+        if file.strip() not in checked
     }
     columns = ("file", "part", "role", "verdict", "reason")
     return Verified(output, Table(rows=list(rows.values()) or None, names=columns, dtype=["U"] * 5))
@@ -162,8 +166,9 @@ def _night_of(output: Path) -> Table:
             f"{output} holds no night.ecsv; give a folder that ccdprofiles reduce wrote."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
+        why = words_of(error) if isinstance(error, OSError) else error
         raise InputError(
-            f"{output / 'night.ecsv'} cannot be read ({error}); reduce the night once more, "
+            f"{output / 'night.ecsv'} cannot be read ({why}); reduce the night once more, "
             "which keeps what is whole."
         ) from error
     return night
@@ -174,8 +179,8 @@ def _folders(
 ) -> dict[str, Path]:
     """Return where the raw frames lie, by the first part of their names."""
     seen = night.meta.get("folders", {})
-    told = {label: (output / folder).resolve() for label, folder in seen.items()}
-    given = [Path(c).expanduser() for c in calibrations]
+    told = {label: path_of_escaped(folder, output).resolve() for label, folder in seen.items()}
+    given = [local_path(c, "the folder of calibrations") for c in calibrations]
     labels = [label for label in told if label]
     if len(given) > len(labels):
         raise InputError(
@@ -184,7 +189,7 @@ def _folders(
         )
     told |= dict(zip(labels, given, strict=False))
     if raw is not None:
-        told[""] = Path(raw).expanduser()
+        told[""] = local_path(raw, "the night")
         given.append(told[""])
     for folder in given:
         if not folder.is_dir():
@@ -223,7 +228,7 @@ def _saved(path: Path) -> SavedCards:
     except FileNotFoundError:
         return SavedCards(Cards(b""), faults=(_GONE,))
     except OSError as error:
-        return SavedCards(Cards(b""), faults=(f"it cannot be read ({error.strerror})",))
+        return SavedCards(Cards(b""), faults=(f"it cannot be read ({words_of(error)})",))
 
 
 def _inputs(saved: Mapping[str, SavedCards]) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -26,7 +26,7 @@ from ccdprofiles import (
 )
 from ccdprofiles.errors import PlanError
 from ccdprofiles.frames import ACCEPTED, SET_ASIDE, Frame
-from ccdprofiles.plan import file_name, seconds, time_of
+from ccdprofiles.plan import file_name, grouped, seconds, time_of
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 make_plan = functools.partial(plan.make_plan, min_frames=1)
@@ -834,3 +834,9 @@ def test_every_accepted_frame_ends_in_exactly_one_place(drawn, without, shuffler
     assert make_plan(shuffled, without) == plan
     assert plan.found == len(frames)
     assert all(f.verdict in (ACCEPTED, SET_ASIDE) for f in frames)
+
+
+def test_a_reason_that_several_frames_share_word_for_word_is_said_once():
+    """As that of a master, which is the reason of all the frames that went into it."""
+    reasons = ["masters/x.fits: few frames."] * 2 + ["a.fits: cut.", "b.fits: cut."]
+    assert grouped(reasons) == ["masters/x.fits: few frames.", "2 files (a.fits … b.fits): cut."]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -333,3 +334,60 @@ def test_to_verify_writes_nothing(night):
     before = state()
     verify_night(night / "out")
     assert state() == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nnight",
+        "a\r\tnight",
+        'it\'s "one"',
+        os.fsdecode(b"n\xffght"),
+        "  blanks  inside ",
+        "#1 50%41",
+        "{a: b}, [c]",
+        "nuit été",
+        "back\\slash\\x41",
+    ],
+)
+@pytest.mark.parametrize("lent", [False, True])
+def test_the_folders_of_a_night_are_found_again_whatever_their_names(made, tmp_path, name, lent):
+    calibrations = []
+    shutil.copytree(made / "raw", tmp_path / name)
+    if lent:
+        (tmp_path / "lent").mkdir()
+        calibrations = [tmp_path / "lent" / name]
+        (tmp_path / name).rename(calibrations[0])
+        (tmp_path / name).mkdir()
+        for path in sorted(calibrations[0].iterdir()):
+            if fits.getheader(path)["IMAGETYP"].strip().lower() == "light":
+                path.rename(tmp_path / name / path.name)
+    output = tmp_path / "out"
+    options = {"profiles": [SMALL], "calibrations": calibrations, "jobs": 1}
+    assert reduce_night(tmp_path / name, output, **options).ok
+    found = verify_night(output)
+    assert found.ok, str(found)
+    assert "11 of 11 inputs are whole" in str(found)
+
+
+def test_a_folder_whose_name_an_older_table_holds_as_it_is_is_found(night):
+    table = night / "out" / "night.ecsv"
+    (night / "raw").rename(night / "50%41")
+    table.write_text(table.read_text().replace("../raw", "../50%41"))
+    assert verify_night(night / "out").ok
+
+
+def test_files_of_others_beside_the_products_are_none_of_ours(night):
+    """Neither one without our cards, nor one that was made of a product and keeps its cards."""
+    for folder in ("masters", "science"):
+        fits.writeto(night / "out" / folder / "mine.fits", np.ones((4, 4)))
+        (night / "out" / folder / "no.fits").write_text("notes")
+    data, header = fits.getdata(science(night), header=True)
+    fits.writeto(night / "out" / "science" / "stretched.fits", data, header)
+    done = reduce_night(night / "raw", night / "out", profiles=[SMALL])
+    assert done.ok
+    assert "may be removed" not in str(done)
+    found = verify_night(night / "out")
+    assert found.ok, str(found)
+    assert "5 of 5 products are whole" in str(found)
+    assert "earlier run" not in str(found)

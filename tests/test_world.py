@@ -25,6 +25,7 @@ import ccdprofiles
 from ccdprofiles import cli, plan_night, reduce_night, registry, simulate_night
 from ccdprofiles.errors import InputError, OutputError
 from ccdprofiles.simulate import Exposures, windowed
+from ccdprofiles.storage import write_new
 
 SMALL = windowed("cg16m", 64, 80)
 FRAMES = [
@@ -548,17 +549,19 @@ def test_files_that_may_not_grow_end_a_run(made, nursery, tmp_path):
     assert leftovers(output) == []
 
 
-def test_a_log_that_cannot_be_written_is_told_and_the_products_stay(made, tmp_path, capsys):
+def test_a_log_that_cannot_be_written_is_told_and_the_products_stay(
+    made, tmp_path, monkeypatch, capsys
+):
     folder, _ = made
     output = tmp_path / "out"
-    output.mkdir()
-    (output / "ccdprofiles.log").symlink_to("/dev/full")
+    full = "ccdprofiles.output.open_to_append"
+    monkeypatch.setattr(full, lambda path: os.open("/dev/full", os.O_WRONLY))
     assert cli.main([str(c) for c in reduce_command(folder, output)]) == 5
     told = capsys.readouterr().err
     assert f"{output / 'ccdprofiles.log'} cannot be written (No space left on device)" in told
     assert "Traceback" not in told
     assert assert_whole(output) == 16
-    (output / "ccdprofiles.log").unlink()
+    monkeypatch.undo()
     assert cli.main([str(c) for c in reduce_command(folder, output)]) == 0
 
 
@@ -711,14 +714,14 @@ def test_a_product_that_is_a_link_to_a_raw_frame_leaves_the_frame_alone(night, l
 @pytest.mark.parametrize("place", ["", "masters", "science", "report"])
 def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeypatch, place):
     (night / "out" / place).mkdir(parents=True)
-    write = Path.write_text
+    write = write_new
 
-    def refused(self, *args, **options):
-        if self.parent == night / "out" / place:
+    def refused(path, text):
+        if path.parent == night / "out" / place:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        return write(self, *args, **options)
+        return write(path, text)
 
-    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr("ccdprofiles.output.write_new", refused)
     monkeypatch.setattr("ccdprofiles.run.run_plan", None)
     with pytest.raises(
         OutputError, match=r"cannot be written \(Read-only file system\); make room"
