@@ -30,6 +30,7 @@ from .errors import (
 from .profile import UNKNOWN, Profile, Recipe
 from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
+from .watch import Failure, call, place, reason, watched
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -52,6 +53,9 @@ IGNORED = "ignored"
 
 _ALLOW = "allow it to be read, copy it again, or take it out of the night."
 _PLAIN = bytes(range(32, 127))
+
+_LATE = 3
+"""After how many headers that take a profile's functions too long a scan ends."""
 
 PRODUCT_CARD = "CPVERS"
 """The card that tells our own products from raw frames."""
@@ -159,6 +163,7 @@ class Scanner:
         self.registry = registry
         self.forced = forced
         self._readouts: dict[tuple, tuple[AmplifierSet, str]] = {}
+        self._late = 0
 
     def frame(self, path: Path, file: str) -> Frame:
         """Read one file's header; whatever is wrong with it becomes its verdict."""
@@ -201,16 +206,21 @@ class Scanner:
         _refuse_cubes(raw)
         profile = self.forced
         try:
-            profile = profile or self.registry.choose(header)
-            return self._typed(frame, profile)
+            profile = profile or call(self.registry.choose, header)
+            return call(self._typed, frame, profile)
         except (AmbiguousProfile, UnknownInstrument, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
-            raise FrameRejected(
-                "profile-function",
-                f"a function of the profile {_name_of(profile)} failed on its header "
-                f"({type(error).__name__}: {error}); correct the profile.",
-            ) from error
+            sentence = _failure(profile, error)
+            if isinstance(error, Failure) and error.late:
+                self._count_late(f"{frame.file}: {sentence}")
+            raise FrameRejected("profile-function", sentence) from error
+
+    def _count_late(self, sentence: str) -> None:
+        """Give up once several headers have taken a function too long: all others may."""
+        self._late += 1
+        if self._late == _LATE:
+            raise ProfileError(f"{sentence} {_LATE} headers took too long; no more are tried.")
 
     def _typed(self, frame: Frame, profile: Profile) -> Frame:
         header = frame.header
@@ -229,6 +239,8 @@ class Scanner:
             reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
             return frame.rejected("ignored-type", reason, IGNORED)
         frame = frame.told(type=kind)
+        if callable(profile.temperature) and frame.recipe.limits.temperature is not None:
+            profile.temperature_of(header)  # fails here, and not while the night is planned
         try:
             frame = frame.told(exposure=profile.exposure_of(header))
             frame = frame.told(binning=profile.binning_of(header))
@@ -289,6 +301,17 @@ def scan(
     ProfileError
         If two profiles fit one header, or a profile cannot be right.
     """
+    with watched():
+        return _scanned(folder, registry, forced, calibrations, leave_out)
+
+
+def _scanned(
+    folder: str | Path,
+    registry: Registry,
+    forced: Profile | None,
+    calibrations: Iterable[str | Path],
+    leave_out: Iterable[str | Path],
+) -> tuple[Frame, ...]:
     scanner = Scanner(registry, forced)
     found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
     taken = {frame.path for frame in found}
@@ -568,8 +591,14 @@ def _readout(frame: Frame, amplifiers: AmplifierSet) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 
-def _name_of(profile: Profile | None) -> str:
-    return "that was asked" if profile is None else profile.name
+def _failure(profile: Profile | None, error: Exception) -> str:
+    """Name the profile and what its function raised, and where, if it has a file."""
+    if isinstance(error, Failure):
+        why = error.reason + error.place
+    else:
+        why = reason(error) + (place(error) if profile is not None and profile.file else "")
+    name = "that was asked" if profile is None else profile.name
+    return f"a function of the profile {name} failed on its header ({why}); correct the profile."
 
 
 def _refuse_twice(frame: Frame) -> None:

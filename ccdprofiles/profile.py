@@ -21,6 +21,7 @@ from astropy import units as u
 
 from .amplifier import Amplifier, AmplifierSet, amplifier_set, check_amplifiers, quantity
 from .errors import FrameRejected, ProfileError, SectionError
+from .watch import Failure, call
 
 if TYPE_CHECKING:
     from astropy.modeling import Model
@@ -610,7 +611,9 @@ class Profile:
         """Say whether INSTRUME alone, or the function in its place, fits this header."""
         if callable(self.instrument):
             try:
-                return bool(self.instrument(header))
+                return bool(call(self.instrument, header))
+            except Failure:
+                raise
             except Exception:  # written for this camera's headers, and met with another's
                 return False
         if self.instrument is None:
@@ -718,7 +721,7 @@ class Profile:
         if self.binning is None:
             return 1, 1
         said = (
-            self.binning(header)
+            call(self.binning, header)
             if callable(self.binning)
             else tuple(header.get(card) for card in self.binning)
         )
@@ -745,7 +748,7 @@ class Profile:
         """
         if not callable(self.recipe):
             return self.recipe
-        recipe = self.recipe(header)
+        recipe = call(self.recipe, header)
         if not isinstance(recipe, Recipe):
             raise ProfileError(f"{self._who}: recipe= returns {recipe!r}, which is no Recipe(...).")
         return recipe
@@ -781,7 +784,7 @@ class Profile:
         """
         amplifiers = self.amplifiers
         if callable(amplifiers):
-            amplifiers = tuple(amplifiers(header))
+            amplifiers = tuple(call(amplifiers, header))
             check_amplifiers(amplifiers)
         for amplifier in amplifiers:
             if amplifier.extension is None and None not in shapes:
@@ -813,7 +816,7 @@ class Profile:
         if cards is None:
             return None
         if callable(cards):
-            return cards(header)
+            return call(cards, header)
         for card in (cards,) if isinstance(cards, str) else cards:
             said = header.get(card)
             if said is not None and _word(said) not in missing:

@@ -13,6 +13,7 @@ FLOORS = {
     # What everything stands on.
     "errors": 0.0,
     "section": 0.1,
+    "watch": 0.1,
     "storage": 0.1,
     # A camera, its headers and its raw files.
     "amplifier": 1.0,
