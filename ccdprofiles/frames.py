@@ -132,6 +132,12 @@ class Frame:
     master: str = ""
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        exposure = "" if self.exposure is None else f"{self.exposure:g} s"
+        profile = "" if self.profile is None else self.profile.name
+        parts = (self.verdict, self.code, self.type, exposure, self.filter or "", profile)
+        return f"<Frame {self.file}: {', '.join(part for part in parts if part)}>"
+
     @property
     def header(self) -> Cards | Mapping:
         """The cards of the frame."""
@@ -425,20 +431,17 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
 
     Its summary has the normalised columns of the frames table, so that
     ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
-    so; no header is read again until a card is asked for.
+    so; no header is read again until a card is asked for. ``ccds()`` gives each frame
+    the unit that its profile says.
     """
     from astropy.table import Table
-    from ccdproc import ImageFileCollection
+
+    from .collection import NightFiles
 
     accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
-    names = [f.file for f in accepted]
-    # Without keywords the collection reads no header; the summary is ours.
-    found = ImageFileCollection(location=str(folder), filenames=names or ["-"], keywords=[])
-    found._files = names
     summary = Table(frames_table(accepted), masked=True)
     summary.remove_columns(["verdict", "reason"])
-    found._summary = summary if names else None
-    return found
+    return NightFiles(folder, summary, {f.file: f.profile.unit for f in accepted})
 
 
 def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:

@@ -578,6 +578,17 @@ class Profile:
         words = {_word(word): kind for word, kind in self.frame_types.items()}
         object.__setattr__(self, "frame_types", _frozen(words))
 
+    def __repr__(self) -> str:
+        cards = ", ".join(repr(name) for name in self.instruments) or "by other cards"
+        amplifiers = () if callable(self.amplifiers) else self.amplifiers
+        number = f", {len(amplifiers)} amplifier{'s' * (len(amplifiers) > 1)}" if amplifiers else ""
+        file = f", {Path(self.file).name}" if self.file else ""
+        return f"<Profile {self.name or '(no name)'}: {cards}{number}{file}>"
+
+    def __str__(self) -> str:
+        shown = (f for f in fields(self) if f.repr)
+        return f"Profile({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
+
     def __reduce__(self):
         return _reduced(self)
 

@@ -94,6 +94,9 @@ class Registry:
             _warn(sentence)
         return cls(tuple(kept.values()), tuple(replaced), sentences)
 
+    def __repr__(self) -> str:
+        return f"<Registry: {', '.join(p.name for p in self.profiles)}>"
+
     def __getitem__(self, name: str) -> Profile:
         for profile in self.profiles:
             if profile.name == name:
