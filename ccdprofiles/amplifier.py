@@ -10,6 +10,7 @@ from astropy import units as u
 
 from .errors import FrameRejected, ProfileError, SectionError
 from .section import Section, binned, binned_size, compact
+from .watch import call
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout"]
 
@@ -462,7 +463,7 @@ def _unbinned(section: Section, shape: tuple[int, int], x: int, y: int) -> tuple
 def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> float | None:
     if not callable(value):
         return None if value is None else quantity(value, unit, field)
-    said = value(header)
+    said = call(value, header)
     try:
         return None if said is None else quantity(said, unit, field)
     except ProfileError as error:

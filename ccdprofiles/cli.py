@@ -462,7 +462,7 @@ def _profiles(options: argparse.Namespace) -> int:
     else:
         found = (Registry.gather()[options.name],)
     if not Path(found[0].file).is_file():
-        print("\n".join(repr(profile) for profile in found))
+        print("\n".join(str(profile) for profile in found))
         return DONE
     text = Path(found[0].file).read_text(encoding="utf-8")
     print(f"# {', '.join(p.name for p in found)}: {found[0].file}\n\n{text}", end="")

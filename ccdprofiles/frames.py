@@ -32,6 +32,7 @@ from .profile import UNKNOWN, Profile, Recipe
 from .raw import GROWTH_LIMIT, NOT_A_FILE, Cards, RawFile, opened, read_raw
 from .registry import Registry
 from .spelling import near_files
+from .watch import Failure, call, place, reason, watched
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -54,6 +55,9 @@ IGNORED = "ignored"
 
 _ALLOW = "allow it to be read, copy it again, or take it out of the night."
 _PLAIN = bytes(range(32, 127))
+
+_LATE = 3
+"""After how many headers that take a profile's functions too long a scan ends."""
 
 PRODUCT_CARD = "CPVERS"
 """The card that tells our own products from raw frames."""
@@ -130,6 +134,12 @@ class Frame:
     master: str = ""
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        exposure = "" if self.exposure is None else f"{self.exposure:g} s"
+        profile = "" if self.profile is None else self.profile.name
+        parts = (self.verdict, self.code, self.type, exposure, self.filter or "", profile)
+        return f"<Frame {self.file}: {', '.join(part for part in parts if part)}>"
+
     @property
     def header(self) -> Cards | Mapping:
         """The cards of the frame."""
@@ -167,6 +177,7 @@ class Scanner:
         self.changes = changes
         self._recipes: dict[int, tuple[Recipe, Recipe]] = {}
         self._readouts: dict[tuple, tuple[AmplifierSet, str]] = {}
+        self._late = 0
 
     def frame(self, path: Path, file: str) -> Frame:
         """Read one file's header; whatever is wrong with it becomes its verdict."""
@@ -207,18 +218,23 @@ class Scanner:
         _refuse_cubes(raw)
         profile = self.forced
         try:
-            profile = profile or self.registry.choose(header)
-            return self._typed(frame, profile)
+            profile = profile or call(self.registry.choose, header)
+            return call(self._typed, frame, profile)
         except UnknownInstrument as error:
             return frame.rejected("no-profile", f"{frame.file}: {error}")
         except (AmbiguousProfile, ChangeError, FrameRejected):
             raise
         except Exception as error:  # a profile's own function may raise anything
-            raise FrameRejected(
-                "profile-function",
-                f"a function of the profile {_name_of(profile)} failed on its header "
-                f"({type(error).__name__}: {error}); correct the profile.",
-            ) from error
+            sentence = _failure(profile, error)
+            if isinstance(error, Failure) and error.late:
+                self._count_late(f"{frame.file}: {sentence}")
+            raise FrameRejected("profile-function", sentence) from error
+
+    def _count_late(self, sentence: str) -> None:
+        """Give up once several headers have taken a function too long: all others may."""
+        self._late += 1
+        if self._late == _LATE:
+            raise ProfileError(f"{sentence} {_LATE} headers took too long; no more are tried.")
 
     def _typed(self, frame: Frame, profile: Profile) -> Frame:
         header = frame.header
@@ -237,6 +253,8 @@ class Scanner:
             reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
             return frame.rejected("ignored-type", reason, IGNORED)
         frame = frame.told(type=kind)
+        if callable(profile.temperature) and frame.recipe.limits.temperature is not None:
+            profile.temperature_of(header)  # fails here, and not while the night is planned
         try:
             frame = frame.told(exposure=profile.exposure_of(header))
             frame = frame.told(binning=profile.binning_of(header))
@@ -310,7 +328,16 @@ def scan(
     ProfileError
         If two profiles fit one header, or a profile cannot be right.
     """
-    scanner = Scanner(registry, forced, changes)
+    with watched():
+        return _scanned(folder, Scanner(registry, forced, changes), calibrations, leave_out)
+
+
+def _scanned(
+    folder: str | Path,
+    scanner: Scanner,
+    calibrations: Iterable[str | Path],
+    leave_out: Iterable[str | Path],
+) -> tuple[Frame, ...]:
     found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
     taken = {frame.path for frame in found}
     labels = {frame.file.split("/")[0] for frame in found}
@@ -320,7 +347,7 @@ def scan(
         for path, file in _apart(_files(other, leave_out)):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
-                found.append(_calibration(frame, registry))
+                found.append(_calibration(frame, scanner.registry))
     frames = _once(sorted(found, key=lambda f: (f.origin, f.file)))
     return tuple(frames)
 
@@ -423,20 +450,17 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
 
     Its summary has the normalised columns of the frames table, so that
     ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
-    so; no header is read again until a card is asked for.
+    so; no header is read again until a card is asked for. ``ccds()`` gives each frame
+    the unit that its profile says.
     """
     from astropy.table import Table
-    from ccdproc import ImageFileCollection
+
+    from .collection import NightFiles
 
     accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
-    names = [f.file for f in accepted]
-    # Without keywords the collection reads no header; the summary is ours.
-    found = ImageFileCollection(location=str(folder), filenames=names or ["-"], keywords=[])
-    found._files = names
     summary = Table(frames_table(accepted), masked=True)
     summary.remove_columns(["verdict", "reason"])
-    found._summary = summary if names else None
-    return found
+    return NightFiles(folder, summary, {f.file: f.profile.unit for f in accepted})
 
 
 def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
@@ -589,8 +613,14 @@ def _readout(frame: Frame, amplifiers: AmplifierSet) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 
-def _name_of(profile: Profile | None) -> str:
-    return "that was asked" if profile is None else profile.name
+def _failure(profile: Profile | None, error: Exception) -> str:
+    """Name the profile and what its function raised, and where, if it has a file."""
+    if isinstance(error, Failure):
+        why = error.reason + error.place
+    else:
+        why = reason(error) + (place(error) if profile is not None and profile.file else "")
+    name = "that was asked" if profile is None else profile.name
+    return f"a function of the profile {name} failed on its header ({why}); correct the profile."
 
 
 def _refuse_twice(frame: Frame) -> None:

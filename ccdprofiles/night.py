@@ -16,6 +16,7 @@ from . import __version__
 from .changes import Changes
 from .errors import EmptyNight, InputError, PlanError, words_of
 from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
+from .notebook import folded
 from .output import (
     check_files,
     check_folders,
@@ -95,6 +96,17 @@ class Night:
         """The rows of the frames that were set aside or could not be calibrated."""
         bad = [v in ("set aside", "not calibrated") for v in self.frames["verdict"]]
         return self.frames[bad]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Night {shown_name(str(self.folder))} reduced to {shown_name(str(self.output))}: "
+            f"{len(self.frames)} files found, {len(self.masters)} masters, "
+            f"{len(self.products)} science frames, {len(self.set_aside)} set aside or not "
+            f"calibrated; ok={self.ok}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return folded("Night", str(self))
 
     def __str__(self) -> str:
         from .report import summary

@@ -16,6 +16,7 @@ from astropy import units as u
 
 from .errors import PlanError
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
+from .notebook import folded
 from .profile import Profile, nearest
 from .setup_cards import (
     CHIP,
@@ -128,6 +129,9 @@ class Master:
     def setup(self) -> tuple:
         """What every frame that uses it must share."""
         return self.profile, self.readout, self.binning
+
+    def __repr__(self) -> str:
+        return f"<Master {self.name}: {self.type}, {len(self.inputs)} frames>"
 
     def __str__(self) -> str:
         if self.path:
@@ -276,6 +280,16 @@ class Plan:
     def to_json(self) -> str:
         """Write the plan down as JSON."""
         return json.dumps(vars(self), default=vars, indent=1, sort_keys=True)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Plan: {self.found} files found, {len(self.masters)} masters, "
+            f"{len(self.products)} science frames, {len(self.missing)} not calibrated, "
+            f"{len(self.set_aside)} set aside; {'complete' if self.complete else 'incomplete'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return folded("Plan", str(self))
 
     def __str__(self) -> str:
         used = {i.file for m in self.masters for i in m.inputs}

@@ -30,6 +30,7 @@ from .amplifier import (
 )
 from .errors import FrameRejected, ProfileError, SectionError
 from .spelling import near_words
+from .watch import Failure, call
 
 if TYPE_CHECKING:
     from astropy.modeling import Model
@@ -681,6 +682,17 @@ class Profile:
         words = {_word(word): kind for word, kind in self.frame_types.items()}
         object.__setattr__(self, "frame_types", _frozen(words))
 
+    def __repr__(self) -> str:
+        cards = ", ".join(repr(name) for name in self.instruments) or "by other cards"
+        amplifiers = () if callable(self.amplifiers) else self.amplifiers
+        number = f", {len(amplifiers)} amplifier{'s' * (len(amplifiers) > 1)}" if amplifiers else ""
+        file = f", {Path(self.file).name}" if self.file else ""
+        return f"<Profile {self.name or '(no name)'}: {cards}{number}{file}>"
+
+    def __str__(self) -> str:
+        shown = (f for f in fields(self) if f.repr)
+        return f"Profile({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
+
     def __reduce__(self):
         return _reduced(self)
 
@@ -721,7 +733,9 @@ class Profile:
         """Say whether INSTRUME alone, or the function in its place, fits this header."""
         if callable(self.instrument):
             try:
-                return bool(self.instrument(header))
+                return bool(call(self.instrument, header))
+            except Failure:
+                raise
             except Exception:  # written for this camera's headers, and met with another's
                 return False
         if self.instrument is None:
@@ -831,7 +845,7 @@ class Profile:
         if self.binning is None:
             return 1, 1
         said = (
-            self.binning(header)
+            call(self.binning, header)
             if callable(self.binning)
             else tuple(header.get(card) for card in self.binning)
         )
@@ -859,7 +873,7 @@ class Profile:
         """
         if not callable(self.recipe):
             return self.recipe
-        recipe = self.recipe(header)
+        recipe = call(self.recipe, header)
         if not isinstance(recipe, Recipe):
             raise ProfileError(f"{self._who}: recipe= returns {recipe!r}, which is no Recipe(...).")
         return recipe
@@ -895,7 +909,7 @@ class Profile:
         """
         amplifiers = self.amplifiers
         if callable(amplifiers):
-            amplifiers = tuple(amplifiers(header))
+            amplifiers = tuple(call(amplifiers, header))
             check_amplifiers(amplifiers)
         for amplifier in amplifiers:
             if amplifier.extension is None and None not in shapes:
@@ -946,7 +960,7 @@ class Profile:
         if cards is None:
             return None
         if callable(cards):
-            return cards(header)
+            return call(cards, header)
         for card in (cards,) if isinstance(cards, str) else cards:
             said = header.get(card)
             if said is not None and _word(said) not in missing:

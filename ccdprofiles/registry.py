@@ -28,12 +28,25 @@ from .errors import AmbiguousProfile, ProfileError, UnknownInstrument, words_of
 from .profile import Profile
 from .spelling import near_words
 from .storage import local_path
+from .watch import Failure, call, place, reason
 
 __all__ = ["Registry", "known_profiles", "load_profile", "read_profiles", "user_folder"]
 
 log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "ccdprofiles.profiles"
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """What cannot be read as a profile, and the names of the profiles that it may have held."""
+
+    names: tuple[str, ...]
+    sentence: str
+
+    def may_be(self, name: str) -> bool:
+        """Return True if it may have held a profile of this name."""
+        return any(name == stem or name.startswith(f"{stem}_") for stem in self.names)
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,9 @@ class Registry:
     replaced : tuple of str
         A sentence for every profile that another of the same name stands in for.
     broken : tuple of str
-        A sentence for every file of the user's own folder that cannot be read as a
-        profile. What it would stand in for is left out too.
+        A sentence for every file of the user's own folder, and for everything that an
+        installed package offers, that cannot be read as a profile. What it would stand
+        in for is left out too.
     """
 
     profiles: tuple[Profile, ...]
@@ -71,7 +85,7 @@ class Registry:
         """
         kept: dict[str, Profile] = {}
         replaced = []
-        broken: dict[str, str] = {}
+        broken: list[_Broken] = []
         for profile in _all(named, broken):
             first = kept.setdefault(profile.name, profile)
             if first is not profile and first.file != profile.file:
@@ -79,9 +93,13 @@ class Registry:
                     f"{first.file or 'a profile given by the caller'} stands in for "
                     f"{profile.file}: both are named {profile.name!r}."
                 )
-        for sentence in broken.values():
+        sentences = tuple(left_out.sentence for left_out in broken)
+        for sentence in sentences:
             _warn(sentence)
-        return cls(tuple(kept.values()), tuple(replaced), tuple(broken.values()))
+        return cls(tuple(kept.values()), tuple(replaced), sentences)
+
+    def __repr__(self) -> str:
+        return f"<Registry: {', '.join(p.name for p in self.profiles)}>"
 
     def __getitem__(self, name: str) -> Profile:
         for profile in self.profiles:
@@ -97,6 +115,20 @@ class Registry:
     def _perhaps(self) -> str:
         """Name the files that may hold what is looked for, and cannot be read."""
         return "".join(f" Or is it in a file that cannot be read? {s}" for s in self.broken)
+
+    def _failed(self, header: Mapping) -> str:
+        """Name the functions in place of ``instrument`` that fail on a header nobody knows."""
+        sentences = []
+        for profile in self._by_instrument[1]:
+            try:
+                if callable(profile.instrument):
+                    call(profile.instrument, header)
+            except Exception as error:
+                at = place(error) if profile.file else ""
+                sentences.append(
+                    f" instrument= of the profile {profile.name} fails on it ({reason(error)}{at})."
+                )
+        return "".join(sentences)
 
     @cached_property
     def _by_instrument(self) -> tuple[dict[str, list[Profile]], list[Profile]]:
@@ -148,7 +180,7 @@ class Registry:
             return fitting[0]
         if not fitting:
             why = self._unknown(word, header, named.get(word, ()))
-            raise UnknownInstrument(why + self._perhaps())
+            raise UnknownInstrument(why + self._failed(header) + self._perhaps())
         cards = sorted({"INSTRUME", *(card for p in fitting for card in p.where)})
         raise AmbiguousProfile(
             f"INSTRUME = {word!r} fits {len(fitting)} profiles, "
@@ -253,8 +285,8 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else here.parent / "profiles"
 
 
-def _all(named: Iterable[str | Path | Profile], broken: dict[str, str]) -> Iterable[Profile]:
-    """Go through all profiles; files of the user that cannot be read go to ``broken``."""
+def _all(named: Iterable[str | Path | Profile], broken: list[_Broken]) -> Iterable[Profile]:
+    """Go through all profiles; ``broken`` gets what of the user's and installed cannot be read."""
     named = (named,) if isinstance(named, str | Path | Profile) else named
     made_up: set[str] = set()
     for item in named:
@@ -272,18 +304,45 @@ def _all(named: Iterable[str | Path | Profile], broken: dict[str, str]) -> Itera
         try:
             yield from read_profiles(path)
         except ProfileError as error:
-            broken[path.stem] = f"{error} (in your own folder, {user_folder()})"
-    for profile in _others():
+            sentence = f"{error} (in your own folder, {user_folder()})"
+            broken.append(_Broken((path.stem,), sentence))
+    for profile in _others(broken):
         # Never reduce with another camera than the one that was meant to stand in for it.
-        if not any(profile.name == s or profile.name.startswith(f"{s}_") for s in broken):
+        if not any(left_out.may_be(profile.name) for left_out in broken):
             yield profile
 
 
-def _others() -> Iterable[Profile]:
+def _others(broken: list[_Broken]) -> Iterable[Profile]:
     """Go through the installed profiles and the shipped ones."""
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda p: p.name):
-        yield from _installed(point)
+    for point in sorted(_entry_points(broken), key=lambda p: (p.name, _package(p))):
+        try:
+            profiles = _installed(point)
+        except ProfileError as error:
+            stem = point.module.rpartition(".")[2]
+            broken.append(_Broken((point.name, stem), str(error)))
+        else:
+            yield from profiles
     yield from _folder(shipped_folder())
+
+
+def _entry_points(broken: list[_Broken]) -> list[importlib.metadata.EntryPoint]:
+    """Return what installed packages offer, without those whose metadata cannot be read."""
+    try:
+        return list(importlib.metadata.entry_points(group=ENTRY_POINTS))
+    except Exception:  # one package with a broken file would hide all others
+        pass
+    found = []
+    for package in importlib.metadata.distributions():
+        try:
+            found += package.entry_points.select(group=ENTRY_POINTS)
+        except Exception as error:
+            name = getattr(package, "_path", "an installed package")
+            sentence = (
+                f"{name}: its list of entry points cannot be read ({reason(error)}); it is left "
+                "out; install the package again, or remove it."
+            )
+            broken.append(_Broken((), sentence))
+    return found
 
 
 def _folder(folder: Path) -> Iterable[Profile]:
@@ -302,20 +361,46 @@ def _warn(sentence: str) -> None:
     log.warning("%s", sentence)
 
 
-def _installed(point: importlib.metadata.EntryPoint) -> Iterable[Profile]:
-    """Read what an installed package offers: a profile, or the module that holds some."""
+def _installed(point: importlib.metadata.EntryPoint) -> tuple[Profile, ...]:
+    """Read what an installed package offers: a profile, or the module that holds some.
+
+    Raises
+    ------
+    ProfileError
+        If it cannot be imported, or is something else; the package is named.
+    """
     try:
-        offered = point.load()
+        return call(_offered, point)
+    except Failure as error:
+        why = f"cannot be read ({error.reason}{error.place})"
+    except ProfileError as error:
+        why = f"cannot be read ({str(error).removesuffix('.')})"
     except Exception as error:
-        raise ProfileError(
-            f"the installed profile {point.value!r} cannot be read: {error}"
-        ) from error
+        why = f"cannot be read ({reason(error)}{place(error)})"
+    raise ProfileError(
+        f"the installed profile {point.name!r} of {_package(point)} {why}; it is left out; "
+        "correct the package, or remove it."
+    )
+
+
+def _offered(point: importlib.metadata.EntryPoint) -> tuple[Profile, ...]:
+    offered = point.load()
     if isinstance(offered, Profile):
-        yield offered if offered.name else replace(offered, name=point.name, file=point.value)
-    elif getattr(offered, "__file__", None):
-        yield from read_profiles(offered.__file__)
-    else:
-        raise ProfileError(f"the installed profile {point.value!r} is neither Profile nor module.")
+        return (offered if offered.name else replace(offered, name=point.name, file=point.value),)
+    if getattr(offered, "__file__", None):
+        return read_profiles(offered.__file__)
+    raise ProfileError(
+        f"{point.value} is of type {type(offered).__name__}, not a Profile or a module."
+    )
+
+
+def _package(point: importlib.metadata.EntryPoint) -> str:
+    """Name the installed package that an entry point belongs to, with its version."""
+    package = point.dist
+    try:
+        return point.value if package is None else f"{package.name} {package.version}"
+    except Exception:  # metadata may be missing or unreadable
+        return point.value
 
 
 def _run(path: Path):
@@ -325,7 +410,10 @@ def _run(path: Path):
     written = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     try:
-        spec.loader.exec_module(module)
+        call(spec.loader.exec_module, module)
+    except Failure as error:
+        line = _line(error.__cause__ or error, path)
+        raise ProfileError(f"{path.name}{line}: {error.reason}; correct the file.") from error
     except ProfileError as error:
         raise ProfileError(f"{path.name}{_line(error, path)}: {error}") from error
     except SyntaxError as error:
@@ -338,10 +426,12 @@ def _run(path: Path):
     return module
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Name the last line of a file that was run before something went wrong."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    lines = [
+        frame.lineno for frame in frames if frame.filename in (str(path), str(path.absolute()))
+    ]
     return f", line {lines[-1]}" if lines else ""
 
 

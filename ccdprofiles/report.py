@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from html import escape
 
 from astropy.table import MaskedColumn, Table
 
 from . import __version__
 from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
-from .plan import Missing, Plan, grouped
+from .plan import Missing, Plan, grouped, time_of
 from .products import sync_folders, write_text
 from .run import Made
 from .storage import Places
@@ -25,22 +26,35 @@ NOT_NEEDED = "not needed"
 _OTHERS = ("no-master", "removed")
 """Codes of frames that have no fault themselves."""
 
-_PATHS = ("file", "product", "master", "frame", "bias", "dark", "flat")
+_PATHS = ("file", "product", "master", "frame", "bias", "dark", "flat", "verdict")
+"""Columns whose words stay whole; a table that is too wide for them scrolls by itself."""
+
+_OPEN = 50
+"""Tables up to this many rows are open at first."""
+
+_ROWS = 1000
+"""The page shows this many rows of a table; browsers are slow with more."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 90em; padding: 0 1em;
        color: #1c2430; }}
-h1 {{ font-size: 1.5em; margin-bottom: .4em; }} h2 {{ font-size: 1.15em; margin-top: 2em; }}
+h1 {{ font-size: 1.5em; margin-bottom: .4em; overflow-x: auto; }} h2 {{ font-size: 1.15em; margin-top: 2em; }}
 table {{ border-collapse: collapse; min-width: 50%; font-size: 13px; }}
 th, td {{ text-align: left; padding: .25em .7em; border-bottom: 1px solid #dde3ea;
           vertical-align: top; }}
-th {{ background: #f3f6f9; white-space: nowrap; position: sticky; top: 0; }}
-td {{ overflow-wrap: break-word; }}
-td.path {{ overflow-wrap: anywhere; min-width: 6em; }}
+th {{ background: #f3f6f9; }}
+th, td.path {{ white-space: nowrap; }}
+td.reason {{ min-width: 16em; }}
+.wide {{ overflow-x: auto; }} .wide:focus {{ outline: 2px solid #5b6776; }}
+details {{ margin: .6em 0; }} summary {{ cursor: pointer; padding: .2em 0; }}
+@media (max-width: 40em) {{ body {{ margin: 1em auto; }} .stacked th {{ display: none; }}
+  .stacked, .stacked tbody, .stacked tr, .stacked td {{ display: block; border: 0; min-width: 0; }}
+  .stacked tr {{ border-bottom: 1px solid #dde3ea; padding: .3em 0; }} }}
 tr:hover td {{ background: #f8fafc; }}
 .verdict {{ border-left: .4em solid; padding: .3em .8em; background: #f3f6f9; }}
 .good {{ color: #14713d; }} .bad {{ color: #a3341a; }} footer {{ margin: 2em 0; color: #5b6776; }}
@@ -216,7 +230,7 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
         )
     ]
     if notes:
-        parts.append(_html("Notes", ("",), notes))
+        parts.append(_html("Notes", ("note",), notes))
     parts.append(_html("Masters", ("master", "made of"), _master_rows(plan, made)))
     parts.append(
         _html(
@@ -240,9 +254,9 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
         "verdict",
         "product",
     )
-    parts.append(_html("Every file", columns, _rows(table, columns)))
+    parts.append(_every_file(columns, _rows(table, columns)))
     return _PAGE.format(
-        title=escape(f"Night {folder}"),
+        title=escape(_title(folder, table)),
         mood="good" if good else "bad",
         verdict=escape(verdict),
         counts=escape(". ".join(counts) + "."),
@@ -261,10 +275,58 @@ def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
     return rows
 
 
+def _title(folder: str, table: Table) -> str:
+    """Name the folder of the night, and the day or days of its science frames."""
+    science = table[table["type"] == "science"]
+    # Calibrations may come from other nights.
+    dates = _texts(science if len(science) else table, "date")
+    days = sorted({day for date in dates if (day := _day(date))})
+    ends = [day for day in dict.fromkeys((*days[:1], *days[-1:])) if day not in folder]
+    return f"Night {folder}" + (f", {' to '.join(ends)}" if ends else "")
+
+
+def _day(date: str) -> str:
+    """Return the day of a date in UT, or nothing where it is none."""
+    try:
+        time = time_of(date)
+        return "" if time is None else datetime.fromtimestamp(time, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):  # such as a year before the first
+        return ""
+
+
+def _every_file(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of the files for each verdict."""
+    verdicts: dict[str, list[Sequence[str]]] = {}
+    for row in rows:
+        verdicts.setdefault(row[columns.index("verdict")], []).append(row)
+    parts = [_folded(verdict, columns, verdicts[verdict]) for verdict in sorted(verdicts)]
+    return "\n".join(["<h2>Every file</h2>", *parts])
+
+
 def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return f"<h2>{escape(title)}</h2>\n{_folded('', columns, rows)}"
+
+
+def _folded(label: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table that folds if it is long, and that ends where browsers get slow."""
+    text = f"{label}: {_number(len(rows), 'row')}" if label else _number(len(rows), "row")
+    more = len(rows) - _ROWS
+    rest = f"<p>{_number(more, 'row')} more; night.ecsv has every file.</p>" if more > 0 else ""
+    table = f'<div class="wide" tabindex="0">{_table(columns, rows[:_ROWS])}</div>{rest}'
+    if not label and len(rows) <= _OPEN:
+        return table
+    start = "<details open>" if len(rows) <= _OPEN else "<details>"
+    return f"{start}<summary>{escape(text)}</summary>\n{table}</details>"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(c)}</th>" for c in columns)
-    # A path may break anywhere; any other word stays whole.
-    starts = ['<td class="path">' if c in _PATHS else "<td>" for c in columns]
+    classes = ["path" if c in _PATHS else c if c == "reason" else "" for c in columns]
+    starts = [f'<td class="{name}">' if name else "<td>" for name in classes]
     body = "\n".join(
         "<tr>"
         + "".join(
@@ -274,13 +336,18 @@ def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         + "</tr>"
         for row in rows
     )
-    return f"<h2>{escape(title)}</h2>\n<table><tr>{head}</tr>\n{body}</table>"
+    # On a narrow screen the parts of a row stand below each other, so that the reason is seen.
+    start = '<table class="stacked">' if "reason" in columns else "<table>"
+    return f"{start}<tr>{head}</tr>\n{body}</table>"
 
 
 def _rows(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
     """Return some columns as texts, row by row."""
-    texts = [[_cell(value) for value in table[name].tolist()] for name in columns]
-    return list(zip(*texts, strict=True))
+    return list(zip(*(_texts(table, name) for name in columns), strict=True))
+
+
+def _texts(table: Table, name: str) -> list[str]:
+    return [_cell(value) for value in table[name].tolist()]
 
 
 def _cell(value: object) -> str:

@@ -110,6 +110,9 @@ class Truth:
     illuminated: np.ndarray
     frames: Table
 
+    def __repr__(self) -> str:
+        return f"<Truth {self.folder}: {self.profile.name}, {len(self.frames)} files>"
+
     def master(
         self, frame_type: str, exposure: float | None = None, filter: str | None = None
     ) -> np.ndarray:

@@ -67,6 +67,12 @@ class Verified:
         """The rows of what changed or is missing."""
         return self.table[[v in (CHANGED, MISSING) for v in self.table["verdict"]]]
 
+    def __repr__(self) -> str:
+        return (
+            f"<Verified {self.output}: {len(self.table)} files, {len(self.bad)} changed or "
+            f"missing; ok={self.ok}>"
+        )
+
     def __str__(self) -> str:
         lines = [f"Night reduced to {self.output}"]
         for part in (MADE, USED_UP):

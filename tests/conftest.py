@@ -151,7 +151,7 @@ def reduce_made_up(tmp_path_factory):
         seed: int = 7,
         **more,
     ) -> Reduced:
-        key = (repr(profile), rows, columns, seed, repr(sorted(more.items())))
+        key = (str(profile), rows, columns, seed, repr(sorted(more.items())))
         if key not in kept:
             chosen = known_profiles()[profile] if isinstance(profile, str) else profile
             small = windowed(chosen, rows, columns) if rows else chosen

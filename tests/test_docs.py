@@ -1,6 +1,7 @@
 """What the pages promise: every instrument listed, commands that are there, nothing of one machine."""
 
 import importlib.util
+import pkgutil
 import re
 from pathlib import Path
 
@@ -168,3 +169,27 @@ def test_every_card_that_is_written_is_in_the_reference(reduced):
     for image in (*reduced.masters.values(), *reduced.science.values()):
         cards = [c for c in image.header if c.startswith(("CP", "HAS", "OS"))]
         assert {re.sub(r"(?<=[A-Z])\d$", "", c) for c in cards} <= told
+
+
+NAMES = sorted(
+    {
+        (page.relative_to(ROOT).as_posix(), name)
+        for page in PAGES
+        if page.name != "CHANGES.rst"
+        for name in re.findall(r"(?<![\w./-])ccdprofiles(?:\.\w+)+", page.read_text("utf-8"))
+        if not name.endswith((".css", ".log"))
+    }
+)
+NOT_MODULES = {"ccdprofiles.profiles"}
+"""Names of something else: the group of entry points."""
+
+
+@pytest.mark.parametrize(("page", "name"), NAMES)
+def test_a_name_of_the_package_in_a_page_is_there(page, name):
+    if name not in NOT_MODULES:
+        assert pkgutil.resolve_name(name) is not None
+
+
+def test_the_names_of_the_package_in_the_pages_are_collected():
+    assert ("docs/reference.rst", "ccdprofiles.night.reduce_night") in NAMES
+    assert ("docs/modules.rst", "ccdprofiles.simulate") in NAMES

@@ -14,6 +14,8 @@ FLOORS = {
     "errors": 0.0,
     "section": 0.1,
     "spelling": 0.1,
+    "watch": 0.1,
+    "notebook": 0.1,
     "storage": 0.1,
     # A camera, its headers and its raw files.
     "amplifier": 1.0,
@@ -30,6 +32,7 @@ FLOORS = {
     "cameras": 2.0,
     "combine": 2.0,
     "cosmics": 2.0,
+    "collection": 1.0,
     "frames": 2.0,
     "prepare": 2.0,
     "copies": 2.1,

@@ -11,9 +11,9 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Profile, Recipe
+from ccdprofiles import Amplifier, Limits, Profile, Recipe, watch
 from ccdprofiles import raw as raw_module
-from ccdprofiles.errors import AmbiguousProfile, InputError
+from ccdprofiles.errors import AmbiguousProfile, InputError, ProfileError
 from ccdprofiles.frames import ACCEPTED, IGNORED, SET_ASIDE, collection, frames_table, scan
 from ccdprofiles.registry import Registry, load_profile
 
@@ -335,6 +335,85 @@ def test_a_function_of_the_profile_that_fails_costs_its_frame(tmp_path):
         "correct the profile.",
     )
     assert second.verdict == ACCEPTED
+
+
+FIELDS = (
+    "amplifiers",
+    "binning",
+    "date",
+    "exposure",
+    "filter",
+    "frame_type",
+    "instrument",
+    "object",
+    "recipe",
+    "temperature",
+    "gain",
+)
+
+
+def with_function(field, function):
+    """Return a camera with this function in a field of the profile, or in one of an amplifier."""
+    if field == "gain":
+        amplifier = Amplifier(data="[1:10, 1:12]", overscan=None, gain=function)
+        return camera(amplifiers=[amplifier])
+    if field == "temperature":
+        recipe = Recipe(limits=Limits(temperature=1 * u.deg_C))
+        return camera(temperature=function, recipe=recipe)
+    return camera(**{field: function})
+
+
+@pytest.mark.parametrize("raised", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_function_that_would_end_the_program_costs_its_frame(tmp_path, field, raised):
+    def ends(header):
+        raise raised
+
+    write(tmp_path / "a.fits")
+    frame = only(tmp_path, with_function(field, ends))
+    assert (frame.verdict, frame.code) == (SET_ASIDE, "profile-function")
+    line = ends.__code__.co_firstlineno + 1
+    assert f"{type(raised).__name__}" in frame.reason
+    assert f"; ends in test_frames.py, line {line}); correct the profile." in frame.reason
+
+
+def test_a_value_that_would_end_the_program_costs_its_frame(tmp_path):
+    class Hostile:
+        def __str__(self):
+            raise SystemExit(0)
+
+    def amplifiers(header):
+        raise SystemExit(0)
+        yield
+
+    write(tmp_path / "a.fits")
+    for profile in (camera(filter=lambda header: Hostile()), camera(amplifiers=amplifiers)):
+        assert only(tmp_path, profile).code == "profile-function"
+
+
+def test_a_temperature_that_cannot_be_read_costs_its_frame_before_the_plan(tmp_path):
+    write(tmp_path / "a.fits")
+    frame = only(tmp_path, with_function("temperature", lambda header: header["CCD-TEMP"]))
+    assert said(frame)[:2] == (SET_ASIDE, "profile-function")
+
+
+def test_a_function_that_takes_too_long_is_named_and_ends_the_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "LIMIT", 0.02)
+    monkeypatch.setattr(watch, "TICK", 0.01)
+
+    def date(header):
+        while header["SLOW"]:
+            pass
+
+    for number, slow in enumerate((True, False, True, False)):
+        write(tmp_path / f"{number}.fits", seed=number, SLOW=slow)
+    late, _, _, quick = scanned(tmp_path, camera(date=date))
+    assert quick.verdict == ACCEPTED
+    assert late.code == "profile-function"
+    assert "(it took longer than 0.02 s; date in test_frames.py, line " in late.reason
+    write(tmp_path / "4.fits", seed=4, SLOW=True)
+    with pytest.raises(ProfileError, match=r"^4.fits: .* 3 headers took too long; no more are"):
+        scanned(tmp_path, camera(date=date))
 
 
 def test_a_cube_is_refused_and_one_of_a_single_plane_is_an_image(tmp_path):

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 import ccdprofiles
-from ccdprofiles import Amplifier, Profile, Recipe, known_profiles, load_profile, registry
+from ccdprofiles import (
+    Amplifier,
+    Profile,
+    Recipe,
+    known_profiles,
+    load_profile,
+    registry,
+    simulate_night,
+    watch,
+)
+from ccdprofiles.cli import main
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from ccdprofiles.registry import Registry, read_profiles
 
@@ -203,19 +213,22 @@ def test_an_installed_profile_is_named_by_its_entry_point(install, monkeypatch):
     assert known_profiles()["theircam"].file == "theirs:profile"
 
 
-def test_an_installed_thing_that_is_no_profile(install, monkeypatch):
+def test_an_installed_thing_that_is_no_profile_is_left_out(install, monkeypatch):
     install(module(monkeypatch, "theirs", profile="MyCam"))
-    assert refusal_of(known_profiles) == (
-        "the installed profile 'theirs:profile' is neither Profile nor module."
+    assert Registry.gather().broken == (
+        "the installed profile 'extra' of theirs:profile cannot be read (theirs:profile is of type str, "
+        "not a Profile or a module); it is left out; correct the package, or remove it.",
     )
 
 
-def test_an_installed_profile_that_cannot_be_imported(monkeypatch):
+def test_an_installed_profile_that_cannot_be_imported_is_left_out(monkeypatch):
     point = importlib.metadata.EntryPoint("extra", "no_such_package", registry.ENTRY_POINTS)
     installed(monkeypatch, point)
-    assert refusal_of(known_profiles) == (
-        "the installed profile 'no_such_package' cannot be read: No module named 'no_such_package'"
+    assert Registry.gather().broken == (
+        "the installed profile 'extra' of no_such_package cannot be read (ModuleNotFoundError: "
+        "No module named 'no_such_package'); it is left out; correct the package, or remove it.",
     )
+    assert sorted(known_profiles()) == SHIPPED
 
 
 # Which one fits a header.
@@ -500,3 +513,158 @@ def test_a_function_decides_for_every_header_anew():
     even = camera(name="even", instrument=lambda header: header.get("FRAMENO", 0) % 2 == 0)
     registry = Registry((odd, even))
     assert [registry.choose({"FRAMENO": n}).name for n in range(4)] == ["even", "odd"] * 2
+
+
+# What a file or a package does that would end the program.
+
+ENDS = {
+    "import sys\nsys.exit()": "line 2: SystemExit",
+    "raise KeyboardInterrupt": "line 1: KeyboardInterrupt",
+    "def f():\n    return f()\nf()": "line 2: RecursionError: maximum recursion depth exceeded",
+    "while True:\n    pass": "it took longer than 0.05 s",
+}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(watch, "LIMIT", 0.05)
+    monkeypatch.setattr(watch, "IMPORTING", 0.05)
+    monkeypatch.setattr(watch, "TICK", 0.01)
+
+
+@pytest.mark.parametrize(("text", "why"), ENDS.items())
+def test_a_file_that_would_end_the_program_is_refused(tmp_path, monkeypatch, quick, text, why):
+    (tmp_path / "mycam.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "mycam.py", "mycam.py"):
+        sentence = refusal_of(read_profiles, path)
+        assert sentence.startswith("mycam.py, line ")
+        assert sentence.endswith(f"{why}; correct the file.")
+
+
+def test_a_file_named_from_where_one_is_has_its_line_too(tmp_path, monkeypatch):
+    (tmp_path / "mycam.py").write_text("\nimport nosuch")
+    monkeypatch.chdir(tmp_path)
+    assert refusal_of(read_profiles, "mycam.py").startswith("mycam.py, line 2: ModuleNotFound")
+
+
+def test_a_file_of_the_user_that_would_end_the_program_costs_itself(user, caplog):
+    write(user / "mycam.py").write_text("import sys\nsys.exit(0)")
+    assert sorted(known_profiles()) == SHIPPED
+    assert [r.getMessage() for r in caplog.records] == [
+        f"mycam.py, line 2: SystemExit: 0; correct the file. (in your own folder, {user})"
+    ]
+
+
+def test_an_interrupt_while_a_file_is_read_passes(tmp_path):
+    text = "import signal\nsignal.raise_signal(signal.SIGINT)"
+    (tmp_path / "mycam.py").write_text(text)
+    with pytest.raises(KeyboardInterrupt):
+        read_profiles(tmp_path / "mycam.py")
+
+
+def test_a_function_for_the_instrument_that_would_end_the_program_is_named():
+    def instrument(header):
+        raise SystemExit(0)
+
+    found = Registry.gather([camera(name="f", instrument=instrument)])
+    sentence = refusal_of(found.choose, {"INSTRUME": "LFC"})
+    assert sentence.startswith("a function of the profile failed (SystemExit: 0; instrument in ")
+
+
+def test_a_function_for_the_instrument_that_fails_is_named_where_nothing_fits():
+    found = Registry.gather([camera(name="f", instrument=lambda header: header["CAMTYPE"] == 1)])
+    assert refusal_of(found.choose, {}, kind=UnknownInstrument).endswith(
+        "or name one with --profile. instrument= of the profile f fails on it (KeyError: 'CAMTYPE')."
+    )
+
+
+def distribution(folder, name, version, points, **modules):
+    """Write an installed package: its modules, and the folder that says what it offers."""
+    metadata = folder / f"{name}-{version}.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{points}\n")
+    for module_name, text in modules.items():
+        (folder / f"{module_name}.py").write_text(text)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of installed packages."""
+    monkeypatch.undo()
+    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "none")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    known = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+BROKEN = {
+    "import nosuch_package": "ModuleNotFoundError: No module named 'nosuch_package'",
+    "raise ValueError('x')": "ValueError: x; <module> in their_cam.py, line 1",
+    "import sys; sys.exit(0)": "SystemExit: 0; <module> in their_cam.py, line 1",
+    "def f(): f()\nf()": "RecursionError: maximum recursion depth exceeded; <module> in their_cam.py",
+    "profile = (": "SyntaxError: '(' was never closed (their_cam.py, line 1)",
+    "x = 1": "AttributeError: module 'their_cam' has no attribute 'profile'",
+    "profile = 5": "their_cam:profile is of type int, not a Profile or a module",
+    "while True: pass": "it took longer than",
+}
+
+
+@pytest.mark.parametrize(("text", "why"), BROKEN.items())
+def test_a_broken_installed_package_costs_itself(site, caplog, quick, text, why):
+    distribution(site, "their-camera", "1.2", "their = their_cam:profile", their_cam=text)
+    assert sorted(known_profiles()) == SHIPPED
+    ((sentence,),) = [[r.getMessage() for r in caplog.records]]
+    start = "the installed profile 'their' of their-camera 1.2 cannot be read ("
+    assert sentence.startswith(start + why)
+    assert sentence.endswith("); it is left out; correct the package, or remove it.")
+    assert load_profile("lfc").name == "lfc"
+    assert refusal_of(load_profile, "their").endswith(sentence)
+
+
+def test_a_module_of_an_installed_package_that_holds_no_profile_costs_itself(site, caplog):
+    distribution(site, "their-camera", "1.2", "their = their_cam", their_cam="x = 1")
+    assert sorted(known_profiles()) == SHIPPED
+    assert "of their-camera 1.2 cannot be read (their_cam.py: it holds no profile" in caplog.text
+
+
+def test_a_shipped_profile_does_not_stand_in_for_a_broken_one_that_is_installed(site):
+    distribution(site, "their-camera", "1.2", "lfc = their_cam", their_cam="import nosuch")
+    assert "lfc" not in known_profiles()
+    assert "of their-camera 1.2 cannot be read" in refusal_of(load_profile, "lfc")
+
+
+def test_a_list_of_entry_points_that_cannot_be_read_hides_no_other_package(site, caplog):
+    distribution(site, "bad", "1", "no list at all", bad_cam="")
+    distribution(site, "good", "2", "good = good_cam", good_cam=TEXT.format(**GOOD))
+    assert "good_cam" in known_profiles()
+    assert "bad-1.dist-info: its list of entry points cannot be read" in caplog.text
+
+
+GOOD = {"notes": "", "instrument": "Good", "where": {}, "columns": 9}
+
+
+def test_of_two_packages_with_one_name_the_first_by_name_counts_and_it_is_reported(site):
+    for name in ("zeta", "alpha"):
+        text = TEXT.format(**GOOD)
+        distribution(site, name, "1", f"mine = {name}_cam:profile", **{f"{name}_cam": text})
+    found = Registry.gather()
+    assert found["mine"].file == "alpha_cam:profile"
+    assert found.replaced == (
+        "alpha_cam:profile stands in for zeta_cam:profile: both are named 'mine'.",
+    )
+
+
+def test_a_broken_installed_package_stops_no_command(site, tmp_path, capsys):
+    simulate_night("sbo", tmp_path / "night", shape=(32, 40))
+    distribution(site, "their-camera", "1.3", "their = their_cam", their_cam="raise SystemExit(0)")
+    night = str(tmp_path / "night")
+    for arguments in (["plan", night], ["plan", night, "--profile", "sbo"], ["profiles"]):
+        assert main(arguments) == 0
+        assert "sbo" in capsys.readouterr().out
