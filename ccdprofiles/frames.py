@@ -253,7 +253,7 @@ class Scanner:
             reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
             return frame.rejected("ignored-type", reason, IGNORED)
         frame = frame.told(type=kind)
-        if callable(profile.temperature) and frame.recipe.limits.temperature is not None:
+        if callable(profile.temperature):
             profile.temperature_of(header)  # fails here, and not while the night is planned
         try:
             frame = frame.told(exposure=profile.exposure_of(header))

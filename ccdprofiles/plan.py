@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from pathlib import PurePosixPath
 
 from astropy import units as u
@@ -502,8 +503,12 @@ class _Planner:
 
     def _parts(self, kind: str, frames: list[Frame]) -> list[_Part]:
         """Part frames of one would-be master that were not set alike, and say so."""
+        setups = [self._setup_of(f) for f in frames]
         tolerance = _tolerance(frames[0])
-        labels = same_setup([self._setup_of(f) for f in frames], tolerance)
+        if kind in ("flat", "arc"):
+            self._note_warm_lamps(kind, frames, tolerance)
+            tolerance = inf
+        labels = same_setup(setups, tolerance)
         groups = [
             [f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})
         ]
@@ -529,6 +534,20 @@ class _Planner:
             )
             for part in parts
         ]
+
+    def _note_warm_lamps(self, kind: str, frames: list[Frame], tolerance: float) -> None:
+        """Note flats or arcs of several chip temperatures, which are combined all the same.
+
+        The response of a pixel hardly depends on the temperature; the dark current does,
+        and each frame has its own dark subtracted.
+        """
+        chips = [chip for f in frames if (chip := self._setup_of(f).chip) is not None]
+        if chips and max(chips) - min(chips) > tolerance:
+            self._split_notes.append(
+                f"the chips of {len(frames)} {_plural(kind)}{_kind_of(kind, frames[0])} of "
+                f"{frames[0].profile.name} were at {min(chips):.4g} to {max(chips):.4g} °C; they "
+                "are combined, as their light does not depend on it"
+            )
 
     def _phrase(self, part: _Part, places: list[int]) -> str:
         mine = mean_setup([self._setup_of(f) for f in part.frames])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from .errors import ProfileError
 from .profile import UNKNOWN
 from .raw import Cards, differing
 
@@ -448,7 +449,7 @@ def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
 def _by_function(profile: Profile, header: Mapping) -> float | None:
     try:
         return profile.temperature_of(header)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ProfileError):
         return None  # written for the frames that have the card
 
 

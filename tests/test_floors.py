@@ -13,6 +13,7 @@ FLOORS = {
     # What everything stands on.
     "errors": 0.0,
     "section": 0.1,
+    "quiet": 0.0,
     "spelling": 0.1,
     "watch": 0.1,
     "notebook": 0.1,
@@ -36,6 +37,7 @@ FLOORS = {
     "frames": 2.0,
     "prepare": 2.0,
     "copies": 2.1,
+    "levels": 2.1,
     "header": 1.5,
     "products": 2.0,
     "response": 2.0,

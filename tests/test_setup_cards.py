@@ -96,6 +96,7 @@ CASES = [
     for quantity in SETUP
     for number, card in enumerate(quantity.cards)
     for kind in (("bias", "dark", "flat", "arc") if number == 0 else ("dark",))
+    if not (quantity.within and kind in ("flat", "arc"))
 ]
 
 
@@ -120,6 +121,18 @@ def test_each_set_up_card_parts_the_frames_of_a_master(kind, card, quantity):
     (note,) = [n for n in found.notes if n.startswith("the 6 ")]
     assert f"{card} is " in note
     assert note.count("in 3 frames") == 2
+
+
+def test_flats_of_several_chip_temperatures_are_combined_with_a_note():
+    flats = [frame(f"f{n}", "flat", FLATS, cards={"CCD-TEMP": -20.0 + 2 * n}) for n in range(4)]
+    biases = [frame(f"z{n}", "bias", FLATS, cards={"CCD-TEMP": -20.0}) for n in range(3)]
+    sky = frame("sky", "science", FLATS, cards={"CCD-TEMP": -20.0})
+    made = make_plan([*flats, *biases, sky])
+    assert [len(m.inputs) for m in made.masters if m.type == "flat"] == [4]
+    (note,) = [n for n in made.notes if "chips of 4 flats" in n]
+    assert "-20 to -14 °C" in note
+    alike = make_plan([*flats[:2], *biases, sky])
+    assert not any("chips of" in n for n in alike.notes)
 
 
 def test_the_note_says_which_card_which_values_and_how_many_frames():
@@ -348,7 +361,9 @@ def test_a_flat_of_another_setting_is_taken_where_there_is_no_other(card, noted)
     assert any(n.startswith("masters/asi_flat_1x1.fits was taken") for n in found.notes) is noted
     own = make_plan([*night, *frames("flat", 3, "c", profile=FLATS, **{card: other})])
     (name,) = taken(own, "flat").values()
-    assert {i.file[0] for i in own.master(name).inputs} == {"c"}
+    # Flats of two temperatures are combined, each with its own bias.
+    combined = {"c", "f"} if card == "CCD_TEMP" else {"c"}
+    assert {i.file[0] for i in own.master(name).inputs} == combined
 
 
 def test_a_frame_that_is_set_aside_takes_no_master():
