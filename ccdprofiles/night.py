@@ -30,6 +30,7 @@ from .output import (
 from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
+from .threads import NOT_STARTED
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -389,14 +390,25 @@ def _alone(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _meanwhile(module: str) -> Iterator[None]:
-    """Import a module while others work; tables take astropy a good part of a second."""
-    name = f"{__package__}.{module}"
-    thread = threading.Thread(target=importlib.import_module, args=(name,), daemon=True)
-    thread.start()
+    """Import a module while others work; tables take astropy a good part of a second.
+
+    Whoever needs the module imports it himself where no thread could do so.
+    """
+    thread = threading.Thread(target=_try_to_import, args=(module,), daemon=True)
+    try:
+        thread.start()
+    except NOT_STARTED:
+        thread = None
     try:
         yield
     finally:
-        thread.join()
+        if thread is not None:
+            thread.join()
+
+
+def _try_to_import(module: str) -> None:
+    with suppress(Exception):
+        importlib.import_module(f"{__package__}.{module}")
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:

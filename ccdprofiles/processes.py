@@ -9,13 +9,14 @@ jobs need and nothing else, and neither run nor need the caller's own script.
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
@@ -23,13 +24,35 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .threads import NOT_STARTED
+
 if TYPE_CHECKING:
     from .frames import Frame
 
-__all__ = ["Processes", "end", "is_large", "process_pool", "stay_single", "worth_while"]
+__all__ = [
+    "NotStarted",
+    "Processes",
+    "discard",
+    "end",
+    "first_answer",
+    "has_ended",
+    "is_large",
+    "process_pool",
+    "stay_single",
+    "worth_while",
+]
+
+log = logging.getLogger(__name__)
 
 _LEAST = 128 * 2**20
 """Raw bytes from which a night is worth the start of processes."""
+
+_LOOK = 0.5
+"""Seconds after which processes that give no answer are looked at."""
+
+_SIGNALS = {
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+}
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -104,6 +127,10 @@ def end() -> None:
         server._stop()
 
 
+class NotStarted(Exception):
+    """The system starts no process, or no thread to talk to it."""
+
+
 @contextmanager
 def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     """Run some processes; gives None where the system has none to give.
@@ -120,7 +147,7 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     except BaseException:
         if pool is not None:
             for process in list((pool._processes or {}).values()):
-                process.terminate()
+                process.kill()
             # One that was about to tell its result leaves half of it behind, and the pool
             # would wait for the rest as long as we could still write it.
             with suppress(OSError):
@@ -128,29 +155,80 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
         raise
     finally:
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=not has_ended(pool), cancel_futures=True)
+            discard(pool)
 
 
 def _begun(number: int) -> Processes | None:
-    """Start processes; a system that has no semaphores or no room for them has threads still."""
-    with suppress(OSError, ImportError):
-        pool = Processes(number)
-        try:
-            pool.submit(int).result()
-        except BrokenExecutor:
-            pool.shutdown(wait=True)
-            return None
-        return pool
+    """Start processes, or half as many; one process alone does no more than threads do."""
+    asked = number
+    while number:
+        with _quiet_threads(), suppress(NotStarted, BrokenExecutor, ImportError, *NOT_STARTED):
+            pool = Processes(number)
+            try:
+                first_answer(pool)
+            except BaseException:
+                discard(pool)
+                raise
+            return pool
+        number //= 2
+    log.warning("no process can be started for %d workers; threads do the work", asked)
     return None
+
+
+def first_answer(pool: ProcessPoolExecutor) -> None:
+    """Wait until a pool gives its first answer.
+
+    Raises
+    ------
+    NotStarted
+        If the system starts no process, or no thread of this one that would talk to it.
+    BrokenExecutor
+        If the processes end as soon as they begin.
+    """
+    try:
+        future = pool.submit(int)
+    except BrokenExecutor:
+        raise
+    except NOT_STARTED as error:
+        raise NotStarted(str(error)) from error
+    while not wait([future], timeout=_LOOK).done:
+        if has_ended(pool):
+            raise NotStarted("the thread that talks to them ended")
+    future.result()
+
+
+def has_ended(pool: ProcessPoolExecutor) -> bool:
+    """Return True if the thread has ended that passes jobs to the processes of a pool."""
+    thread = getattr(pool, "_executor_manager_thread", None)
+    return thread is not None and not thread.is_alive()
+
+
+def discard(pool: ProcessPoolExecutor) -> None:
+    """End the processes that a pool has left behind."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Print nothing of a thread that ends because the system starts no other; it is replaced."""
+    before = threading.excepthook
+    threading.excepthook = lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C until the processes are there and leave it to this one."""
+    """Keep signals until the processes are there and leave them to this one."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -168,17 +246,31 @@ class Processes(ProcessPoolExecutor):
         super().__init__(number, mp_context=context, initializer=_settle)
 
     def _spawn_process(self) -> None:
-        with _without_main():
-            super()._spawn_process()
+        """Start one more process; one that cannot start is done without if there are others."""
+        try:
+            with _without_main(), _uninterrupted():
+                super()._spawn_process()
+        except NOT_STARTED:
+            if not self._processes:
+                raise
 
 
 def _settle() -> None:
-    """Leave Ctrl-C to the process that gives out the jobs, and go when it goes."""
+    """Leave signals to the process that gives out the jobs, and go when it goes."""
     # What is there already stays: to look for garbage in it would copy it, page by page.
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = multiprocessing.parent_process()
-    threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
+    except NOT_STARTED:
+        # A worker that would outlive the one that leads it must not begin.
+        os._exit(1)
 
 
 def _go_with(sentinel: int) -> None:

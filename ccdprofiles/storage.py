@@ -11,10 +11,12 @@ import errno
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import numpy as np
+
+from .threads import Threads
 
 __all__ = ["NewFile", "Writers"]
 
@@ -31,7 +33,7 @@ class Writers:
     """A thread that writes chunks of new files, while the next are being filled."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._thread = Threads(1, "writer")
         self._room = threading.Semaphore(_UNDER_WAY)
         self._spare: deque[np.ndarray] = deque()
 

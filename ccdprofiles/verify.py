@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -17,6 +16,7 @@ from .frames import shown_name
 from .products import ascii_text
 from .raw import Cards
 from .report import USED
+from .threads import Threads
 
 __all__ = ["Verified", "verify_night"]
 
@@ -127,7 +127,7 @@ def verify_night(
     paths = _Paths(output, _folders(output, night, raw, calibrations))
     belongs = _products_of(night)
     names = sorted(belongs | _found(output))
-    with ThreadPoolExecutor(jobs or None) as pool:
+    with Threads(jobs or None) as pool:
         saved = dict(zip(names, pool.map(lambda n: _saved(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
         found = pool.map(lambda one: sha256_or_fault(paths.of(*one)), inputs)
