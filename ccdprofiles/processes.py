@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .threads import NOT_STARTED
+from .threads import LIBRARIES, NOT_STARTED, stay_single
 
 if TYPE_CHECKING:
     from .frames import Frame
@@ -54,8 +54,6 @@ _SIGNALS = {
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 }
 
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 def is_large(folder: Path) -> bool:
     """Say whether a folder may hold a night that is worth the start of processes."""
@@ -82,12 +80,6 @@ def worth_while(frames: Iterable[Frame]) -> bool:
     return True
 
 
-def stay_single() -> None:
-    """Keep the libraries from starting threads of their own; jobs do no linear algebra."""
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
-
-
 def _is_single() -> bool:
     """Say whether this process has one thread, as far as the system tells."""
     try:
@@ -102,8 +94,8 @@ def _begin() -> None:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ccdprofiles.jobs"])
-    told = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    told = {name: os.environ.get(name) for name in LIBRARIES}
+    os.environ.update(dict.fromkeys(LIBRARIES, "1"))
     try:
         with _without_main():
             forkserver.ensure_running()

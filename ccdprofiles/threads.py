@@ -6,13 +6,23 @@ The threads that did start do all the work then; where none did, the caller does
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["NOT_STARTED", "Threads"]
+__all__ = ["LIBRARIES", "NOT_STARTED", "Threads", "stay_single"]
 
 NOT_STARTED = (OSError, RuntimeError, MemoryError, EOFError)
 """What Python raises where the system starts no thread or process."""
+
+LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables of the environment that set how many threads libraries start for themselves."""
+
+
+def stay_single() -> None:
+    """Keep the libraries from starting threads of their own; jobs do no linear algebra."""
+    for name in LIBRARIES:
+        os.environ.setdefault(name, "1")
 
 
 class Threads(ThreadPoolExecutor):
