@@ -73,14 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    options.process_is_ours = arguments is None
-    _log_to_stderr(options)
     try:
+        options = _parser().parse_args(arguments)
+        options.process_is_ours = arguments is None
+        _log_to_stderr(options)
         with stoppable(_output_of(options)):
             return _ended(options)
-    except Stopped as stopped:
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         with suppress(OSError):  # a terminal that was closed
             print(stopped, file=sys.stderr)
         return stopped.status
@@ -94,8 +94,6 @@ def _ended(options: argparse.Namespace) -> int:
             # Threads of libraries take the room that small limits leave for ours.
             stay_single()
         return options.command(options)
-    except Stopped:
-        raise
     except CCDProfilesError as error:
         if is_short_of_memory(error.__cause__) and not isinstance(error, OutputError):
             return _short_of_memory()
@@ -105,8 +103,6 @@ def _ended(options: argparse.Namespace) -> int:
         # The reader, such as head, has seen enough; nothing is left to be flushed.
         sys.stdout = None
         return DONE
-    except KeyboardInterrupt as error:
-        raise Stopped(signal.SIGINT) from error
     except Exception as error:
         if is_short_of_memory(error):
             return _short_of_memory()

@@ -50,6 +50,9 @@ _LEAST = 128 * 2**20
 _LOOK = 0.5
 """Seconds after which processes that give no answer are looked at."""
 
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) in Linux."""
+
 _SIGNALS = {
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 }
@@ -154,8 +157,12 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
 def _begun(number: int) -> Processes | None:
     """Start processes, or half as many; one process alone does no more than threads do."""
     asked = number
-    while number:
-        with _quiet_threads(), suppress(NotStarted, BrokenExecutor, ImportError, *NOT_STARTED):
+    if not _is_single():
+        # The server that forks would die with a traceback where the system refuses; each
+        # worker has one thread more, and so have the pool (two), the server and its tracker.
+        number = min(number, (_threads_given(2 * number + 4) - 4) // 2)
+    while number > 0:
+        with suppress(NotStarted, BrokenExecutor, ImportError, *NOT_STARTED):
             pool = Processes(number)
             try:
                 first_answer(pool)
@@ -168,6 +175,21 @@ def _begun(number: int) -> Processes | None:
     return None
 
 
+def _threads_given(wanted: int) -> int:
+    """Return how many threads, which count like processes, the system would start now."""
+    over = threading.Event()
+    started = []
+    with suppress(*NOT_STARTED):
+        for _ in range(wanted):
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    over.set()
+    for thread in started:
+        thread.join()
+    return len(started)
+
+
 def first_answer(pool: ProcessPoolExecutor) -> None:
     """Wait until a pool gives its first answer.
 
@@ -178,15 +200,16 @@ def first_answer(pool: ProcessPoolExecutor) -> None:
     BrokenExecutor
         If the processes end as soon as they begin.
     """
-    try:
-        future = pool.submit(int)
-    except BrokenExecutor:
-        raise
-    except NOT_STARTED as error:
-        raise NotStarted(str(error)) from error
-    while not wait([future], timeout=_LOOK).done:
-        if has_ended(pool):
-            raise NotStarted("the thread that talks to them ended")
+    with _quiet(pool):
+        try:
+            future = pool.submit(int)
+        except BrokenExecutor:
+            raise
+        except NOT_STARTED as error:
+            raise NotStarted(str(error)) from error
+        while not wait([future], timeout=_LOOK).done:
+            if has_ended(pool):
+                raise NotStarted("the thread that talks to them ended")
     future.result()
 
 
@@ -204,10 +227,15 @@ def discard(pool: ProcessPoolExecutor) -> None:
 
 
 @contextmanager
-def _quiet_threads() -> Iterator[None]:
-    """Print nothing of a thread that ends because the system starts no other; it is replaced."""
+def _quiet(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Print nothing where the thread of a pool ends as the system starts no other; it is noticed."""
     before = threading.excepthook
-    threading.excepthook = lambda _: None
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if ended.thread is None or ended.thread is not pool._executor_manager_thread:
+            before(ended)
+
+    threading.excepthook = hook
     try:
         yield
     finally:
@@ -261,8 +289,20 @@ def _settle() -> None:
     try:
         threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
     except NOT_STARTED:
-        # A worker that would outlive the one that leads it must not begin.
-        os._exit(1)
+        _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent ends; it needs no thread for that."""
+    import ctypes
+
+    try:
+        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL)) == 0:
+            return
+    except (OSError, AttributeError, TypeError):
+        pass
+    # A worker that would outlive the one that leads it must not begin.
+    os._exit(1)
 
 
 def _go_with(sentinel: int) -> None:

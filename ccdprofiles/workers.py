@@ -156,19 +156,14 @@ class Workers:
             return True
         try:
             future = self._jobs.submit(_run, job.travelling())
-        except NOT_STARTED as error:
-            if not isinstance(error, BrokenExecutor):
-                raise OutputError(
-                    f"the system starts no worker any more ({error}); allow more processes "
-                    "(ulimit -u) or fewer workers (-j 1), and run it again: what is finished stays."
-                ) from error
+        except BrokenExecutor:
             if not self._can_renew:
                 raise
             if self._running:
                 return False
             # It died with nothing to do.
             self.lost += 1
-            self._jobs = _renewed(self._jobs)
+            self._renew()
             future = self._jobs.submit(_run, job.travelling())
         self._running[future] = job
         return True
@@ -208,7 +203,7 @@ class Workers:
             # All that was under way is lost with it.
             jobs += self._running.values()
             self._running.clear()
-            self._jobs = _renewed(self._jobs)
+            self._renew()
         if not self._alone:
             self._suspects.extend(jobs)
             return
@@ -219,6 +214,24 @@ class Workers:
             return
         what = "a worker died of it twice; look whether it is whole, and whether memory runs out."
         yield job, FrameRejected("killed-worker", what)
+
+    def _renew(self) -> None:
+        """Put a pool of processes like it in the place of the one that broke.
+
+        Raises
+        ------
+        OutputError
+            If the system starts none.
+        """
+        try:
+            self._jobs = _renewed(self._jobs)
+            first_answer(self._jobs)
+        except (NotStarted, *NOT_STARTED) as error:
+            discard(self._jobs)
+            raise OutputError(
+                f"the system starts no worker any more ({error}); allow more processes "
+                "(ulimit -u) or take fewer workers (-j 1), and run it again: what is finished stays."
+            ) from error
 
     @property
     def _can_renew(self) -> bool:
