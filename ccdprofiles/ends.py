@@ -66,12 +66,13 @@ def stoppable(output: Path | None) -> Iterator[None]:
         The folder in which unfinished files are removed where the command takes too long.
     """
     asked: list[int] = []
+    over = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
         # A second signal must not disturb the tidying that the first one asked for.
         if not asked:
             asked.append(number)
-            _end_in_time(Stopped(number), output)
+            _end_in_time(Stopped(number), output, over)
             raise Stopped(number)
 
     before = {}
@@ -83,20 +84,20 @@ def stoppable(output: Path | None) -> Iterator[None]:
         yield
     finally:
         asked.append(0)
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end_in_time(stopped: Stopped, output: Path | None) -> None:
+def _end_in_time(stopped: Stopped, output: Path | None, over: threading.Event) -> None:
     """End the process after a while, should work that cannot be interrupted keep it."""
-    watch = threading.Thread(target=_end_at_last, args=(stopped, output, os.getpid()), daemon=True)
+    watch = threading.Thread(target=_end_at_last, args=(stopped, output, over), daemon=True)
     with suppress(*NOT_STARTED):
         watch.start()
 
 
-def _end_at_last(stopped: Stopped, output: Path | None, process: int) -> None:
-    time.sleep(_PATIENCE)
-    if os.getpid() != process:
+def _end_at_last(stopped: Stopped, output: Path | None, over: threading.Event) -> None:
+    if over.wait(_PATIENCE):
         return
     with suppress(Exception):
         print(stopped, file=sys.stderr, flush=True)
