@@ -13,11 +13,14 @@ import gc
 import importlib
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from . import __version__
+from .ends import Stopped, check_memory, crashed, is_short_of_memory, stoppable
 from .errors import (
     CCDProfilesError,
     EmptyNight,
@@ -28,10 +31,11 @@ from .errors import (
     ProfileError,
     words_of,
 )
+from .threads import stay_single
 
 __all__ = ["main"]
 
-DONE, INCOMPLETE, USAGE, NOTHING, LOCKED, OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+DONE, INCOMPLETE, USAGE, NOTHING, LOCKED, OUTPUT, CRASHED = 0, 1, 2, 3, 4, 5, 70
 
 _EXITS = (
     (Locked, LOCKED),
@@ -44,6 +48,10 @@ _EXITS = (
 
 _WINDOW = (480, 512)
 
+_LEAST = {"_reduce": 384 * 2**20, "_demo": 384 * 2**20}
+_LEAST_MEMORY = 256 * 2**20
+"""Address space that the libraries of a command take, with some room to work in."""
+
 _DESCRIPTION = (
     "Reduce a night of CCD frames: teach it your camera once, reduce every night after that."
 )
@@ -51,7 +59,8 @@ _DESCRIPTION = (
 _EPILOG = """\
 exit status: 0 all was made; 1 something is missing or was set aside; 2 usage or
 profile; 3 nothing could be reduced; 4 another run holds the output; 5 the output
-cannot be written; 130 interrupted."""
+cannot be written, or memory runs out; 70 a fault of ccdprofiles itself; 129, 130
+and 143 ended by SIGHUP, Ctrl-C and SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,13 +76,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    options.process_is_ours = arguments is None
-    _log_to_stderr(options)
     try:
+        options = _parser().parse_args(arguments)
+        options.process_is_ours = arguments is None
+        _log_to_stderr(options)
+        with stoppable(_output_of(options)):
+            return _ended(options)
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
+        with suppress(OSError):  # a terminal that was closed
+            print(stopped, file=sys.stderr)
+        return stopped.status
+
+
+def _ended(options: argparse.Namespace) -> int:
+    """Do a command, and return the exit status, whatever ends it."""
+    try:
+        check_memory(_LEAST.get(options.command.__name__, _LEAST_MEMORY))
+        if options.process_is_ours:
+            # Threads of libraries take the room that small limits leave for ours.
+            stay_single()
         return options.command(options)
     except CCDProfilesError as error:
+        if is_short_of_memory(error.__cause__) and not isinstance(error, OutputError):
+            return _short_of_memory()
         print(_plain(f"ccdprofiles: {error}"), file=sys.stderr)
         return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
     except BrokenPipeError:
@@ -81,19 +107,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return DONE
     except OSError as error:
+        if is_short_of_memory(error):
+            return _short_of_memory()
         if not error.filename:
-            raise
+            return _crashed(options, error)
         print(
             _plain(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)})."),
             file=sys.stderr,
         )
         return USAGE
-    except KeyboardInterrupt:
-        print(
-            "ccdprofiles: interrupted; what is finished stays, run it again to go on.",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+    except Exception as error:
+        if is_short_of_memory(error):
+            return _short_of_memory()
+        return _crashed(options, error)
+
+
+def _crashed(options: argparse.Namespace, error: Exception) -> int:
+    print(_plain(crashed(error, _output_of(options))), file=sys.stderr)
+    return CRASHED
+
+
+def _short_of_memory() -> int:
+    print(
+        "ccdprofiles: memory or threads run out; allow more (ulimit -v, ulimit -u), end other "
+        "programs, or take fewer workers (-j 1): what is finished stays.",
+        file=sys.stderr,
+    )
+    return OUTPUT
+
+
+def _output_of(options: argparse.Namespace) -> Path | None:
+    """Return the folder that the products of a command go to, if it makes any."""
+    if options.command not in (_reduce, _demo):
+        return None
+    folder = Path(options.output).expanduser()
+    return folder / "reduced" if options.command is _demo else folder
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ another machine, and gives back what it found; nothing else is shared but the di
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -216,5 +217,7 @@ def look_at(frame: Frame) -> Measured | FrameRejected:
     except FrameRejected as error:
         return error
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise
         why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
         return FrameRejected("unreadable", why)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from .profile import SpectralFlat
 from .raw import Pixels
 from .response import spectral_flat
 from .storage import refuse_link
+from .threads import Threads
 
 __all__ = ["MasterMaker", "Part"]
 
@@ -202,7 +202,7 @@ class MasterMaker:
         inputs = self._provenance()
         with ProductFile(path, header, self.shape, self.knows_variance, inputs) as product:
             # The other workers may have nothing to do before it is there.
-            with ThreadPoolExecutor(_THREADS) as others:
+            with Threads(_THREADS) as others:
                 mapped = others.map if parts else self.mapped
                 bands = bands_of(self.shape, 16)
                 for _ in mapped(lambda band: self._save(product, *band), bands):

@@ -36,6 +36,7 @@ from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .selection import Selection
 from .storage import HeldFolders, Places, escaped_path, local_path
+from .threads import NOT_STARTED
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -468,14 +469,25 @@ def _alone(output: Path) -> Iterator[None]:
 
 @contextmanager
 def _meanwhile(module: str) -> Iterator[None]:
-    """Import a module while others work; tables take astropy a good part of a second."""
-    name = f"{__package__}.{module}"
-    thread = threading.Thread(target=importlib.import_module, args=(name,), daemon=True)
-    thread.start()
+    """Import a module while others work; tables take astropy a good part of a second.
+
+    Whoever needs the module imports it himself where no thread could do so.
+    """
+    thread = threading.Thread(target=_try_to_import, args=(module,), daemon=True)
+    try:
+        thread.start()
+    except NOT_STARTED:
+        thread = None
     try:
         yield
     finally:
-        thread.join()
+        if thread is not None:
+            thread.join()
+
+
+def _try_to_import(module: str) -> None:
+    with suppress(Exception):
+        importlib.import_module(f"{__package__}.{module}")
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:

@@ -9,13 +9,14 @@ jobs need and nothing else, and neither run nor need the caller's own script.
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
@@ -23,15 +24,38 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .threads import LIBRARIES, NOT_STARTED, stay_single
+
 if TYPE_CHECKING:
     from .frames import Frame
 
-__all__ = ["Processes", "end", "is_large", "process_pool", "stay_single", "worth_while"]
+__all__ = [
+    "NotStarted",
+    "Processes",
+    "discard",
+    "end",
+    "first_answer",
+    "has_ended",
+    "is_large",
+    "process_pool",
+    "stay_single",
+    "worth_while",
+]
+
+log = logging.getLogger(__name__)
 
 _LEAST = 128 * 2**20
 """Raw bytes from which a night is worth the start of processes."""
 
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_LOOK = 0.5
+"""Seconds after which processes that give no answer are looked at."""
+
+_PR_SET_PDEATHSIG = 1
+"""The option of prctl(2) in Linux."""
+
+_SIGNALS = {
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+}
 
 
 def is_large(folder: Path) -> bool:
@@ -59,12 +83,6 @@ def worth_while(frames: Iterable[Frame]) -> bool:
     return True
 
 
-def stay_single() -> None:
-    """Keep the libraries from starting threads of their own; jobs do no linear algebra."""
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
-
-
 def _is_single() -> bool:
     """Say whether this process has one thread, as far as the system tells."""
     try:
@@ -79,8 +97,8 @@ def _begin() -> None:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ccdprofiles.jobs"])
-    told = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    told = {name: os.environ.get(name) for name in LIBRARIES}
+    os.environ.update(dict.fromkeys(LIBRARIES, "1"))
     try:
         with _without_main():
             forkserver.ensure_running()
@@ -104,6 +122,10 @@ def end() -> None:
         server._stop()
 
 
+class NotStarted(Exception):
+    """The system starts no process, or no thread to talk to it."""
+
+
 @contextmanager
 def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     """Run some processes; gives None where the system has none to give.
@@ -120,7 +142,7 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
     except BaseException:
         if pool is not None:
             for process in list((pool._processes or {}).values()):
-                process.terminate()
+                process.kill()
             # One that was about to tell its result leaves half of it behind, and the pool
             # would wait for the rest as long as we could still write it.
             with suppress(OSError):
@@ -128,29 +150,105 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
         raise
     finally:
         if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=not has_ended(pool), cancel_futures=True)
+            discard(pool)
 
 
 def _begun(number: int) -> Processes | None:
-    """Start processes; a system that has no semaphores or no room for them has threads still."""
-    with suppress(OSError, ImportError):
-        pool = Processes(number)
-        try:
-            pool.submit(int).result()
-        except BrokenExecutor:
-            pool.shutdown(wait=True)
-            return None
-        return pool
+    """Start processes, or half as many; one process alone does no more than threads do."""
+    asked = number
+    if not _is_single():
+        # The server that forks would die with a traceback where the system refuses; each
+        # worker has one thread more, and so have the pool (two), the server and its tracker.
+        number = min(number, (_threads_given(2 * number + 4) - 4) // 2)
+    while number > 0:
+        with suppress(NotStarted, BrokenExecutor, ImportError, *NOT_STARTED):
+            pool = Processes(number)
+            try:
+                first_answer(pool)
+            except BaseException:
+                discard(pool)
+                raise
+            return pool
+        number //= 2
+    log.warning("no process can be started for %d workers; threads do the work", asked)
     return None
+
+
+def _threads_given(wanted: int) -> int:
+    """Return how many threads, which count like processes, the system would start now."""
+    over = threading.Event()
+    started = []
+    with suppress(*NOT_STARTED):
+        for _ in range(wanted):
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    over.set()
+    for thread in started:
+        thread.join()
+    return len(started)
+
+
+def first_answer(pool: ProcessPoolExecutor) -> None:
+    """Wait until a pool gives its first answer.
+
+    Raises
+    ------
+    NotStarted
+        If the system starts no process, or no thread of this one that would talk to it.
+    BrokenExecutor
+        If the processes end as soon as they begin.
+    """
+    with _quiet(pool):
+        try:
+            future = pool.submit(int)
+        except BrokenExecutor:
+            raise
+        except NOT_STARTED as error:
+            raise NotStarted(str(error)) from error
+        while not wait([future], timeout=_LOOK).done:
+            if has_ended(pool):
+                raise NotStarted("the thread that talks to them ended")
+    future.result()
+
+
+def has_ended(pool: ProcessPoolExecutor) -> bool:
+    """Return True if the thread has ended that passes jobs to the processes of a pool."""
+    thread = getattr(pool, "_executor_manager_thread", None)
+    return thread is not None and not thread.is_alive()
+
+
+def discard(pool: ProcessPoolExecutor) -> None:
+    """End the processes that a pool has left behind."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def _quiet(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Print nothing where the thread of a pool ends as the system starts no other; it is noticed."""
+    before = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if ended.thread is None or ended.thread is not pool._executor_manager_thread:
+            before(ended)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C until the processes are there and leave it to this one."""
+    """Keep signals until the processes are there and leave them to this one."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -168,17 +266,43 @@ class Processes(ProcessPoolExecutor):
         super().__init__(number, mp_context=context, initializer=_settle)
 
     def _spawn_process(self) -> None:
-        with _without_main():
-            super()._spawn_process()
+        """Start one more process; one that cannot start is done without if there are others."""
+        try:
+            with _without_main(), _uninterrupted():
+                super()._spawn_process()
+        except NOT_STARTED:
+            if not self._processes:
+                raise
 
 
 def _settle() -> None:
-    """Leave Ctrl-C to the process that gives out the jobs, and go when it goes."""
+    """Leave signals to the process that gives out the jobs, and go when it goes."""
     # What is there already stays: to look for garbage in it would copy it, page by page.
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = multiprocessing.parent_process()
-    threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
+    try:
+        threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
+    except NOT_STARTED:
+        _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when its parent ends; it needs no thread for that."""
+    import ctypes
+
+    try:
+        if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL)) == 0:
+            return
+    except (OSError, AttributeError, TypeError):
+        pass
+    # A worker that would outlive the one that leads it must not begin.
+    os._exit(1)
 
 
 def _go_with(sentinel: int) -> None:

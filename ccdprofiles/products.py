@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from .errors import FrameRejected, OutputError
 from .header import ProductHeader
 from .raw import Cards, Pixels, RawFile, RawImage, opened, read_raw, refuse_changed
 from .storage import NewFile, Places, Writers, refuse_link
+from .threads import Threads
 
 __all__ = [
     "DQ_BITS",
@@ -225,7 +226,7 @@ class ProductFile:
 
     def finish_hashed(self) -> str:
         """Do as `finish`, and return the SHA-256 of the file, made while the disk is at work."""
-        with ThreadPoolExecutor(1) as other:
+        with Threads(1) as other:
             hashed = []
 
             def sync() -> None:

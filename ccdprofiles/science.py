@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from .products import (
 )
 from .raw import Pixels
 from .storage import Writers
+from .threads import Threads
 
 __all__ = ["Batch", "Written", "batches", "write_science"]
 
@@ -269,7 +270,7 @@ def write_science(
     size = 1 if whole else min(most, max(_TOGETHER, _BATCH_PIXELS // (rows * columns)))
     parts = [products[first : first + size] for first in range(0, len(products), size)]
     done: list[Written] = []
-    with Writers() as writers, ThreadPoolExecutor(_CLOSERS) as closers:
+    with Writers() as writers, Threads(_CLOSERS) as closers:
         for some in parts:
             done.append(Batch(run, some, whole).write(mapped, closers, writers))
             if len(done) > 1:

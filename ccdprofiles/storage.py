@@ -14,7 +14,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError, OutputError
+from .threads import Threads
 
 __all__ = [
     "HeldFolders",
@@ -291,7 +292,7 @@ class Writers:
     """A thread that writes chunks of new files, while the next are being filled."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._thread = Threads(1, "writer")
         self._room = threading.Semaphore(_UNDER_WAY)
         self._spare: deque[np.ndarray] = deque()
 

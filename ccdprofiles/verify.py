@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -20,6 +19,7 @@ from .raw import Cards
 from .report import USED
 from .selection import NOT_ASKED
 from .storage import local_path, path_of_escaped
+from .threads import Threads
 
 __all__ = ["Verified", "verify_night"]
 
@@ -137,7 +137,7 @@ def verify_night(
     belongs = _products_of(night)
     others = {name for name in _found(output) - belongs if is_our_product(output / name)}
     names = sorted(belongs | others)
-    with ThreadPoolExecutor(jobs or None) as pool:
+    with Threads(jobs or None) as pool:
         saved = dict(zip(names, pool.map(lambda n: _saved(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
         found = pool.map(lambda one: sha256_or_fault(paths.of(*one)), inputs)

@@ -8,6 +8,8 @@ time is split into its frames, and a frame that does so is given back as a refus
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import threading
 from collections import deque
@@ -18,15 +20,17 @@ from concurrent.futures import (
     Executor,
     Future,
     ProcessPoolExecutor,
-    ThreadPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
 
 from .errors import CCDProfilesError, FrameRejected, InputError, OutputError
 from .jobs import MasterJob, MeasureJob, ScienceJob
+from .processes import NotStarted, discard, first_answer, has_ended
+from .threads import NOT_STARTED, Threads
 
 __all__ = ["Job", "Workers", "check_workers", "workers_of"]
 
@@ -34,6 +38,14 @@ Job = MeasureJob | MasterJob | ScienceJob
 
 _HELD = 400 * 2**20
 """How much the jobs under way may hold in memory in threads, in bytes."""
+
+_SPARE = 4 * 2**20
+"""Bytes kept aside, so that running out of memory can still be reported."""
+
+_LOOK = 2.0
+"""Seconds after which a pool of processes that gives no answer is looked at."""
+
+log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -52,14 +64,18 @@ class Workers:
         self.lost = 0
         self.abroad = executor is not None
         self._given = executor
-        self._jobs = executor or ThreadPoolExecutor(number, thread_name_prefix="job")
-        self._bands = None if self.abroad else ThreadPoolExecutor(number, thread_name_prefix="band")
+        self._jobs = executor or Threads(number, "job")
+        self._bands = None if self.abroad else Threads(number, "band")
+        self._spare: bytearray | None = None
+        self._short: list[Job] = []
         self._stopped = threading.Event()
         self._queue: deque[Job] = deque()
         self._suspects: deque[Job] = deque()
         self._running: dict[Future, Job] = {}
         self._alone = False
         keep_memory()
+        with suppress(MemoryError):
+            self._spare = bytearray(_SPARE)
 
     def __enter__(self) -> Workers:
         return self
@@ -82,7 +98,11 @@ class Workers:
         """Give back each job with its result, or with the exception that ended it."""
         while self._queue or self._suspects or self._running:
             self._fill()
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            done, _ = wait(self._running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            if not done and self._can_renew and has_ended(self._jobs):
+                # Nobody is left who would pass an answer on.
+                yield from self._again([self._running.popitem()[1]])
+                continue
             broken = []
             for future in done:
                 job = self._running.pop(future)
@@ -97,9 +117,12 @@ class Workers:
                     if isinstance(error, BrokenExecutor) and not self._can_renew:
                         raise error
                     broken.append(job)
+                elif _is_short(error):
+                    self._go_on_alone(job, error)
                 elif isinstance(error, CCDProfilesError | OSError):
                     yield job, error
                 else:
+                    error.add_note(f"while working on {_shown(job)}")
                     raise error
             if broken:
                 yield from self._again(broken)
@@ -119,8 +142,8 @@ class Workers:
                 return
 
     def _room(self, job: Job) -> bool:
-        if not self._running:
-            return True
+        if not self._running or self._short:
+            return not self._running
         if self.abroad:
             return len(self._running) < 2 * self.number
         held = sum(j.held for j in self._running.values()) + job.held
@@ -129,7 +152,7 @@ class Workers:
     def _start(self, job: Job) -> bool:
         """Give a job out; say no where a worker has just died, and what it did is to be heard of."""
         if self._bands is not None:
-            self._running[self._jobs.submit(job.run, self._mapped)] = job
+            self._running[self._jobs.submit(self._frugally, job.run, self._mapped)] = job
             return True
         try:
             future = self._jobs.submit(_run, job.travelling())
@@ -140,10 +163,38 @@ class Workers:
                 return False
             # It died with nothing to do.
             self.lost += 1
-            self._jobs = _renewed(self._jobs)
+            self._renew()
             future = self._jobs.submit(_run, job.travelling())
         self._running[future] = job
         return True
+
+    def _frugally(self, work: Callable, *arguments: object) -> object:
+        """Do some work; if memory runs out, give back what was kept aside for that."""
+        try:
+            return work(*arguments)
+        except MemoryError:
+            self._spare = None
+            raise
+
+    def _go_on_alone(self, job: Job, error: BaseException) -> None:
+        """Do a job for which memory ran out once more with one worker, or end the run.
+
+        Raises
+        ------
+        OutputError
+        """
+        self._spare = None
+        again = any(one is job for one in self._short)
+        if again or (self.number == 1 and not self._running):
+            raise OutputError(
+                f"memory runs out at {_shown(job)}, with one worker too; allow more of it "
+                "(ulimit -v), or end other programs, and run it again: what is finished stays."
+            ) from error
+        if self.number > 1:
+            log.warning("memory runs out; the run goes on with one worker (-j 1)")
+        self._short.append(job)
+        self.number = 1
+        self._queue.appendleft(job)
 
     def _again(self, jobs: list[Job]) -> Iterator[tuple[Job, object]]:
         """Give the jobs of a worker that died out again, or back if it was surely theirs."""
@@ -152,7 +203,7 @@ class Workers:
             # All that was under way is lost with it.
             jobs += self._running.values()
             self._running.clear()
-            self._jobs = _renewed(self._jobs)
+            self._renew()
         if not self._alone:
             self._suspects.extend(jobs)
             return
@@ -164,6 +215,24 @@ class Workers:
         what = "a worker died of it twice; look whether it is whole, and whether memory runs out."
         yield job, FrameRejected("killed-worker", what)
 
+    def _renew(self) -> None:
+        """Put a pool of processes like it in the place of the one that broke.
+
+        Raises
+        ------
+        OutputError
+            If the system starts none.
+        """
+        try:
+            self._jobs = _renewed(self._jobs)
+            first_answer(self._jobs)
+        except (NotStarted, *NOT_STARTED) as error:
+            discard(self._jobs)
+            raise OutputError(
+                f"the system starts no worker any more ({error}); allow more processes "
+                "(ulimit -u) or take fewer workers (-j 1), and run it again: what is finished stays."
+            ) from error
+
     @property
     def _can_renew(self) -> bool:
         return isinstance(self._jobs, ProcessPoolExecutor)
@@ -173,6 +242,8 @@ class Workers:
         bands = list(bands)
         if len(bands) == 1:
             return [work(bands[0])]
+        if self._short:
+            return [self._unless_stopped(work, band) for band in bands]
         futures = [self._bands.submit(self._unless_stopped, work, band) for band in bands]
         try:
             return [future.result() for future in futures]
@@ -184,7 +255,7 @@ class Workers:
     def _unless_stopped(self, work: Callable, band: object) -> object:
         if self._stopped.is_set():
             raise OutputError("the run was interrupted.")
-        return work(band)
+        return self._frugally(work, band)
 
 
 @lru_cache
@@ -194,7 +265,8 @@ def keep_memory() -> None:
     Once glibc has freed so large a block, it no longer gives smaller ones back to the
     system, page by page, only to ask for them again.
     """
-    np.empty(31 * 2**20, "u1")
+    with suppress(MemoryError):
+        np.empty(31 * 2**20, "u1")
 
 
 def _run(job: Job) -> object:
@@ -207,9 +279,23 @@ def _lost(error: BaseException) -> bool:
     return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
 
 
+def _is_short(error: BaseException) -> bool:
+    """Return True if the system has no memory left, which is no fault of a file."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno == errno.ENOMEM
+    )
+
+
+def _shown(job: Job) -> str:
+    """Name the files of a job, or the first of many."""
+    more = len(job.files) - 1
+    return job.files[0] + (f" and {more} more" if more else "")
+
+
 def _renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
     """Make a pool of processes like the one that broke."""
     pool.shutdown(wait=False, cancel_futures=True)
+    discard(pool)
     return type(pool)(
         pool._max_workers,
         mp_context=pool._mp_context,
@@ -228,7 +314,12 @@ def check_workers(executor: Executor) -> None:
     if not isinstance(executor, ProcessPoolExecutor):
         return
     try:
-        executor.submit(int).result()
+        first_answer(executor)
+    except NotStarted as error:
+        raise InputError(
+            f"the executor's processes cannot be started ({error}); give it fewer of them, allow "
+            "more (ulimit -u), or leave it out and say how many with jobs=."
+        ) from error
     except BrokenExecutor as error:
         raise InputError(
             f"the executor's processes end as soon as they begin ({error}); in a script, put what "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,36 @@ INSTRUMENTS = ("lfc", "cg16m", "proem", "pt5m", "kosmos", "dis_blue", "dis_red",
 
 ROWS, COLUMNS = 400, 300
 """The usual size of a small night: 120,000 pixels tell a standard deviation to 0.2 %."""
+
+
+@contextmanager
+def _usual_signals():
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    usual = dict.fromkeys(numbers, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, how) for number, how in usual.items()}
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, how in before.items():
+            signal.signal(number, how)
+
+
+@pytest.fixture(scope="session")
+def as_usual():
+    """A context in which signals do what they usually do, here and in processes begun there.
+
+    Whoever runs the tests in the background of a shell, or under nohup, has some ignored.
+    """
+    return _usual_signals
+
+
+@pytest.fixture
+def usual_signals(as_usual):
+    with as_usual():
+        yield
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Whoever does the work, and whoever dies of it: the same products, and nothing lost."""
 
+import errno
 import gc
 import hashlib
 import multiprocessing
@@ -13,9 +14,10 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ccdprofiles import known_profiles, reduce_night
+from ccdprofiles import known_profiles, reduce_night, verify_night
 from ccdprofiles import processes as our_processes
 from ccdprofiles.errors import FrameRejected, InputError, OutputError
 from ccdprofiles.processes import process_pool
@@ -153,7 +155,7 @@ def test_bands_are_left_only_when_all_are_done():
     assert done == before
 
 
-def test_a_run_that_is_interrupted_ends_soon():
+def test_a_run_that_is_interrupted_ends_soon(usual_signals):
     class Long(Task):
         def run(self, mapped=map):
             return mapped(lambda n: time.sleep(0.02), range(2000))
@@ -261,7 +263,7 @@ def test_workers_that_are_telling_their_results_keep_nobody_waiting(pause):
     assert time.monotonic() - began < 20
 
 
-def test_ctrl_c_waits_until_the_processes_are_there(monkeypatch):
+def test_ctrl_c_waits_until_the_processes_are_there(usual_signals, monkeypatch):
     """It came while they were forked, and was lost, or ended them."""
     real = our_processes._begun
 
@@ -511,7 +513,7 @@ sys.exit(main(["reduce", *sys.argv[1:], "-q", "-j", "2"]))
 
 
 @pytest.fixture
-def begun(tmp_path):
+def begun(usual_signals, tmp_path):
     """Begin a run of a script without a guard, in a process group of its own."""
     profile = windowed(known_profiles()["lfc"], 500, 400)
     truth = simulate_night(profile, tmp_path / "raw", seed=5)
@@ -629,13 +631,137 @@ def test_processes_go_when_the_one_that_leads_them_is_killed(begun, tmp_path):
 
 
 @linux
-def test_ctrl_c_ends_processes_in_seconds(begun, tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_processes_in_seconds(begun, tmp_path, name):
+    number = getattr(signal, name)
     process = begun(tmp_path / "out")
     assert until(lambda: list((tmp_path / "out").glob("masters/*.fits")), 60)
     start = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert time.monotonic() - start < 5
-    assert errors == "ccdprofiles: interrupted; what is finished stays, run it again to go on.\n"
+    how = "interrupted" if name == "SIGINT" else f"ended by {name}"
+    assert errors == f"ccdprofiles: {how}; what is finished stays, run it again to go on.\n"
     assert until(lambda: not in_session(process.pid))
+    left = {p.name for p in (tmp_path / "out").rglob(".*")}
+    assert left == {".ccdprofiles.lock"}
+
+
+# A system that gives no more memory, threads or processes.
+
+
+class Greedy(Task):
+    """A job for which memory runs out beside others, or always."""
+
+    def run(self, mapped=map):
+        if self.files[0] == "beside" and Greedy.tries == 0:
+            Greedy.tries = 1
+            raise MemoryError
+        if self.files[0] == "always":
+            raise np._core._exceptions._ArrayMemoryError((10**9,), np.dtype("f8"))
+        return super().run(mapped)
+
+
+def test_memory_that_runs_out_leaves_one_worker(caplog):
+    Greedy.tries = 0
+    with Workers(4) as workers:
+        found = outcomes(workers, [Task((f"f{n}",)) for n in range(6)] + [Greedy(("beside",))])
+        assert workers.number == 1
+    assert len(found) == 7
+    assert found["beside",] == ["BESIDE"]
+    assert "goes on with one worker" in caplog.text
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_memory_that_runs_out_for_one_worker_ends_the_run(number):
+    with Workers(number) as workers, pytest.raises(OutputError, match="memory runs out at always"):
+        outcomes(workers, [Task(("a",)), Greedy(("always",)), Task(("b",))])
+
+
+def test_memory_that_runs_out_in_a_process_ends_the_run(processes):
+    with Workers(2, processes) as workers, pytest.raises(OutputError, match="memory runs out at"):
+        outcomes(workers, [Task(("a",)), Greedy(("always",)), Task(("b",))])
+
+
+NOT_STARTED = [
+    BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+    RuntimeError("can't start new thread"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", NOT_STARTED, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("given", [0, 1, 3])
+def test_threads_that_do_not_start_are_done_without(monkeypatch, given, error):
+    """The night is reduced by those there are, down to the one that asks."""
+    left, start = [given], threading.Thread.start
+
+    def refused(thread):
+        if not left[0]:
+            raise error
+        left[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with Workers(4) as workers:
+        found = outcomes(workers, [Task((f"f{n}", "g")) for n in range(9)])
+    assert found == {(f"f{n}", "g"): [f"F{n}", "G"] for n in range(9)}
+
+
+def test_a_night_is_reduced_without_a_thread(night, tmp_path, monkeypatch):
+    """Nor does writing, hashing, closing or importing wait for one."""
+    raw, profile, wanted = night
+
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("ccdprofiles.processes._LEAST", 0)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    reduce_night(raw, tmp_path / "out", profile=profile, jobs=4)
+    assert sums(tmp_path / "out") == wanted
+    assert verify_night(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("error", NOT_STARTED, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("given", [0, 1])
+def test_processes_that_do_not_start_are_done_without(monkeypatch, given, error):
+    left, start = [given], multiprocessing.process.BaseProcess.start
+
+    def refused(process):
+        if not left[0]:
+            raise error
+        left[0] -= 1
+        start(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
+    with process_pool(4) as pool:
+        assert (pool is None) == (given == 0)
+        if pool is not None:
+            assert pool.submit(str, 5).result() == "5"
+            assert len(pool._processes) == 1
+    assert not multiprocessing.active_children()
+
+
+def test_a_pool_whose_thread_cannot_talk_keeps_nobody_waiting(monkeypatch, capfd):
+    """The thread that passes jobs on starts one more; it ended, and the answer never came."""
+
+    def refused(queue):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(multiprocessing.queues.Queue, "_start_thread", refused)
+    with process_pool(2) as pool:
+        assert pool is None
+    assert not multiprocessing.active_children()
+    assert capfd.readouterr().err == ""
+
+
+def test_an_executor_that_does_not_start_is_refused(monkeypatch, tmp_path):
+    def refused(process):
+        raise NOT_STARTED[0]
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refused)
+    pool = ProcessPoolExecutor(2, mp_context=FORK)
+    with pytest.raises(InputError, match=r"cannot be started .*ulimit -u"):
+        reduce_night(tmp_path, tmp_path / "out", executor=pool)
+    pool.shutdown(wait=False)

@@ -94,16 +94,19 @@ class Child:
 
 
 @pytest.fixture(scope="module")
-def nursery():
+def nursery(as_usual):
     # Not under the memory of pytest, whose threads a fork would not like.
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", NURSERY],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=env,
-    ) as process:
+    with (
+        as_usual(),
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-c", NURSERY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        ) as process,
+    ):
         yield process
         process.stdin.close()
 
@@ -287,7 +290,7 @@ def test_ctrl_c_ends_a_run_in_seconds_and_it_goes_on_later(made, nursery, tmp_pa
     assert stopped == 8
 
 
-def test_ctrl_c_in_a_terminal(made, tmp_path):
+def test_ctrl_c_in_a_terminal(usual_signals, made, tmp_path):
     folder, _ = made
     output = tmp_path / "out"
     command = [sys.executable, "-m", "ccdprofiles", *map(str, reduce_command(folder, output))]

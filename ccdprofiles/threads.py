@@ -1,0 +1,66 @@
+"""Threads, as many of the wanted ones as the system gives.
+
+A limit on processes or on address space may refuse any thread, the first or a later one.
+The threads that did start do all the work then; where none did, the caller does it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+__all__ = ["LIBRARIES", "NOT_STARTED", "Threads", "stay_single"]
+
+NOT_STARTED = (OSError, RuntimeError, MemoryError, EOFError)
+"""What Python raises where the system starts no thread or process."""
+
+LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables of the environment that set how many threads libraries start for themselves."""
+
+
+def stay_single() -> None:
+    """Keep the libraries from starting threads of their own; jobs do no linear algebra."""
+    for name in LIBRARIES:
+        os.environ.setdefault(name, "1")
+
+
+class Threads(ThreadPoolExecutor):
+    """A pool of threads that works with fewer of them, or with none.
+
+    Parameters
+    ----------
+    number : int
+        The most threads there are at one time.
+    name : str
+        How their names begin.
+    """
+
+    def __init__(self, number: int, name: str = ""):
+        super().__init__(number, thread_name_prefix=name)
+        # A first thread that cannot start must not be found out with work in the queue.
+        try:
+            super().submit(int)
+        except NOT_STARTED:
+            self.started = False
+        else:
+            self.started = True
+
+    def submit(self, work: Callable, /, *arguments: object, **named: object) -> Future:
+        """Have work done by a thread, or do it now where there is no thread."""
+        if self.started:
+            return super().submit(work, *arguments, **named)
+        future: Future = Future()
+        try:
+            future.set_result(work(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _adjust_thread_count(self) -> None:
+        """Start one more thread; one that cannot start is done without if there are others."""
+        try:
+            super()._adjust_thread_count()
+        except NOT_STARTED:
+            if not self._threads:
+                raise

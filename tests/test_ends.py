@@ -1,0 +1,196 @@
+"""How a command ends: signals, crashes, too little memory."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ccdprofiles import cli, night, reduce_night
+from ccdprofiles.ends import crashed
+from ccdprofiles.simulate import Exposures, simulate_night, windowed
+
+FRAMES = [Exposures("bias", 3)]
+CAMERA = """
+from ccdprofiles import load_profile
+from ccdprofiles.simulate import windowed
+profile = windowed(load_profile("cg16m"), rows=16, columns=24)
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A command that reduces a tiny night; only its end is looked at."""
+    simulate_night(windowed("cg16m", 16, 24), tmp_path / "raw", frames=FRAMES)
+    (tmp_path / "cam.py").write_text(CAMERA)
+    folders = [tmp_path / "raw", "-o", tmp_path / "out", "--profile", tmp_path / "cam.py"]
+    return [str(word) for word in ("reduce", *folders, "-j", "1", "-q")]
+
+
+def raiser(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+# Crashes.
+
+
+@pytest.mark.parametrize("where", ["scan_night", "make_plan", "stale"])
+def test_a_crash_ends_with_70_and_is_reported(command, tmp_path, monkeypatch, capsys, where):
+    monkeypatch.setattr(night, where, raiser(KeyError("odd")))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.main(command) == 70
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "KeyError: 'odd'" in said
+    assert "Traceback" not in said
+    log = tmp_path / "out" / "ccdprofiles.log"
+    if where != "stale":  # the output is not there yet
+        (log,) = tmp_path.glob("ccdprofiles-*.log")
+    assert f"Please send the log {log} to the developers" in said
+    text = log.read_text()
+    assert "Traceback" in text
+    for word in ("CRASH ccdprofiles", "python 3", "numpy", "astropy", "ccdproc", "test_ends.py"):
+        assert word in text
+
+
+def test_a_crash_names_the_file_that_was_worked_on(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ccdprofiles.jobs.measure", raiser(ZeroDivisionError("odd")))
+    assert cli.main(command) == 70
+    assert "while working on" in capsys.readouterr().err
+    assert "while working on" in (tmp_path / "out" / "ccdprofiles.log").read_text()
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
+
+
+def test_a_crash_writes_through_no_link(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".ccdprofiles.lock").touch()
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out" / "ccdprofiles.log").symlink_to(tmp_path / "mine")
+    assert str(tmp_path / "ccdprofiles-") in crashed(ValueError("odd"), tmp_path / "out")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+# Signals.
+
+PLACES = ["scan_night", "make_plan", "run_plan", "write_report"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_command(
+    command, tmp_path, monkeypatch, capsys, usual_signals, name, place
+):
+    number = getattr(signal, name)
+
+    def signalled(*_, **__):
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal was lost")
+
+    module = {"run_plan": "run", "write_report": "report"}.get(place, "night")
+    monkeypatch.setattr(f"ccdprofiles.{module}.{place}", signalled)
+    monkeypatch.setattr("ccdprofiles.ends._PATIENCE", 1.0)
+    before = signal.getsignal(number)
+    assert cli.main(command) == 128 + number
+    assert signal.getsignal(number) is before
+    said = capsys.readouterr().err
+    assert said.endswith("what is finished stays, run it again to go on.\n")
+    assert {p.name for p in (tmp_path / "out").rglob(".*")} <= {".ccdprofiles.lock"}
+    monkeypatch.undo()
+    assert cli.main(command) == 0
+
+
+def test_a_signal_that_is_ignored_stays_ignored(command, monkeypatch, usual_signals):
+    """As under nohup."""
+
+    def signalled(*_, **__):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return []
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(night, "stale", signalled)
+    assert cli.main(command) == 0
+
+
+def test_the_library_leaves_signals_alone(command, tmp_path, monkeypatch, usual_signals):
+    seen = []
+
+    def look(*_, **__):
+        seen.append([signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+        return []
+
+    monkeypatch.setattr(night, "stale", look)
+    reduce_night(tmp_path / "raw", tmp_path / "out", profile=tmp_path / "cam.py", jobs=1)
+    assert seen == [[signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL]]
+
+
+STUCK = """
+import os, signal, sys, threading, time
+from ccdprofiles import cli, ends, night
+ends._PATIENCE = 0.3
+def stuck(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+def never(*_, **__):
+    try:
+        stuck()
+    except BaseException:
+        time.sleep(20)
+night.scan_night = never
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_work_that_cannot_be_interrupted_is_ended(command, usual_signals):
+    told = subprocess.run(
+        [sys.executable, "-c", STUCK, *command], capture_output=True, text=True, timeout=15
+    )
+    assert (told.returncode, told.stderr.count("ended by SIGTERM")) == (143, 1)
+
+
+# Memory.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        ImportError("libscipy.so: failed to map segment from shared object"),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_memory_that_runs_out_ends_with_5(command, monkeypatch, capsys, error):
+    monkeypatch.setattr(night, "make_plan", raiser(error))
+    assert cli.main(command) == 5
+    said = capsys.readouterr().err
+    assert said.startswith("ccdprofiles: memory or threads run out; allow more (ulimit -v")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux")
+@pytest.mark.parametrize("mebi", [60, 300])
+def test_a_small_address_space_is_refused_at_once(command, mebi):
+    """OpenBLAS ended the process or waited for ever."""
+    told = subprocess.run(
+        [sys.executable, "-m", "ccdprofiles", *command],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (mebi * 2**20,) * 2),
+    )
+    assert told.returncode == 5
+    assert told.stderr == (
+        f"ccdprofiles: this process may use {mebi} MiB of address space and needs 384 MiB or "
+        "more; raise the limit (ulimit -v, ulimit -d).\n"
+    )
+
+
+def test_threads_of_tests_are_gone():
+    assert not [t for t in threading.enumerate() if t.name.startswith(("job", "band", "writer"))]
