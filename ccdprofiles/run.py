@@ -20,7 +20,7 @@ from astropy import units as u
 
 from .checksum import read_saved
 from .copies import same_pixels
-from .errors import FrameRejected, OutputError, words_of
+from .errors import FrameRejected, words_of
 from .flats import FlatLevel
 from .frames import Frame
 from .jobs import MadeMaster, MasterJob, MeasureJob, ScienceJob, look_at
@@ -398,7 +398,7 @@ class _Run(Ledger):
         elif isinstance(refused, FrameRejected):
             self.made.failed[master.name] = (refused.code, f"{master.name}: {refused}")
         else:
-            raise OutputError.of(job.path, refused) from refused
+            raise refused
         self._settle(master)
 
     def _settle(self, master: Master) -> None:
@@ -446,8 +446,6 @@ class _Run(Ledger):
         if isinstance(outcome, FrameRejected):
             file = job.files[0]
             outcome = Written({}, {file: (outcome.code, f"{file}: {outcome}")})
-        elif isinstance(outcome, OSError):
-            raise OutputError.of(self.settings.output, outcome) from outcome
         elif isinstance(outcome, Exception):
             raise outcome
         for product in job.products:
