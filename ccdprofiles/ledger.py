@@ -17,6 +17,7 @@ from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
 from .products import SavedProduct, ascii_text, product_key
 from .profile import CosmicRays, Profile, Recipe
+from .state import identity
 
 __all__ = [
     "ASIDE",
@@ -113,6 +114,8 @@ class Made:
         What looks odd in the pixels, though it was used.
     overruled : dict
         File → code and sentence, of what was kept by hand all the same.
+    seen : dict
+        Name → the identity of its file, when it was made or before it was checked.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -122,6 +125,7 @@ class Made:
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seen: dict[str, tuple[int, ...] | None] = field(default_factory=dict, repr=False)
 
 
 class Ledger:
@@ -150,6 +154,10 @@ class Ledger:
         self.sums[name] = sha256
         self.keys[name] = key or sha256
         self.saved[name] = SavedProduct(path)
+
+    def see(self, name: str) -> None:
+        """Note the identity of a product's file as it is now."""
+        self.made.seen[name] = identity(self.settings.output / name)
 
     def part(self, inputs: Sequence[Input], names: Sequence[str]) -> Ledger:
         """Return what it takes to make something of some frames, so that it can travel.

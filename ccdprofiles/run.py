@@ -316,6 +316,7 @@ class _Run(Ledger):
             number = len(job.inputs) - len(outcome.failed)
             log.info("%s made of %d frames", master.name, number, extra={"made": True})
             self.keep(master.name, job.path, outcome.sha256, job.key)
+            self.see(master.name)
         elif not isinstance(refused, FrameRejected | OSError):
             raise refused
         elif lost := [file for file in job.files if self._lost(file, refused)]:
@@ -376,6 +377,7 @@ class _Run(Ledger):
             if product.name in outcome.products:
                 path = self.settings.output / PurePosixPath(product.name)
                 self.made.products[product.name] = path
+                self.see(product.name)
                 log.info("%s made", product.name, extra={"made": True})
             self.science_done()
         self.made.failed |= outcome.failed

@@ -36,6 +36,7 @@ FLOORS = {
     "simulate": 2.1,
     # What is to be made of what.
     "plan": 3.0,
+    "state": 3.0,
     # Making it, and telling of it.
     "ledger": 3.5,
     "cards": 3.6,
