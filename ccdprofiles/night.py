@@ -393,10 +393,10 @@ def reduce_night(
             return frames, make_plan(frames, without, keep=kept, reject=rejected, min_frames=fewest)
 
         raw = _listed(folder, output, calibrations)
-        request = request_of(
-            [forced, *registry.profiles], asked | _where(folder, output, calibrations)
-        )
-        last = None
+        request = last = None
+        if raw is not None and raw.large:
+            places = _where(folder, output, calibrations)
+            request = request_of([forced, *registry.profiles], asked | places)
         if early and not overwrite:
             last = recall(output, request, raw, lambda: _left(output))
         if last is not None:
@@ -491,6 +491,8 @@ def _where(folder: Path, output: Path, calibrations: Iterable[str | Path]) -> di
 
 def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
     """Let the next run know that it need not read this night again, if nothing changes."""
+    if request is None:
+        return
     from .report import summary
     from .run import Made
 

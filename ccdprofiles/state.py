@@ -235,7 +235,7 @@ def request_of(profiles: Iterable[Profile | None], options: Mapping[str, object]
     try:
         known = [p if p is None else (p.name, p.hash, _functions(p, p.file)) for p in profiles]
         text = _described([__version__, known, options], "")
-    except _Unsure:
+    except Exception:  # objects of the caller may raise anything; the run itself says what is wrong
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

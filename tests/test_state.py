@@ -361,3 +361,11 @@ def test_an_option_that_does_not_describe_itself_is_not_relied_on():
     assert state.request_of([], {"option": object()}) is None
     assert state.request_of([], {"option": {1, 2}}) == state.request_of([], {"option": {2, 1}})
     assert state.request_of([], {"option": 1}) != state.request_of([], {"option": 2})
+
+
+def test_a_profile_that_cannot_be_hashed_stops_no_run():
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert state.request_of([], {"option": Odd()}) is None
