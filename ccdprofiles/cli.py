@@ -439,12 +439,19 @@ def _reduce(options: argparse.Namespace) -> int:
     if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
         return _reduced(options)
     processes.stay_single()
-    if options.process_is_ours:
+    if options.process_is_ours and not _may_be_unchanged(options.output):
         _keep_imports()
     try:
         return _reduced(options)
     finally:
         processes.end()
+
+
+def _may_be_unchanged(output: str) -> bool:
+    """Return True if the last run left a state file, so that this one may have nothing to make."""
+    from .state import STATE
+
+    return (Path(output).expanduser() / STATE).exists()
 
 
 def _keep_imports() -> None:

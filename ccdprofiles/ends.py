@@ -23,8 +23,8 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _PATIENCE = 4.0
 """Seconds that a command has to end by itself after a signal."""
 
-_LOG = "ccdprofiles.log"
-_LOCK = ".ccdprofiles.lock"
+_FOLDERS = ("", "masters", "science", "report")
+"""Where a run writes, the output itself first."""
 
 _LIBRARIES = ("numpy", "astropy", "ccdproc", "scipy")
 
@@ -65,6 +65,8 @@ def stoppable(output: Path | None) -> Iterator[None]:
     output : Path or None
         The folder in which unfinished files are removed where the command takes too long.
     """
+    # Settled now: a folder that becomes a link later leads to files that are not ours.
+    folders = None if output is None else [os.path.realpath(output / f) for f in _FOLDERS]
     asked: list[int] = []
     over = threading.Event()
 
@@ -72,7 +74,7 @@ def stoppable(output: Path | None) -> Iterator[None]:
         # A second signal must not disturb the tidying that the first one asked for.
         if not asked:
             asked.append(number)
-            _end_in_time(Stopped(number), output, over)
+            _end_in_time(Stopped(number), folders, over)
             raise Stopped(number)
 
     before = {}
@@ -89,24 +91,27 @@ def stoppable(output: Path | None) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_in_time(stopped: Stopped, output: Path | None, over: threading.Event) -> None:
+def _end_in_time(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
     """End the process after a while, should work that cannot be interrupted keep it."""
-    watch = threading.Thread(target=_end_at_last, args=(stopped, output, over), daemon=True)
+    watch = threading.Thread(target=_end_at_last, args=(stopped, folders, over), daemon=True)
     with suppress(*NOT_STARTED):
         watch.start()
 
 
-def _end_at_last(stopped: Stopped, output: Path | None, over: threading.Event) -> None:
+def _end_at_last(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
     if over.wait(_PATIENCE):
         return
     with suppress(Exception):
         print(stopped, file=sys.stderr, flush=True)
     with suppress(Exception):
+        from .output import HOLDER
         from .products import remove_leftovers
+        from .storage import Places
 
-        if output is not None and output.is_dir():
-            remove_leftovers(output)
-            (output / ".ccdprofiles.holder").unlink(missing_ok=True)
+        if folders is not None and os.path.isdir(folders[0]):
+            root, *inner = map(Path, folders)
+            remove_leftovers(Places(root, dict(zip(_FOLDERS[1:], inner, strict=True))))
+            (root / HOLDER).unlink(missing_ok=True)
     os._exit(stopped.status)
 
 
@@ -155,15 +160,14 @@ def _written(told: str, output: Path | None) -> Path | None:
     import tempfile
 
     octets = told.encode("utf-8", "backslashreplace")
-    # A link may lead to a file of somebody else.
-    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with suppress(OSError):
-        if output is not None and (output / _LOCK).exists():
-            descriptor = os.open(output / _LOG, how | getattr(os, "O_NONBLOCK", 0), 0o666)
-            with open(descriptor, "ab") as stream:
-                if os.fstat(descriptor).st_nlink == 1:
-                    stream.write(octets)
-                    return output / _LOG
+    with suppress(OSError, OutputError, ImportError):
+        from .output import LOG, held_before
+        from .storage import open_to_append
+
+        if output is not None and held_before(output):
+            with open(open_to_append(output / LOG), "wb") as stream:
+                stream.write(octets)
+                return output / LOG
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(prefix="ccdprofiles-", suffix=".log")
         with open(descriptor, "wb") as stream:

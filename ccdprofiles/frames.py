@@ -44,6 +44,7 @@ __all__ = [
     "Frame",
     "by_hand",
     "collection",
+    "files_of",
     "frames_table",
     "scan",
     "shown_name",
@@ -338,13 +339,13 @@ def _scanned(
     calibrations: Iterable[str | Path],
     leave_out: Iterable[str | Path],
 ) -> tuple[Frame, ...]:
-    found = [scanner.frame(path, file) for path, file in _apart(_files(folder, leave_out))]
+    found = [scanner.frame(path, file) for path, file in _apart(files_of(folder, leave_out))]
     taken = {frame.path for frame in found}
     labels = {frame.file.split("/")[0] for frame in found}
     for number, other in enumerate(calibrations, 1):
         origin = _label(Path(other), labels)
         labels.add(origin)
-        for path, file in _apart(_files(other, leave_out)):
+        for path, file in _apart(files_of(other, leave_out)):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
                 found.append(_calibration(frame, scanner.registry))
@@ -463,7 +464,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
     return NightFiles(folder, summary, {f.file: f.profile.unit for f in accepted})
 
 
-def _files(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
+def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
     """Every entry that is no folder, sorted; links to folders are not followed."""
     top = Path(folder).expanduser()
     if not top.is_dir():

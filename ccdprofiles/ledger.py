@@ -18,6 +18,7 @@ from .plan import Input, Plan, Product
 from .prepare import Measured, overscan_noise
 from .products import SavedProduct, ascii_text, product_key
 from .profile import CosmicRays, Profile, Recipe
+from .state import identity
 from .storage import Places
 
 __all__ = [
@@ -124,6 +125,8 @@ class Made:
         File → code and sentence, of what was kept by hand all the same.
     earlier : dict
         File that is not asked for → the product that an earlier run made of it.
+    seen : dict
+        Name → the identity of its file, when it was made or before it was checked.
     """
 
     masters: dict[str, Path] = field(default_factory=dict)
@@ -134,6 +137,7 @@ class Made:
     notes: list[str] = field(default_factory=list)
     overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
     earlier: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, tuple[int, ...] | None] = field(default_factory=dict, repr=False)
 
 
 class Ledger:
@@ -162,6 +166,10 @@ class Ledger:
         self.made.masters[name] = path
         self.sums[name] = sha256
         self.keys[name] = key or sha256
+
+    def see(self, name: str) -> None:
+        """Note the identity of a product's file as it is now."""
+        self.made.seen[name] = identity(self.settings.output / name)
 
     def part(self, inputs: Sequence[Input], names: Sequence[str]) -> Ledger:
         """Return what it takes to make something of some frames, so that it can travel.

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from . import __version__
 from .changes import Changes
 from .errors import EmptyNight, InputError, PlanError, words_of
-from .frames import ACCEPTED, Frame, by_hand, collection, scan, shown_name
+from .frames import ACCEPTED, Frame, by_hand, collection, files_of, scan, shown_name
 from .notebook import folded
 from .output import (
+    LOG,
+    TABLES,
     check_files,
     check_folders,
     check_links,
@@ -35,6 +37,7 @@ from .plan import Plan, check_steps, make_plan
 from .profile import CosmicRays, Profile
 from .registry import Registry, load_profile
 from .selection import Selection
+from .state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
 from .storage import HeldFolders, Places, escaped_path, local_path
 from .threads import NOT_STARTED
 
@@ -49,6 +52,19 @@ if TYPE_CHECKING:
 __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
 log = logging.getLogger("ccdprofiles")
+
+_NOT_ASKED = (
+    "folder",
+    "output",
+    "profile",
+    "profiles",
+    "overwrite",
+    "jobs",
+    "executor",
+    "dask",
+    "progress",
+)
+"""Options that change no result, or that are described by what they lead to."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,56 @@ class Night:
         )
 
 
+class _UnchangedNight(Night):
+    """A night in which nothing was made; its plan and frames are read when they are asked for."""
+
+    def __init__(self, folder: Path, output: Path, outcome: Outcome, again: Callable):
+        paths = {n: Path(os.path.normpath(output / p)) for n, p in outcome.paths.items()}
+        names = list(paths)
+        vars(self).update(
+            folder=folder,
+            output=output,
+            masters={n: paths[n] for n in names[: outcome.masters]},
+            products={n: paths[n] for n in names[outcome.masters :]},
+            kept=frozenset(names),
+            anew={},
+            _outcome=outcome,
+            _again=again,
+        )
+
+    def __getattr__(self, name: str) -> object:
+        if name not in ("plan", "frames", "_made", "_scanned") or "_again" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        vars(self).update(self._read())
+        return vars(self)[name]
+
+    def _read(self) -> dict[str, object]:
+        """Read the headers of the night again, and lay it out as the last run did."""
+        from .report import night_table
+        from .run import Made
+
+        scanned, frames, plan = self._again()
+        told = self._outcome
+        made = Made(
+            self.masters,
+            self.products,
+            set(self.kept),
+            failed=dict(told.failed),
+            notes=list(told.notes),
+            overruled=dict(told.overruled),
+        )
+        table = night_table(frames, plan, made)
+        table.meta["folders"] = _folders(self.folder, self.output, frames)
+        return {"plan": plan, "frames": table, "_made": made, "_scanned": scanned}
+
+    @property
+    def ok(self) -> bool:
+        return self._outcome.ok
+
+    def __str__(self) -> str:
+        return f"Night {self.folder} reduced to {self.output}\n{self._outcome.summary}"
+
+
 @contextmanager
 def _in_words() -> Iterator[None]:
     """Raise what the system refuses about a file as a sentence that names it."""
@@ -155,12 +221,7 @@ def scan_night(
     changes = Changes.of(changes)
     folder = local_path(folder, "the night")
     calibrations = _paths(calibrations)
-    registry = Registry.gather(profiles)
-    for sentence in registry.replaced:
-        log.info("%s", sentence)
-    forced = _forced(profile, registry)
-    if forced is not None and forced not in registry.profiles:
-        registry = replace(registry, profiles=(forced, *registry.profiles))
+    registry, forced = _known(profile, profiles)
     return scan(
         folder,
         registry,
@@ -169,6 +230,19 @@ def scan_night(
         leave_out=leave_out,
         changes=changes,
     )
+
+
+def _known(
+    profile: str | Path | Profile | None, profiles: Iterable[str | Path | Profile]
+) -> tuple[Registry, Profile | None]:
+    """Return the profiles to choose from, and the one that is taken for every frame."""
+    registry = Registry.gather(profiles)
+    for sentence in registry.replaced:
+        log.info("%s", sentence)
+    forced = _forced(profile, registry)
+    if forced is not None and forced not in registry.profiles:
+        registry = replace(registry, profiles=(forced, *registry.profiles))
+    return registry, forced
 
 
 @_in_words()
@@ -333,11 +407,7 @@ def reduce_night(
     >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
     >>> print(night)  # doctest: +SKIP
     """
-    from .earlier import refuse_other_night
-    from .processes import process_pool, worth_while
-    from .run import Settings, run_plan
-    from .workers import workers_of
-
+    asked = {name: value for name, value in locals().items() if name not in _NOT_ASKED}
     folder, output = local_path(folder, "the night"), local_path(output, "the output")
     without = check_steps(without)
     calibrations = _paths(calibrations)
@@ -370,20 +440,43 @@ def reduce_night(
         if early:
             # A second run is told at once, before it reads a night of headers.
             held.enter_context(_alone(output))
-        frames = scan_night(
-            folder,
-            profile=profile,
-            profiles=profiles,
-            calibrations=calibrations,
-            leave_out=names_of(folder, output),
-            changes=changes,
-        )
-        if not frames:
-            raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
-        frames, keep, reject = by_hand(frames, keep, reject)
-        plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-        scanned = frames
-        frames, plan = selection.applied(frames, replace(plan, changes=changes.texts))
+        registry, forced = _known(profile, profiles)
+
+        def planned() -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
+            scanned = scan(
+                folder,
+                registry,
+                forced=forced,
+                calibrations=calibrations,
+                leave_out=names_of(folder, output),
+                changes=changes,
+            )
+            if not scanned:
+                raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
+            scanned, kept, rejected = by_hand(scanned, keep, reject)
+            plan = make_plan(
+                scanned, without, keep=kept, reject=rejected, min_frames=_fewest(min_frames)
+            )
+            return scanned, *selection.applied(scanned, replace(plan, changes=changes.texts))
+
+        raw = _listed(folder, output, calibrations)
+        request = last = None
+        if raw is not None and raw.large:
+            places = _where(folder, output, calibrations)
+            request = request_of([forced, *registry.profiles], asked | places)
+        if early and not overwrite:
+            last = recall(output, request, raw, lambda: _left(output))
+        if last is not None:
+            log.info("ccdprofiles %s reduces %s", __version__, shown_name(folder.resolve().name))
+            log.info("%s", last.summary)
+            return _UnchangedNight(folder, output, last, planned)
+
+        from .earlier import refuse_other_night
+        from .processes import process_pool, worth_while
+        from .run import Settings, run_plan
+        from .workers import workers_of
+
+        scanned, frames, plan = planned()
         if strict and not plan.complete:
             raise PlanError(f"strict: not all of the night can be made.\n{plan}")
         places = places_of(output, plan)
@@ -434,17 +527,79 @@ def reduce_night(
         table.meta["folders"] = _folders(folder, output, frames)
         write_report(places, name, table, plan, made)
         log.info("%s", summary(table, plan, made))
-    return Night(
-        folder=folder,
-        output=output,
-        plan=plan,
-        frames=table,
-        masters=made.masters,
-        products=made.products,
-        kept=frozenset(made.kept),
-        anew={name: why for name, why in made.anew.items() if name in made.masters | made.products},
-        _made=made,
-        _scanned=scanned,
+        night = Night(
+            folder=folder,
+            output=output,
+            plan=plan,
+            frames=table,
+            masters=made.masters,
+            products=made.products,
+            kept=frozenset(made.kept),
+            anew={n: why for n, why in made.anew.items() if n in made.masters | made.products},
+            _made=made,
+            _scanned=scanned,
+        )
+        _remember(night, request, raw)
+    return night
+
+
+def _listed(folder: Path, output: Path, calibrations: Iterable[str | Path]) -> Listing | None:
+    """List the files of a night and its calibrations before any of them is read."""
+    leave_out = names_of(folder, output)
+    return listing_of(
+        (path, f"{number} {file}")
+        for number, where in enumerate((folder, *calibrations))
+        for path, file in files_of(where, leave_out)
+    )
+
+
+def _left(output: Path) -> Listing | None:
+    """List what runs have left in the output."""
+    return outputs_of(output, ("masters", "science"), (*TABLES, LOG))
+
+
+def _where(folder: Path, output: Path, calibrations: Iterable[str | Path]) -> dict[str, object]:
+    """Return what the tables and the report say of the places of the files."""
+    folders = [Path(path).expanduser() for path in (folder, *calibrations)]
+    return {
+        "names": [path.resolve().name for path in folders],
+        "seen": [_seen_from(output, path) for path in folders],
+        "here": os.getcwd(),
+    }
+
+
+def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
+    """Let the next run know that it need not read this night again, if nothing changes."""
+    if request is None:
+        return
+    from .report import summary
+    from .run import Made
+
+    made, output = night._made, night.output
+    there = made.masters | made.products
+    known = {"masters", "products", "kept", "anew", "seen", "failed", "overruled", "notes"}
+    if any(vars(made)[name] != value for name, value in vars(Made()).items() if name not in known):
+        return
+    unchanged = replace(made, kept=set(there), anew={})
+    remember(
+        output,
+        request,
+        raw,
+        lambda: _left(output),
+        {n: made.seen.get(n) for n, path in there.items() if path == output / n},
+        Outcome(
+            ok=night.ok,
+            summary=summary(night.frames, night.plan, unchanged),
+            paths={
+                n: n if path == output / n else os.path.relpath(path, output)
+                for n, path in there.items()
+            },
+            masters=len(made.masters),
+            failed=made.failed,
+            overruled=made.overruled,
+            notes=made.notes,
+        ),
+        [*night.frames["code"].tolist(), *(code for code, _ in made.failed.values())],
     )
 
 

@@ -45,6 +45,7 @@ def still_holds(
     """
     if not path.exists():
         return False
+    run.see(name)
     if run.settings.overwrite:
         why = "as asked"
     else:

@@ -389,6 +389,7 @@ class _Run(Ledger):
             log.info("%s made of %d frames", master.name, number, extra={"made": True})
             path = self.settings.output / PurePosixPath(master.name)
             self._take(master, path, outcome.sha256, job.key)
+            self.see(master.name)
         elif not isinstance(refused, FrameRejected | OSError):
             raise refused
         elif lost := [file for file in job.files if self._lost(file, refused)]:
@@ -452,6 +453,7 @@ class _Run(Ledger):
             if product.name in outcome.products:
                 path = self.settings.output / PurePosixPath(product.name)
                 self.made.products[product.name] = path
+                self.see(product.name)
                 log.info("%s made", product.name, extra={"made": True})
             self.science_done()
         self.made.failed |= outcome.failed

@@ -40,7 +40,7 @@ def raiser(error):
 # Crashes.
 
 
-@pytest.mark.parametrize("where", ["scan_night", "make_plan", "stale"])
+@pytest.mark.parametrize("where", ["scan", "make_plan", "stale"])
 def test_a_crash_ends_with_70_and_is_reported(command, tmp_path, monkeypatch, capsys, where):
     monkeypatch.setattr(night, where, raiser(KeyError("odd")))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -79,7 +79,7 @@ def test_a_crash_writes_through_no_link(tmp_path, monkeypatch):
 
 # Signals.
 
-PLACES = ["scan_night", "make_plan", "run_plan", "write_report"]
+PLACES = ["scan", "make_plan", "run_plan", "write_report"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -142,7 +142,7 @@ def never(*_, **__):
         stuck()
     except BaseException:
         time.sleep(20)
-night.scan_night = never
+night.scan = never
 sys.exit(cli.main(sys.argv[1:]))
 """
 

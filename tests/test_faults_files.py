@@ -792,14 +792,14 @@ def test_a_file_that_changes_after_its_header_was_read_costs_itself(
     path = good / "zz.fits"
     path.write_bytes(flipped(first_of(good, "light").read_bytes()))
     os.utime(path, ns=(1, 1))
-    scan = night.scan_night
+    scan = night.scan
 
     def scanned(*args, **more):
         frames = scan(*args, **more)
         change(path)
         return frames
 
-    monkeypatch.setattr(night, "scan_night", scanned)
+    monkeypatch.setattr(night, "scan", scanned)
     made = reduced(good, tmp_path / "out")
     assert same_as_without(tmp_path / "out", reference[1]) == []
     row = row_of(made, "zz.fits")

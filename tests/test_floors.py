@@ -12,6 +12,7 @@ HOUSE = Path(ccdprofiles.__file__).parent
 FLOORS = {
     # What everything stands on.
     "errors": 0.0,
+    "threads": 0.0,
     "section": 0.1,
     "quiet": 0.0,
     "spelling": 0.1,
@@ -46,6 +47,7 @@ FLOORS = {
     # What is to be made of what.
     "plan": 3.0,
     "selection": 3.1,
+    "state": 3.0,
     # Making it, and telling of it.
     "ledger": 3.5,
     "cards": 3.6,
@@ -56,7 +58,7 @@ FLOORS = {
     "jobs": 3.8,
     "workers": 3.9,
     "cluster": 3.9,
-    "processes": 3.9,
+    "processes": 3.85,
     "verdicts": 3.7,
     "run": 4.0,
     "report": 4.5,
@@ -65,6 +67,7 @@ FLOORS = {
     "earlier": 4.7,
     "night": 5.0,
     "verify": 5.0,
+    "ends": 5.5,
     # What people use.
     "__init__": 6.0,
     "cli": 6.0,

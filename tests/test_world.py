@@ -208,7 +208,7 @@ def test_fifty_kills_leave_whole_files_and_a_run_that_goes_on(made, nursery, tmp
             begun = 1 + number // 2 % 16
             limit = child.began + 3 * seconds
             while time.monotonic() < limit and written(output) < begun:
-                pass
+                time.sleep(0.0002)
             time.sleep(chance.uniform(0, seconds / 50))
         child.signal(signal.SIGKILL)
         if child.wait() != -signal.SIGKILL:
@@ -267,6 +267,7 @@ def test_ctrl_c_ends_a_run_in_seconds_and_it_goes_on_later(made, nursery, tmp_pa
         while not (output / ".ccdprofiles.holder").exists() and written(output) == 0:
             if time.monotonic() > child.began + 5:
                 break
+            time.sleep(0.0002)
         time.sleep(chance.uniform(0, seconds))
         child.signal(signal.SIGINT)
         asked = time.monotonic()
@@ -736,7 +737,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
 
 def test_a_folder_without_leave_to_write_is_refused_before_a_header_is_read(night, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != night)
-    monkeypatch.setattr("ccdprofiles.night.scan_night", None)
+    monkeypatch.setattr("ccdprofiles.night.scan", None)
     with pytest.raises(OutputError, match=f"cannot be written, as {night} is read-only"):
         reduce(night, night / "out" / "deep")
     assert not (night / "out").exists()
