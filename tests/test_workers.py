@@ -726,6 +726,7 @@ def test_a_night_is_reduced_without_a_thread(night, tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", NOT_STARTED, ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("given", [0, 1])
 def test_processes_that_do_not_start_are_done_without(monkeypatch, given, error):
+    before = set(multiprocessing.active_children())
     left, start = [given], multiprocessing.process.BaseProcess.start
 
     def refused(process):
@@ -740,11 +741,12 @@ def test_processes_that_do_not_start_are_done_without(monkeypatch, given, error)
         if pool is not None:
             assert pool.submit(str, 5).result() == "5"
             assert len(pool._processes) == 1
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_a_pool_whose_thread_cannot_talk_keeps_nobody_waiting(monkeypatch, capfd):
     """The thread that passes jobs on starts one more; it ended, and the answer never came."""
+    before = set(multiprocessing.active_children())
 
     def refused(queue):
         raise RuntimeError("can't start new thread")
@@ -752,7 +754,7 @@ def test_a_pool_whose_thread_cannot_talk_keeps_nobody_waiting(monkeypatch, capfd
     monkeypatch.setattr(multiprocessing.queues.Queue, "_start_thread", refused)
     with process_pool(2) as pool:
         assert pool is None
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
     assert capfd.readouterr().err == ""
 
 
