@@ -14,7 +14,6 @@ the code is back in Python. A call into C that never returns, code that catches
 from __future__ import annotations
 
 import ctypes
-import importlib
 import signal
 import sys
 import threading
@@ -29,7 +28,8 @@ from .errors import ProfileError
 __all__ = ["LIMIT", "Failure", "TooLong", "call", "place", "reason", "watched"]
 
 _HOUSE = Path(__file__).parent
-_IMPORT = str(Path(importlib.__file__).parent)
+_IMPORT = ("importlib", "importlib_metadata")
+"""The folders of Python's import; the second replaces a part of the first where it is installed."""
 
 LIMIT = 5.0
 """Seconds that a profile's file, or one of its functions on one header, may take."""
@@ -183,7 +183,10 @@ _here = _Here()
 def _is_foreign(code: CodeType) -> bool:
     """Return True if code is neither ours nor that of Python's import."""
     file = code.co_filename
-    return not file.startswith(("<frozen ", _IMPORT)) and Path(file).parent != _HOUSE
+    folders = Path(file).parent.parts
+    return not (
+        file.startswith("<frozen ") or {*folders[-2:]} & {*_IMPORT} or Path(file).parent == _HOUSE
+    )
 
 
 def _judge(error: BaseException, handlers: frozenset[CodeType]) -> None:

@@ -350,7 +350,10 @@ def test_one_of_three_biases_of_another_level_is_noted(tmp_path, strip):
         write(tmp_path / "raw" / f"bias{n}.fits", "bias", n, pedestal=PEDESTAL + 300 * (n == 1))
     write(tmp_path / "raw" / "science0.fits", "science", 9)
     amplifier = replace(camera().amplifiers[0], **({} if strip else {"overscan": None}))
-    profile = camera(amplifier, combine=Combine(method="average", clip=None))
+    profile = replace(
+        camera(amplifier, combine=Combine(method="average", clip=None)),
+        frame_size=(COLUMNS + STRIP, ROWS),
+    )
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert made.ok
     wanted = "overscan level 540 adu" if strip else "level 540 adu"
