@@ -27,7 +27,7 @@ from types import FrameType
 PACKAGE = Path(find_spec("ccdprofiles").origin).parent
 
 PHASES = {
-    "scan_night": "scan",
+    "scan": "scan",
     "make_plan": "plan",
     "measure": "measure",
     "night_table": "report",
