@@ -267,6 +267,8 @@ class Scanner:
         except FrameRejected as error:
             return frame.rejected(error.code, f"{frame.file}: {error}")
         notes = tuple(_oddities(frame))
+        if self.forced is not None:
+            notes += tuple(_of_another_camera(frame))
         return frame.told(notes=notes) if notes else frame
 
     def _recipe(self, profile: Profile, header: Mapping) -> Recipe:
@@ -674,6 +676,25 @@ def _oddities(frame: Frame) -> Iterator[str]:
     said = str(header.get("BUNIT", "")).strip()
     if said and _unit_of(said) not in ("", _unit_of(profile.unit)):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
+
+
+def _of_another_camera(frame: Frame) -> Iterator[str]:
+    """Note a card by which the profile that was named for all frames would not be chosen.
+
+    A card that is missing says nothing, and is often why the profile was named.
+    """
+    header, profile = frame.header, frame.profile
+    why = ""
+    if profile.instruments and "INSTRUME" in header and not profile.knows(header):
+        names = " or ".join(repr(name) for name in profile.instruments)
+        why = f"INSTRUME = {header['INSTRUME']!r}, where the profile {profile.name} is for {names}"
+    elif all(card in header for card in profile.where) and (other := profile.disagreement(header)):
+        why = f"{other}, as the profile {profile.name} expects"
+    if why:
+        yield (
+            f"{frame.file}: {why}; it was named for all frames, and is taken. "
+            "Make sure that it is the profile of this camera."
+        )
 
 
 @lru_cache

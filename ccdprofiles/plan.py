@@ -21,6 +21,7 @@ from .notebook import folded
 from .profile import Profile, nearest
 from .setup_cards import (
     CHIP,
+    EGAIN,
     SETUP,
     FrameSetup,
     SetupReader,
@@ -46,6 +47,8 @@ _SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
 """How files are packed that are not read."""
 
+_GAIN_RATIO = 1.25
+"""Measured gains differ from those of a manual by less."""
 _FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
 
 
@@ -906,6 +909,26 @@ class _Planner:
             )
             yield f"{name} was taken{its}, and {which}, whose master it is,{mine}"
 
+    def _gain_notes(self) -> Iterable[str]:
+        """Name the science frames whose header has a gain far from that of the profile."""
+        for frame in self.of_type.get("science", ()):
+            profile = frame.profile
+            # A function of the header has made its choice.
+            if profile.amplifiers_vary or "gain" in frame.amplifiers.missing:
+                continue
+            setup, gains = self._setup_of(frame), [r.gain for r in frame.amplifiers.readouts]
+            own = setup.values[EGAIN]
+            if not isinstance(own, float) or own <= 0:
+                continue
+            if all(max(own / gain, gain / own) > _GAIN_RATIO for gain in gains):
+                says = " and ".join(f"{gain:g}" for gain in sorted(set(gains)))
+                yield (
+                    f"{frame.file}: {setup.cards[EGAIN]} = {own:g} electrons per adu, where the "
+                    f"profile {profile.name} says {says}; the profile's gain is used for "
+                    "uncertainties and electrons. Let gain= read the card if it is right, or name "
+                    "the card in ignore_cards= if it is not."
+                )
+
     def _date_notes(self) -> Iterable[str]:
         """Name the frames whose date cannot be read, as time decides between masters."""
         undated: dict[str, list[Frame]] = {}
@@ -1019,6 +1042,7 @@ class _Planner:
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
         yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
         yield from self._date_notes()
+        yield from grouped(self._gain_notes())
         yield from self._setup_notes()
         for master in self.masters.values():
             if len(master.inputs) == 1:

@@ -268,6 +268,27 @@ def test_a_forced_profile_is_taken_whatever_instrume_says(tmp_path):
     assert (frame.verdict, frame.profile.name) == (ACCEPTED, "testcam")
 
 
+def test_a_forced_profile_of_another_camera_is_noted(tmp_path):
+    write(tmp_path / "other.fits", INSTRUME="Nobody's")
+    write(tmp_path / "same.fits", INSTRUME="Cam", DETECTOR="red")
+    write(tmp_path / "right.fits", INSTRUME="Cam", DETECTOR="blue")
+    profile = camera(instrument="Cam", name="cam", where={"DETECTOR": "blue"})
+    notes = {frame.file: frame.notes for frame in scanned(tmp_path, forced=profile)}
+    assert notes == {
+        "other.fits": (
+            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; it was named "
+            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+        ),
+        "right.fits": (),
+        "same.fits": (
+            "same.fits: DETECTOR = 'red', not 'blue', as the profile cam expects; it was named "
+            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+        ),
+    }
+    unnamed = camera(instrument=None, where={"CHIP": 1})
+    assert [f.notes for f in scanned(tmp_path, forced=unnamed)] == [()] * 3
+
+
 @pytest.mark.parametrize("shape", [(12, 9), (16, 14)])
 def test_a_frame_of_another_size_than_its_sections_is_refused(tmp_path, shape):
     write(tmp_path / "a.fits", data=pixels(shape=shape))

@@ -201,6 +201,14 @@ def test_without_an_overscan_what_is_darker_than_its_biases_is_noted():
     assert darker_than_bias(frames, measured, {"science0": "another"}) == []
 
 
+def test_without_an_overscan_a_frame_a_little_darker_than_its_biases_is_noted():
+    looks = [look(f"bias{n}", (None,), 0.0) for n in range(3)]
+    looks += [look("science0", (None,), -160.0), look("science1", (None,), -15.0)]
+    frames, measured = {f.file: f for f, _ in looks}, {f.file: m for f, m in looks}
+    (note,) = darker_than_bias(frames, measured, {})
+    assert note.startswith("science0: the darkest pixels lie 177.5 adu below those of the biases")
+
+
 # Drift.
 
 
@@ -351,6 +359,7 @@ def test_one_of_three_biases_of_another_level_is_noted(tmp_path, strip):
     write(tmp_path / "raw" / "science0.fits", "science", 9)
     amplifier = replace(camera().amplifiers[0], **({} if strip else {"overscan": None}))
     profile = camera(amplifier, combine=Combine(method="average", clip=None))
+    profile = replace(profile, frame_size=(68, 40))
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert made.ok
     wanted = "overscan level 540 adu" if strip else "level 540 adu"
