@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf
 from pathlib import PurePosixPath
 
@@ -987,6 +987,8 @@ class _Planner:
             ):
                 state = "without" if master.bias_off else "with"
                 told.append(f"{PurePosixPath(master.name).stem} was made {state} its bias")
+            elif (shape := self._shape_of(master)) not in (None, frame.shape):
+                told.append(f"{PurePosixPath(master.name).stem} has {shape[1]}x{shape[0]} pixels")
             elif master.readout != frame.readout:
                 told.append(f"{PurePosixPath(master.name).stem} was read out by other amplifiers")
             else:
@@ -994,6 +996,14 @@ class _Planner:
                 cards = ", ".join(f"{card} = {value}" for card, value in sorted(wrong, key=str))
                 told.append(f"{PurePosixPath(master.name).stem} has {cards or 'other cards'}")
         return "; " + "; ".join(sorted(told)[:3])
+
+    def _shape_of(self, master: Master) -> tuple[int, int] | None:
+        """Return the shape of the raw frames of a master, where it is made of this night's."""
+        return self._shapes[master.inputs[0].file] if master.inputs else None
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        return {frame.file: frame.shape for frame in self.frames}
 
     def _lacks(self, frame: Frame, code: str, reason: str) -> None:
         if frame.origin:

@@ -65,7 +65,7 @@ def frame(file, kind, exposure=None, profile=CAMERA, binning=(1, 1), **more):
     """Describe a frame that has no file; ``cards`` are those of its header."""
     cards = {"XB": binning[0], "YB": binning[1]} | more.pop("cards", {})
     x, y = binning
-    shape = (12 // y, 25 // x)
+    shape = more.pop("shape", (12 // y, 25 // x))
     amplifiers = profile.amplifiers_of(cards, {None: shape})
     return Frame(
         file,
@@ -256,6 +256,16 @@ def test_amplifier_sets_stay_apart():
     assert sentence(frames) == (
         "no-bias",
         "no bias of 25x12 pixels binned 1x1; cam_bias_1x1 was read out by other amplifiers.",
+    )
+
+
+def test_a_master_of_another_size_is_said_to_be_of_another_size():
+    whole = camera(amplifiers=[Amplifier(data="[:, :]", overscan=None)], frame_size=None)
+    frames = some("bias", 2, 0.0, profile=whole)
+    cut = frame("s.fits", "science", 1.0, profile=whole, shape=(8, 10))
+    assert sentence([*frames, cut]) == (
+        "no-bias",
+        "no bias of 10x8 pixels binned 1x1; cam_bias_1x1 has 25x12 pixels.",
     )
 
 
