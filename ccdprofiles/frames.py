@@ -56,6 +56,7 @@ IGNORED = "ignored"
 
 _ALLOW = "allow it to be read, copy it again, or take it out of the night."
 _PLAIN = bytes(range(32, 127))
+_TWINS = {"EXPTIME": "EXPOSURE", "EXPOSURE": "EXPTIME"}
 
 _LATE = 3
 """After how many headers that take a profile's functions too long a scan ends."""
@@ -673,6 +674,7 @@ def _oddities(frame: Frame) -> Iterator[str]:
         known = isinstance(said, str) and said.strip().lower() not in UNKNOWN
         if known and frame.exposure is not None:
             yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
+    yield from _other_exposure(frame)
     said = str(header.get("BUNIT", "")).strip()
     if said and _unit_of(said) not in ("", _unit_of(profile.unit)):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
@@ -694,6 +696,23 @@ def _of_another_camera(frame: Frame) -> Iterator[str]:
         yield (
             f"{frame.file}: {why}; it was named for all frames, and is taken. "
             "Make sure that it is the profile of this camera."
+        )
+
+
+def _other_exposure(frame: Frame) -> Iterator[str]:
+    """Note an exposure of the other usual card, where the two do not agree."""
+    taken = next((c for c in _cards_of(frame.profile.exposure) if c in frame.header), None)
+    other = _TWINS.get(taken)
+    if other is None or other not in frame.header or frame.exposure is None:
+        return
+    try:
+        seconds = float(frame.header[other])
+    except (TypeError, ValueError):
+        return
+    if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
+        yield (
+            f"{frame.file}: {taken} = {frame.exposure:g} s was taken, and {other} = {seconds:g} is "
+            f"another; if that is the right one, write exposure={other!r} in {frame.profile.name}."
         )
 
 
