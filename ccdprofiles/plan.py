@@ -287,7 +287,7 @@ class Plan:
 
     def __repr__(self) -> str:
         return (
-            f"<Plan: {self.found} files found, {len(self.masters)} masters, "
+            f"<Plan: {_counted(self.found)} found, {len(self.masters)} masters, "
             f"{len(self.products)} science frames, {len(self.missing)} not calibrated, "
             f"{len(self.set_aside)} set aside; {'complete' if self.complete else 'incomplete'}>"
         )
@@ -300,7 +300,7 @@ class Plan:
         used |= {p.input.file for p in self.products}
         ignored = f", {self.ignored} ignored" if self.ignored else ""
         left_out = f", {len(self.not_asked)} not asked for" if self.only else ""
-        lines = [f"{self.found} files found, {len(used)} used{left_out}{ignored}"]
+        lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
@@ -826,6 +826,8 @@ class _Planner:
         if same:
             best = min(same, key=lambda m: (off[m.name], m.name))
             hint = f"; nearest is {seconds(best.exposure)}, {seconds(off[best.name])} off"
+            if bias_off and recipe.bias and any(m.exposure > frame.exposure for m in same):
+                hint += ". To scale a longer one: dark='scale' in the recipe (--set dark=scale)"
         else:
             hint = f" and {_described(frame)}{self._others('dark', frame)}"
         return self._lacks(frame, "no-dark", f"no dark of {wanted}{hint}.")
@@ -1074,6 +1076,10 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def _counted(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
 
 
 def _count_of(frames: Sequence[Frame]) -> str:
