@@ -401,7 +401,7 @@ def _why(frames) -> None:
             cards = ["INSTRUME", *frame.profile.where]
             said = "by " + ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
             if not frame.profile.fits(frame.header):
-                said = f"named by you; INSTRUME = {frame.header.get('INSTRUME')!r} is not its own"
+                said = f"named by you; {_unlike(frame.profile, frame.header)}"
             chosen.setdefault((frame.profile.name, frame.profile.file, said), 0)
             chosen[frame.profile.name, frame.profile.file, said] += 1
     if chosen:
@@ -413,6 +413,16 @@ def _why(frames) -> None:
         print("\nNot used")
         for reason in grouped(reasons):
             print(f"  {_plain(reason)}")
+
+
+def _unlike(profile, header) -> str:
+    """Say why a profile that was named would not be chosen for a header."""
+    if profile.knows(header):
+        return profile.disagreement(header)
+    if "INSTRUME" not in header:
+        return "the header has no INSTRUME"
+    own = f", which is {' or '.join(map(repr, profile.instruments))}" if profile.instruments else ""
+    return f"INSTRUME = {header['INSTRUME']!r} is not its own{own}"
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -419,7 +419,7 @@ def _lit(chosen: Input, found: float, offset: float, values: np.ndarray) -> Flat
         return FlatLevel(found, offset)
     refused = FrameRejected(
         "flat-level",
-        f"{chosen.file} has a level of {found:.6g} adu once bias and dark are off, where a "
+        f"{chosen.file}: its level is {found:.6g} adu once bias and dark are off, where a "
         "flat needs light; look at it, and take it out of the night.",
     )
     return FlatLevel(refused=refused)

@@ -56,6 +56,7 @@ IGNORED = "ignored"
 
 _ALLOW = "allow it to be read, copy it again, or take it out of the night."
 _PLAIN = bytes(range(32, 127))
+_TWINS = {"EXPTIME": "EXPOSURE", "EXPOSURE": "EXPTIME"}
 
 _LATE = 3
 """After how many headers that take a profile's functions too long a scan ends."""
@@ -267,6 +268,8 @@ class Scanner:
         except FrameRejected as error:
             return frame.rejected(error.code, f"{frame.file}: {error}")
         notes = tuple(_oddities(frame))
+        if self.forced is not None:
+            notes += tuple(_of_another_camera(frame))
         return frame.told(notes=notes) if notes else frame
 
     def _recipe(self, profile: Profile, header: Mapping) -> Recipe:
@@ -671,9 +674,46 @@ def _oddities(frame: Frame) -> Iterator[str]:
         known = isinstance(said, str) and said.strip().lower() not in UNKNOWN
         if known and frame.exposure is not None:
             yield f"{frame.file}: {card} = {said!r} is a text, read as {frame.exposure:g} s."
+    yield from _other_exposure(frame)
     said = str(header.get("BUNIT", "")).strip()
     if said and _unit_of(said) not in ("", _unit_of(profile.unit)):
         yield f"{frame.file}: BUNIT = {said!r}, taken as {profile.unit}, as {profile.name} says."
+
+
+def _of_another_camera(frame: Frame) -> Iterator[str]:
+    """Note a card by which the profile that was named for all frames would not be chosen.
+
+    A card that is missing says nothing, and is often why the profile was named.
+    """
+    header, profile = frame.header, frame.profile
+    why = ""
+    if profile.instruments and "INSTRUME" in header and not profile.knows(header):
+        names = " or ".join(repr(name) for name in profile.instruments)
+        why = f"INSTRUME = {header['INSTRUME']!r}, where the profile {profile.name} is for {names}"
+    elif all(card in header for card in profile.where) and (other := profile.disagreement(header)):
+        why = f"{other}, as the profile {profile.name} expects"
+    if why:
+        yield (
+            f"{frame.file}: {why}; it was named for all frames, and is taken. "
+            "Make sure that it is the profile of this camera."
+        )
+
+
+def _other_exposure(frame: Frame) -> Iterator[str]:
+    """Note an exposure of the other usual card, where the two do not agree."""
+    taken = next((c for c in _cards_of(frame.profile.exposure) if c in frame.header), None)
+    other = _TWINS.get(taken)
+    if other is None or other not in frame.header or frame.exposure is None:
+        return
+    try:
+        seconds = float(frame.header[other])
+    except (TypeError, ValueError):
+        return
+    if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
+        yield (
+            f"{frame.file}: {taken} = {frame.exposure:g} s was taken, and {other} = {seconds:g} is "
+            f"another; if that is the right one, write exposure={other!r} in {frame.profile.name}."
+        )
 
 
 @lru_cache

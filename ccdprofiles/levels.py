@@ -210,7 +210,8 @@ def darker_than_bias(
             found = measured[file]
             scatter = np.nan_to_num(found.quality.scatter)
             below = zero - found.quality.dark
-            limit = np.maximum([largest_drift(z) for z in zero], _NOISE * scatter)
+            floor = np.maximum(_FLOOR, _SHARE * np.abs(zero))
+            limit = np.maximum(floor, _NOISE * scatter)
             alone = np.array([level is None for level in found.level])
             far = alone & (below > limit)
             if far.any() and frames[file].type != "bias":

@@ -117,7 +117,7 @@ class Night:
     def __repr__(self) -> str:
         return (
             f"<Night {shown_name(str(self.folder))} reduced to {shown_name(str(self.output))}: "
-            f"{len(self.frames)} files found, {len(self.masters)} masters, "
+            f"{len(self.frames)} file{'' if len(self.frames) == 1 else 's'} found, {len(self.masters)} masters, "
             f"{len(self.products)} science frames, {len(self.set_aside)} set aside or not "
             f"calibrated; ok={self.ok}>"
         )

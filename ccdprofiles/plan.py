@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf
 from pathlib import PurePosixPath
 
@@ -21,6 +21,7 @@ from .notebook import folded
 from .profile import Profile, nearest
 from .setup_cards import (
     CHIP,
+    EGAIN,
     SETUP,
     FrameSetup,
     SetupReader,
@@ -46,6 +47,8 @@ _SUFFIXES = re.compile(r"(?i)(\.(fits|fit|fts|new))?(\.(gz|fz))?$")
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
 """How files are packed that are not read."""
 
+_GAIN_RATIO = 1.25
+"""Measured gains differ from those of a manual by less."""
 _FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
 
 
@@ -284,7 +287,7 @@ class Plan:
 
     def __repr__(self) -> str:
         return (
-            f"<Plan: {self.found} files found, {len(self.masters)} masters, "
+            f"<Plan: {_counted(self.found)} found, {len(self.masters)} masters, "
             f"{len(self.products)} science frames, {len(self.missing)} not calibrated, "
             f"{len(self.set_aside)} set aside; {'complete' if self.complete else 'incomplete'}>"
         )
@@ -297,7 +300,7 @@ class Plan:
         used |= {p.input.file for p in self.products}
         ignored = f", {self.ignored} ignored" if self.ignored else ""
         left_out = f", {len(self.not_asked)} not asked for" if self.only else ""
-        lines = [f"{self.found} files found, {len(used)} used{left_out}{ignored}"]
+        lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
@@ -823,6 +826,8 @@ class _Planner:
         if same:
             best = min(same, key=lambda m: (off[m.name], m.name))
             hint = f"; nearest is {seconds(best.exposure)}, {seconds(off[best.name])} off"
+            if bias_off and recipe.bias and any(m.exposure > frame.exposure for m in same):
+                hint += ". To scale a longer one: dark='scale' in the recipe (--set dark=scale)"
         else:
             hint = f" and {_described(frame)}{self._others('dark', frame)}"
         return self._lacks(frame, "no-dark", f"no dark of {wanted}{hint}.")
@@ -906,6 +911,26 @@ class _Planner:
             )
             yield f"{name} was taken{its}, and {which}, whose master it is,{mine}"
 
+    def _gain_notes(self) -> Iterable[str]:
+        """Name the science frames whose header has a gain far from that of the profile."""
+        for frame in self.of_type.get("science", ()):
+            profile = frame.profile
+            # A function of the header has made its choice.
+            if profile.amplifiers_vary or "gain" in frame.amplifiers.missing:
+                continue
+            setup, gains = self._setup_of(frame), [r.gain for r in frame.amplifiers.readouts]
+            own = setup.values[EGAIN]
+            if not isinstance(own, float) or own <= 0:
+                continue
+            if all(max(own / gain, gain / own) > _GAIN_RATIO for gain in gains):
+                says = " and ".join(f"{gain:g}" for gain in sorted(set(gains)))
+                yield (
+                    f"{frame.file}: {setup.cards[EGAIN]} = {own:g} electrons per adu, where the "
+                    f"profile {profile.name} says {says}; the profile's gain is used for "
+                    "uncertainties and electrons. Let gain= read the card if it is right, or name "
+                    "the card in ignore_cards= if it is not."
+                )
+
     def _date_notes(self) -> Iterable[str]:
         """Name the frames whose date cannot be read, as time decides between masters."""
         undated: dict[str, list[Frame]] = {}
@@ -964,6 +989,8 @@ class _Planner:
             ):
                 state = "without" if master.bias_off else "with"
                 told.append(f"{PurePosixPath(master.name).stem} was made {state} its bias")
+            elif (shape := self._shape_of(master)) not in (None, frame.shape):
+                told.append(f"{PurePosixPath(master.name).stem} has {shape[1]}x{shape[0]} pixels")
             elif master.readout != frame.readout:
                 told.append(f"{PurePosixPath(master.name).stem} was read out by other amplifiers")
             else:
@@ -971,6 +998,14 @@ class _Planner:
                 cards = ", ".join(f"{card} = {value}" for card, value in sorted(wrong, key=str))
                 told.append(f"{PurePosixPath(master.name).stem} has {cards or 'other cards'}")
         return "; " + "; ".join(sorted(told)[:3])
+
+    def _shape_of(self, master: Master) -> tuple[int, int] | None:
+        """Return the shape of the raw frames of a master, where it is made of this night's."""
+        return self._shapes[master.inputs[0].file] if master.inputs else None
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int]]:
+        return {frame.file: frame.shape for frame in self.frames}
 
     def _lacks(self, frame: Frame, code: str, reason: str) -> None:
         if frame.origin:
@@ -1019,6 +1054,7 @@ class _Planner:
             yield f"{file} cannot be kept, as not its pixels but its header rules it out"
         yield from grouped(n for f in self.frames if f.verdict == ACCEPTED for n in f.notes)
         yield from self._date_notes()
+        yield from grouped(self._gain_notes())
         yield from self._setup_notes()
         for master in self.masters.values():
             if len(master.inputs) == 1:
@@ -1040,6 +1076,10 @@ class _Planner:
                 yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
             if "saturation" in numbers:
                 yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+
+
+def _counted(number: int) -> str:
+    return "1 file" if number == 1 else f"{number} files"
 
 
 def _count_of(frames: Sequence[Frame]) -> str:

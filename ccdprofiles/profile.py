@@ -628,15 +628,12 @@ class Profile:
                 "give a card or a function of the header."
             )
         if isinstance(self.binning, str):
-            raise ProfileError(
-                f"binning={self.binning!r} is none; give the two cards, columns first."
-            )
+            raise ProfileError(_not_two_cards(self.binning, self.binning))
         if self.binning is not None and not callable(self.binning):
             put(self, "binning", tuple(self.binning))
             if len(self.binning) != 2:
-                raise ProfileError(
-                    f"binning={self.binning!r} is none; give the two cards, columns first."
-                )
+                alone = self.binning[0] if len(self.binning) == 1 else None
+                raise ProfileError(_not_two_cards(self.binning, alone))
             for card in self.binning:
                 _check_card(card, "binning")
         if callable(self.match):
@@ -854,6 +851,12 @@ class Profile:
         except (TypeError, ValueError, OverflowError):
             x = y = 0
         if x < 1 or y < 1:
+            if not callable(self.binning) and set(said) == {None}:
+                raise FrameRejected(
+                    "binning",
+                    f"{' and '.join(self.binning)} are missing, where two whole numbers from 1 "
+                    f"were expected; correct the header, or binning= in {self._who}.",
+                )
             cards = "" if callable(self.binning) else ", ".join(self.binning)
             raise FrameRejected(
                 "binning",
@@ -1070,6 +1073,17 @@ def _quoted(said: object) -> str:
         return "missing"
     text = repr(said.strip() if isinstance(said, str) else said)
     return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def _not_two_cards(binning: object, alone: object) -> str:
+    """Say what ``binning`` may be, and how one card that holds both numbers is read."""
+    text = f"binning={binning!r} is none; give the two cards, columns first."
+    if isinstance(alone, str):
+        text += (
+            " Where one card holds both numbers, as '2 2', write "
+            f"binning=lambda header: header[{alone!r}].split()."
+        )
+    return text
 
 
 def _several(wanted: object) -> bool:

@@ -446,11 +446,12 @@ def outliers(
         worst = int(np.argmax(np.abs(own - middle) - allowed))
         off = own[worst] - middle[worst]
         if abs(off) > allowed[worst]:
+            cure = "look for light in it" if off > 0 else "look whether it was set alike"
             found[file] = FrameRejected(
                 "outlier",
                 f"its level stands {abs(off):.4g} adu {'above' if off > 0 else 'below'} the "
                 f"{middle[worst]:.6g} adu of the {len(files)} {kind} frames it belongs to, where "
-                f"{allowed[worst]:.4g} adu may be; look for light in it.",
+                f"{allowed[worst]:.4g} adu may be; {cure}.",
             )
     return found
 

@@ -105,7 +105,7 @@ def summary(table: Table, plan: Plan, made: Made) -> str:
     new = len(there) - len(anew) - len(made.kept)
     unneeded = sum(table["verdict"] == NOT_NEEDED)
     lines = [
-        f"{len(table)} files found, {sum(table['verdict'] == USED)} used"
+        f"{len(table)} file{'' if len(table) == 1 else 's'} found, {sum(table['verdict'] == USED)} used"
         + (f", {unneeded} not needed" if unneeded else "")
         + (f", {len(plan.not_asked)} not asked for" if plan.only else "")
         + (f", {plan.ignored} ignored" if plan.ignored else ""),

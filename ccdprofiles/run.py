@@ -245,9 +245,10 @@ class _Run(Ledger):
                 self.measured[file] = take_level(self.measured[file], night, drift)
                 replaced = self.measured[file].replaced
                 if any(replaced):
-                    log.warning("%s: its overscan stands apart; the night's level is taken", file)
                     levels = zip(own, night, replaced, strict=True)
-                    notes += _far_off(file, [(o, n) for o, n, far in levels if far], drift)
+                    pairs = [(o, n) for o, n, far in levels if far]
+                    log.warning("%s", _taken(file, pairs, drift))
+                    notes += _far_off(file, pairs, drift)
         self.made.notes += grouped(notes)
 
     # Making.
@@ -475,11 +476,18 @@ def _heaps(frames: Sequence[Frame]) -> Iterable[list[Frame]]:
 
 def _far_off(file: str, pairs: Sequence[tuple[float, float]], drift: float) -> list[str]:
     """Note an overscan that is further off than the light for which the recipe has a drift."""
-    own, usual = max(pairs, key=lambda pair: abs(pair[0] - pair[1]))
-    if abs(own - usual) <= largest_drift(usual):
-        return []
-    text = deviation("overscan level", own, usual, drift)
-    return [f"{file}: {text}; the nightly level was taken."]
+    own, usual = _worst(pairs)
+    return [] if abs(own - usual) <= largest_drift(usual) else [_taken(file, pairs, drift)]
+
+
+def _taken(file: str, pairs: Sequence[tuple[float, float]], drift: float) -> str:
+    """Say of which overscan level the nightly one takes the place."""
+    text = deviation("overscan level", *_worst(pairs), drift)
+    return f"{file}: {text}; the nightly level was taken."
+
+
+def _worst(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return max(pairs, key=lambda pair: abs(pair[0] - pair[1]))
 
 
 def _joined(names: Iterable[str] | str) -> str:

@@ -150,6 +150,7 @@ SETUP = (
 """What is compared for every camera; the temperature of the chip comes last."""
 
 CHIP = len(SETUP) - 1
+EGAIN = next(place for place, quantity in enumerate(SETUP) if quantity.word == "egain")
 
 
 @dataclass(frozen=True)

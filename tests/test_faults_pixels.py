@@ -691,7 +691,8 @@ def test_science_without_a_dark_is_told(raw, tmp_path):
     assert told(night, "science_g0.fits") == (
         "not calibrated",
         "no-dark",
-        "science_g0.fits: no dark of 30 s ± 1 s; nearest is 60 s, 30 s off.",
+        "science_g0.fits: no dark of 30 s ± 1 s; nearest is 60 s, 30 s off. To scale a longer one: "
+        "dark='scale' in the recipe (--set dark=scale).",
     )
 
 

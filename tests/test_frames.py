@@ -149,6 +149,29 @@ def test_darktime_beside_exptime_is_not_the_exposure(tmp_path):
     assert (first.exposure, second.exposure) == (300, 300.73)
 
 
+@pytest.mark.parametrize(
+    ("exptime", "exposure", "noted"),
+    [
+        (2.0, 300, True),
+        (300.0, "2", True),
+        (0.5, 0.7, True),
+        (300.06, 300.0, False),
+        (0.0, 0.001, False),
+        (30.0, "soon", False),
+        (30.0, None, False),
+        ("30", 30.0, False),
+    ],
+)
+def test_two_exposures_that_disagree_are_noted(tmp_path, exptime, exposure, noted):
+    write(tmp_path / "a.fits", EXPTIME=exptime, EXPOSURE=exposure)
+    notes = [note for note in only(tmp_path).notes if "EXPOSURE" in note]
+    sentence = (
+        f"a.fits: EXPTIME = {float(exptime):g} s was taken, and EXPOSURE = {exposure} is another; if that "
+        "is the right one, write exposure='EXPOSURE' in testcam."
+    )
+    assert notes == noted * [sentence]
+
+
 @pytest.mark.parametrize("exposure", [None, "", "INDEF", "N/A", "unknown"])
 def test_an_exposure_that_is_missing_matters_only_where_a_dark_must_be_chosen(tmp_path, exposure):
     write(tmp_path / "a.fits", EXPTIME=exposure)
@@ -266,6 +289,27 @@ def test_a_forced_profile_is_taken_whatever_instrume_says(tmp_path):
     write(tmp_path / "a.fits", INSTRUME="Hubble")
     frame = only(tmp_path, forced=camera())
     assert (frame.verdict, frame.profile.name) == (ACCEPTED, "testcam")
+
+
+def test_a_forced_profile_of_another_camera_is_noted(tmp_path):
+    write(tmp_path / "other.fits", INSTRUME="Nobody's")
+    write(tmp_path / "same.fits", INSTRUME="Cam", DETECTOR="red")
+    write(tmp_path / "right.fits", INSTRUME="Cam", DETECTOR="blue")
+    profile = camera(instrument="Cam", name="cam", where={"DETECTOR": "blue"})
+    notes = {frame.file: frame.notes for frame in scanned(tmp_path, forced=profile)}
+    assert notes == {
+        "other.fits": (
+            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; it was named "
+            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+        ),
+        "right.fits": (),
+        "same.fits": (
+            "same.fits: DETECTOR = 'red', not 'blue', as the profile cam expects; it was named "
+            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+        ),
+    }
+    unnamed = camera(instrument=None, where={"CHIP": 1})
+    assert [f.notes for f in scanned(tmp_path, forced=unnamed)] == [()] * 3
 
 
 @pytest.mark.parametrize("shape", [(12, 9), (16, 14)])

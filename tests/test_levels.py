@@ -201,6 +201,14 @@ def test_without_an_overscan_what_is_darker_than_its_biases_is_noted():
     assert darker_than_bias(frames, measured, {"science0": "another"}) == []
 
 
+def test_without_an_overscan_a_frame_a_little_darker_than_its_biases_is_noted():
+    looks = [look(f"bias{n}", (None,), 0.0) for n in range(3)]
+    looks += [look("science0", (None,), -160.0), look("science1", (None,), -15.0)]
+    frames, measured = {f.file: f for f, _ in looks}, {f.file: m for f, m in looks}
+    (note,) = darker_than_bias(frames, measured, {})
+    assert note.startswith("science0: the darkest pixels lie 177.5 adu below those of the biases")
+
+
 # Drift.
 
 
@@ -296,13 +304,19 @@ def test_science_with_an_overscan_3000_adu_too_high_is_set_aside(tmp_path, biase
     assert len(kept.products) == 2
 
 
-def test_the_nightly_level_is_taken_where_the_recipe_has_a_drift(tmp_path):
+def test_the_nightly_level_is_taken_where_the_recipe_has_a_drift(tmp_path, caplog):
     raw = night(tmp_path / "raw")
     made = reduce_night(raw, tmp_path / "out", profile=camera(overscan_drift=30 * u.adu))
     assert made.ok
     product = made.products["science/science0_cal.fits"]
     assert np.median(fits.getdata(product)) == pytest.approx(200, abs=5)
     assert fits.getheader(product)["OSNIGHT1"]
+    (logged,) = [m for m in caplog.messages if m.startswith("science0.fits: ")]
+    assert re.fullmatch(
+        r"science0.fits: overscan level 32\d\d.* adu deviates from the nightly median 240.* adu by "
+        r"3\d\d\d.* adu \(tolerance 30 adu\); the nightly level was taken\.",
+        logged,
+    )
     assert (
         "  science0.fits: overscan level 3240 adu deviates from the nightly median 240 adu by 3000 "
         "adu (tolerance 30 adu); the nightly level was taken."

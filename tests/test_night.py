@@ -539,6 +539,7 @@ def test_a_flat_without_light_costs_itself(raw):
     said = row(night, dark.name)
     assert (said["verdict"], said["code"]) == ("set aside", "flat-level")
     assert "where a flat needs light; look at it, and take it out of the night." in said["reason"]
+    assert str(night).split("Notes")[0].count(dark.name) == 1
     assert fits.getheader(night.masters["masters/cg16m_flat_r_1x1.fits"])["NCOMBINE"] == 2
     assert len(night.products) == 2
 

@@ -65,7 +65,7 @@ def frame(file, kind, exposure=None, profile=CAMERA, binning=(1, 1), **more):
     """Describe a frame that has no file; ``cards`` are those of its header."""
     cards = {"XB": binning[0], "YB": binning[1]} | more.pop("cards", {})
     x, y = binning
-    shape = (12 // y, 25 // x)
+    shape = more.pop("shape", (12 // y, 25 // x))
     amplifiers = profile.amplifiers_of(cards, {None: shape})
     return Frame(
         file,
@@ -259,7 +259,39 @@ def test_amplifier_sets_stay_apart():
     )
 
 
+def test_a_master_of_another_size_is_said_to_be_of_another_size():
+    whole = camera(amplifiers=[Amplifier(data="[:, :]", overscan=None)], frame_size=None)
+    frames = some("bias", 2, 0.0, profile=whole)
+    cut = frame("s.fits", "science", 1.0, profile=whole, shape=(8, 10))
+    assert sentence([*frames, cut]) == (
+        "no-bias",
+        "no bias of 10x8 pixels binned 1x1; cam_bias_1x1 has 25x12 pixels.",
+    )
+
+
 # Darks.
+
+
+@pytest.mark.parametrize(
+    ("recipe", "exposure", "offered"),
+    [
+        (Recipe(bias=True, dark="match"), 5.0, True),
+        (Recipe(bias=True, dark="match"), 100.0, False),  # nothing is scaled up unasked
+        (Recipe(bias=False, dark="match"), 5.0, False),  # its bias would be scaled
+    ],
+)
+def test_scaling_is_offered_where_a_longer_dark_without_its_bias_is_there(
+    recipe, exposure, offered
+):
+    profile = camera(recipe=recipe)
+    frames = [*some("bias", 1, 0.0, profile=profile), *some("dark", 1, 60.0, profile=profile)]
+    code, text = sentence([*frames, frame("s.fits", "science", exposure, profile=profile)])
+    assert code == "no-dark"
+    assert ("--set dark=scale" in text) is offered
+
+
+def test_one_file_is_counted_as_one():
+    assert str(make_plan(some("bias", 1, 0.0))).startswith("1 file found, 1 used\n")
 
 
 def test_a_matched_dark_is_the_nearest_in_exposure_within_the_tolerance():
@@ -426,7 +458,8 @@ def test_a_frame_without_flat_frames_that_could_be_used_is_told_of_those_that_ca
         frame("s.fits", "science", 60.0, filter="V"),
     ]
     assert reasons(make_plan(frames)) == [
-        "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off.",
+        "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off. To scale a longer one: "
+        "dark='scale' in the recipe (--set dark=scale).",
         "s.fits: no flat in filter V of 25x12 pixels binned 1x1; "
         "the 1 there cannot be used, as said of them.",
     ]

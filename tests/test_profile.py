@@ -230,7 +230,20 @@ def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
             "science, or None (did you mean 'flat'?).",
         ),
         ({"frame_types": "flat"}, "frame_types='flat' is no dict of words."),
-        ({"binning": ("XBIN",)}, "binning=('XBIN',) is none; give the two cards, columns first."),
+        (
+            {"binning": ("XBIN",)},
+            "binning=('XBIN',) is none; give the two cards, columns first. Where one card holds both "
+            "numbers, as '2 2', write binning=lambda header: header['XBIN'].split().",
+        ),
+        (
+            {"binning": "CCDSUM"},
+            "binning='CCDSUM' is none; give the two cards, columns first. Where one card holds both "
+            "numbers, as '2 2', write binning=lambda header: header['CCDSUM'].split().",
+        ),
+        (
+            {"binning": ("X", "Y", "Z")},
+            "binning=('X', 'Y', 'Z') is none; give the two cards, columns first.",
+        ),
         ({"binning": ("XBIN", 4)}, "binning=4 is no name of a header card."),
         ({"match": "SLIT"}, "match='SLIT' is one text; write match=('SLIT',)."),
         (
@@ -600,15 +613,21 @@ def test_binnings(said, binning):
     assert profile.binning_of({"XBIN": said[0], "YBIN": said[1]}) == binning
 
 
-@pytest.mark.parametrize(
-    "said", [(None, None), (2, None), (0, 1), (-1, 1), ("2x2", 1), (1.5, 1), (True, 1)]
-)
+@pytest.mark.parametrize("said", [(2, None), (0, 1), (-1, 1), ("2x2", 1), (1.5, 1), (True, 1)])
 def test_binnings_that_are_none(said):
     header = {k: v for k, v in zip(("XBIN", "YBIN"), said, strict=True) if v is not None}
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, header) == (
         "binning",
         f"XBIN, YBIN = {said} is no binning; two whole numbers from 1 were expected; "
         "correct the header, or binning= in the profile.",
+    )
+
+
+def test_binning_cards_that_are_missing_are_named():
+    assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, {}) == (
+        "binning",
+        "XBIN and YBIN are missing, where two whole numbers from 1 were expected; correct the "
+        "header, or binning= in the profile.",
     )
 
 

@@ -247,6 +247,15 @@ def test_a_level_that_stands_apart_is_found(levels, wanted):
     assert outliers("dark", frames, Limits(outlier=None), overscan) == {}
 
 
+@pytest.mark.parametrize(
+    ("last", "cure"), [(130, "look for light in it."), (70, "look whether it was set alike.")]
+)
+def test_light_is_blamed_only_for_a_level_that_is_too_high(last, cure):
+    frames, overscan = group(100, 101, 102, last)
+    (refused,) = outliers("bias", frames, Limits(), overscan).values()
+    assert str(refused).endswith(f"adu may be; {cure}")
+
+
 def test_the_limit_of_a_profile_is_in_adu():
     frames, overscan = group(100, 101, 102, 130)
     assert outliers("bias", frames, Limits(level=40 * u.adu), overscan) == {}

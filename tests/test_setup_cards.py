@@ -561,6 +561,37 @@ def test_cards_that_differ_are_found_without_parsing():
     assert differing([cards_of(one), cards_of(one)]) == set()
 
 
+@pytest.mark.parametrize(("egain", "noted"), [(1.0, True), (0.5, True), (1.9, False), (2, False)])
+def test_a_gain_of_the_header_far_from_that_of_the_profile_is_noted(egain, noted):
+    amplifier = replace(ASI.amplifiers[0], gain=2 * u.electron / u.adu)
+    profile = replace(BIASED, amplifiers=[amplifier])
+    biases = frames("bias", 3, profile=profile, EGAIN=egain)
+    sky = frames("science", 2, profile=profile, EGAIN=egain)
+    notes = [n for n in make_plan([*biases, *sky]).notes if "electrons per adu" in n]
+    assert notes == noted * [
+        f"2 files (science0.fits … science1.fits): EGAIN = {egain:g} electrons per adu, where the "
+        "profile asi says 2; the profile's gain is used for uncertainties and electrons. Let gain= "
+        "read the card if it is right, or name the card in ignore_cards= if it is not."
+    ]
+
+
+def test_a_gain_of_the_header_is_not_compared_where_it_is_read_ignored_or_cannot_be():
+    def noted(profile, **cards):
+        biases = frames("bias", 3, profile=profile, **cards)
+        made = make_plan([*biases, *frames("science", 1, profile=profile, **cards)])
+        return any("electrons per adu" in note for note in made.notes)
+
+    def with_gain(gain):
+        return replace(BIASED, amplifiers=[replace(ASI.amplifiers[0], gain=gain)])
+
+    assert noted(BIASED, EGAIN=3.0)
+    assert not noted(with_gain(lambda header: header["EGAIN"] * u.electron / u.adu), EGAIN=3.0)
+    assert not noted(with_gain(None), EGAIN=3.0)
+    assert not noted(replace(BIASED, ignore_cards=("EGAIN",)), EGAIN=3.0)
+    assert not noted(BIASED, EGAIN=0.0)
+    assert not noted(BIASED, EGAIN="high")
+
+
 # Names.
 
 

@@ -96,6 +96,22 @@ def test_a_night_of_known_cameras_is_shown_without_marks(night, capsys):
     assert "usual card" not in text
 
 
+def test_a_named_profile_is_compared_with_what_the_header_has(night, capsys):
+    profile = night.parent / "x4.py"
+    profile.write_text(
+        "from ccdprofiles import Amplifier, Profile, Recipe\n"
+        "profile = Profile(instrument='SBO', where={'FILTER': 'V'}, recipe=Recipe(),\n"
+        "                  amplifiers=[Amplifier(data='[:, :]', overscan=None)])\n"
+    )
+    text = info(night, capsys, "--profile", str(profile))
+    assert "x4: 1 file, named by you; the header has no INSTRUME\n" in text
+    assert (
+        "x4: 2 files, named by you; INSTRUME = 'ZWO ASI2600MM Pro' is not its own, "
+        "which is 'SBO'\n" in text
+    )
+    assert "x4: 1 file, named by you; FILTER = missing, not 'V'\n" in text
+
+
 def test_a_number_in_frame_is_not_a_type():
     assert header_words({"FRAME": 12, "FRAMETYP": " "}) == {}
     assert header_words({"FRAME": "Light"}) == {"type": {"FRAME": "Light"}}
