@@ -201,6 +201,31 @@ def test_frames_without_a_card_that_others_have_are_a_group_of_their_own():
     assert "GAIN is 0 in 3 frames and missing in 3 frames" in found.notes[0]
 
 
+def test_a_gain_that_is_measured_for_each_frame_parts_nothing():
+    gains = [1.506, 1.493, 1.5, 1.512, 1.487]
+    found = make_plan(
+        [
+            *(frame(f"z{g}", "bias", BIASED, cards={"GAIN": g}) for g in gains),
+            *frames("science", 1, profile=BIASED, GAIN=1.49),
+        ]
+    )
+    assert masters(found) == {"asi_bias_1x1": 5}
+    assert not found.missing
+    steps = [*frames("dark", 3, "a", GAIN=1.0), *frames("dark", 3, "b", GAIN=1.4)]
+    assert len(make_plan([*steps, *frames("science", 1, GAIN=1.0)]).masters) == 2
+
+
+def test_a_spelling_that_says_nothing_hides_no_other():
+    found = make_plan(
+        [
+            *frames("dark", 3, "a", READOUTM="", READMODE=1),
+            *frames("dark", 3, "b", READOUTM="", READMODE=2),
+            *frames("science", 1, READOUTM="", READMODE=1),
+        ]
+    )
+    assert set(masters(found)) == {"asi_dark_30s_mode1_1x1", "asi_dark_30s_mode2_1x1"}
+
+
 def test_unknown_is_as_good_as_missing():
     assert plain_value("unknown") is plain_value("N/A") is plain_value(None) is None
 
@@ -263,6 +288,41 @@ def test_a_bias_of_another_temperature_is_taken_with_a_note():
         "masters/asi_bias_1x1.fits was taken at -10 °C, and 2 frames (science0.fits … "
         "science1.fits), whose master it is, at -20 °C; there is none nearer",
     )
+
+
+def test_biases_of_a_drifting_temperature_are_one_master():
+    """A camera that cools down would lose all its biases, each pair of its own."""
+    found = make_plan(
+        [
+            *(frame(f"z{n}", "bias", BIASED, cards={"CCD-TEMP": -5.0 - n}) for n in range(10)),
+            *(frame(f"s{n}", "science", BIASED, cards={"CCD-TEMP": -15 - n}) for n in range(9)),
+        ]
+    )
+    assert masters(found) == {"asi_bias_1x1": 10}
+    assert found.notes == (
+        "the chips of 10 biases of asi were at -14 to -5 °C; they are combined, as their level "
+        "hardly depends on it",
+        "masters/asi_bias_1x1.fits was taken at -9.5 °C, and 9 frames (s0.fits … s8.fits), whose "
+        "master it is, at -23 to -15 °C; there is none nearer",
+    )
+
+
+def test_darks_of_a_drifting_temperature_are_named_by_it():
+    darks = [frame(f"d{n:02}", "dark", cards={"CCD-TEMP": 10 + 0.3 * n}) for n in range(14)]
+    found = make_plan([*darks, *frames("science", 1, CCD_TEMP=11.0)])
+    assert masters(found) == {"asi_dark_30s_12C_1x1": 11, "asi_dark_30s_14C_1x1": 3}
+    assert "(CCD-TEMP is 11.5 °C in 11 frames and 13.6 °C in 3 frames)" in found.notes[0]
+
+
+def test_a_chip_as_cold_as_that_of_the_dark_needs_no_equal_target():
+    found = make_plan(
+        [
+            *frames("dark", 3, SET_TEMP=-15.0, CCD_TEMP=-14.2),
+            *frames("science", 1, SET_TEMP=-20.0, CCD_TEMP=-14.5),
+        ]
+    )
+    assert taken(found) == {"science0.fits": "masters/asi_dark_30s_1x1.fits"}
+    assert "SET-TEMP = -15 °C" in found.notes[0]
 
 
 def test_the_bias_of_the_frames_own_temperature_comes_first():
@@ -461,6 +521,26 @@ def test_an_unlisted_card_whose_name_speaks_of_the_read_out_parts_them():
     )
     assert masters(found) == {"asi_dark_30s_hgainsw1_1x1": 3, "asi_dark_30s_hgainsw2_1x1": 3}
     assert "HGAINSW is 1 in 3 frames and 2 in 3 frames" in found.notes[0]
+
+
+def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
+    """The nearest in time was taken, whatever the card said."""
+    darks = [*frames("dark", 3, "a", HGAINSW=1), *frames("dark", 3, "b", HGAINSW=2)]
+    found = make_plan([*darks, frame("s", "science", cards={"HGAINSW": 2})])
+    assert taken(found) == {"s.fits": "masters/asi_dark_30s_hgainsw2_1x1.fits"}
+    assert len(found.notes) == 1
+    found = make_plan([*darks, frame("s", "science", cards={"HGAINSW": 3})])
+    assert found.notes[1] == (
+        "masters/asi_dark_30s_hgainsw1_1x1.fits was taken with HGAINSW = 1, and s.fits, whose "
+        "master it is, with HGAINSW = 3; there is none nearer"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_arcs_of_several_lamps_are_named(number):
+    arcs = [*frames("arc", number, "a", LAMPNAME="He"), *frames("arc", number, "b", LAMPNAME="Ne")]
+    (note,) = [n for n in make_plan(arcs).notes if "LAMPNAME is" in n]
+    assert "a card that changes the light or the read-out belongs into match=" in note
 
 
 def test_another_card_is_named_and_parts_nothing():
