@@ -224,7 +224,7 @@ class Plan:
     compared : tuple of Master
         Masters that are not asked for, whose frames are measured and judged all the
         same because the overscan level of the night is taken from them.
-    measured : tuple of str
+    measured : tuple of Product
         Science frames that are not asked for, and measured for the same reason.
     """
 
@@ -245,7 +245,7 @@ class Plan:
     only: tuple[str, ...] = ()
     not_asked: tuple[tuple[str, str], ...] = ()
     compared: tuple[Master, ...] = ()
-    measured: tuple[str, ...] = ()
+    measured: tuple[Product, ...] = ()
 
     @property
     def on_purpose(self) -> tuple[str, ...]:

@@ -164,8 +164,7 @@ class _Run(Ledger):
     def _measure(self) -> None:
         files = sorted(
             {i.file for m in (*self.plan.masters, *self.plan.compared) for i in m.inputs}
-            | {p.input.file for p in self.plan.products}
-            | set(self.plan.measured)
+            | {p.input.file for p in (*self.plan.products, *self.plan.measured)}
         )
         step = self.settings.progress("frames", len(files))
         for some in _heaps([self.frames[file] for file in files]):

@@ -318,24 +318,20 @@ def _reduced(
 
 
 def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, tuple]:
-    """Return what is measured only, for the overscan level of the night, as fields of a plan.
+    """Return what is measured only, for the overscan levels of the night, as fields of a plan.
 
-    Where a recipe holds each overscan against that of the night, a part of the night
-    must be held against the same level as the whole, or other bytes come out.
+    The overscan of each frame is held against that of the night. A part of the night must
+    be held against the same levels as the whole, or other bytes come out.
     """
-    drifting = {
-        f.file: _group(f) for f in frames if f.recipe and f.recipe.overscan_drift is not None
-    }
+    strips = {f.file: _group(f) for f in frames if f.amplifiers and f.amplifiers.has_overscan}
     used = {i.file for m in plan.masters if m.name in made for i in m.inputs}
     used |= {p.input.file for p in plan.products if p.name in made}
-    groups = {drifting[file] for file in used & set(drifting)}
-    peers = {file for file, group in drifting.items() if group in groups}
+    groups = {strips[file] for file in used & set(strips)}
+    peers = {file for file, group in strips.items() if group in groups}
     others = [m for m in plan.masters if m.name not in made and not m.path]
     return {
         "compared": tuple(m for m in others if _files(m) & peers),
-        "measured": tuple(
-            p.input.file for p in plan.products if p.name not in made and p.input.file in peers
-        ),
+        "measured": tuple(p for p in plan.products if p.name not in made and p.input.file in peers),
     }
 
 

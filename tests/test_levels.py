@@ -351,7 +351,41 @@ def test_one_of_three_biases_of_another_level_is_noted(tmp_path, strip):
     write(tmp_path / "raw" / "science0.fits", "science", 9)
     amplifier = replace(camera().amplifiers[0], **({} if strip else {"overscan": None}))
     profile = camera(amplifier, combine=Combine(method="average", clip=None))
+    profile = replace(profile, frame_size=(COLUMNS + STRIP, ROWS))
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert made.ok
     wanted = "overscan level 540 adu" if strip else "level 540 adu"
     assert f"bias1.fits: {wanted} deviates from the nightly median 240 adu by 300 adu" in said(made)
+
+
+def test_without_a_bias_frames_of_another_gain_are_not_compared(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(6):
+        path = raw / f"science{n}.fits"
+        write(path, "science", n, pedestal=PEDESTAL + 900 * (n > 3))
+        fits.setval(path, "GAIN", value=100 if n > 3 else 0)
+    made = reduce_night(raw, tmp_path / "out", profile=camera(bias=False))
+    assert len(made.products) == 6
+    assert "deviates" not in said(made)
+
+
+def test_a_part_of_a_night_is_judged_by_the_levels_of_the_whole(tmp_path):
+    """The pedestal drifts, which the frames that are asked for do not show."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(3):
+        write(raw / f"bias{n}.fits", "bias", n)
+    for n, level in enumerate([0, 120, -20, 90, 200, 30, 160, 60, 150, 10]):
+        write(raw / f"v{n}.fits", "science", 10 + n, pedestal=PEDESTAL + level)
+    write(raw / "r.fits", "science", 30, off=300)
+    write(raw / "odd.fits", "science", 31, off=9000)
+    whole = reduce_night(raw, tmp_path / "whole", profile=camera())
+    assert row(whole, "odd.fits")[1] == "overscan-level"
+    part = reduce_night(raw, tmp_path / "part", profile=camera(), only="r.fits")
+    name = "science/r_cal.fits"
+    assert list(part.products) == [name]
+    assert part.products[name].read_bytes() == whole.products[name].read_bytes()
+    assert part.ok
+    assert row(part, "v0.fits")[0] == row(part, "odd.fits")[0] == "not asked for"
+    assert "odd.fits" not in said(part)
