@@ -42,13 +42,12 @@ _CONCERNED = {
 _OF_SETTINGS = {
     "bias": ("dark", "flat", "arc", "science"),
     "dark": ("flat", "science"),
-    "exposure_tolerance": ("flat", "science"),
+    "exposure_tolerance": ("dark", "flat", "science"),
     "flat": ("flat", "science"),
     "electrons": ("flat", "science"),
     "cosmic_rays": ("science",),
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
-    "limits.temperature": ("dark", "flat", "science"),
 }
 """The products that a setting decides; one that is not listed here decides all of them."""
 

@@ -15,7 +15,7 @@ from .plan import Master
 from .quality import Quality, judge, light_of, noise_ratios, outliers
 from .setup_cards import SetupReader, same_setup
 
-__all__ = ["judge_pixels"]
+__all__ = ["judge_pixels", "same_settings"]
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,14 @@ def _judge_overscan(run: Ledger) -> None:
     setups = {i.file: i.bias for m in masters for i in m.inputs}
     setups |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
     setups |= {p.input.file: p.input.bias for p in products}
-    setups = _by_setting(run) | {file: name for file, name in setups.items() if name}
+    setups = same_settings(run) | {file: name for file, name in setups.items() if name}
     wrong, notes = doubtful_levels(run.frames, run.measured, setups)
     for file, why in sorted(wrong.items()):
         _set_aside(run, file, why)
     run.made.notes += notes + darker_than_bias(run.frames, run.measured, setups)
 
 
-def _by_setting(run: Ledger) -> dict[str, str]:
+def same_settings(run: Ledger) -> dict[str, str]:
     """Return which frames of a profile were set alike, as not all of them have a bias."""
     files: dict[str, list[str]] = {}
     for file in run.measured:

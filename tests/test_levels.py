@@ -368,6 +368,11 @@ def test_without_a_bias_frames_of_another_gain_are_not_compared(tmp_path):
     made = reduce_night(raw, tmp_path / "out", profile=camera(bias=False))
     assert len(made.products) == 6
     assert "deviates" not in said(made)
+    drift = camera(bias=False, overscan_drift=30 * u.adu)
+    made = reduce_night(raw, tmp_path / "drift", profile=drift)
+    assert len(made.products) == 6
+    for product in made.products.values():
+        assert "OSNIGHT1" not in fits.getheader(product)
 
 
 def test_a_part_of_a_night_is_judged_by_the_levels_of_the_whole(tmp_path):
