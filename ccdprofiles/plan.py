@@ -102,7 +102,7 @@ class Master:
         The fewest frames that it may be made of.
     temperature : float or None
         The mean of its frames' chips in degrees Celsius: of a dark where the recipe's
-        limits name a temperature, and wherever it tells this master from another.
+        limits name a temperature, and wherever it distinguishes this master from another.
     settings : tuple of (card, value)
         How its frames were set: gain, offset, read mode … and the temperatures.
     among : str
@@ -558,7 +558,7 @@ class _Planner:
 
     def _phrase(self, part: _Part, places: list[int]) -> str:
         mine = mean_setup([self._setup_of(f) for f in part.frames])
-        # The temperature of a chip is said by the master's own.
+        # The temperature of a chip is a field of the master itself.
         text = mine.phrase(p for p in places if p != CHIP)
         return text + _cards_phrase(part.others, text)
 
@@ -1260,7 +1260,7 @@ def _stem(master: Master, words: Sequence[str] = ()) -> str:
 
 
 def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequence[str]) -> str:
-    """Name a master; a hash is put to the name where no word tells it from another."""
+    """Name a master; a hash is put to the name where no word distinguishes it from another."""
     stem = _stem(master, words)
     name = f"masters/{stem}.fits"
     # Some file systems do not tell R from r.
@@ -1280,7 +1280,7 @@ def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequenc
 
 
 def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
-    """Return for each of some masters the fewest words for settings that tell them apart."""
+    """Return for each of some masters the fewest words for settings that distinguish them."""
     chosen: list[list[str]] = [[] for _ in drafts]
     if len(drafts) == 1:
         return chosen
@@ -1302,7 +1302,7 @@ def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
 
 
 def _kinds(names: Iterable[Sequence[str]]) -> int:
-    """Count names as a file system does that does not tell R from r."""
+    """Count names as a file system does for which R and r are the same."""
     return len({tuple(word.lower() for word in words) for words in names})
 
 

@@ -55,7 +55,7 @@ class Selection:
         Raises
         ------
         InputError
-            If a word is none of these.
+            If a word is not one of these.
         """
         if isinstance(given, Selection):
             return given
@@ -93,11 +93,11 @@ class Selection:
             )
         left_out = _left_out(plan, frames, asked, masters, products, missing)
         reason = f"not asked for with {self}."
-        told = tuple(
+        marked = tuple(
             f.rejected("not-asked", f"{f.file}: {reason}", NOT_ASKED) if f.file in left_out else f
             for f in frames
         )
-        return told, _reduced(self, plan, masters, products, missing, left_out, frames)
+        return marked, _reduced(self, plan, masters, products, missing, left_out, frames)
 
     def fits(self, frame: Frame) -> bool:
         """Return True if a frame fits one word of every kind; what is not known of it may fit."""
@@ -162,7 +162,7 @@ def _near(word: str, choices: Iterable[str]) -> str:
 
 
 def _is(frame: Frame, kind: str, value: str) -> bool:
-    """Return True if a frame is of a kind, or if its header does not get as far as to tell."""
+    """Return True if a frame is of a kind, or if its header cannot be read as far as that."""
     if kind == "file":
         names = (frame.file, frame.file.rsplit("/", 1)[-1])
         return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
@@ -176,13 +176,13 @@ def _is(frame: Frame, kind: str, value: str) -> bool:
     return _alike(getattr(frame, kind), value, exact=kind == "filter")
 
 
-def _alike(said: str | None, value: str, exact: bool) -> bool:
+def _alike(text: str | None, value: str, exact: bool) -> bool:
     """Compare texts; filters R and r are two, M 31 and m 31 are one object."""
-    if said is None:
+    if text is None:
         return False
     if not exact:
-        said, value = (" ".join(text.split()).casefold() for text in (said, value))
-    return said == value or fnmatch.fnmatchcase(said, value)
+        text, value = (" ".join(t.split()).casefold() for t in (text, value))
+    return text == value or fnmatch.fnmatchcase(text, value)
 
 
 def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:

@@ -163,7 +163,7 @@ class FrameSetup:
     values : tuple
         Numbers and texts; None where the header says nothing.
     cards : tuple of str
-        The cards that were read; the usual spelling where there is none.
+        The cards that were read; the usual spelling where none is in the header.
     """
 
     values: tuple[float | str | None, ...]
@@ -484,7 +484,7 @@ def _read_fixed(
 
 
 def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
-    """Read a temperature of a detector; kelvin are told by their size, nonsense is unknown."""
+    """Read a temperature of a detector; kelvin are recognised by their size, nonsense is unknown."""
     for card in cards:
         value = plain_value(header.get(card))
         if isinstance(value, float):
@@ -616,5 +616,5 @@ def _divides(values: Sequence[object], least: int) -> bool:
         return False
     numbers = sorted(k for k in kinds if isinstance(k, float))
     steps = [b - a for a, b in pairwise(numbers)]
-    # Telemetry: numbers that hardly change, or that are no round ones.
+    # Telemetry: numbers that hardly change.
     return not steps or min(steps) > _JITTER * max(abs(numbers[0]), abs(numbers[-1]))
