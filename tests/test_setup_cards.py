@@ -581,7 +581,10 @@ def test_what_has_nothing_to_do_with_the_detector_is_not_named(card, one, other)
 
 @pytest.mark.parametrize(
     "card",
-    ["AIRMASS", "AMPM", "LAMP", "WINDSPD", "TRACKSPD", "ADCANG", "CAMTEMP", "READTIME", "RDNOISE"],
+    [
+        *("AIRMASS", "AMPM", "LAMP", "WINDSPD", "TRACKSPD", "ADCANG", "CAMTEMP", "READTIME"),
+        *("RDNOISE", "READTM", "AOGAIN", "LOOPGAIN", "ADC1", "ADC-TYPE", "ADCPA", "MNTSPEED"),
+    ],
 )
 def test_names_that_only_look_like_the_read_out(card):
     assert not about_readout(card)
