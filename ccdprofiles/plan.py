@@ -22,6 +22,7 @@ from .profile import Profile, nearest
 from .setup_cards import (
     CHIP,
     SETUP,
+    TOLERANCE,
     FrameSetup,
     SetupReader,
     about_readout,
@@ -34,7 +35,6 @@ from .setup_cards import (
     setting_words,
     shown,
     tally,
-    temperature_tolerance,
     word_for,
 )
 
@@ -1205,7 +1205,8 @@ def _shown_after(value: object) -> str:
 
 
 def _tolerance(frame: Frame) -> float:
-    return temperature_tolerance(frame.recipe.limits.temperature)
+    limit = frame.recipe.limits.temperature
+    return TOLERANCE if limit is None else float(limit.value)
 
 
 def _known(setup: FrameSetup) -> tuple[tuple[str, float | str], ...]:

@@ -38,7 +38,6 @@ __all__ = [
     "setting_words",
     "shown",
     "tally",
-    "temperature_tolerance",
     "word_for",
 ]
 
@@ -290,11 +289,6 @@ class SetupReader:
             return None, names[0]
         name = next((n for n in names if n in header), names[0])
         return self.profile.temperature_of(header), name
-
-
-def temperature_tolerance(profile_limit: object | None) -> float:
-    """Return how far temperatures may differ: as the recipe's limits say, else `TOLERANCE`."""
-    return TOLERANCE if profile_limit is None else float(profile_limit.value)
 
 
 def plain_value(value: object) -> float | str | None:
