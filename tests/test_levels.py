@@ -130,6 +130,22 @@ def test_a_frame_without_light_whose_data_moved_is_noted(kind, off):
     assert note.endswith("; the data moved with it, so that the frame was used as it is.")
 
 
+def test_data_that_moved_by_nearly_as_much_moved_with_the_overscan():
+    wrong, (note,) = judged(*good("bias", 4), look("bias9", PEDESTAL + 400, 440))
+    assert wrong == {}
+    assert "the data moved with it" in note
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_the_light_of_a_frame_with_the_levels_of_the_night_is_judged_elsewhere(kind):
+    assert judged(*good("bias", 4), look(f"{kind}9", PEDESTAL, -300)) == ({}, [])
+
+
+def test_the_current_in_a_dark_is_no_level_below_which_there_is_no_light():
+    darks = [look(f"dark{n}", PEDESTAL, 500) for n in range(3)]
+    assert judged(*darks, look("science0", PEDESTAL)) == ({}, [])
+
+
 def test_a_pedestal_that_jumps_between_two_levels_is_noted_once_for_each_type():
     levels = [240.0, 540.0] * 4
     wrong, notes = judged(*good("bias", 8, levels), *good("science", 4, levels[:4]))

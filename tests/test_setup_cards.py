@@ -249,6 +249,17 @@ def test_a_dark_of_another_temperature_is_not_taken_and_both_are_named():
     )
 
 
+def test_a_dark_of_unknown_temperature_is_not_taken_where_the_profile_names_a_limit():
+    profile = replace(ASI, recipe=replace(ASI.recipe, limits=Limits(temperature=2 * u.deg_C)))
+    night = [
+        *frames("dark", 3, profile=profile),
+        *frames("science", 1, profile=profile, CCD_TEMP=1),
+    ]
+    found = make_plan(night)
+    assert [m.code for m in found.missing] == ["no-dark"]
+    assert "there are darks of unknown °C" in found.missing[0].reason
+
+
 def test_a_scaled_dark_of_another_temperature_is_not_taken():
     profile = replace(ASI, recipe=Recipe(bias=True, dark="scale", flat=None))
     found = make_plan(
@@ -424,6 +435,30 @@ def test_a_flat_of_another_setting_is_taken_where_there_is_no_other(card, noted)
     # Flats of two temperatures are combined, each with its own bias.
     combined = {"c", "f"} if card == "CCD_TEMP" else {"c"}
     assert {i.file[0] for i in own.master(name).inputs} == combined
+
+
+def test_the_flat_of_the_same_response_comes_first():
+    """Two settings that do not change the response of a pixel count less than one that does."""
+    flats = [
+        *frames("flat", 3, "a", profile=FLATS, READOUTM="fast", GAIN=0, OFFSET=0),
+        *frames("flat", 3, "b", profile=FLATS, READOUTM="slow", GAIN=9, OFFSET=9),
+    ]
+    biases = [
+        frame(f"z{m}{g}", "bias", FLATS, cards={"READOUTM": m, "GAIN": g, "OFFSET": g})
+        for m, g in (("fast", 0), ("slow", 9), ("slow", 0))
+    ]
+    sky = frame("sky", "science", FLATS, cards={"READOUTM": "slow", "GAIN": 0, "OFFSET": 0})
+    assert "gain9" in taken(make_plan([*flats, *biases, sky]), "flat")["sky.fits"]
+
+
+def test_the_flat_of_an_unlisted_setting_goes_to_its_frames():
+    flats = [
+        *frames("flat", 3, "a", profile=FLATS, HGAINSW=1),
+        *frames("flat", 3, "b", profile=FLATS, HGAINSW=2),
+    ]
+    biases = frames("bias", 3, profile=FLATS)
+    sky = frame("sky", "science", FLATS, cards={"HGAINSW": 2})
+    assert "hgainsw2" in taken(make_plan([*flats, *biases, sky]), "flat")["sky.fits"]
 
 
 def test_a_frame_that_is_set_aside_takes_no_master():
@@ -768,6 +803,18 @@ def test_the_sky_of_a_night_with_darks_of_two_gains_is_right(zwo, tmp_path):
     }
     report = (tmp_path / "out" / "report" / "index.html").read_text("utf-8")
     assert "GAIN is 0 in 6 frames" in report
+
+
+def test_the_header_of_a_master_has_the_mean_of_temperatures_and_one_gain(zwo, tmp_path):
+    for n, path in enumerate(sorted(zwo.glob("d100_*.fits"))):
+        fits.setval(path, "SET-TEMP", value=-10.0 - 0.3 * n)
+    night = reduce_night(zwo, tmp_path / "out", profile=ASI, only="d100_0.fits")
+    # Its name does not depend on what is asked for.
+    (name,) = night.masters
+    assert name == "masters/asi_dark_30s_gain100_m10C_1x1.fits"
+    header = fits.getheader(night.masters[name])
+    assert (header["SET-TEMP"], header["GAIN"]) == (-10.3, 100)
+    assert header["CCD-TEMP"] == -10.0
 
 
 def test_masters_of_another_night_carry_what_is_compared(zwo, tmp_path):
