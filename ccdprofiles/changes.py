@@ -42,13 +42,12 @@ _CONCERNED = {
 _OF_SETTINGS = {
     "bias": ("dark", "flat", "arc", "science"),
     "dark": ("flat", "science"),
-    "exposure_tolerance": ("flat", "science"),
+    "exposure_tolerance": ("dark", "flat", "science"),
     "flat": ("flat", "science"),
     "electrons": ("flat", "science"),
     "cosmic_rays": ("science",),
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
-    "limits.temperature": ("dark", "flat", "science"),
 }
 """The products that a setting decides; one that is not listed here decides all of them."""
 
@@ -272,14 +271,14 @@ def _read_quantity(name: str, text: str) -> u.Quantity | None:
     unit = _UNITS.get(name, " UNIT")
     if not found:
         raise ChangeError(f"{name}={text} is not a number with a unit; write {name}=2{unit}.")
-    number, said = found[1], found[2].strip()
-    if not said:
+    number, given = found[1], found[2].strip()
+    if not given:
         raise ChangeError(f"{name}={text} has no unit; write {name}={number}{unit}.")
     try:
-        value = float(number) * u.Unit(said)
+        value = float(number) * u.Unit(given)
     except (ValueError, TypeError) as error:
         raise ChangeError(
-            f"{name}={text}: {said!r} is not a unit; write {name}={number}{unit}."
+            f"{name}={text}: {given!r} is not a unit; write {name}={number}{unit}."
         ) from error
     if name in _UNITS and not value.unit.is_equivalent(u.Unit(unit)):
         raise ChangeError(f"{name}={text} is not in {unit}; write {name}={number}{unit}.")
@@ -298,8 +297,8 @@ def _check_value(name: str, value: object) -> None:
         except (ProfileError, TypeError, ValueError) as error:
             wrong = error
     if not made:
-        said = str(wrong)
-        text = f"{name}{said[len(last) :]}" if said.startswith(f"{last}=") else f"{name}: {said}"
+        why = str(wrong)
+        text = f"{name}{why[len(last) :]}" if why.startswith(f"{last}=") else f"{name}: {why}"
         raise ChangeError(text) from wrong
 
 

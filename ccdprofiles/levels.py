@@ -234,7 +234,7 @@ def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str
     if body.inside.all() and not any(below):
         return {}, []
     nets = _usual_nets([one for one, within in zip(group, body.inside, strict=True) if within])
-    # Where no frame without light tells the zero, it may be the camera whose data lie low.
+    # Where no frame without light gives the zero, it may be the camera whose data lie low.
     usual = zero is None and 2 * sum(map(bool, below)) > len(group) > 1
     wrong, notes = {}, []
     odd: dict[tuple[str, str], list[_Level]] = {}
@@ -284,7 +284,10 @@ def _usual_nets(inside: Sequence[_Level]) -> dict[tuple[str, float | None], floa
 
 
 def _follows(one: _Level, body: Body, nets: Mapping) -> bool | None:
-    """Say whether the data of a frame without light moved with its overscan, where that shows."""
+    """Return True if the data of a frame without light moved with its overscan, False if not.
+
+    None is returned where the data do not show it.
+    """
     usual = nets.get((one.frame.type, one.frame.exposure))
     if usual is None:
         return None
@@ -300,15 +303,15 @@ def _refusal(one: _Level, body: Body, within: bool, missing: float) -> FrameReje
     else:
         why = f"its data did not move with it, as those of {_a(one.frame.type)} do"
     if within:
-        said = f"its {one.name} is {one.own:.6g} adu"
+        level = f"its {one.name} is {one.own:.6g} adu"
         cure = "look at its pixels and its overscan, and take it out of the night."
     else:
-        said = f"its {_deviation(one, body)}"
+        level = f"its {_deviation(one, body)}"
         cure = (
             f"look at its overscan, or set Recipe(overscan_drift={body.tolerance:.0f} * u.adu) to "
             "take the nightly level."
         )
-    return FrameRejected("overscan-level", f"{said}, and {why}; {cure}")
+    return FrameRejected("overscan-level", f"{level}, and {why}; {cure}")
 
 
 def _remark(one: _Level, follows: bool | None) -> str:

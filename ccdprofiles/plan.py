@@ -23,6 +23,7 @@ from .setup_cards import (
     CHIP,
     EGAIN,
     SETUP,
+    TOLERANCE,
     FrameSetup,
     SetupReader,
     about_readout,
@@ -31,10 +32,10 @@ from .setup_cards import (
     mean_setup,
     plain_value,
     same_setup,
+    same_value,
     setting_words,
     shown,
     tally,
-    temperature_tolerance,
     word_for,
 )
 
@@ -104,7 +105,7 @@ class Master:
         The fewest frames that it may be made of.
     temperature : float or None
         The mean of its frames' chips in degrees Celsius: of a dark where the recipe's
-        limits name a temperature, and wherever it tells this master from another.
+        limits name a temperature, and wherever it distinguishes this master from another.
     settings : tuple of (card, value)
         How its frames were set: gain, offset, read mode … and the temperatures.
     among : str
@@ -226,7 +227,7 @@ class Plan:
     compared : tuple of Master
         Masters that are not asked for, whose frames are measured and judged all the
         same because the overscan level of the night is taken from them.
-    measured : tuple of str
+    measured : tuple of Product
         Science frames that are not asked for, and measured for the same reason.
     """
 
@@ -247,7 +248,7 @@ class Plan:
     only: tuple[str, ...] = ()
     not_asked: tuple[tuple[str, str], ...] = ()
     compared: tuple[Master, ...] = ()
-    measured: tuple[str, ...] = ()
+    measured: tuple[Product, ...] = ()
 
     @property
     def on_purpose(self) -> tuple[str, ...]:
@@ -396,7 +397,8 @@ class _Planner:
         self._of_master: dict[str, FrameSetup] = {}
         self._comparisons: dict[tuple, tuple[list[int], list[int]]] = {}
         self._split_notes: list[str] = []
-        self._choice_notes: dict[tuple[str, str, str], list[str]] = {}
+        self._other_cards: dict[str, tuple[tuple[str, object], ...]] = {}
+        self._choice_notes: dict[tuple, list[tuple[str, float | None]]] = {}
         self.missing: dict[str, Missing] = {}
         self.of_type: dict[str, list[Frame]] = {}
         self.wanted: set[tuple] = set()
@@ -472,7 +474,7 @@ class _Planner:
                 for part in self._parts(kind, frames):
                     drafts += self._drafts(kind, part)
         for draft, name in zip(drafts, self._names(drafts), strict=True):
-            self._keep(dataclasses.replace(draft.master, name=name), draft.setup)
+            self._keep(dataclasses.replace(draft.master, name=name), draft.setup, draft.others)
             self._split_notes += [f"{name}: {note}" for note in draft.notes]
 
     def _drafts(self, kind: str, part: _Part) -> Iterable[_Draft]:
@@ -508,18 +510,22 @@ class _Planner:
         """Part frames of one would-be master that were not set alike, and say so."""
         setups = [self._setup_of(f) for f in frames]
         tolerance = _tolerance(frames[0])
+        drifting = kind == "bias"
         if kind in ("flat", "arc"):
-            self._note_warm_lamps(kind, frames, tolerance)
+            self._note_drift(kind, frames, tolerance)
             tolerance = inf
-        labels = same_setup(setups, tolerance)
+        labels = same_setup(setups, tolerance, drifting)
         groups = [
             [f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})
         ]
+        if drifting:
+            for group in groups:
+                self._note_drift(kind, group, tolerance)
         parts = [part for group in groups for part in self._by_other_cards(kind, group)]
         if len(parts) == 1:
             return parts
         means = [mean_setup([self._setup_of(f) for f in group]) for group in groups]
-        places = differing_places(means, tolerance)
+        places = differing_places(setups, tolerance, drifting)
         differences = self._differences(groups, means, places, parts)
         what = (
             f"{len(frames)} {_plural(kind)}{_kind_of(kind, frames[0])} of {frames[0].profile.name}"
@@ -538,28 +544,26 @@ class _Planner:
             for part in parts
         ]
 
-    def _note_warm_lamps(self, kind: str, frames: list[Frame], tolerance: float) -> None:
-        """Note flats or arcs of several chip temperatures, which are combined all the same.
+    def _note_drift(self, kind: str, frames: list[Frame], tolerance: float) -> None:
+        """Note frames of several chip temperatures that are combined all the same.
 
-        The response of a pixel hardly depends on the temperature; the dark current does,
-        and each frame has its own dark subtracted.
+        The response of a pixel and the level of a bias hardly depend on the temperature;
+        the dark current does, and each flat has its own dark subtracted.
         """
         chips = [chip for f in frames if (chip := self._setup_of(f).chip) is not None]
         if chips and max(chips) - min(chips) > tolerance:
+            what = "level hardly depends" if kind == "bias" else "light does not depend"
             self._split_notes.append(
                 f"the chips of {len(frames)} {_plural(kind)}{_kind_of(kind, frames[0])} of "
-                f"{frames[0].profile.name} were at {min(chips):.4g} to {max(chips):.4g} °C; they "
-                "are combined, as their light does not depend on it"
+                f"{frames[0].profile.name} were at {_range_of(chips)}; they are combined, as their "
+                f"{what} on it"
             )
 
     def _phrase(self, part: _Part, places: list[int]) -> str:
         mine = mean_setup([self._setup_of(f) for f in part.frames])
-        # The temperature of a chip is said by the master's own.
+        # The temperature of a chip is a field of the master itself.
         text = mine.phrase(p for p in places if p != CHIP)
-        for card, value in part.others:
-            joint = " and" if text else " with"
-            text += f"{joint} {card} = {_shown(value)}"
-        return text
+        return text + _cards_phrase(part.others, text)
 
     def _differences(
         self,
@@ -615,8 +619,9 @@ class _Planner:
         notes = ()
         if unclear:
             more = f"; and {len(unclear) - 3} other cards divide them" if unclear[3:] else ""
+            what = "light or the read-out" if kind in ("flat", "arc") else "read-out"
             notes = (
-                f"{'; '.join(unclear[:3])}{more}; a card that changes the read-out belongs into "
+                f"{'; '.join(unclear[:3])}{more}; a card that changes the {what} belongs into "
                 "match=, one that does not into ignore_cards=",
             )
         return [
@@ -671,9 +676,12 @@ class _Planner:
             return None
         return _Draft(master, setup, first.origin, part.others, tolerance=_tolerance(first))
 
-    def _keep(self, master: Master, setup: FrameSetup) -> None:
+    def _keep(
+        self, master: Master, setup: FrameSetup, others: tuple[tuple[str, object], ...] = ()
+    ) -> None:
         self.masters[master.name] = master
         self._of_master[master.name] = setup
+        self._other_cards[master.name] = others
         self._alike.setdefault((master.type, master.setup, master.match), []).append(master)
 
     def _minimum(self, kind: str, frame: Frame) -> int:
@@ -850,19 +858,31 @@ class _Planner:
         differ, lack = self._compared(master, frame)
         if master.type == "bias":
             return [p for p in differ if not SETUP[p].within]
+        if CHIP not in differ and CHIP not in lack and self._setup_of(frame).chip is not None:
+            # How cold the chips were counts, whatever they were meant to be.
+            differ = [p for p in differ if not SETUP[p].within]
         strict = frame.recipe.limits.temperature is not None
         unknown = CHIP in lack and self._of_master[master.name].chip is None
         return [*differ, CHIP] if strict and unknown else differ
 
     def _flat_unlike(self, master: Master, frame: Frame) -> tuple[int, int, int]:
         """Count as `_unlike` does, first what may change the response of a pixel."""
-        differ, lack = self._compared(master, frame)
-        return sum(SETUP[p].of_flat for p in differ), len(differ), len(lack)
+        differ, _ = self._compared(master, frame)
+        others = len(self._unlike_cards(master, frame))
+        return sum(SETUP[p].of_flat for p in differ) + others, *self._unlike(master, frame)
 
     def _unlike(self, master: Master, frame: Frame) -> tuple[int, int]:
         """Count the quantities in which a master that may be taken differs, and that are not known."""
         differ, lack = self._compared(master, frame)
-        return len(differ), len(lack)
+        return len(differ) + len(self._unlike_cards(master, frame)), len(lack)
+
+    def _unlike_cards(self, master: Master, frame: Frame) -> tuple[tuple[str, object], ...]:
+        """Return the unlisted cards that part a master from others, where the frame's differ."""
+        return tuple(
+            (card, value)
+            for card, value in self._other_cards[master.name]
+            if not same_value(value, plain_value(frame.header.get(card)))
+        )
 
     def _set_otherwise(self, masters: list[Master], frame: Frame) -> str:
         """Say which setting a frame needs, and which there are."""
@@ -890,26 +910,34 @@ class _Planner:
         if master.type == "flat":
             differ = [p for p in differ if SETUP[p].of_flat]
             lack = [p for p in lack if SETUP[p].of_flat]
-        for places, end in (
-            (differ, "there is none nearer"),
-            (lack, "it is taken, as nobody knows whether they agree"),
+        others = self._unlike_cards(master, frame)
+        mine = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
+        for places, cards, own, end in (
+            (differ, others, mine, "there is none nearer"),
+            (lack, (), (), "it is taken, as nobody knows whether they agree"),
         ):
-            if places:
-                key = (master.name, its.phrase(places), f"{setup.phrase(places)}; {end}")
-                self._choice_notes.setdefault(key, []).append(frame.file)
+            if places or cards:
+                of_master, of_frame = its.phrase(places), _but_chip(setup, places)
+                of_master += _cards_phrase(cards, of_master)
+                of_frame += _cards_phrase(own, of_frame)
+                key = (master.name, of_master, of_frame, end)
+                chip = setup.chip if CHIP in places else None
+                self._choice_notes.setdefault(key, []).append((frame.file, chip))
 
     def _setup_notes(self) -> Iterable[str]:
         """Say which frames were not set alike, or took masters that may not have been."""
         yield from self._split_notes
-        for (name, its, mine), asking in self._choice_notes.items():
+        for (name, its, mine, end), asking in self._choice_notes.items():
             # What is set aside after all takes no master.
-            files = [file for file in asking if file not in self.missing]
+            files = [file for file, _ in asking if file not in self.missing]
             if not files:
                 continue
             which = (
                 files[0] if len(files) == 1 else f"{len(files)} frames ({files[0]} … {files[-1]})"
             )
-            yield f"{name} was taken{its}, and {which}, whose master it is,{mine}"
+            chips = [t for file, t in asking if t is not None and file not in self.missing]
+            degrees = f" at {_range_of(chips)}" if chips else ""
+            yield f"{name} was taken{its}, and {which}, whose master it is,{mine}{degrees}; {end}"
 
     def _gain_notes(self) -> Iterable[str]:
         """Name the science frames whose header has a gain far from that of the profile."""
@@ -1217,7 +1245,8 @@ def _shown_after(value: object) -> str:
 
 
 def _tolerance(frame: Frame) -> float:
-    return temperature_tolerance(frame.recipe.limits.temperature)
+    limit = frame.recipe.limits.temperature
+    return TOLERANCE if limit is None else float(limit.value)
 
 
 def _known(setup: FrameSetup) -> tuple[tuple[str, float | str], ...]:
@@ -1227,6 +1256,24 @@ def _known(setup: FrameSetup) -> tuple[tuple[str, float | str], ...]:
 
 def _shown(value: object) -> str:
     return "missing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _range_of(chips: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{chip:.4g}" for chip in (min(chips), max(chips)))
+    return f"{' to '.join(ends)} °C"
+
+
+def _but_chip(setup: FrameSetup, places: Iterable[int]) -> str:
+    """Write the values of a set-up but for a known temperature of the chip."""
+    return setup.phrase(p for p in places if p != CHIP or setup.chip is None)
+
+
+def _cards_phrase(cards: Iterable[tuple[str, object]], before: str) -> str:
+    """Write the values of unlisted cards as `FrameSetup.phrase` does those of the others."""
+    text = ""
+    for card, value in cards:
+        text += f"{' and' if before or text else ' with'} {card} {_shown_after(value)}"
+    return text
 
 
 def _plural(kind: str) -> str:
@@ -1254,7 +1301,7 @@ def _stem(master: Master, words: Sequence[str] = ()) -> str:
 
 
 def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequence[str]) -> str:
-    """Name a master; a hash is put to the name where no word tells it from another."""
+    """Name a master; a hash is put to the name where no word distinguishes it from another."""
     stem = _stem(master, words)
     name = f"masters/{stem}.fits"
     # Some file systems do not tell R from r.
@@ -1274,7 +1321,7 @@ def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequenc
 
 
 def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
-    """Return for each of some masters the fewest words for settings that tell them apart."""
+    """Return for each of some masters the fewest words for settings that distinguish them."""
     chosen: list[list[str]] = [[] for _ in drafts]
     if len(drafts) == 1:
         return chosen
@@ -1282,9 +1329,12 @@ def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
     if drafts[0].master.type in ("bias", "dark"):
         for card in dict(drafts[0].master.match):
             columns.append([_card_word(card, dict(d.master.match).get(card)) for d in drafts])
-    columns += setting_words([d.setup for d in drafts], drafts[0].tolerance)
+    setups = [d.setup for d in drafts]
+    columns += setting_words(setups, drafts[0].tolerance)
     for card in sorted({card for d in drafts for card, _ in d.others}):
         columns.append([_card_word(card, dict(d.others).get(card)) for d in drafts])
+    # Groups of a temperature that drifts have means nearer than the tolerance.
+    columns += setting_words(setups, 0.5)
     for column in columns:
         finer = [[*words, file_name(word)] for words, word in zip(chosen, column, strict=True)]
         if _kinds(finer) > _kinds(chosen):
@@ -1293,7 +1343,7 @@ def _word_columns(drafts: list[_Draft]) -> list[list[str]]:
 
 
 def _kinds(names: Iterable[Sequence[str]]) -> int:
-    """Count names as a file system does that does not tell R from r."""
+    """Count names as a file system does for which R and r are the same."""
     return len({tuple(word.lower() for word in words) for words in names})
 
 

@@ -178,7 +178,7 @@ def _levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bool]:
 
 
 def _fitted(medians: np.ndarray, model: Model) -> tuple[np.ndarray, bool]:
-    """Fit a model to the levels of the rows; also say whether astropy doubts the fit."""
+    """Fit a model to the levels of the rows; also return whether astropy doubts the fit."""
     rows = np.arange(len(medians), dtype="f8")
     # A fit in the middle of -1 .. 1 keeps polynomials of high degree well conditioned.
     place = 2 * rows / max(len(rows) - 1, 1) - 1

@@ -129,7 +129,7 @@ def _is_model(value: object) -> bool:
 
 
 def check_model(value: object, field: str) -> bool:
-    """Return True for a model that can be fitted along one axis, False for what is no model.
+    """Return True for a model that can be fitted along one axis, False for what is not a model.
 
     Raises
     ------
@@ -996,7 +996,7 @@ def _check_card(card: object, field: str) -> None:
 def _checked_size(
     frame_size: object, amplifiers: Sequence[Amplifier]
 ) -> tuple[int, int] | Mapping[int | str, tuple[int, int]]:
-    """Return frame_size= as tuples, or refuse what is no size or does not hold the sections.
+    """Return frame_size= as tuples, or refuse what is not a size or does not hold the sections.
 
     Raises
     ------

@@ -33,7 +33,7 @@ from .products import remove_leftovers, sha256_of
 from .resume import still_holds
 from .science import Written, batches
 from .storage import HeldFolders
-from .verdicts import judge_pixels
+from .verdicts import judge_pixels, same_settings
 from .workers import Workers, workers_of
 
 __all__ = ["Made", "Settings", "run_plan"]
@@ -164,8 +164,7 @@ class _Run(Ledger):
     def _measure(self) -> None:
         files = sorted(
             {i.file for m in (*self.plan.masters, *self.plan.compared) for i in m.inputs}
-            | {p.input.file for p in self.plan.products}
-            | set(self.plan.measured)
+            | {p.input.file for p in (*self.plan.products, *self.plan.measured)}
         )
         step = self.settings.progress("frames", len(files))
         for some in _heaps([self.frames[file] for file in files]):
@@ -225,10 +224,11 @@ class _Run(Ledger):
         """Give the night's overscan level to frames whose own lies too far from it."""
         groups: dict[tuple, list[str]] = {}
         notes: list[str] = []
+        settings = same_settings(self)
         for file in self.measured:
             frame = self.frames[file]
             if frame.recipe.overscan_drift is not None:
-                key = (frame.profile.name, frame.readout, frame.binning)
+                key = (frame.profile.name, frame.readout, frame.binning, settings[file])
                 groups.setdefault(key, []).append(file)
         for files in groups.values():
             drift = self.frames[files[0]].recipe.overscan_drift.to_value(u.adu)

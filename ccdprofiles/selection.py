@@ -55,7 +55,7 @@ class Selection:
         Raises
         ------
         InputError
-            If a word is none of these.
+            If a word is not one of these.
         """
         if isinstance(given, Selection):
             return given
@@ -93,11 +93,11 @@ class Selection:
             )
         left_out = _left_out(plan, frames, asked, masters, products, missing)
         reason = f"not asked for with {self}."
-        told = tuple(
+        marked = tuple(
             f.rejected("not-asked", f"{f.file}: {reason}", NOT_ASKED) if f.file in left_out else f
             for f in frames
         )
-        return told, _reduced(self, plan, masters, products, missing, left_out, frames)
+        return marked, _reduced(self, plan, masters, products, missing, left_out, frames)
 
     def fits(self, frame: Frame) -> bool:
         """Return True if a frame fits one word of every kind; what is not known of it may fit."""
@@ -162,7 +162,7 @@ def _near(word: str, choices: Iterable[str]) -> str:
 
 
 def _is(frame: Frame, kind: str, value: str) -> bool:
-    """Return True if a frame is of a kind, or if its header does not get as far as to tell."""
+    """Return True if a frame is of a kind, or if its header cannot be read as far as that."""
     if kind == "file":
         names = (frame.file, frame.file.rsplit("/", 1)[-1])
         return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
@@ -176,13 +176,13 @@ def _is(frame: Frame, kind: str, value: str) -> bool:
     return _alike(getattr(frame, kind), value, exact=kind == "filter")
 
 
-def _alike(said: str | None, value: str, exact: bool) -> bool:
+def _alike(text: str | None, value: str, exact: bool) -> bool:
     """Compare texts; filters R and r are two, M 31 and m 31 are one object."""
-    if said is None:
+    if text is None:
         return False
     if not exact:
-        said, value = (" ".join(text.split()).casefold() for text in (said, value))
-    return said == value or fnmatch.fnmatchcase(said, value)
+        text, value = (" ".join(t.split()).casefold() for t in (text, value))
+    return text == value or fnmatch.fnmatchcase(text, value)
 
 
 def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:
@@ -318,24 +318,20 @@ def _reduced(
 
 
 def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, tuple]:
-    """Return what is measured only, for the overscan level of the night, as fields of a plan.
+    """Return what is measured only, for the overscan levels of the night, as fields of a plan.
 
-    Where a recipe holds each overscan against that of the night, a part of the night
-    must be held against the same level as the whole, or other bytes come out.
+    The overscan of each frame is held against that of the night. A part of the night must
+    be held against the same levels as the whole, or other bytes come out.
     """
-    drifting = {
-        f.file: _group(f) for f in frames if f.recipe and f.recipe.overscan_drift is not None
-    }
+    strips = {f.file: _group(f) for f in frames if f.amplifiers and f.amplifiers.has_overscan}
     used = {i.file for m in plan.masters if m.name in made for i in m.inputs}
     used |= {p.input.file for p in plan.products if p.name in made}
-    groups = {drifting[file] for file in used & set(drifting)}
-    peers = {file for file, group in drifting.items() if group in groups}
+    groups = {strips[file] for file in used & set(strips)}
+    peers = {file for file, group in strips.items() if group in groups}
     others = [m for m in plan.masters if m.name not in made and not m.path]
     return {
         "compared": tuple(m for m in others if _files(m) & peers),
-        "measured": tuple(
-            p.input.file for p in plan.products if p.name not in made and p.input.file in peers
-        ),
+        "measured": tuple(p for p in plan.products if p.name not in made and p.input.file in peers),
     }
 
 

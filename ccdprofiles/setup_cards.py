@@ -34,10 +34,10 @@ __all__ = [
     "mean_setup",
     "plain_value",
     "same_setup",
+    "same_value",
     "setting_words",
     "shown",
     "tally",
-    "temperature_tolerance",
     "word_for",
 ]
 
@@ -54,6 +54,7 @@ MASTER_TEMPERATURE = "CPTEMP"
 _WARMEST = 60.0
 _VALUES = 4
 _JITTER = 0.05
+"""Numbers nearer than this share of each other are measured ones, as settings come in steps."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class SetupCard:
     Parameters
     ----------
     cards : tuple of str
-        Its spellings; the first one that is in a header counts.
+        Its spellings; the first one that says something in a header counts.
     word : str
         What stands for it in the name of a master, as in ``gain100``.
     within : {None, "temperature"}
@@ -162,7 +163,7 @@ class FrameSetup:
     values : tuple
         Numbers and texts; None where the header says nothing.
     cards : tuple of str
-        The cards that were read; the usual spelling where there is none.
+        The cards that were read; the usual spelling where none is in the header.
     """
 
     values: tuple[float | str | None, ...]
@@ -203,7 +204,7 @@ class FrameSetup:
 class _Names:
     """The cards of `SETUP` that headers of one layout have."""
 
-    fixed: tuple[str, ...]
+    fixed: tuple[tuple[str, ...], ...]
     aimed: tuple[str, ...]
     chip: tuple[str, ...]
 
@@ -241,11 +242,14 @@ class SetupReader:
             self._known[key] = FrameSetup((*fixed, aimed, chip), (*cards, aimed_card, chip_card))
         return self._known[key]
 
-    def _fixed_of(self, header: Mapping, names: tuple[str, ...]) -> tuple[tuple, tuple[str, ...]]:
+    def _fixed_of(
+        self, header: Mapping, names: tuple[tuple[str, ...], ...]
+    ) -> tuple[tuple, tuple[str, ...]]:
+        there = (name for spellings in names for name in spellings)
         if isinstance(header, Cards):
-            key = (names, *(header.record(name) for name in names if name))
+            key = (names, *(header.record(name) for name in there))
         else:
-            key = (names, *(repr(header.get(name)) for name in names if name))
+            key = (names, *(repr(header.get(name)) for name in there))
         if key not in self._fixed:
             self._fixed[key] = _read_fixed(header, names)
         return self._fixed[key]
@@ -266,7 +270,7 @@ class SetupReader:
             tuple(card for card in quantity.cards if any(card in places for places in layout))
             for quantity in self._setup
         ]
-        return _Names(tuple(cards[0] if cards else "" for cards in there[:-2]), *there[-2:])
+        return _Names(tuple(there[:-2]), *there[-2:])
 
     def _chip(
         self, header: Mapping, cards: tuple[str, ...], master: bool
@@ -286,11 +290,6 @@ class SetupReader:
             return None, names[0]
         name = next((n for n in names if n in header), names[0])
         return self.profile.temperature_of(header), name
-
-
-def temperature_tolerance(profile_limit: object | None) -> float:
-    """Return how far temperatures may differ: as the recipe's limits say, else `TOLERANCE`."""
-    return TOLERANCE if profile_limit is None else float(profile_limit.value)
 
 
 def plain_value(value: object) -> float | str | None:
@@ -341,35 +340,42 @@ def word_for(word: str, value: float | str | None, celsius: bool = False) -> str
     return f"{word}_{value}"
 
 
-def clusters(values: Sequence[float | None], tolerance: float) -> list[int]:
+def clusters(values: Sequence[float | None], tolerance: float, drifting: bool = False) -> list[int]:
     """Return the group of each temperature, none wider than a tolerance; the unknown are one group.
+
+    With ``drifting`` a group may be wider, if no gap in it is.
 
     >>> from ccdprofiles.setup_cards import clusters
     >>> clusters([-10.0, -20.0, -10.4, None], 3)
     [1, 0, 1, -1]
+    >>> clusters([-10.0, -12.0, -14.0], 3), clusters([-10.0, -12.0, -14.0], 3, drifting=True)
+    ([1, 0, 0], [0, 0, 0])
     """
     numbers: dict[float, int] = {}
-    coldest = None
+    number, start = -1, -math.inf
     for value in sorted({v for v in values if v is not None}):
-        if coldest is None or value - coldest > tolerance:
-            coldest = value
-            number = len(set(numbers.values()))
+        if value - start > tolerance or number < 0:
+            number, start = number + 1, value
         numbers[value] = number
+        start = value if drifting else start
     return [-1 if v is None else numbers[v] for v in values]
 
 
-def same_setup(setups: Sequence[FrameSetup], tolerance: float) -> list[int]:
+def same_setup(setups: Sequence[FrameSetup], tolerance: float, drifting: bool = False) -> list[int]:
     """Return the group of each frame of those that were set alike, in the order of their first frames.
 
-    A frame that lacks a card which others have is in a group of its own.
+    A frame that lacks a card which others have is in a group of its own. Parameters are
+    those of `clusters`.
     """
     parts: dict[tuple, list[int]] = {}
-    for number, setup in enumerate(setups):
-        parts.setdefault(tuple(map(_folded, setup.values[:-2])), []).append(number)
+    columns = [_steps([s.values[place] for s in setups]) for place in range(CHIP - 1)]
+    for number, fixed in enumerate(zip(*columns, strict=True)):
+        parts.setdefault(fixed, []).append(number)
     for place in (CHIP - 1, CHIP):
         finer: dict[tuple, list[int]] = {}
         for key, members in parts.items():
-            numbered = clusters([setups[m].values[place] for m in members], tolerance)
+            degrees = [setups[m].values[place] for m in members]
+            numbered = clusters(degrees, tolerance, drifting)
             for member, number in zip(members, numbered, strict=True):
                 finer.setdefault((*key, number), []).append(member)
         parts = finer
@@ -390,12 +396,14 @@ def mean_setup(setups: Sequence[FrameSetup]) -> FrameSetup:
     return FrameSetup((*first.values[:-2], *means), first.cards)
 
 
-def differing_places(setups: Sequence[FrameSetup], tolerance: float) -> list[int]:
+def differing_places(
+    setups: Sequence[FrameSetup], tolerance: float, drifting: bool = False
+) -> list[int]:
     """Return in which quantities some set-ups are not alike, one that lacks a card among them."""
     places = []
     for place, quantity in enumerate(SETUP):
         values = [s.values[place] for s in setups]
-        kinds = clusters(values, tolerance) if quantity.within else map(_folded, values)
+        kinds = clusters(values, tolerance, drifting) if quantity.within else _steps(values)
         if len(set(kinds)) > 1:
             places.append(place)
     return places
@@ -424,21 +432,54 @@ def tally(values: Sequence[str], files: Sequence[str]) -> str:
 def _agree(quantity: SetupCard, one: object, other: object, tolerance: float) -> bool:
     if quantity.within:
         return abs(one - other) <= tolerance
-    return _folded(one) == _folded(other)
+    return same_value(one, other)
+
+
+def same_value(one: object, other: object) -> bool:
+    """Return True if two values as `plain_value` returns them are of one setting."""
+    return len(set(_steps([one, other]))) == 1
+
+
+def _steps(values: Sequence[object]) -> list[object]:
+    """Return the step of a setting to which each value belongs.
+
+    A camera that measures its gain writes another number for each frame.
+    """
+    folded = [_folded(value) for value in values]
+    first: dict[float, float] = {}
+    before = None
+    for number in sorted({v for v in folded if isinstance(v, float)}):
+        near = before is not None and _measured(before, number)
+        first[number] = first[before] if near else number
+        before = number
+    return [first.get(value, value) for value in folded]
+
+
+def _measured(one: float, other: float) -> bool:
+    whole = one.is_integer() and other.is_integer()
+    return not whole and abs(other - one) <= _JITTER * max(abs(one), abs(other))
 
 
 def _folded(value: object) -> object:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _read_fixed(header: Mapping, names: Iterable[str]) -> tuple[tuple, tuple[str, ...]]:
-    values = tuple(plain_value(header.get(name)) if name else None for name in names)
-    usual = (quantity.cards[0] for quantity in SETUP)
-    return values, tuple(name or card for name, card in zip(names, usual, strict=False))
+def _read_fixed(
+    header: Mapping, names: Iterable[Sequence[str]]
+) -> tuple[tuple[float | str | None, ...], tuple[str, ...]]:
+    """Read of each quantity the first spelling that says something."""
+    values, cards = [], []
+    for quantity, spellings in zip(SETUP, names, strict=False):
+        known = ((plain_value(header.get(name)), name) for name in spellings)
+        usual = spellings[0] if spellings else quantity.cards[0]
+        value, card = next((pair for pair in known if pair[0] is not None), (None, usual))
+        values.append(value)
+        cards.append(card)
+    return tuple(values), tuple(cards)
 
 
 def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
-    """Read a temperature of a detector; kelvin are told by their size, nonsense is unknown."""
+    """Read a temperature of a detector; kelvin are recognised by their size, nonsense is unknown."""
     for card in cards:
         value = plain_value(header.get(card))
         if isinstance(value, float):
@@ -461,9 +502,10 @@ _READOUT = re.compile(
     r"(CCD|DET|CAM|CMOS|SENS|CHIP|ADC|CDS|HDR)-?_?MODE|LOWNOISE|HCG"
 )
 _NOT_READOUT = re.compile(
-    r"^(RA|DEC|HA|ALT|AZ|PM|WS)|TEL|TCS|SKY|AIR|WIND|WND|FAN|TRK|TRACK|SLEW|ROT|DOME|MOTOR|SHUT|TEMP|TIM|DATE|NOISE|NOIS|RON|"
+    r"^(RA|DEC|HA|ALT|AZ|PM|WS)|TEL|TCS|SKY|AIR|WIND|WND|FAN|TRK|TRACK|SLEW|ROT|DOM|MOTOR|SHUT|TEMP|TIM|DATE|NOISE|NOIS|RON|"
     r"AMPM|AIRM|AMB|FLOW|PUMP|COOL|START|END|STAT|SUM|MEAN|POS|AUTO|AGAIN|FILT|FOC|"
-    r"GUID|ADCANG|ADCPOS|THREAD|SPREAD|NUM|CNT|FILE|ACCEL|VOLT|CUR$"
+    r"^AO|LOOP|PID|SERVO|CHOP|FLEX|MNT|SIDS|TM$|MJD|READNO|"
+    r"ADC[-_]?(?:PA|TYPE|STR|[XY\d])|GUID|ADCANG|ADCPOS|THREAD|SPREAD|NUM|CNT|FILE|ACCEL|VOLT|CUR$"
 )
 _ELSEWHERE = re.compile(
     r"TIM|DATE|MJD|^JD|HJD|BJD|LST|EPOCH|EQUINOX|AIRM|PARANG|^RA|RA$|^DEC|DEC$|ALT|AZ|HOURANG|"
@@ -471,10 +513,12 @@ _ELSEWHERE = re.compile(
     r"PROP|PROG|^PI|USER|FILE|IMAGE|FRAM|SEQ|NUM|EXP|COUNT|INDEX|SUM$|CHECK|WCS|^CR|^CD\d|^PC\d|"
     r"CTYPE|CDELT|FOC|GUID|TRA[CK]K|CBLACK|CWHITE|DATAM|MIN$|MAX$|MEAN|MEDIAN|STD|RMS|SKY|NOIS|RON$|"
     r"VOLT|CURR|TLM|TELE|VAC|HEAT|FAN|COOL|POWER|PWR|SHUT|^SW|VERS|SOFT|NOTE|TITLE|ORIGIN|HIST|"
-    r"RUN|NIGHT|VISIT|BLOCK|GROUP|DITH|REP|CYC|STAGE|UTC|DIT|UIT|TPL|START|END$|LAMP|NEON|ARGON|"
-    r"QUARTZ|KRYPT|STAT|AUTHOR|EQUI|ROTA|OFF|LIMIT|SITE|LONG|LAT|APER|APT|FLIP|PIER|STRETCH|"
+    r"RUN|NIGHT|VISIT|BLOCK|GROUP|DITH|REP|CYC|STAGE|UTC|DIT|UIT|TPL|START|END$|STAT|"
+    r"AUTHOR|EQUI|ROTA|OFF|LIMIT|SITE|LONG|LAT|APER|APT|FLIP|PIER|STRETCH|"
     r"PEDESTAL|GEOM|JITTER|SERIAL|HOST|PATH|CREAT|PSNOSS|AUTO|^NDIT|RADESYS|RADECSYS|TYPE"
 )
+_LAMPS = re.compile(r"LAMP|NEON|ARGON|HELIUM|QUARTZ|KRYPT|XENON|MERCUR|THAR$|HENE|FEAR")
+_OF_A_LAMP = re.compile(r"TIM|TEMP|VOLT|CURR|HOUR|HRS|POWER|COUNT|AGE|VERS|SER")
 _TOKENS = {"UT", "HA", "ZD", "ST", "NO", "NR", "N", "ID", "LA", "LO", "EL", "PA", "SEC"}
 _OPTICS = re.compile(r"FILT|GRAT|GRIS|SLIT|DISP|WHEEL|^FW|MASK|COLL|CAMFOC|OPT|WAV|ORDER|INS ")
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT"}
@@ -499,7 +543,8 @@ def dividing_cards(
     """Return the cards that divide frames into groups of two or more, and their values.
 
     Left out are those of `SETUP`, those that the profile reads or ignores, and those
-    that have nothing to do with the detector: times, positions, weather, counters.
+    that have nothing to do with the frames: times, positions, weather, counters. Of flats
+    and arcs the lamps are of concern, and each frame may have been lit by another.
 
     Parameters
     ----------
@@ -507,7 +552,7 @@ def dividing_cards(
     kind : {"bias", "dark", "flat", "arc"}
     profile : Profile
     """
-    if len(headers) < 4:
+    if len(headers) < 2:
         return []
     known = {card for quantity in SETUP for card in quantity.cards} | _cards_read(profile)
     found = []
@@ -515,7 +560,7 @@ def dividing_cards(
         if card in known or _irrelevant(card, kind):
             continue
         values = tuple(plain_value(header.get(card)) for header in headers)
-        if _divides(values):
+        if _divides(values, least=1 if _LAMPS.search(card) else 2):
             found.append((card, values))
     return found
 
@@ -550,20 +595,22 @@ def _irrelevant(card: str, kind: str) -> bool:
     optics = _OPTICS.search(card)
     if optics and kind != "flat":
         return True
+    if _LAMPS.search(card):
+        return kind not in ("flat", "arc") or bool(_OF_A_LAMP.search(card))
     name = card.removeprefix("ESO DET ").removeprefix("ESO INS ")
     tokens = set(re.split(r"[^A-Z]+", name))
     return bool(_ELSEWHERE.search(name) or tokens & _TOKENS) and not optics
 
 
-def _divides(values: Sequence[object]) -> bool:
-    """Return True if values look like those of a setting: few, and each in two frames or more."""
+def _divides(values: Sequence[object], least: int) -> bool:
+    """Return True if values look like those of a setting: few, and each in several frames."""
     folded = [_folded(value) for value in values]
     kinds = set(folded)
-    if not 1 < len(kinds) <= _VALUES or any(folded.count(kind) < 2 for kind in kinds):
+    if not 1 < len(kinds) <= _VALUES or any(folded.count(kind) < least for kind in kinds):
         return False
     if any(isinstance(k, str) and re.search(r"\d:\d|\.fits?\b|/", k) for k in kinds):
         return False
     numbers = sorted(k for k in kinds if isinstance(k, float))
     steps = [b - a for a, b in pairwise(numbers)]
-    # Telemetry: numbers that hardly change, or that are no round ones.
+    # Telemetry: numbers that hardly change.
     return not steps or min(steps) > _JITTER * max(abs(numbers[0]), abs(numbers[-1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import inf
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from .ledger import Ledger
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
 from .plan import Master
 from .quality import Quality, judge, light_of, noise_ratios, outliers
+from .setup_cards import SetupReader, same_setup
 
-__all__ = ["judge_pixels"]
+__all__ = ["judge_pixels", "same_settings"]
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +77,30 @@ def _of(run: Ledger, master: Master) -> dict[str, Quality]:
 
 def _judge_overscan(run: Ledger) -> None:
     """Compare the overscan level of every frame with the night's and with its own data."""
-    setups = {i.file: i.bias for m in run.plan.masters for i in m.inputs}
-    setups |= {i.file: m.name for m in run.plan.masters if m.type == "bias" for i in m.inputs}
-    setups |= {p.input.file: p.input.bias for p in run.plan.products}
+    plan = run.plan
+    masters, products = (*plan.masters, *plan.compared), (*plan.products, *plan.measured)
+    setups = {i.file: i.bias for m in masters for i in m.inputs}
+    setups |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
+    setups |= {p.input.file: p.input.bias for p in products}
+    setups = same_settings(run) | {file: name for file, name in setups.items() if name}
     wrong, notes = doubtful_levels(run.frames, run.measured, setups)
     for file, why in sorted(wrong.items()):
         _set_aside(run, file, why)
     run.made.notes += notes + darker_than_bias(run.frames, run.measured, setups)
+
+
+def same_settings(run: Ledger) -> dict[str, str]:
+    """Return which frames of a profile were set alike, as not all of them have a bias."""
+    files: dict[str, list[str]] = {}
+    for file in run.measured:
+        files.setdefault(run.frames[file].profile.name, []).append(file)
+    settings = {}
+    for members in files.values():
+        reader = SetupReader(run.frames[members[0]].profile)
+        setups = [reader.read(run.frames[file].header) for file in members]
+        labels = map(str, same_setup(setups, inf))
+        settings |= dict(zip(members, labels, strict=True))
+    return settings
 
 
 def _judge_level(run: Ledger, master: Master) -> None:

@@ -165,6 +165,9 @@ def test_products_that_a_setting_decides():
     assert of("limits.frames.dark") == {"dark", "flat", "science"}
     assert of("combine.clip") == of("overscan") == of("a setting of the future") == everything
     assert of("cosmic_rays.sigclip") == {"science"}
+    # Both say which frames share a master.
+    assert of("exposure_tolerance") == {"dark", "flat", "science"}
+    assert of("limits.temperature") == everything
 
 
 def test_a_night_has_one_refusal_for_the_profile_that_does_not_fit(night):

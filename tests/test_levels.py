@@ -130,6 +130,22 @@ def test_a_frame_without_light_whose_data_moved_is_noted(kind, off):
     assert note.endswith("; the data moved with it, so that the frame was used as it is.")
 
 
+def test_data_that_moved_by_nearly_as_much_moved_with_the_overscan():
+    wrong, (note,) = judged(*good("bias", 4), look("bias9", PEDESTAL + 400, 440))
+    assert wrong == {}
+    assert "the data moved with it" in note
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_the_light_of_a_frame_with_the_levels_of_the_night_is_judged_elsewhere(kind):
+    assert judged(*good("bias", 4), look(f"{kind}9", PEDESTAL, -300)) == ({}, [])
+
+
+def test_the_current_in_a_dark_is_no_level_below_which_there_is_no_light():
+    darks = [look(f"dark{n}", PEDESTAL, 500) for n in range(3)]
+    assert judged(*darks, look("science0", PEDESTAL)) == ({}, [])
+
+
 def test_a_pedestal_that_jumps_between_two_levels_is_noted_once_for_each_type():
     levels = [240.0, 540.0] * 4
     wrong, notes = judged(*good("bias", 8, levels), *good("science", 4, levels[:4]))
@@ -364,11 +380,47 @@ def test_one_of_three_biases_of_another_level_is_noted(tmp_path, strip):
         write(tmp_path / "raw" / f"bias{n}.fits", "bias", n, pedestal=PEDESTAL + 300 * (n == 1))
     write(tmp_path / "raw" / "science0.fits", "science", 9)
     amplifier = replace(camera().amplifiers[0], **({} if strip else {"overscan": None}))
-    profile = replace(
-        camera(amplifier, combine=Combine(method="average", clip=None)),
-        frame_size=(COLUMNS + STRIP, ROWS),
-    )
+    profile = camera(amplifier, combine=Combine(method="average", clip=None))
+    profile = replace(profile, frame_size=(COLUMNS + STRIP, ROWS))
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert made.ok
     wanted = "overscan level 540 adu" if strip else "level 540 adu"
     assert f"bias1.fits: {wanted} deviates from the nightly median 240 adu by 300 adu" in said(made)
+
+
+def test_without_a_bias_frames_of_another_gain_are_not_compared(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(6):
+        path = raw / f"science{n}.fits"
+        write(path, "science", n, pedestal=PEDESTAL + 900 * (n > 3))
+        fits.setval(path, "GAIN", value=100 if n > 3 else 0)
+    made = reduce_night(raw, tmp_path / "out", profile=camera(bias=False))
+    assert len(made.products) == 6
+    assert "deviates" not in said(made)
+    drift = camera(bias=False, overscan_drift=30 * u.adu)
+    made = reduce_night(raw, tmp_path / "drift", profile=drift)
+    assert len(made.products) == 6
+    for product in made.products.values():
+        assert "OSNIGHT1" not in fits.getheader(product)
+
+
+def test_a_part_of_a_night_is_judged_by_the_levels_of_the_whole(tmp_path):
+    """The pedestal drifts, which the frames that are asked for do not show."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for n in range(3):
+        write(raw / f"bias{n}.fits", "bias", n)
+    for n, level in enumerate([0, 120, -20, 90, 200, 30, 160, 60, 150, 10]):
+        write(raw / f"v{n}.fits", "science", 10 + n, pedestal=PEDESTAL + level)
+    write(raw / "r.fits", "science", 30, off=300)
+    write(raw / "odd.fits", "science", 31, off=9000)
+    whole = reduce_night(raw, tmp_path / "whole", profile=camera())
+    assert row(whole, "odd.fits")[1] == "overscan-level"
+    part = reduce_night(raw, tmp_path / "part", profile=camera(), only="r.fits")
+    name = "science/r_cal.fits"
+    assert list(part.products) == [name]
+    assert part.products[name].read_bytes() == whole.products[name].read_bytes()
+    assert part.ok
+    assert row(part, "v0.fits")[0] == row(part, "odd.fits")[0] == "not asked for"
+    assert "odd.fits" not in said(part)

@@ -209,6 +209,17 @@ def test_what_is_wrong_with_other_frames_is_of_no_concern(night, tmp_path):
     assert plan_night(raw, profile=camera, only=["M 31*", "science"]).complete
 
 
+def test_what_is_noted_of_other_masters_is_left_out(night):
+    raw, camera = night
+    flats = sorted(raw.glob("AutoFlat*-V-*.fit"))
+    for flat in flats[1:]:
+        flat.unlink()
+    whole = plan_night(raw, profile=camera, min_frames=1)
+    assert any(note.startswith(FLAT_V) for note in whole.notes)
+    part = plan_night(raw, profile=camera, min_frames=1, only="filter=r")
+    assert not any(note.startswith(FLAT_V) for note in part.notes)
+
+
 def test_the_level_of_the_night_is_that_of_the_whole_night(tmp_path):
     """Five of eight darks of another exposure decide about the overscan of the others."""
     lfc = windowed("lfc", 16, 24)

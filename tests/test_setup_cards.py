@@ -201,6 +201,31 @@ def test_frames_without_a_card_that_others_have_are_a_group_of_their_own():
     assert "GAIN is 0 in 3 frames and missing in 3 frames" in found.notes[0]
 
 
+def test_a_gain_that_is_measured_for_each_frame_parts_nothing():
+    gains = [1.506, 1.493, 1.5, 1.512, 1.487]
+    found = make_plan(
+        [
+            *(frame(f"z{g}", "bias", BIASED, cards={"GAIN": g}) for g in gains),
+            *frames("science", 1, profile=BIASED, GAIN=1.49),
+        ]
+    )
+    assert masters(found) == {"asi_bias_1x1": 5}
+    assert not found.missing
+    steps = [*frames("dark", 3, "a", GAIN=1.0), *frames("dark", 3, "b", GAIN=1.4)]
+    assert len(make_plan([*steps, *frames("science", 1, GAIN=1.0)]).masters) == 2
+
+
+def test_a_spelling_that_says_nothing_hides_no_other():
+    found = make_plan(
+        [
+            *frames("dark", 3, "a", READOUTM="", READMODE=1),
+            *frames("dark", 3, "b", READOUTM="", READMODE=2),
+            *frames("science", 1, READOUTM="", READMODE=1),
+        ]
+    )
+    assert set(masters(found)) == {"asi_dark_30s_mode1_1x1", "asi_dark_30s_mode2_1x1"}
+
+
 def test_unknown_is_as_good_as_missing():
     assert plain_value("unknown") is plain_value("N/A") is plain_value(None) is None
 
@@ -222,6 +247,17 @@ def test_a_dark_of_another_temperature_is_not_taken_and_both_are_named():
     assert found.missing[0].reason == (
         "science0.fits: no dark of -20 ± 3 °C; there are darks of -10 °C."
     )
+
+
+def test_a_dark_of_unknown_temperature_is_not_taken_where_the_profile_names_a_limit():
+    profile = replace(ASI, recipe=replace(ASI.recipe, limits=Limits(temperature=2 * u.deg_C)))
+    night = [
+        *frames("dark", 3, profile=profile),
+        *frames("science", 1, profile=profile, CCD_TEMP=1),
+    ]
+    found = make_plan(night)
+    assert [m.code for m in found.missing] == ["no-dark"]
+    assert "there are darks of unknown °C" in found.missing[0].reason
 
 
 def test_a_scaled_dark_of_another_temperature_is_not_taken():
@@ -263,6 +299,41 @@ def test_a_bias_of_another_temperature_is_taken_with_a_note():
         "masters/asi_bias_1x1.fits was taken at -10 °C, and 2 frames (science0.fits … "
         "science1.fits), whose master it is, at -20 °C; there is none nearer",
     )
+
+
+def test_biases_of_a_drifting_temperature_are_one_master():
+    """A camera that cools down would lose all its biases, each pair of its own."""
+    found = make_plan(
+        [
+            *(frame(f"z{n}", "bias", BIASED, cards={"CCD-TEMP": -5.0 - n}) for n in range(10)),
+            *(frame(f"s{n}", "science", BIASED, cards={"CCD-TEMP": -15 - n}) for n in range(9)),
+        ]
+    )
+    assert masters(found) == {"asi_bias_1x1": 10}
+    assert found.notes == (
+        "the chips of 10 biases of asi were at -14 to -5 °C; they are combined, as their level "
+        "hardly depends on it",
+        "masters/asi_bias_1x1.fits was taken at -9.5 °C, and 9 frames (s0.fits … s8.fits), whose "
+        "master it is, at -23 to -15 °C; there is none nearer",
+    )
+
+
+def test_darks_of_a_drifting_temperature_are_named_by_it():
+    darks = [frame(f"d{n:02}", "dark", cards={"CCD-TEMP": 10 + 0.3 * n}) for n in range(14)]
+    found = make_plan([*darks, *frames("science", 1, CCD_TEMP=11.0)])
+    assert masters(found) == {"asi_dark_30s_12C_1x1": 11, "asi_dark_30s_14C_1x1": 3}
+    assert "(CCD-TEMP is 11.5 °C in 11 frames and 13.6 °C in 3 frames)" in found.notes[0]
+
+
+def test_a_chip_as_cold_as_that_of_the_dark_needs_no_equal_target():
+    found = make_plan(
+        [
+            *frames("dark", 3, SET_TEMP=-15.0, CCD_TEMP=-14.2),
+            *frames("science", 1, SET_TEMP=-20.0, CCD_TEMP=-14.5),
+        ]
+    )
+    assert taken(found) == {"science0.fits": "masters/asi_dark_30s_1x1.fits"}
+    assert "SET-TEMP = -15 °C" in found.notes[0]
 
 
 def test_the_bias_of_the_frames_own_temperature_comes_first():
@@ -366,6 +437,30 @@ def test_a_flat_of_another_setting_is_taken_where_there_is_no_other(card, noted)
     assert {i.file[0] for i in own.master(name).inputs} == combined
 
 
+def test_the_flat_of_the_same_response_comes_first():
+    """Two settings that do not change the response of a pixel count less than one that does."""
+    flats = [
+        *frames("flat", 3, "a", profile=FLATS, READOUTM="fast", GAIN=0, OFFSET=0),
+        *frames("flat", 3, "b", profile=FLATS, READOUTM="slow", GAIN=9, OFFSET=9),
+    ]
+    biases = [
+        frame(f"z{m}{g}", "bias", FLATS, cards={"READOUTM": m, "GAIN": g, "OFFSET": g})
+        for m, g in (("fast", 0), ("slow", 9), ("slow", 0))
+    ]
+    sky = frame("sky", "science", FLATS, cards={"READOUTM": "slow", "GAIN": 0, "OFFSET": 0})
+    assert "gain9" in taken(make_plan([*flats, *biases, sky]), "flat")["sky.fits"]
+
+
+def test_the_flat_of_an_unlisted_setting_goes_to_its_frames():
+    flats = [
+        *frames("flat", 3, "a", profile=FLATS, HGAINSW=1),
+        *frames("flat", 3, "b", profile=FLATS, HGAINSW=2),
+    ]
+    biases = frames("bias", 3, profile=FLATS)
+    sky = frame("sky", "science", FLATS, cards={"HGAINSW": 2})
+    assert "hgainsw2" in taken(make_plan([*flats, *biases, sky]), "flat")["sky.fits"]
+
+
 def test_a_frame_that_is_set_aside_takes_no_master():
     profile = replace(BIASED, recipe=Recipe(bias=True, dark="match", flat=None))
     made = [
@@ -463,6 +558,26 @@ def test_an_unlisted_card_whose_name_speaks_of_the_read_out_parts_them():
     assert "HGAINSW is 1 in 3 frames and 2 in 3 frames" in found.notes[0]
 
 
+def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
+    """The nearest in time was taken, whatever the card said."""
+    darks = [*frames("dark", 3, "a", HGAINSW=1), *frames("dark", 3, "b", HGAINSW=2)]
+    found = make_plan([*darks, frame("s", "science", cards={"HGAINSW": 2})])
+    assert taken(found) == {"s.fits": "masters/asi_dark_30s_hgainsw2_1x1.fits"}
+    assert len(found.notes) == 1
+    found = make_plan([*darks, frame("s", "science", cards={"HGAINSW": 3})])
+    assert found.notes[1] == (
+        "masters/asi_dark_30s_hgainsw1_1x1.fits was taken with HGAINSW = 1, and s.fits, whose "
+        "master it is, with HGAINSW = 3; there is none nearer"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_arcs_of_several_lamps_are_named(number):
+    arcs = [*frames("arc", number, "a", LAMPNAME="He"), *frames("arc", number, "b", LAMPNAME="Ne")]
+    (note,) = [n for n in make_plan(arcs).notes if "LAMPNAME is" in n]
+    assert "a card that changes the light or the read-out belongs into match=" in note
+
+
 def test_another_card_is_named_and_parts_nothing():
     found = make_plan(
         [*frames("dark", 5, "a", FOO=1), *frames("dark", 4, "b", FOO=2), *frames("science", 1)]
@@ -501,7 +616,10 @@ def test_what_has_nothing_to_do_with_the_detector_is_not_named(card, one, other)
 
 @pytest.mark.parametrize(
     "card",
-    ["AIRMASS", "AMPM", "LAMP", "WINDSPD", "TRACKSPD", "ADCANG", "CAMTEMP", "READTIME", "RDNOISE"],
+    [
+        *("AIRMASS", "AMPM", "LAMP", "WINDSPD", "TRACKSPD", "ADCANG", "CAMTEMP", "READTIME"),
+        *("RDNOISE", "READTM", "AOGAIN", "LOOPGAIN", "ADC1", "ADC-TYPE", "ADCPA", "MNTSPEED"),
+    ],
 )
 def test_names_that_only_look_like_the_read_out(card):
     assert not about_readout(card)
@@ -716,6 +834,18 @@ def test_the_sky_of_a_night_with_darks_of_two_gains_is_right(zwo, tmp_path):
     }
     report = (tmp_path / "out" / "report" / "index.html").read_text("utf-8")
     assert "GAIN is 0 in 6 frames" in report
+
+
+def test_the_header_of_a_master_has_the_mean_of_temperatures_and_one_gain(zwo, tmp_path):
+    for n, path in enumerate(sorted(zwo.glob("d100_*.fits"))):
+        fits.setval(path, "SET-TEMP", value=-10.0 - 0.3 * n)
+    night = reduce_night(zwo, tmp_path / "out", profile=ASI, only="d100_0.fits")
+    # Its name does not depend on what is asked for.
+    (name,) = night.masters
+    assert name == "masters/asi_dark_30s_gain100_m10C_1x1.fits"
+    header = fits.getheader(night.masters[name])
+    assert (header["SET-TEMP"], header["GAIN"]) == (-10.3, 100)
+    assert header["CCD-TEMP"] == -10.0
 
 
 def test_masters_of_another_night_carry_what_is_compared(zwo, tmp_path):
