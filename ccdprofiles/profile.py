@@ -11,7 +11,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from decimal import Decimal
 from functools import cached_property, lru_cache, partial
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -85,8 +87,16 @@ COMMON_FRAME_TYPES = {
 nor does the word "frame" at the end. The ``frame_types`` of a profile are added to these words.
 """
 
+_LONGEST = 1000
+"""Characters; what a function returns for a header is no text of that length."""
+
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
 """What is written in place of an exposure that no one knows."""
+
+_TEMPERATURE = re.compile(
+    r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*(?:deg|degrees?|°)?[\s_]*(c|celsius|k|kelvin)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 Cards = str | Sequence[str] | Callable[[Mapping], object] | None
 
@@ -164,7 +174,12 @@ def _number_of(count: int, noun: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +296,11 @@ class CosmicRays:
         for name in ("sigclip", "sigfrac", "objlim", "niter", "psffwhm"):
             if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
                 raise ProfileError(f"{name}={getattr(self, name)!r} is no positive number.")
+        if not isinstance(self.niter, int):
+            raise ProfileError(f"niter={self.niter!r} is no whole number from 1.")
+        for name in ("sepmed", "repair"):
+            if not isinstance(getattr(self, name), bool):
+                raise ProfileError(f"{name}={getattr(self, name)!r} is not True or False.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,7 +476,8 @@ class Recipe:
                     "frame holds; only arcs are summed. Write 'average' or 'median'."
                 )
         stem = self.name.replace("{stem}", "") if isinstance(self.name, str) else "{"
-        if "{stem}" not in str(self.name) or set(stem) & set("{}/\\"):
+        odd = set(stem) & set("{}/\\") or not stem.isprintable()
+        if "{stem}" not in str(self.name) or odd:
             raise ProfileError(
                 f"name={self.name!r} is no product name; it needs {{stem}} and no folder, "
                 "as '{stem}_cal'."
@@ -827,12 +848,14 @@ class Profile:
         return seconds
 
     def temperature_of(self, header: Mapping) -> float | None:
-        """Return the temperature of the chip in degrees Celsius, or None where it is not known."""
-        try:
-            degrees = float(self._card("temperature", header))
-        except (TypeError, ValueError):
-            return None
-        return degrees if math.isfinite(degrees) else None
+        """Return the temperature of the chip in degrees Celsius, or None where it is not known.
+
+        Raises
+        ------
+        ProfileError
+            Where a function of the profile returns what is neither a number nor a text.
+        """
+        return read_celsius(self._card("temperature", header))
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.
@@ -882,6 +905,11 @@ class Profile:
         """Return what the header says of ``filter``, ``object`` or ``date``, or None."""
         said = self._card(field, header)
         text = "" if said is None else str(said).strip()
+        if len(text) > _LONGEST and callable(getattr(self, field)):
+            raise ProfileError(
+                f"the function {field}= returns {text[:40]!r} and {len(text) - 40} characters more, "
+                "which is no text for a header."
+            )
         return text or None
 
     def match_of(self, master: str, header: Mapping) -> tuple[tuple[str, str | None], ...]:
@@ -1027,6 +1055,37 @@ def _checked_size(
 
 def _is_length(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def read_celsius(said: object) -> float | None:
+    """Return a temperature in degrees Celsius, or None where nobody knows it.
+
+    Some programs write a comma or a unit into the card.
+
+    Raises
+    ------
+    ProfileError
+        If it is neither a number, nor a text, nor a temperature with its unit.
+
+    Examples
+    --------
+    >>> from ccdprofiles.profile import read_celsius
+    >>> read_celsius("-10,5"), read_celsius("-10 C"), read_celsius("263.15 K")
+    (-10.5, -10.0, -10.0)
+    """
+    if said is None or isinstance(said, bool):
+        return None
+    if isinstance(said, u.Quantity) and said.isscalar:
+        said = float(said.to_value(u.deg_C, u.temperature()))
+    elif not isinstance(said, str | Real | Decimal):
+        raise ProfileError(f"{said!r} is no temperature; a number in degrees Celsius was expected.")
+    found = _TEMPERATURE.fullmatch(str(said).strip())
+    if not found:
+        return None
+    degrees = float(found[1].replace(",", "."))
+    if (found[2] or "").lower().startswith("k"):
+        degrees = round(degrees - 273.15, 6)
+    return degrees if math.isfinite(degrees) else None
 
 
 def _whole(said: object) -> int:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .errors import ProfileError
-from .profile import UNKNOWN
+from .profile import UNKNOWN, read_celsius
 from .raw import Cards, differing
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class SetupCard:
     Parameters
     ----------
     cards : tuple of str
-        Its spellings; the first one that is in a header counts.
+        Its spellings. A header may have several of them, which then count together; of a
+        temperature the first one that says something counts.
     word : str
         What stands for it in the name of a master, as in ``gain100``.
     within : {None, "temperature"}
@@ -161,7 +162,8 @@ class FrameSetup:
     values : tuple
         Numbers and texts; None where the header says nothing.
     cards : tuple of str
-        The cards that were read; the usual spelling where there is none.
+        The cards that were read; the usual spelling where there is none. Two that say two
+        things stand together, as ``READOUTM/READMODE``.
     """
 
     values: tuple[float | str | None, ...]
@@ -202,7 +204,7 @@ class FrameSetup:
 class _Names:
     """The cards of `SETUP` that headers of one layout have."""
 
-    fixed: tuple[str, ...]
+    fixed: tuple[tuple[str, ...], ...]
     aimed: tuple[str, ...]
     chip: tuple[str, ...]
 
@@ -240,11 +242,13 @@ class SetupReader:
             self._known[key] = FrameSetup((*fixed, aimed, chip), (*cards, aimed_card, chip_card))
         return self._known[key]
 
-    def _fixed_of(self, header: Mapping, names: tuple[str, ...]) -> tuple[tuple, tuple[str, ...]]:
+    def _fixed_of(
+        self, header: Mapping, names: tuple[tuple[str, ...], ...]
+    ) -> tuple[tuple, tuple[str, ...]]:
         if isinstance(header, Cards):
-            key = (names, *(header.record(name) for name in names if name))
+            key = (names, *(header.record(name) for spellings in names for name in spellings))
         else:
-            key = (names, *(repr(header.get(name)) for name in names if name))
+            key = (names, *(repr(header.get(name)) for spellings in names for name in spellings))
         if key not in self._fixed:
             self._fixed[key] = _read_fixed(header, names)
         return self._fixed[key]
@@ -265,7 +269,7 @@ class SetupReader:
             tuple(card for card in quantity.cards if any(card in places for places in layout))
             for quantity in self._setup
         ]
-        return _Names(tuple(cards[0] if cards else "" for cards in there[:-2]), *there[-2:])
+        return _Names(tuple(there[:-2]), *there[-2:])
 
     def _chip(
         self, header: Mapping, cards: tuple[str, ...], master: bool
@@ -430,16 +434,31 @@ def _folded(value: object) -> object:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _read_fixed(header: Mapping, names: Iterable[str]) -> tuple[tuple, tuple[str, ...]]:
-    values = tuple(plain_value(header.get(name)) if name else None for name in names)
-    usual = (quantity.cards[0] for quantity in SETUP)
-    return values, tuple(name or card for name, card in zip(names, usual, strict=False))
+def _read_fixed(header: Mapping, names: Iterable[tuple[str, ...]]) -> tuple[tuple, tuple[str, ...]]:
+    read = [_read_one(header, *pair) for pair in zip(names, SETUP, strict=False)]
+    return tuple(value for value, _ in read), tuple(card for _, card in read)
+
+
+def _read_one(
+    header: Mapping, spellings: tuple[str, ...], quantity: SetupCard
+) -> tuple[float | str | None, str]:
+    """Read a quantity by all of its spellings; two that say two things are joined to a text."""
+    said = {card: plain_value(header.get(card)) for card in spellings}
+    said = {card: value for card, value in said.items() if value is not None}
+    card = next(iter((*said, *spellings, quantity.cards[0])))
+    kinds = {_folded(value): value for value in said.values()}
+    if len(kinds) < 2:
+        return said.get(card), card
+    texts = (f"{v:g}" if isinstance(v, float) else v for v in kinds.values())
+    return " / ".join(texts), "/".join(said)
 
 
 def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
     """Read a temperature of a detector; kelvin are told by their size, nonsense is unknown."""
     for card in cards:
         value = plain_value(header.get(card))
+        if isinstance(value, str):
+            value = read_celsius(value)
         if isinstance(value, float):
             degrees = value - 273.15 if value > _WARMEST else value
             return (degrees if -273.15 < degrees <= _WARMEST else None), card
