@@ -496,6 +496,8 @@ _ELSEWHERE = re.compile(
 _TOKENS = {"UT", "HA", "ZD", "ST", "NO", "NR", "N", "ID", "LA", "LO", "EL", "PA", "SEC"}
 _OPTICS = re.compile(r"FILT|GRAT|GRIS|SLIT|DISP|WHEEL|^FW|MASK|COLL|CAMFOC|OPT|WAV|ORDER|INS ")
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT"}
+_PACKED = re.compile(r"(TFIELDS|TFORM|TTYPE|TDIM|ZTILE|ZNAME|ZVAL|ZDITHER)\d*|THEAP")
+"""Cards of the table that a tile-compressed image is."""
 
 
 def about_readout(card: str) -> bool:
@@ -561,7 +563,7 @@ def _cards_read(profile: Profile) -> set[str]:
 def _irrelevant(card: str, kind: str) -> bool:
     if about_readout(card):
         return False
-    if card in _STRUCTURE or card.startswith("NAXIS"):
+    if card in _STRUCTURE or card.startswith("NAXIS") or _PACKED.fullmatch(card):
         return True
     if card.startswith("ESO ") and not card.startswith(("ESO DET ", "ESO INS ")):
         return True

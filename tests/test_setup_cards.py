@@ -590,6 +590,11 @@ def test_raw_cards_are_read_as_a_dict_is():
     assert reader.read(cards_of(other)).values[0] == 0
 
 
+def test_cards_of_a_packed_file_divide_no_frames():
+    headers = [{"TFORM1": f"1PB({36 + n % 2})", "ZDITHER0": n % 2} for n in range(6)]
+    assert dividing_cards(headers, "bias", ASI) == []
+
+
 def test_cards_that_differ_are_found_without_parsing():
     one = fits.Header({"GAIN": 1, "FOO": "a", "BAR": 3})
     two = fits.Header({"GAIN": 1, "FOO": "b", "BAR": 3})
