@@ -32,7 +32,7 @@ from .amplifier import (
 )
 from .errors import FrameRejected, ProfileError, SectionError
 from .spelling import near_words
-from .watch import Failure, call
+from .watch import Failure, call, place, reason
 
 if TYPE_CHECKING:
     from astropy.modeling import Model
@@ -667,9 +667,22 @@ class Profile:
         if isinstance(self.match, Mapping):
             for frame_type in self.match:
                 one_of(frame_type, ("bias", "dark", "flat"), "match")
+            for cards in self.match.values():
+                if not isinstance(cards, tuple | list):
+                    raise ProfileError(
+                        f"match={self.match!r} holds {cards!r}, which is no tuple of header cards; "
+                        "write match={'flat': ('CARD',)}."
+                    )
             put(self, "match", _frozen({k: tuple(v) for k, v in self.match.items()}))
-        else:
+        elif isinstance(self.match, tuple | list):
             put(self, "match", tuple(self.match))
+        else:
+            raise ProfileError(
+                f"match={self.match!r} is no tuple of header cards; write match=('CARD',)."
+            )
+        for cards in self.match.values() if isinstance(self.match, Mapping) else (self.match,):
+            for card in cards:
+                _check_card(card, "match")
 
     def _check_setup(self) -> None:
         one_of(self.mixed_setup, ("split", "refuse"), "mixed_setup")
@@ -742,7 +755,13 @@ class Profile:
             if f.compare and f.name != "telescope" and not self._is_newer_default(f)
         }
         values["frame_types"] = self.frame_types or _HASHED_WORDS
-        told = [f"{name}={_told(value)}" for name, value in values.items()]
+        try:
+            told = [f"{name}={_told(value)}" for name, value in values.items()]
+        except Exception as error:  # objects of the profile describe themselves
+            raise ProfileError(
+                f"{self._who}: a value of the profile cannot be written down "
+                f"({reason(error)}{place(error)}); give texts, numbers or plain functions."
+            ) from error
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def _is_newer_default(self, f: Field) -> bool:
@@ -1192,7 +1211,7 @@ def _code(function: Callable) -> str:
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
         if code is None:
-            return f"{type(function).__qualname__}{_told(vars(function))}"
+            return f"{type(function).__qualname__}{_told(getattr(function, '__dict__', {}))}"
         return f"{code.co_code.hex()}{code.co_consts!r}"
     tree = ast.parse("".join(lines))
     for node in ast.walk(tree):

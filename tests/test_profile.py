@@ -249,6 +249,13 @@ def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
             {"match": {"flats": ("SLIT",)}},
             "match='flats' is none of bias, dark, flat (did you mean 'flat'?).",
         ),
+        ({"match": None}, "match=None is no tuple of header cards; write match=('CARD',)."),
+        ({"match": ("GAIN", 1)}, "match=1 is no name of a header card."),
+        (
+            {"match": {"flat": "SLIT"}},
+            "match={'flat': 'SLIT'} holds 'SLIT', which is no tuple of header cards; write "
+            "match={'flat': ('CARD',)}.",
+        ),
     ],
 )
 def test_refuses_a_profile_that_cannot_be_right(values, sentence):
@@ -324,6 +331,34 @@ def test_hash_tells_profiles_apart_by_what_they_do():
         )
     }
     assert len(hashes) == 11
+
+
+def test_a_value_that_cannot_be_written_down_is_refused():
+    class Shy(str):
+        def __repr__(self):
+            raise ValueError("of itself")
+
+    class Turning:
+        def __init__(self):
+            self.myself = self
+
+        def __call__(self, header):
+            return "r"
+
+    for value, why in ((Shy("FILTER"), "ValueError: of itself"), (Turning(), "RecursionError")):
+        profile = camera(filter=value, name="c")
+        sentence = refusal_of(lambda made: made.hash, profile)
+        assert sentence.startswith(f"c: a value of the profile cannot be written down ({why}")
+
+
+def test_an_object_without_attributes_may_read_a_header():
+    class Bare:
+        __slots__ = ()
+
+        def __call__(self, header):
+            return "r"
+
+    assert camera(filter=Bare()).hash == camera(filter=Bare()).hash
 
 
 def test_hash_does_not_change_with_names_and_notes():
