@@ -311,13 +311,18 @@ def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | N
     )
 
 
+_LEAST, _MOST = 1e-15, 1e15
+"""Single precision holds the squares of these."""
+
+
 def quantity(value: object, unit: u.UnitBase, field: str) -> float:
     """Return a positive quantity as a number of ``unit``, or refuse it.
 
     Raises
     ------
     ProfileError
-        If it has no unit, the wrong one, or is not a positive finite number.
+        If it has no unit, the wrong one, or is not a positive finite number that a
+        camera may have.
     """
     if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
         plain = value.value if isinstance(value, u.Quantity) else value
@@ -327,6 +332,11 @@ def quantity(value: object, unit: u.UnitBase, field: str) -> float:
     number = value.to_value(unit)
     if not (number.ndim == 0 if hasattr(number, "ndim") else True) or not 0 < number < float("inf"):
         raise ProfileError(f"{field}={value} is not a positive number.")
+    if not _LEAST <= number <= _MOST:
+        raise ProfileError(
+            f"{field}={value} lies outside {_LEAST:g} to {_MOST:g} {unit}, where a value of any "
+            "camera lies; correct it."
+        )
     return float(number)
 
 

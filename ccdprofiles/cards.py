@@ -94,7 +94,8 @@ def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str
     """
     aimed, chip = SETUP[-2:]
     of_chip = {*chip.cards, MASTER_TEMPERATURE}
-    for card, value in settings:
+    for cards, value in settings:
+        card = cards.split("/")[0]
         if card in header:
             continue
         if card in of_chip or card not in SETUP_CARDS:

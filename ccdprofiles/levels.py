@@ -75,7 +75,9 @@ class Body:
         number[order[1:]] = np.cumsum(np.diff(values[order]) > tolerance)
         frames = np.bincount(number)
         shut = np.bincount(number, weights=dark)
-        best = int(np.argmax(shut if shut.max() >= 2 and dark.sum() >= _FEWEST else frames))
+        decide = shut.max() >= 2 and dark.sum() >= _FEWEST
+        # Where as many biases lie here as darks there, the other frames decide.
+        best = int(np.lexsort((-frames, -shut))[0] if decide else np.argmax(frames))
         inside = number == best
         return cls(float(np.median(values[inside])), tolerance, inside)
 
@@ -229,7 +231,8 @@ def darker_than_bias(
 def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str]]:
     """Judge the levels of one amplifier."""
     body = Body.of([one.own for one in group], [one.closed for one in group])
-    zero = _zero(group)
+    # A level that lies tells no zero.
+    zero = _zero([one for one, within in zip(group, body.inside, strict=True) if within])
     below = [_below(one, zero or 0.0, body.tolerance) for one in group]
     if body.inside.all() and not any(below):
         return {}, []

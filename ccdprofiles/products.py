@@ -492,12 +492,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; one that says so already is left alone."""
     refuse_link(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A function of a profile may return half a character, which no file can hold.
+    written = text.encode(errors="backslashreplace")
     try:
-        if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
+        if not path.is_symlink() and path.is_file() and path.read_bytes() == written:
             return
         path.parent.mkdir(exist_ok=True)
         with open(temporary, "xb") as stream:
-            stream.write(text.encode())
+            stream.write(written)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

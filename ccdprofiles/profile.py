@@ -11,7 +11,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from decimal import Decimal
 from functools import cached_property, lru_cache, partial
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -30,7 +32,7 @@ from .amplifier import (
 )
 from .errors import FrameRejected, ProfileError, SectionError
 from .spelling import near_words
-from .watch import Failure, call
+from .watch import Failure, call, place, reason
 
 if TYPE_CHECKING:
     from astropy.modeling import Model
@@ -85,8 +87,16 @@ COMMON_FRAME_TYPES = {
 nor does the word "frame" at the end. The ``frame_types`` of a profile are added to these words.
 """
 
+_LONGEST = 1000
+"""Characters; what a function returns for a header is no text of that length."""
+
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
 """What is written in place of an exposure that no one knows."""
+
+_TEMPERATURE = re.compile(
+    r"([-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?)\s*(?:deg|degrees?|°)?[\s_]*(c|celsius|k|kelvin)?",
+    re.IGNORECASE | re.ASCII,
+)
 
 Cards = str | Sequence[str] | Callable[[Mapping], object] | None
 
@@ -164,7 +174,12 @@ def _number_of(count: int, noun: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +296,11 @@ class CosmicRays:
         for name in ("sigclip", "sigfrac", "objlim", "niter", "psffwhm"):
             if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
                 raise ProfileError(f"{name}={getattr(self, name)!r} is no positive number.")
+        if not isinstance(self.niter, int):
+            raise ProfileError(f"niter={self.niter!r} is no whole number from 1.")
+        for name in ("sepmed", "repair"):
+            if not isinstance(getattr(self, name), bool):
+                raise ProfileError(f"{name}={getattr(self, name)!r} is not True or False.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,7 +476,8 @@ class Recipe:
                     "frame holds; only arcs are summed. Write 'average' or 'median'."
                 )
         stem = self.name.replace("{stem}", "") if isinstance(self.name, str) else "{"
-        if "{stem}" not in str(self.name) or set(stem) & set("{}/\\"):
+        odd = set(stem) & set("{}/\\") or not stem.isprintable()
+        if "{stem}" not in str(self.name) or odd:
             raise ProfileError(
                 f"name={self.name!r} is no product name; it needs {{stem}} and no folder, "
                 "as '{stem}_cal'."
@@ -643,9 +664,22 @@ class Profile:
         if isinstance(self.match, Mapping):
             for frame_type in self.match:
                 one_of(frame_type, ("bias", "dark", "flat"), "match")
+            for cards in self.match.values():
+                if not isinstance(cards, tuple | list):
+                    raise ProfileError(
+                        f"match={self.match!r} holds {cards!r}, which is no tuple of header cards; "
+                        "write match={'flat': ('CARD',)}."
+                    )
             put(self, "match", _frozen({k: tuple(v) for k, v in self.match.items()}))
-        else:
+        elif isinstance(self.match, tuple | list):
             put(self, "match", tuple(self.match))
+        else:
+            raise ProfileError(
+                f"match={self.match!r} is no tuple of header cards; write match=('CARD',)."
+            )
+        for cards in self.match.values() if isinstance(self.match, Mapping) else (self.match,):
+            for card in cards:
+                _check_card(card, "match")
 
     def _check_setup(self) -> None:
         one_of(self.mixed_setup, ("split", "refuse"), "mixed_setup")
@@ -718,7 +752,13 @@ class Profile:
             if f.compare and f.name != "telescope" and not self._is_newer_default(f)
         }
         values["frame_types"] = self.frame_types or _HASHED_WORDS
-        told = [f"{name}={_told(value)}" for name, value in values.items()]
+        try:
+            told = [f"{name}={_told(value)}" for name, value in values.items()]
+        except Exception as error:  # objects of the profile describe themselves
+            raise ProfileError(
+                f"{self._who}: a value of the profile cannot be written down "
+                f"({reason(error)}{place(error)}); give texts, numbers or plain functions."
+            ) from error
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def _is_newer_default(self, f: Field) -> bool:
@@ -824,12 +864,14 @@ class Profile:
         return seconds
 
     def temperature_of(self, header: Mapping) -> float | None:
-        """Return the temperature of the chip in degrees Celsius, or None where it is not known."""
-        try:
-            degrees = float(self._card("temperature", header))
-        except (TypeError, ValueError):
-            return None
-        return degrees if math.isfinite(degrees) else None
+        """Return the temperature of the chip in degrees Celsius, or None where it is not known.
+
+        Raises
+        ------
+        ProfileError
+            Where a function of the profile returns what is neither a number nor a text.
+        """
+        return read_celsius(self._card("temperature", header))
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.
@@ -885,6 +927,11 @@ class Profile:
         """Return what the header says of ``filter``, ``object`` or ``date``, or None."""
         said = self._card(field, header)
         text = "" if said is None else str(said).strip()
+        if len(text) > _LONGEST and callable(getattr(self, field)):
+            raise ProfileError(
+                f"the function {field}= returns {text[:40]!r} and {len(text) - 40} characters more, "
+                "which is no text for a header."
+            )
         return text or None
 
     def match_of(self, master: str, header: Mapping) -> tuple[tuple[str, str | None], ...]:
@@ -1032,6 +1079,37 @@ def _is_length(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def read_celsius(said: object) -> float | None:
+    """Return a temperature in degrees Celsius, or None where nobody knows it.
+
+    Some programs write a comma or a unit into the card.
+
+    Raises
+    ------
+    ProfileError
+        If it is neither a number, nor a text, nor a temperature with its unit.
+
+    Examples
+    --------
+    >>> from ccdprofiles.profile import read_celsius
+    >>> read_celsius("-10,5"), read_celsius("-10 C"), read_celsius("263.15 K")
+    (-10.5, -10.0, -10.0)
+    """
+    if said is None or isinstance(said, bool):
+        return None
+    if isinstance(said, u.Quantity) and said.isscalar:
+        said = float(said.to_value(u.deg_C, u.temperature()))
+    elif not isinstance(said, str | Real | Decimal):
+        raise ProfileError(f"{said!r} is no temperature; a number in degrees Celsius was expected.")
+    found = _TEMPERATURE.fullmatch(str(said).strip())
+    if not found:
+        return None
+    degrees = float(found[1].replace(",", "."))
+    if (found[2] or "").lower().startswith("k"):
+        degrees = round(degrees - 273.15, 6)
+    return degrees if math.isfinite(degrees) else None
+
+
 def _whole(said: object) -> int:
     """Read a whole number, which some cameras write as ``2.0`` or as a text."""
     number = float(str(said))
@@ -1147,7 +1225,7 @@ def _code(function: Callable) -> str:
     except (OSError, TypeError):
         code = getattr(function, "__code__", None)
         if code is None:
-            return f"{type(function).__qualname__}{_told(vars(function))}"
+            return f"{type(function).__qualname__}{_told(getattr(function, '__dict__', {}))}"
         return f"{code.co_code.hex()}{code.co_consts!r}"
     tree = ast.parse("".join(lines))
     for node in ast.walk(tree):

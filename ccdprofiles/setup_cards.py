@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .errors import ProfileError
-from .profile import UNKNOWN
+from .profile import UNKNOWN, read_celsius
 from .raw import Cards, differing
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class SetupCard:
     Parameters
     ----------
     cards : tuple of str
-        Its spellings; the first one that says something in a header counts.
+        Its spellings. A header may have several of them, which then count together; of a
+        temperature the first one that says something counts.
     word : str
         What stands for it in the name of a master, as in ``gain100``.
     within : {None, "temperature"}
@@ -163,7 +164,8 @@ class FrameSetup:
     values : tuple
         Numbers and texts; None where the header says nothing.
     cards : tuple of str
-        The cards that were read; the usual spelling where none is in the header.
+        The cards that were read; the usual spelling where there is none. Two that say two
+        things stand together, as ``READOUTM/READMODE``.
     """
 
     values: tuple[float | str | None, ...]
@@ -245,11 +247,10 @@ class SetupReader:
     def _fixed_of(
         self, header: Mapping, names: tuple[tuple[str, ...], ...]
     ) -> tuple[tuple, tuple[str, ...]]:
-        there = (name for spellings in names for name in spellings)
         if isinstance(header, Cards):
-            key = (names, *(header.record(name) for name in there))
+            key = (names, *(header.record(name) for spellings in names for name in spellings))
         else:
-            key = (names, *(repr(header.get(name)) for name in there))
+            key = (names, *(repr(header.get(name)) for spellings in names for name in spellings))
         if key not in self._fixed:
             self._fixed[key] = _read_fixed(header, names)
         return self._fixed[key]
@@ -464,24 +465,31 @@ def _folded(value: object) -> object:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _read_fixed(
-    header: Mapping, names: Iterable[Sequence[str]]
-) -> tuple[tuple[float | str | None, ...], tuple[str, ...]]:
-    """Read of each quantity the first spelling that says something."""
-    values, cards = [], []
-    for quantity, spellings in zip(SETUP, names, strict=False):
-        known = ((plain_value(header.get(name)), name) for name in spellings)
-        usual = spellings[0] if spellings else quantity.cards[0]
-        value, card = next((pair for pair in known if pair[0] is not None), (None, usual))
-        values.append(value)
-        cards.append(card)
-    return tuple(values), tuple(cards)
+def _read_fixed(header: Mapping, names: Iterable[tuple[str, ...]]) -> tuple[tuple, tuple[str, ...]]:
+    read = [_read_one(header, *pair) for pair in zip(names, SETUP, strict=False)]
+    return tuple(value for value, _ in read), tuple(card for _, card in read)
+
+
+def _read_one(
+    header: Mapping, spellings: tuple[str, ...], quantity: SetupCard
+) -> tuple[float | str | None, str]:
+    """Read a quantity by all of its spellings; two that say two things are joined to a text."""
+    said = {card: plain_value(header.get(card)) for card in spellings}
+    said = {card: value for card, value in said.items() if value is not None}
+    card = next(iter((*said, *spellings, quantity.cards[0])))
+    kinds = {_folded(value): value for value in said.values()}
+    if len(kinds) < 2:
+        return said.get(card), card
+    texts = (f"{v:g}" if isinstance(v, float) else v for v in kinds.values())
+    return " / ".join(texts), "/".join(said)
 
 
 def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
     """Read a temperature of a detector; kelvin are recognised by their size, nonsense is unknown."""
     for card in cards:
         value = plain_value(header.get(card))
+        if isinstance(value, str):
+            value = read_celsius(value)
         if isinstance(value, float):
             degrees = value - 273.15 if value > _WARMEST else value
             return (degrees if -273.15 < degrees <= _WARMEST else None), card
@@ -522,6 +530,8 @@ _OF_A_LAMP = re.compile(r"TIM|TEMP|VOLT|CURR|HOUR|HRS|POWER|COUNT|AGE|VERS|SER")
 _TOKENS = {"UT", "HA", "ZD", "ST", "NO", "NR", "N", "ID", "LA", "LO", "EL", "PA", "SEC"}
 _OPTICS = re.compile(r"FILT|GRAT|GRIS|SLIT|DISP|WHEEL|^FW|MASK|COLL|CAMFOC|OPT|WAV|ORDER|INS ")
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT"}
+_PACKED = re.compile(r"(TFIELDS|TFORM|TTYPE|TDIM|ZTILE|ZNAME|ZVAL|ZDITHER)\d*|THEAP")
+"""Cards of the table that a tile-compressed image is."""
 
 
 def about_readout(card: str) -> bool:
@@ -588,7 +598,7 @@ def _cards_read(profile: Profile) -> set[str]:
 def _irrelevant(card: str, kind: str) -> bool:
     if about_readout(card):
         return False
-    if card in _STRUCTURE or card.startswith("NAXIS"):
+    if card in _STRUCTURE or card.startswith("NAXIS") or _PACKED.fullmatch(card):
         return True
     if card.startswith("ESO ") and not card.startswith(("ESO DET ", "ESO INS ")):
         return True

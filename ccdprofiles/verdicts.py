@@ -20,6 +20,8 @@ __all__ = ["judge_pixels", "same_settings"]
 log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
+_DARKER = 30.0
+"""Adu by which the middle of a frame may lie below its dark, and be drift or noise."""
 _GROUP = 4
 """Of so many frames one whose level is an outlier is set aside."""
 _MANY = 3
@@ -50,6 +52,7 @@ def judge_pixels(run: Ledger) -> None:
     for master in (*run.plan.masters, *run.plan.compared):
         _judge_noise(run, master)
         _judge_level(run, master)
+    _note_negative(run)
     _note_light(run)
     _note_fits(run)
 
@@ -207,6 +210,38 @@ def _note_wrapped(run: Ledger) -> None:
             "numbers above 32767 do in a file that calls them signed (BITPIX = 16 without BZERO); "
             "look whether the camera writes BZERO = 32768."
         )
+
+
+def _note_negative(run: Ledger) -> None:
+    """Note science frames that hold less light than their bias and dark, which none can."""
+    nets = {m.name: _net(run, m) for m in run.plan.masters if m.type in ("bias", "dark")}
+    odd: dict[tuple[str | None, str], list[tuple[str, float]]] = {}
+    for product in run.plan.products:
+        chosen = product.input
+        bias, dark = nets.get(chosen.bias), nets.get(chosen.dark)
+        if chosen.file not in run.measured or dark is None or (chosen.bias and bias is None):
+            continue
+        measured = run.measured[chosen.file]
+        zero = np.zeros(len(measured.level)) if bias is None else bias
+        light = np.array(light_of(measured.quality.level, measured.level)) - zero
+        light -= chosen.dark_scale * (dark - zero)
+        below = np.nan_to_num(-light)
+        if (below > np.maximum(_DARKER, np.nan_to_num(measured.quality.scatter))).any():
+            odd.setdefault((chosen.bias, chosen.dark), []).append((chosen.file, below.max()))
+    for (_, dark), found in odd.items():
+        file, below = max(found, key=lambda f: f[1])
+        run.made.notes.append(
+            f"{file}{_and_more(found)}: its sky lies {below:.4g} adu below {dark}, where no light is "
+            "negative; look for light in the darks, and whether they were read out like the frame."
+        )
+
+
+def _net(run: Ledger, master: Master) -> np.ndarray | None:
+    """Return the level of a master's frames above their overscan, for each amplifier."""
+    found = [run.measured[i.file] for i in master.inputs if i.file in run.measured]
+    if not found:
+        return None
+    return np.median([light_of(m.quality.level, m.level) for m in found], axis=0)
 
 
 def _note_light(run: Ledger) -> None:

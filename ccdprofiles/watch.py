@@ -123,7 +123,10 @@ def place(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Return what was raised, such as ``"ValueError: no number"``."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # its own class may fail to describe it
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -99,6 +99,16 @@ def test_overscan_has_no_default():
             {"gain": [1.1, 1.2] * u.electron / u.adu},
             "gain=[1.1 1.2] electron / adu is not a positive number.",
         ),
+        (
+            {"read_noise": 1e308 * u.electron},
+            "read_noise=1e+308 electron lies outside 1e-15 to 1e+15 electron, where a value of any "
+            "camera lies; correct it.",
+        ),
+        (
+            {"gain": 1e-300 * u.electron / u.adu},
+            "gain=1e-300 electron / adu lies outside 1e-15 to 1e+15 electron / adu, where a value of "
+            "any camera lies; correct it.",
+        ),
     ],
 )
 def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):

@@ -259,6 +259,18 @@ def test_one_level_among_some_that_drift_is_found(number, off):
         assert np.flatnonzero(~Body.of(levels).inside).tolist() == [number // 2]
 
 
+@pytest.mark.parametrize("number", [1, 5])
+@pytest.mark.parametrize("off", [-300, 300])
+def test_biases_of_another_level_than_all_other_frames_blame_themselves(number, off):
+    """As many biases as darks lie apart; the flats and the science frames decide."""
+    others = [*good("dark", number), *good("flat", 5), *good("science", 3)]
+    biases = [look(f"bias{n}", PEDESTAL + off) for n in range(number)]
+    wrong, notes = judged(*biases, *others)
+    assert all(file.startswith("bias") for file in wrong)
+    assert all(note.startswith("bias") for note in notes)
+    assert wrong or notes
+
+
 # Nights.
 
 
@@ -424,3 +436,37 @@ def test_a_part_of_a_night_is_judged_by_the_levels_of_the_whole(tmp_path):
     assert part.ok
     assert row(part, "v0.fits")[0] == row(part, "odd.fits")[0] == "not asked for"
     assert "odd.fits" not in said(part)
+
+
+@pytest.mark.parametrize("strip", [True, False])
+@pytest.mark.parametrize("dark", ["match", "scale"])
+def test_darks_with_light_are_noted_where_the_sky_is_less_than_none(tmp_path, strip, dark):
+    (tmp_path / "raw").mkdir()
+    for n in range(3):
+        write(tmp_path / "raw" / f"bias{n}.fits", "bias", n)
+        # The light falls on the data, and not on the overscan.
+        write(
+            tmp_path / "raw" / f"dark{n}.fits", "dark", 10 + n, off=-500.0, pedestal=PEDESTAL + 500
+        )
+    write(tmp_path / "raw" / "science0.fits", "science", 20)
+    amplifier = replace(camera().amplifiers[0], **({} if strip else {"overscan": None}))
+    size = None if strip else (COLUMNS + STRIP, ROWS)
+    profile = replace(camera(amplifier, dark=dark), frame_size=size)
+    made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    assert np.median(fits.getdata(made.products["science/science0_cal.fits"])) < -300
+    assert (
+        "adu below masters/c_dark_60s_1x1.fits, where no light is negative; look for light in the "
+        "darks, and whether they were read out like the frame."
+    ) in said(made)
+
+
+def test_a_faint_sky_above_a_good_dark_is_not_noted(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for n in range(3):
+        write(tmp_path / "raw" / f"bias{n}.fits", "bias", n)
+        write(tmp_path / "raw" / f"dark{n}.fits", "dark", 10 + n)
+    write(tmp_path / "raw" / "science0.fits", "science", 20, pedestal=PEDESTAL - 185)
+    amplifier = replace(camera().amplifiers[0], overscan=None)
+    profile = replace(camera(amplifier, dark="match"), frame_size=(COLUMNS + STRIP, ROWS))
+    made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    assert "no light is negative" not in str(made)

@@ -131,6 +131,14 @@ def rejection_of(read, header):
             {"name": None},
             "name=None is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
         ),
+        (
+            {"name": "{stem}\0"},
+            "name='{stem}\\x00' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+        ),
+        (
+            {"name": "{stem}\udcff"},
+            "name='{stem}\\udcff' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+        ),
     ],
 )
 def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
@@ -177,6 +185,10 @@ def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
         ),
         (SpectralFlat, {"dispersion": "y", "clip": -1}, "clip=-1 is no positive number."),
         (CosmicRays, {"sigclip": 0}, "sigclip=0 is no positive number."),
+        (CosmicRays, {"sigclip": 10**400}, f"sigclip={10**400} is no positive number."),
+        (CosmicRays, {"niter": 2.5}, "niter=2.5 is no whole number from 1."),
+        (CosmicRays, {"repair": "no"}, "repair='no' is not True or False."),
+        (CosmicRays, {"sepmed": 1}, "sepmed=1 is not True or False."),
         (
             CosmicRays,
             {"cleantype": "median"},
@@ -249,6 +261,13 @@ def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
         (
             {"match": {"flats": ("SLIT",)}},
             "match='flats' is none of bias, dark, flat (did you mean 'flat'?).",
+        ),
+        ({"match": None}, "match=None is no tuple of header cards; write match=('CARD',)."),
+        ({"match": ("GAIN", 1)}, "match=1 is no name of a header card."),
+        (
+            {"match": {"flat": "SLIT"}},
+            "match={'flat': 'SLIT'} holds 'SLIT', which is no tuple of header cards; write "
+            "match={'flat': ('CARD',)}.",
         ),
     ],
 )
@@ -325,6 +344,34 @@ def test_hash_tells_profiles_apart_by_what_they_do():
         )
     }
     assert len(hashes) == 11
+
+
+def test_a_value_that_cannot_be_written_down_is_refused():
+    class Shy(str):
+        def __repr__(self):
+            raise ValueError("of itself")
+
+    class Turning:
+        def __init__(self):
+            self.myself = self
+
+        def __call__(self, header):
+            return "r"
+
+    for value, why in ((Shy("FILTER"), "ValueError: of itself"), (Turning(), "RecursionError")):
+        profile = camera(filter=value, name="c")
+        sentence = refusal_of(lambda made: made.hash, profile)
+        assert sentence.startswith(f"c: a value of the profile cannot be written down ({why}")
+
+
+def test_an_object_without_attributes_may_read_a_header():
+    class Bare:
+        __slots__ = ()
+
+        def __call__(self, header):
+            return "r"
+
+    assert camera(filter=Bare()).hash == camera(filter=Bare()).hash
 
 
 def test_hash_does_not_change_with_names_and_notes():
@@ -588,6 +635,46 @@ def test_cards_are_tried_in_order():
 def test_exposures(said, seconds):
     header = {} if said is None else {"EXPTIME": said}
     assert camera().exposure_of(header) == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "degrees"),
+    [
+        (-10.5, -10.5),
+        ("-10,5", -10.5),
+        ("-10.5 C", -10.5),
+        ("-10.5 deg_C", -10.5),
+        ("-10.5°C", -10.5),
+        ("263.15 K", -10),
+        (263.15 * u.K, -10),
+        (-10 * u.deg_C, -10),
+        ("1_0", None),
+        ("cold", None),
+        ("10 F", None),
+        (True, None),
+        (math.nan, None),
+        (math.inf, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_temperatures(said, degrees):
+    wanted = degrees if degrees is None else pytest.approx(degrees)
+    assert camera(temperature=lambda header: said).temperature_of({}) == wanted
+
+
+@pytest.mark.parametrize("said", [[-10], (x for x in "1"), object(), 10 * u.m])
+def test_what_is_no_temperature_at_all_is_refused(said):
+    with pytest.raises((ProfileError, u.UnitConversionError)):
+        camera(temperature=lambda header: said).temperature_of({})
+
+
+@pytest.mark.parametrize("field", ["filter", "object", "date"])
+def test_an_endless_text_of_a_function_is_refused(field):
+    profile = camera(**{field: lambda header: [30.0] * 10**4})
+    sentence = refusal_of(profile.text_of, field, {})
+    assert sentence.startswith(f"the function {field}= returns '[30.0, 30.0, ")
+    assert len(sentence) < 200
 
 
 def test_an_exposure_may_be_a_quantity():

@@ -280,6 +280,44 @@ def test_kelvin_and_a_broken_sensor():
     assert reader.read({"CCD-TEMP": 999.9}).chip is None
 
 
+@pytest.mark.parametrize(
+    ("dark", "light"), [("-10,0", "-20,0"), ("-10 C", "-20 C"), ("263.15 K", "253.15 K")]
+)
+@pytest.mark.parametrize("own", [None, "CCD-TEMP"])
+def test_temperatures_with_a_comma_or_a_unit_are_compared(dark, light, own):
+    profile = replace(ASI, temperature=own)
+    found = make_plan(
+        [
+            *frames("dark", 3, profile=profile, CCD_TEMP=dark),
+            *frames("science", 2, profile=profile, CCD_TEMP=light),
+        ]
+    )
+    assert {m.code for m in found.missing} == {"no-dark"}
+    assert "-20 ± 3 °C; there are darks of -10 °C" in found.missing[0].reason
+
+
+@pytest.mark.parametrize("first", ["", "unknown", "Normal"])
+def test_a_card_counts_though_another_spelling_stands_before_it(first):
+    made = make_plan(
+        [
+            *frames("dark", 3, "a", READOUTM=first, READMODE=0),
+            *frames("dark", 3, "b", READOUTM=first, READMODE=1),
+            *frames("science", 2, READOUTM=first, READMODE=1),
+        ]
+    )
+    assert sorted(masters(made).values()) == [3, 3]
+    used = {m.name: {i.file[0] for i in m.inputs} for m in made.masters}
+    assert [used[dark] for dark in taken(made).values()] == [{"b"}, {"b"}]
+    cards = "READOUTM/READMODE" if first == "Normal" else "READMODE"
+    assert any(f"({cards} is " in note for note in made.notes)
+
+
+def test_two_spellings_that_agree_are_one_setting():
+    reader = SetupReader(ASI)
+    both = reader.read({"READOUTM": "Monochrome", "READMODE": "MONOCHROME"})
+    assert both.compared(reader.read({"READMODE": "Monochrome"}), 3) == ([], [])
+
+
 def test_the_temperature_of_a_master_is_read_as_that_of_its_frames_was():
     reader = SetupReader(replace(ASI, temperature="CCDTEMP"))
     own = reader.read({"CCDTEMP": 163.0})
@@ -668,6 +706,11 @@ def test_raw_cards_are_read_as_a_dict_is():
     assert reader.read(cards_of(header)) == reader.read(cards | {"ESO DET READ SPEED": "fastL"})
     other = fits.Header(cards | {"GAIN": 0})
     assert reader.read(cards_of(other)).values[0] == 0
+
+
+def test_cards_of_a_packed_file_divide_no_frames():
+    headers = [{"TFORM1": f"1PB({36 + n % 2})", "ZDITHER0": n % 2} for n in range(6)]
+    assert dividing_cards(headers, "bias", ASI) == []
 
 
 def test_cards_that_differ_are_found_without_parsing():

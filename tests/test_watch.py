@@ -215,3 +215,11 @@ def test_a_module_that_is_imported_has_more_time(tmp_path, monkeypatch):
     sys.modules.pop("slow_module_of_a_test")
     monkeypatch.setattr(watch, "IMPORTING", 0.05)
     assert refused(lambda: __import__("slow_module_of_a_test")).late
+
+
+def test_an_exception_that_cannot_be_described_is_named():
+    class Shy(Exception):
+        def __str__(self):
+            raise ValueError("of itself")
+
+    assert watch.reason(Shy()) == "Shy"
