@@ -1,4 +1,4 @@
-"""The night that an output holds already, as its table and its products tell."""
+"""The night that an output holds already, read from its table or its products."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EarlierNight:
     ----------
     frames : tuple of EarlierFrame
     folder : Path or None
-        Where it lay, as far as the output tells.
+        Where it lay, if the output records it.
     """
 
     frames: tuple[EarlierFrame, ...]

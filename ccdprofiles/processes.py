@@ -97,13 +97,13 @@ def _begin() -> None:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ccdprofiles.jobs"])
-    told = {name: os.environ.get(name) for name in LIBRARIES}
+    before = {name: os.environ.get(name) for name in LIBRARIES}
     os.environ.update(dict.fromkeys(LIBRARIES, "1"))
     try:
         with _without_main():
             forkserver.ensure_running()
     finally:
-        for name, value in told.items():
+        for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value

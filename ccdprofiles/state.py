@@ -399,7 +399,7 @@ def _key(request: str, raw: Listing, left: Listing) -> str:
 
 
 def _stored(path: Path) -> dict | None:
-    """Read a state file, or return None if it is none, is not ours or cannot be read."""
+    """Read a state file, or return None if it is not a file of ours or cannot be read."""
     known = identity(path)
     if known is None or known[0] > _LONGEST:
         return None
