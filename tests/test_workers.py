@@ -770,3 +770,20 @@ def test_an_executor_that_does_not_start_is_refused(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"cannot be started .*ulimit -u"):
         reduce_night(tmp_path, tmp_path / "out", executor=pool)
     pool.shutdown(wait=False)
+
+
+def test_a_signal_that_another_thread_receives_waits_too(usual_signals):
+    """Python runs its handler in the main thread, whose mask does not keep it."""
+    over, done = threading.Event(), []
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), our_processes._uninterrupted():
+            signal.pthread_kill(thread.ident, signal.SIGINT)
+            time.sleep(0.02)
+            done.append("undisturbed")
+    finally:
+        over.set()
+        thread.join()
+    assert done == ["undisturbed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
