@@ -777,11 +777,16 @@ def test_a_signal_that_another_thread_receives_waits_too(usual_signals):
     over, done = threading.Event(), []
     thread = threading.Thread(target=over.wait)
     thread.start()
-    try:
-        with pytest.raises(KeyboardInterrupt), our_processes._uninterrupted():
+
+    def begin():
+        with our_processes._uninterrupted():
             signal.pthread_kill(thread.ident, signal.SIGINT)
             time.sleep(0.02)
             done.append("undisturbed")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            begin()
     finally:
         over.set()
         thread.join()
