@@ -372,8 +372,8 @@ def _with_unknown(table, frames):
         if words:
             cells = [line.strip() for line in table[name].pformat(max_lines=-1, show_name=False)]
             cells = cells[-len(table) :]
-            for n, told in words.items():
-                cells[n] = "?" if name == "profile" else told.get(name, "--")
+            for n, own in words.items():
+                cells[n] = "?" if name == "profile" else own.get(name, "--")
             shown.replace_column(name, cells)
             shown[name].unit = table[name].unit
     return shown

@@ -1,4 +1,4 @@
-"""The night that an output holds already, as its table and its products tell."""
+"""The night that an output holds already, read from its table or its products."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class EarlierNight:
     ----------
     frames : tuple of EarlierFrame
     folder : Path or None
-        Where it lay, as far as the output tells.
+        Where it lay, if the output records it.
     """
 
     frames: tuple[EarlierFrame, ...]
@@ -70,8 +70,9 @@ def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> N
     Where a night lies does not decide, as it may move, and one folder may hold a new
     night every day. It is the same night if a frame of it is among those of the earlier
     run: with the same name and the same time in the same folder; with the same name and
-    the same bytes in any other. Where both have science frames it must be one of those,
-    unless the folder is the same: calibrations may be copied from night to night.
+    the same bytes in any other. Calibrations may be copied from night to night, so that
+    it must be a science frame where both nights have some; in the same folder, where a
+    science frame has the name of an earlier one.
 
     Raises
     ------
@@ -94,24 +95,25 @@ def earlier_night(output: Path) -> EarlierNight | None:
 
 
 def _is_same(output: Path, earlier: EarlierNight, folder: Path, own: Mapping[str, Frame]) -> bool:
-    there = earlier.folder is not None and _same_folder(earlier.folder, folder)
     pairs = [(e, own[e.file]) for e in earlier.frames if e.file in own]
-    if there:
-        if any(not e.date or not f.date or e.date == f.date for e, f in pairs):
+    science = [(e, f) for e, f in pairs if "science" in (e.type, f.type)]
+    if earlier.folder is not None and _same_folder(earlier.folder, folder):
+        pairs = science or pairs
+        dated = [(e, f) for e, f in pairs if e.date and f.date]
+        if any(e.date == f.date for e, f in dated) or (pairs and not dated):
             return True
         # Renamed files keep their times; a date without a time is that of many frames.
-        times = {(e.type, e.date) for e in earlier.frames if "T" in e.date}
+        timed = [e for e in earlier.frames if "T" in e.date]
+        times = {(e.type, e.date) for e in timed if e.type == "science" or not science}
         if any((f.type, f.date) in times for f in own.values()):
             return True
-    elif _has_science(e.type for e in earlier.frames) and _has_science(
-        f.type for f in own.values()
-    ):
-        pairs = [(e, f) for e, f in pairs if "science" in (e.type, f.type)]
+    elif _has_science(earlier.frames) and _has_science(own.values()):
+        pairs = science
     return any(_holds(output, e, f) for e, f in islice(pairs, _COMPARED))
 
 
-def _has_science(types: Iterable[str]) -> bool:
-    return "science" in types
+def _has_science(frames: Iterable[EarlierFrame | Frame]) -> bool:
+    return any(frame.type == "science" for frame in frames)
 
 
 def _same_folder(one: Path, other: Path) -> bool:

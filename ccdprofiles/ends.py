@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from . import __version__
-from .errors import OutputError
+from .errors import OutputError, chain_of
 from .threads import NOT_STARTED
 
 __all__ = ["Stopped", "check_memory", "crashed", "is_short_of_memory", "stoppable"]
@@ -122,14 +122,14 @@ def crashed(error: BaseException, output: Path | None) -> str:
     ----------
     error : Exception
     output : Path or None
-        The folder whose log is written to; a temporary file is where there is none.
+        The folder whose log is written to; without one it is a temporary file.
     """
     import traceback
 
-    told = _report(error)
-    where = _written(told, output)
+    report = _report(error)
+    where = _written(report, output)
     if where is None:
-        print(told, file=sys.stderr)
+        print(report, file=sys.stderr)
     last = traceback.extract_tb(error.__traceback__)[-1:]
     at = "".join(f" at {Path(s.filename).name}, line {s.lineno}" for s in last)
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
@@ -155,11 +155,11 @@ def _report(error: BaseException) -> str:
     )
 
 
-def _written(told: str, output: Path | None) -> Path | None:
+def _written(report: str, output: Path | None) -> Path | None:
     """Append a report to the log of an output of ours, or to a file of its own."""
     import tempfile
 
-    octets = told.encode("utf-8", "backslashreplace")
+    octets = report.encode("utf-8", "backslashreplace")
     with suppress(OSError, OutputError, ImportError):
         from .output import LOG, held_before
         from .storage import open_to_append
@@ -178,15 +178,14 @@ def _written(told: str, output: Path | None) -> Path | None:
 
 def is_short_of_memory(error: BaseException | None) -> bool:
     """Return True if memory, or room for a thread, ran out at the root of an error."""
-    while error is not None:
+    for one in chain_of(error):
         # A library that finds no room for a shared object says so in words only.
-        text = str(error)
-        if isinstance(error, MemoryError) or (
-            isinstance(error, ImportError | RuntimeError | OSError)
+        text = str(one)
+        if isinstance(one, MemoryError) or (
+            isinstance(one, ImportError | RuntimeError | OSError)
             and any(words in text for words in _WORDS)
         ):
             return True
-        error = error.__cause__ or error.__context__
     return False
 
 

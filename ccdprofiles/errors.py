@@ -19,6 +19,7 @@ Every message says which file, what it says, what was expected and what to do.
 """
 
 import errno
+from collections.abc import Iterator
 
 __all__ = [
     "AmbiguousProfile",
@@ -33,6 +34,7 @@ __all__ = [
     "ProfileError",
     "SectionError",
     "UnknownInstrument",
+    "chain_of",
     "words_of",
 ]
 
@@ -119,6 +121,15 @@ class OutputError(CCDProfilesError):
 
 class Locked(CCDProfilesError):
     """Another run holds the output folder."""
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Go from an exception to those during whose handling it was raised, to each once."""
+    known: set[int] = set()
+    while error is not None and id(error) not in known:
+        known.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def words_of(error: OSError) -> str:

@@ -247,6 +247,10 @@ class Ledger:
         )
         if changes := concerning(self.plan.changes, kind):
             parts["changes"] = changes
+        if profile.amplifiers_vary or callable(profile.recipe):
+            # The functions of a profile may read other files, which its hash does not cover.
+            read = (self.frames[i.file] for i in inputs)
+            parts["read"] = sorted({f"{f.amplifiers!r} {f.recipe!r}" for f in read})
         if kept := self.kept_by_hand(i.file for i in inputs):
             parts["kept"] = kept
         parts["inputs"] = sorted(

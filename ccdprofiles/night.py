@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,45 +69,65 @@ _NOT_ASKED = (
 
 
 @dataclass(frozen=True)
+class _Read:
+    """What a run, or a second look at the headers, knows of every file."""
+
+    scanned: tuple[Frame, ...]
+    plan: Plan
+    frames: Table
+    made: Made
+
+
+@dataclass(frozen=True, eq=False)
 class Night:
     """A night that was reduced: what was made, what was set aside, and why.
 
     Parameters
     ----------
     folder, output : Path
-    plan : Plan
-    frames : Table
-        One row for every file that was found, with its verdict and the reason.
     masters, products : dict
         The path of every master and calibrated frame, by its name in the plan.
     kept : frozenset of str
         Names of those that were there already and still hold.
     anew : dict
         Name of every one that was there and was made anew → why.
+    ok : bool
+        Whether everything that the night holds was made, and nothing set aside.
     """
 
     folder: Path
     output: Path
-    plan: Plan
-    frames: Table
     masters: dict[str, Path]
     products: dict[str, Path]
     kept: frozenset[str]
     anew: dict[str, str]
-    _made: Made = field(repr=False)
-    _scanned: tuple[Frame, ...] = field(repr=False)
+    ok: bool
+    _summary: str = field(repr=False)
+    _read: Callable[[], _Read] = field(repr=False)
+
+    @cached_property
+    def _known(self) -> _Read:
+        """Read only now where nothing changed, and so nothing was read."""
+        return self._read()
 
     @property
-    def ok(self) -> bool:
-        """Whether everything that the night holds was made, and nothing set aside."""
-        from .report import complete
+    def plan(self) -> Plan:
+        """What was to be made of what."""
+        return self._known.plan
 
-        return complete(self.frames, self.plan, self._made)
+    @property
+    def frames(self) -> Table:
+        """One row for every file that was found, with its verdict and the reason."""
+        return self._known.frames
+
+    @property
+    def _made(self) -> Made:
+        return self._known.made
 
     @property
     def collection(self):
         """The accepted frames as a `ccdproc.ImageFileCollection`, with normalised columns."""
-        return collection(self.folder, self._scanned)
+        return collection(self.folder, self._known.scanned)
 
     @property
     def set_aside(self) -> Table:
@@ -126,61 +147,44 @@ class Night:
         return folded("Night", str(self))
 
     def __str__(self) -> str:
-        from .report import summary
-
-        return f"Night {self.folder} reduced to {self.output}\n" + summary(
-            self.frames, self.plan, self._made
-        )
+        return f"Night {self.folder} reduced to {self.output}\n{self._summary}"
 
 
-class _UnchangedNight(Night):
-    """A night in which nothing was made; its plan and frames are read when they are asked for."""
+def _unchanged(folder: Path, output: Path, outcome: Outcome, planned: Callable) -> Night:
+    """Return a night in which nothing was made; its headers are read when they are asked for."""
+    paths = {n: Path(os.path.normpath(output / p)) for n, p in outcome.paths.items()}
+    names = list(paths)
+    night = Night(
+        folder=folder,
+        output=output,
+        masters={n: paths[n] for n in names[: outcome.masters]},
+        products={n: paths[n] for n in names[outcome.masters :]},
+        kept=frozenset(names),
+        anew={},
+        ok=outcome.ok,
+        _summary=outcome.summary,
+        _read=lambda: _read_again(night, outcome, planned),
+    )
+    return night
 
-    def __init__(self, folder: Path, output: Path, outcome: Outcome, again: Callable):
-        paths = {n: Path(os.path.normpath(output / p)) for n, p in outcome.paths.items()}
-        names = list(paths)
-        vars(self).update(
-            folder=folder,
-            output=output,
-            masters={n: paths[n] for n in names[: outcome.masters]},
-            products={n: paths[n] for n in names[outcome.masters :]},
-            kept=frozenset(names),
-            anew={},
-            _outcome=outcome,
-            _again=again,
-        )
 
-    def __getattr__(self, name: str) -> object:
-        if name not in ("plan", "frames", "_made", "_scanned") or "_again" not in vars(self):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        vars(self).update(self._read())
-        return vars(self)[name]
+def _read_again(night: Night, outcome: Outcome, planned: Callable) -> _Read:
+    """Read the headers of a night again, and lay it out as the last run did."""
+    from .report import night_table
+    from .run import Made
 
-    def _read(self) -> dict[str, object]:
-        """Read the headers of the night again, and lay it out as the last run did."""
-        from .report import night_table
-        from .run import Made
-
-        scanned, frames, plan = self._again()
-        told = self._outcome
-        made = Made(
-            self.masters,
-            self.products,
-            set(self.kept),
-            failed=dict(told.failed),
-            notes=list(told.notes),
-            overruled=dict(told.overruled),
-        )
-        table = night_table(frames, plan, made)
-        table.meta["folders"] = _folders(self.folder, self.output, frames)
-        return {"plan": plan, "frames": table, "_made": made, "_scanned": scanned}
-
-    @property
-    def ok(self) -> bool:
-        return self._outcome.ok
-
-    def __str__(self) -> str:
-        return f"Night {self.folder} reduced to {self.output}\n{self._outcome.summary}"
+    scanned, frames, plan = planned()
+    made = Made(
+        night.masters,
+        night.products,
+        set(night.kept),
+        failed=dict(outcome.failed),
+        notes=list(outcome.notes),
+        overruled=dict(outcome.overruled),
+    )
+    table = night_table(frames, plan, made)
+    table.meta["folders"] = _folders(night.folder, night.output, frames)
+    return _Read(scanned, plan, table, made)
 
 
 @contextmanager
@@ -469,7 +473,7 @@ def reduce_night(
         if last is not None:
             log.info("ccdprofiles %s reduces %s", __version__, shown_name(folder.resolve().name))
             log.info("%s", last.summary)
-            return _UnchangedNight(folder, output, last, planned)
+            return _unchanged(folder, output, last, planned)
 
         from .earlier import refuse_other_night
         from .processes import process_pool, worth_while
@@ -517,7 +521,7 @@ def reduce_night(
         with _meanwhile("report"):
             made = run_plan(plan, frames, settings, folders, executor)
         made.notes += _cosmic_rays_off(cosmic, plan, frames)
-        from .report import night_table, summary, write_report
+        from .report import complete, night_table, summary, write_report
 
         folders.check()
         made.earlier |= _earlier(output, plan)
@@ -526,18 +530,18 @@ def reduce_night(
         table = night_table(frames, plan, made)
         table.meta["folders"] = _folders(folder, output, frames)
         write_report(places, name, table, plan, made)
-        log.info("%s", summary(table, plan, made))
+        text = summary(table, plan, made)
+        log.info("%s", text)
         night = Night(
             folder=folder,
             output=output,
-            plan=plan,
-            frames=table,
             masters=made.masters,
             products=made.products,
             kept=frozenset(made.kept),
             anew={n: why for n, why in made.anew.items() if n in made.masters | made.products},
-            _made=made,
-            _scanned=scanned,
+            ok=complete(table, plan, made),
+            _summary=text,
+            _read=partial(_Read, scanned, plan, table, made),
         )
         _remember(night, request, raw)
     return night
@@ -573,12 +577,10 @@ def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
     if request is None:
         return
     from .report import summary
-    from .run import Made
 
     made, output = night._made, night.output
     there = made.masters | made.products
-    known = {"masters", "products", "kept", "anew", "seen", "failed", "overruled", "notes"}
-    if any(vars(made)[name] != value for name, value in vars(Made()).items() if name not in known):
+    if made.earlier:  # an `Outcome` does not hold what was not asked for
         return
     unchanged = replace(made, kept=set(there), anew={})
     remember(

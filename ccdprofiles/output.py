@@ -252,17 +252,17 @@ def held_before(output: Path) -> bool:
 
 
 def may_be_held(output: Path) -> bool:
-    """Say whether the lock of an earlier run is a file of its own, so that it can be taken.
+    """Return True if the lock of an earlier run is a file of its own, so that it can be taken.
 
     Folders that are links may lead back to the raw frames, which is found out only
     once those are known.
     """
     try:
-        told = (output / LOCK).lstat()
+        lock = (output / LOCK).lstat()
     except OSError:
         return False
     linked = any((output / name).is_symlink() for name in _FOLDERS)
-    return S_ISREG(told.st_mode) and told.st_nlink == 1 and not linked
+    return S_ISREG(lock.st_mode) and lock.st_nlink == 1 and not linked
 
 
 def check_files(plan: Plan, frames: Sequence[Frame]) -> None:

@@ -788,7 +788,7 @@ class _Planner:
         same = self._candidates("bias", frame)
         fitting = [m for m in same if not self._blocked(m, frame)]
         if fitting:
-            return min(fitting, key=lambda m: (*self._unlike(m, frame), _apart(m, frame), m.name))
+            return _first(fitting, lambda m: (*self._unlike(m, frame), _apart(m, frame), m.name))
         if same:
             return self._lacks(frame, "no-bias", f"no bias{self._set_otherwise(same, frame)}")
         return self._lacks(
@@ -807,9 +807,9 @@ class _Planner:
             tolerance = min(tolerance, 0.01 * frame.exposure)
         near = [m for m in same if off[m.name] <= tolerance]
         if near:
-            return min(
+            return _first(
                 near,
-                key=lambda m: (
+                lambda m: (
                     *self._unlike(m, frame),
                     round(off[m.name], 1),
                     _apart(m, frame),
@@ -818,9 +818,9 @@ class _Planner:
             )
         if recipe.dark == "scale" and same:
             # The longest dark holds the least noise once it is scaled down.
-            return min(
+            return _first(
                 same,
-                key=lambda m: (*self._unlike(m, frame), -m.exposure, _apart(m, frame), m.name),
+                lambda m: (*self._unlike(m, frame), -m.exposure, _apart(m, frame), m.name),
             )
         blocked = [m for m in there if m not in same and off[m.name] <= tolerance]
         if blocked or (there and not same):
@@ -906,6 +906,8 @@ class _Planner:
     def _note_choice(self, master: Master, frame: Frame) -> None:
         """Note in which cards a master that is taken differs, or may differ."""
         differ, lack = self._compared(master, frame)
+        if not differ and not lack:
+            return
         setup, its = self._setup_of(frame), self._of_master[master.name]
         if master.type == "flat":
             differ = [p for p in differ if SETUP[p].of_flat]
@@ -980,8 +982,8 @@ class _Planner:
         same = self._candidates("flat", frame)
         fitting = [m for m in same if m.filter == frame.filter]
         if fitting:
-            return min(
-                fitting, key=lambda m: (*self._flat_unlike(m, frame), _apart(m, frame), m.name)
+            return _first(
+                fitting, lambda m: (*self._flat_unlike(m, frame), _apart(m, frame), m.name)
             )
         wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
         if same:
@@ -1155,7 +1157,7 @@ def file_name(text: str) -> str:
     return clean or "unnamed"
 
 
-@lru_cache(1024)
+@lru_cache(2**16)
 def time_of(date: str | None) -> float | None:
     """Read a date and time as seconds since 1970, or None where it is none."""
     if not date:
@@ -1242,6 +1244,11 @@ def _of_match(kind: str, frame: Frame) -> str:
 
 def _shown_after(value: object) -> str:
     return "missing" if value is None else f"= {_shown(value)}"
+
+
+def _first(masters: list[Master], key: Callable[[Master], tuple]) -> Master:
+    """Return the smallest master; mostly there is one, and nothing has to be compared."""
+    return masters[0] if len(masters) == 1 else min(masters, key=key)
 
 
 def _tolerance(frame: Frame) -> float:

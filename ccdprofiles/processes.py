@@ -97,13 +97,13 @@ def _begin() -> None:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ccdprofiles.jobs"])
-    told = {name: os.environ.get(name) for name in LIBRARIES}
+    before = {name: os.environ.get(name) for name in LIBRARIES}
     os.environ.update(dict.fromkeys(LIBRARIES, "1"))
     try:
         with _without_main():
             forkserver.ensure_running()
     finally:
-        for name, value in told.items():
+        for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
@@ -250,9 +250,28 @@ def _uninterrupted() -> Iterator[None]:
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        yield
+        with _put_off():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _put_off() -> Iterator[None]:
+    """Put off the handlers of signals that other threads receive; they run in the main thread."""
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {n: h for n in _SIGNALS if callable(h := signal.getsignal(n))}
+    for number in handlers:
+        signal.signal(number, lambda received, _: came.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 class Processes(ProcessPoolExecutor):

@@ -9,9 +9,11 @@ differs, or is in doubt, the night is read as if the file were not there.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
+from types import CodeType, ModuleType, NoneType
 
 from . import __version__
 from .errors import OutputError
@@ -53,6 +56,15 @@ _COARSE_TICK = 2_500_000_000
 
 _PASSING = {"changed", "killed-worker", "not-a-file", "removed", "unreadable"}
 """Codes of faults that the next run may not meet again, though no file changes."""
+
+
+_PURE = {"astropy.units", "math", "re"}
+"""Modules whose functions depend on nothing but their arguments."""
+
+_IMPURE = {"__builtins__", "__import__", "eval", "exec", "globals", "open"}
+"""Names by which a function reaches files or other modules without a global of its own."""
+
+_PLAIN = (str, bytes, int, float, complex, tuple, list, set, frozenset, dict, re.Pattern, NoneType)
 
 
 class _Unsure(Exception):
@@ -258,11 +270,35 @@ def _functions(value: object, file: str) -> list[str]:
     return []
 
 
-def _enclosed(function: Callable, file: str) -> str:
+def _enclosed(function: Callable, file: str, callers: tuple[Callable, ...] = ()) -> str:
+    """Describe all that a function depends on besides its argument and the text of its file."""
     if not file or function.__code__.co_filename != file:
         raise _Unsure
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    return _described([cells, function.__defaults__, function.__kwdefaults__], file)
+    texts = [_described([cells, function.__defaults__, function.__kwdefaults__], file)]
+    callers = (*callers, function)
+    for name in sorted(_names(function.__code__)):
+        value = function.__globals__.get(name)
+        if getattr(value, "__code__", None) is not None:
+            texts += [] if value in callers else [_enclosed(value, file, callers)]
+        elif isinstance(value, ModuleType):
+            if value.__name__ not in _PURE:
+                raise _Unsure
+        elif isinstance(value, _PLAIN):
+            texts.append(f"{name}={_described(value, file)}")
+        else:
+            raise _Unsure
+    return f"({', '.join(texts)})"
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the global names and attributes that some code uses; it must import and read nothing."""
+    if any(step.opname == "IMPORT_NAME" for step in dis.get_instructions(code)):
+        raise _Unsure
+    names = set(code.co_names)
+    if names & _IMPURE:
+        raise _Unsure
+    return names.union(*(_names(c) for c in code.co_consts if isinstance(c, CodeType)))
 
 
 def _described(value: object, file: str) -> str:
@@ -271,6 +307,10 @@ def _described(value: object, file: str) -> str:
         value = (value.name, value.hash, _functions(value, value.file))
     if getattr(value, "__code__", None) is not None:
         return _enclosed(value, file)
+    if hasattr(value, "__array__"):
+        # Its repr is rounded and shortened.
+        plain = getattr(value, "value", value).tolist()
+        value = (plain, str(getattr(value, "unit", "")), str(value.dtype))
     if isinstance(value, Mapping):
         value = sorted((str(key), _described(inner, file)) for key, inner in value.items())
     if isinstance(value, list | tuple):
@@ -359,7 +399,7 @@ def _key(request: str, raw: Listing, left: Listing) -> str:
 
 
 def _stored(path: Path) -> dict | None:
-    """Read a state file, or return None if it is none, is not ours or cannot be read."""
+    """Read a state file, or return None if it is not a file of ours or cannot be read."""
     known = identity(path)
     if known is None or known[0] > _LONGEST:
         return None

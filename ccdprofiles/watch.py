@@ -23,7 +23,7 @@ from opcode import opmap
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
-from .errors import ProfileError
+from .errors import ProfileError, chain_of
 
 __all__ = ["LIMIT", "Failure", "TooLong", "call", "place", "reason", "watched"]
 
@@ -196,7 +196,7 @@ def _judge(error: BaseException, handlers: frozenset[CodeType]) -> None:
     """Raise what an exception of a profile's code amounts to; return if it is an ordinary one."""
     if isinstance(error, Failure):
         return
-    grave = [e for e in _chain(error) if not isinstance(e, Exception)]
+    grave = [e for e in chain_of(error) if not isinstance(e, Exception)]
     for raised in grave:
         if _is_interrupt(raised, handlers | _handlers()):
             raise raised
@@ -228,15 +228,6 @@ def _handlers() -> frozenset[CodeType]:
     installed = (signal.getsignal(number) for number in signal.valid_signals())
     codes = (getattr(handler, "__code__", None) for handler in installed)
     return frozenset(code for code in codes if code is not None)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Go from an exception to those during whose handling it was raised."""
-    known: set[int] = set()
-    while error is not None and id(error) not in known:
-        known.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:

@@ -135,6 +135,28 @@ def test_another_night_in_the_same_folder_is_refused(nights):
         reduce(nights, "first")
 
 
+@pytest.mark.parametrize("kind", ["light", "bias", "undated"])
+def test_a_file_that_two_nights_of_one_folder_share_does_not_make_them_one(nights, kind):
+    """Such as a bias that is copied into the folder every night, or a frame without a date."""
+    if kind == "undated":
+        path = files(nights / "first", "bias")[0]
+        data, header = fits.getdata(path, header=True)
+        del header["DATE-OBS"]
+        for folder in ("first", "second"):
+            fits.writeto(nights / folder / "test.fit", data, header)
+    (nights / "first").rename(nights / "kept")
+    for path in files(nights / "kept", "bias") if kind == "bias" else ():
+        shutil.copy(path, nights / "second")
+    if kind == "undated":
+        shutil.rmtree(nights / "out")
+        (nights / "kept").rename(nights / "first")
+        reduce(nights, "first")
+        (nights / "first").rename(nights / "kept")
+    (nights / "second").rename(nights / "first")
+    with pytest.raises(OutputError, match="another night"):
+        reduce(nights, "first")
+
+
 def add_frames(nights):
     for path in files(nights / "second", "light"):
         shutil.copy(path, nights / "first" / f"more-{path.name}")

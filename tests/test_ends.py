@@ -194,3 +194,18 @@ def test_a_small_address_space_is_refused_at_once(command, mebi):
 
 def test_threads_of_tests_are_gone():
     assert not [t for t in threading.enumerate() if t.name.startswith(("job", "band", "writer"))]
+
+
+def test_an_error_that_is_its_own_cause_ends_the_command(tmp_path):
+    """Python prints such a chain once; following it must end too."""
+    path = tmp_path / "cam.py"
+    path.write_text(
+        "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise error from error\n"
+    )
+    (tmp_path / "raw").mkdir()
+    # Of a process of its own, as nothing else could end one that does not return.
+    code = "import sys; from ccdprofiles.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "plan", str(tmp_path / "raw"), "--profile", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr

@@ -389,3 +389,30 @@ def test_to_switch_off_what_no_recipe_asks_for_changes_nothing(night):
     done = again(night, cosmic_rays=False)
     assert state(night / "out") == before
     assert "cosmic rays" not in str(done)
+
+
+@pytest.mark.parametrize("what", ["gain", "recipe"])
+def test_a_number_that_a_profile_reads_from_another_file_counts(made, tmp_path, what):
+    """The text of the profile, and so its hash, stays as it was."""
+    camera, number = tmp_path / "cam.py", tmp_path / "number.txt"
+    camera.write_text(
+        "import dataclasses\n"
+        "from pathlib import Path\n"
+        "from astropy import units as u\n"
+        "from ccdprofiles.simulate import windowed\n"
+        "_base = windowed('cg16m', 16, 24)\n"
+        f"def number():\n    return float(Path({str(number)!r}).read_text())\n"
+        "def gain(header):\n    return number() * u.electron / u.adu\n"
+        "def recipe(header):\n    return dataclasses.replace(_base.recipe, electrons=number() > 2)\n"
+        "_ = [dataclasses.replace(a, gain=gain) for a in _base.amplifiers]\n"
+        + "profile = dataclasses.replace(_base, "
+        + ("amplifiers=_" if what == "gain" else "recipe=recipe")
+        + ")\n"
+    )
+    number.write_text("1.5")
+    options = {"profile": camera, "jobs": 1}
+    first = reduce_night(made / "raw", tmp_path / "out", **options)
+    assert first.ok
+    assert len(reduce_night(made / "raw", tmp_path / "out", **options).kept) == 7
+    number.write_text("2.5")
+    assert set(reduce_night(made / "raw", tmp_path / "out", **options).anew) >= {*first.products}

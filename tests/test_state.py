@@ -357,6 +357,74 @@ def test_functions_whose_text_is_not_in_the_profile_are_not_relied_on(tmp_path):
     assert state.request_of([ccdprofiles.registry.load_profile(path)], {}) not in (None, first)
 
 
+MINE = """\
+import math
+import numpy as np
+from astropy import units as u
+from ccdprofiles import Amplifier, Profile, Recipe
+{given}
+
+def kind(header):
+    {body}
+
+profile = Profile(instrument="A", frame_type=kind, recipe=Recipe(),
+                  amplifiers=[Amplifier(data="[1:8, 1:8]", overscan=None)])
+"""
+
+
+def request_of_function(path, given, body):
+    path.write_text(MINE.format(given=given, body=body))
+    return state.request_of([ccdprofiles.registry.load_profile(path)], {})
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        ("from other import kind_of", "return kind_of(header)"),
+        ("import other", "return other.kind_of(header)"),
+        ("", "import other; return other.kind_of(header)"),
+        ("", "return [open('words.txt').read() for _ in 'a'][0]"),
+        ("def inner():\n    return open('words.txt').read()", "return inner()"),
+        ("from pathlib import Path", "return Path('words.txt').read_text()"),
+        ("", "return str(np.loadtxt('words.txt', dtype=str))"),
+        ("class Words:\n    pass\nWORDS = Words()", "return WORDS.kind"),
+    ],
+)
+def test_a_function_that_depends_on_other_files_is_not_relied_on(
+    tmp_path, monkeypatch, given, body
+):
+    (tmp_path / "other.py").write_text("def kind_of(header):\n    return 'bias'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert request_of_function(tmp_path / "mine.py", given, body) is None
+
+
+def test_a_value_that_a_profile_reads_from_another_file_counts(tmp_path):
+    path, words = tmp_path / "mine.py", tmp_path / "words.txt"
+    given = (
+        f"from pathlib import Path\nWORDS = {{'A': Path({str(words)!r}).read_text()}}\n"
+        "def inner(word):\n    return WORDS[word]"
+    )
+    body = "return inner(header['X']) if math.pi * u.s else kind(header)"
+    requests = []
+    for text in ("bias", "dark"):
+        words.write_text(text)
+        requests.append(request_of_function(path, given, body))
+    assert None not in requests
+    assert len(set(requests)) == 2
+
+
+def test_an_array_is_described_with_all_its_digits():
+    values = np.linspace(1, 2, 2000)
+    for array in (values, values * u.s):
+        requests = {state.request_of([], {"option": array * (1 + n * 1e-14)}) for n in range(2)}
+        assert len(requests) == 2
+
+
+def test_profiles_with_functions_that_are_shipped_are_relied_on():
+    for name in ("lfc", "pt5m", "proem", "kosmos", "dis_red"):
+        assert state.request_of([ccdprofiles.known_profiles()[name]], {}) is not None
+
+
 def test_an_option_that_does_not_describe_itself_is_not_relied_on():
     assert state.request_of([], {"option": object()}) is None
     assert state.request_of([], {"option": {1, 2}}) == state.request_of([], {"option": {2, 1}})
