@@ -871,7 +871,11 @@ class Profile:
         ProfileError
             Where a function of the profile returns what is neither a number nor a text.
         """
-        return read_celsius(self._card("temperature", header))
+        try:
+            said = self._card("temperature", header)
+        except (TypeError, ValueError):
+            return None  # float(None), of a function that met a header without the card
+        return read_celsius(said)
 
     def binning_of(self, header: Mapping) -> tuple[int, int]:
         """Return how many columns and rows were summed into one.

@@ -790,7 +790,7 @@ def physical(
     -------
     ndarray in native order
     """
-    values = np.empty(data.shape, dtype) if out is None else out
+    stored, values = data, np.empty(data.shape, dtype) if out is None else out
     unsigned = image.bitpix == 16 and image.blank is None
     if unsigned and not image.packed and (image.bzero, image.bscale) == (32768, 1):
         native = data.astype("i2").view("u2")
@@ -798,6 +798,10 @@ def physical(
         values[...] = native
         return values
     unscaled = image.packed or (image.bzero == 0 and image.bscale == 1)
+    if image.bitpix == 64 and not image.packed and (image.bzero, image.bscale) == (2**63, 1):
+        # Unsigned 64 bits, of which a sum in float64 would keep multiples of 1024 only.
+        unscaled = True
+        data = data.astype("i8").view("u8") ^ np.uint64(2**63)
     # Numbers that float32 cannot hold and NaN of other kinds make numpy warn.
     with np.errstate(over="ignore", invalid="ignore"):
         if unscaled:
@@ -810,7 +814,7 @@ def physical(
     if data.dtype.kind == "f" or farthest > _LARGEST:
         _drop_impossible(values)
     if image.bitpix > 0 and image.blank is not None and not image.packed:
-        values[data == image.blank] = np.nan
+        values[stored == image.blank] = np.nan
     return values
 
 

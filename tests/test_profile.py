@@ -663,6 +663,12 @@ def test_temperatures(said, degrees):
     assert camera(temperature=lambda header: said).temperature_of({}) == wanted
 
 
+def test_a_function_that_finds_no_temperature_tells_none():
+    profile = camera(temperature=lambda header: float(header.get("CCD-TEMP")))
+    assert profile.temperature_of({}) is None
+    assert profile.temperature_of({"CCD-TEMP": "-10"}) == -10
+
+
 @pytest.mark.parametrize("said", [[-10], (x for x in "1"), object(), 10 * u.m])
 def test_what_is_no_temperature_at_all_is_refused(said):
     with pytest.raises((ProfileError, u.UnitConversionError)):

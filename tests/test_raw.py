@@ -675,6 +675,12 @@ def test_infinity_is_read_as_no_data(tmp_path, dtype, wanted):
     assert np.nanmax(found) == 100
 
 
+@pytest.mark.parametrize("kind", ["u2", "u4", "u8", "i8"])
+def test_whole_numbers_of_all_sizes_are_exact(tmp_path, kind):
+    path = write(tmp_path / "a.fits", noise().astype(kind))
+    np.testing.assert_array_equal(everything(path), noise().astype("f4"))
+
+
 def test_blank_among_unsigned_numbers_is_nan(tmp_path):
     path = write(tmp_path / "a.fits", noise())
     octets = path.read_bytes()
