@@ -15,8 +15,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import __version__
@@ -79,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.process_is_ours = arguments is None
-        _log_to_stderr(options)
-        with stoppable(_output_of(options)):
+        with _logged_to_stderr(options), stoppable(_output_of(options)):
             return _ended(options)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
@@ -664,11 +663,16 @@ class _PlainFormatter(logging.Formatter):
         return _plain(super().format(record))
 
 
-def _log_to_stderr(options: argparse.Namespace) -> None:
+@contextmanager
+def _logged_to_stderr(options: argparse.Namespace) -> Iterator[None]:
     logger = logging.getLogger("ccdprofiles")
     level = logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING
     handler = logging.StreamHandler()
     handler.setLevel(level)
     handler.setFormatter(_PlainFormatter("%(levelname)s: %(message)s"))
-    logger.handlers[:] = [h for h in logger.handlers if not isinstance(h, logging.StreamHandler)]
     logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        # A program that calls `main` may close its standard error afterwards.
+        logger.removeHandler(handler)

@@ -906,13 +906,13 @@ class _Planner:
     def _note_choice(self, master: Master, frame: Frame) -> None:
         """Note in which cards a master that is taken differs, or may differ."""
         differ, lack = self._compared(master, frame)
-        if not differ and not lack:
+        others = self._unlike_cards(master, frame)
+        if not (differ or lack or others):
             return
         setup, its = self._setup_of(frame), self._of_master[master.name]
         if master.type == "flat":
             differ = [p for p in differ if SETUP[p].of_flat]
             lack = [p for p in lack if SETUP[p].of_flat]
-        others = self._unlike_cards(master, frame)
         mine = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
         for places, cards, own, end in (
             (differ, others, mine, "there is none nearer"),

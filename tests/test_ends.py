@@ -1,5 +1,6 @@
 """How a command ends: signals, crashes, too little memory."""
 
+import logging
 import os
 import resource
 import signal
@@ -209,3 +210,11 @@ def test_an_error_that_is_its_own_cause_ends_the_command(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 2
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_command_leaves_no_log_handler_behind(capsys):
+    """A later message went to the standard error of then, which a program may have closed."""
+    logger = logging.getLogger("ccdprofiles")
+    before = list(logger.handlers)
+    assert cli.main(["profiles"]) == 0
+    assert logger.handlers == before
