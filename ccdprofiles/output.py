@@ -200,9 +200,12 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
 def stale(output: Path, made: Made) -> list[str]:
     """Name the products of an earlier run that this one no longer makes.
 
-    Files of others are not named, whatever they are called.
+    Files of others are not named, whatever they are called. A run that could make
+    nothing, as with a wrong profile, says nothing about the products of another one.
     """
     ours = {*made.masters.values(), *made.products.values()}
+    if not ours:
+        return []
     ours |= {output / name for name in made.earlier.values()}
     # What was replaced while the run was going on belongs to this night all the same.
     ours |= {output / name for name, (code, _) in made.failed.items() if code == "removed"}

@@ -574,10 +574,17 @@ class _Planner:
     ) -> str:
         """Say which cards are not alike: what they are in how many frames."""
         files = [f.file for group in groups for f in group]
+        # Groups that another card parts are as cold as each other but for the jitter.
+        digits = 1 if _tolerance(groups[0][0]) >= 2 else 2
         texts = []
         for place in places:
             values = [
-                shown(place, mean.values[place])
+                shown(
+                    place,
+                    _rounded(mean.values[place], digits)
+                    if SETUP[place].within
+                    else mean.values[place],
+                )
                 for group, mean in zip(groups, means, strict=True)
                 for _ in group
             ]
@@ -1244,6 +1251,10 @@ def _of_match(kind: str, frame: Frame) -> str:
 
 def _shown_after(value: object) -> str:
     return "missing" if value is None else f"= {_shown(value)}"
+
+
+def _rounded(degrees: float | None, digits: int) -> float | None:
+    return None if degrees is None else round(degrees, digits) + 0.0
 
 
 def _first(masters: list[Master], key: Callable[[Master], tuple]) -> Master:

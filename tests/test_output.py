@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -295,6 +296,15 @@ def test_others_in_the_output_are_not_said_to_be_removable(night):
     (night / "out" / "science" / "paper.fits").symlink_to(night / "other" / BIAS)
     fits.writeto(night / "out" / "masters" / "mine.fits", np.ones((4, 4)))
     assert "may be removed" not in str(reduce(night))
+
+
+def test_a_run_that_makes_nothing_calls_no_product_removable(night):
+    """A wrong profile set all frames aside, and the products of the right one were to go."""
+    assert reduce(night).ok
+    made = reduce(night, profile=replace(SMALL, frame_size=(400, 300)))
+    assert not made.masters
+    assert not made.products
+    assert "may be removed" not in str(made)
 
 
 # What cannot be a path, and what the system refuses, is told in words.

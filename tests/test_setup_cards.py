@@ -150,6 +150,18 @@ def test_the_note_says_which_card_which_values_and_how_many_frames():
     assert found.notes[0] in str(found)
 
 
+def test_the_note_counts_frames_of_one_temperature_together():
+    """The means of two groups of -10 °C were written as two temperatures."""
+    darks = [
+        frame(f"d{n}", "dark", cards={"GAIN": 100 * (n % 2), "CCD-TEMP": degrees + 0.01 * (n % 4)})
+        for degrees in (-10.0, 0.0)
+        for n in range(8)
+    ]
+    made = [replace(f, file=f"{n}{f.file}") for n, f in enumerate(darks)]
+    found = make_plan([*made, *frames("science", 1, GAIN=0, CCD_TEMP=-10.0)])
+    assert "CCD-TEMP is -10 °C in 8 frames and 0 °C in 8 frames" in found.notes[0]
+
+
 def test_numbers_are_compared_as_numbers_and_texts_without_case():
     values = [100, 100.0, "100", " 100.0 "]
     made = [
