@@ -108,6 +108,11 @@ def path_of_escaped(text: str, beside: Path) -> Path:
     return beside / text if not meant.exists() and (beside / text).exists() else meant
 
 
+_WITHOUT_LINK: dict[Path, tuple[int, int]] = {}
+"""Folders that were reached without a link, and what the system called them: a name that leads
+to another folder by now is followed once more."""
+
+
 def refuse_link(folder: Path) -> None:
     """Refuse to write into a folder that is reached through a link.
 
@@ -118,12 +123,23 @@ def refuse_link(folder: Path) -> None:
     ------
     OutputError
     """
+    try:
+        status = os.stat(folder)
+    except OSError:
+        identity = None
+    else:
+        identity = status.st_dev, status.st_ino
+    # A small product asks twice, and to follow every part of a path takes a tenth of its time.
+    if identity is not None and _WITHOUT_LINK.get(folder) == identity:
+        return
     real = os.path.realpath(folder)
     if real != os.path.abspath(folder):
         raise OutputError(
             f"{folder} became a link to {real} while the run was going on, and nothing is written "
             "through a link; remove the link and run it again: what is finished stays."
         )
+    if identity is not None:
+        _WITHOUT_LINK[folder] = identity
 
 
 def write_new(path: Path, text: str) -> None:
