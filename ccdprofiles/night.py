@@ -439,7 +439,7 @@ def reduce_night(
         early = may_be_held(output)
         if early:
             # A second run is told at once, before it reads a night of headers.
-            held.enter_context(_alone(output))
+            first = held.enter_context(_alone(output))
         registry, forced = _known(profile, profiles)
 
         def planned() -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
@@ -489,7 +489,7 @@ def reduce_night(
         check_room(output, plan, frames, overwrite)
         cosmic = _cosmic_rays(cosmic_rays, frames)
         if not early:
-            held.enter_context(_alone(output))
+            first = held.enter_context(_alone(output))
         if dask is not None:
             from .cluster import connected
 
@@ -508,6 +508,8 @@ def reduce_night(
         )
         held.enter_context(logged(places.root))
         folders = held.enter_context(HeldFolders(places))
+        # What was locked is what is written, though reading the headers took a while.
+        first.check()
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for sentence in plan.on_purpose:
@@ -604,21 +606,20 @@ def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
 
 
 @contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _alone(output: Path) -> Iterator[HeldFolders]:
     """Hold the output, without what is left there unfinished by a run that ended early.
 
     That takes room which this one may need; and if this is one, its workers are gone by then.
     """
     from .products import remove_leftovers
 
-    with locked(output):
-        places = Places.of(output)
-        remove_leftovers(places)
+    with locked(output), HeldFolders(Places.of(output)) as folders:
+        remove_leftovers(folders.places)
         try:
-            yield
+            yield folders
         except BaseException:
             with suppress(OSError):
-                remove_leftovers(places)
+                remove_leftovers(folders.places)
             raise
 
 

@@ -495,7 +495,6 @@ def write_text(path: Path, text: str) -> None:
     try:
         if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
             return
-        path.parent.mkdir(exist_ok=True)
         with open(temporary, "xb") as stream:
             stream.write(text.encode())
             stream.flush()

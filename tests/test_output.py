@@ -13,6 +13,8 @@ from astropy.io import fits
 from ccdprofiles import plan_night, reduce_night, registry, simulate_night
 from ccdprofiles.cli import main
 from ccdprofiles.errors import CCDProfilesError, OutputError
+from ccdprofiles.night import scan
+from ccdprofiles.products import write_text
 from ccdprofiles.run import _Run
 from ccdprofiles.simulate import Exposures, windowed
 
@@ -207,6 +209,38 @@ def test_the_command_ends_with_5_where_the_output_is_removed(night, monkeypatch,
     command = ["reduce", str(night / "raw"), "-o", str(night / "out"), "-q", "-j", "1"]
     assert main([*command, "--profile", str(camera)]) == 5
     assert "was removed or replaced while the run was going on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, monkeypatch, again):
+    assert reduce(night).ok
+
+    def scan_and_remove(*arguments, **named):
+        shutil.rmtree(night / "out")
+        if again:
+            (night / "out").mkdir()
+        return scan(*arguments, **named)
+
+    monkeypatch.setattr("ccdprofiles.night.scan", scan_and_remove)
+    with pytest.raises(OutputError, match="out was removed or replaced while the run was going on"):
+        reduce(night)
+    monkeypatch.undo()
+    assert reduce(night).ok
+
+
+@pytest.mark.parametrize("name", ["night.ecsv", "plan.json", "index.html"])
+def test_an_output_that_is_removed_while_tables_are_written_stays_away(night, monkeypatch, name):
+    def write(path, text):
+        if path.name == name:
+            shutil.rmtree(night / "out")
+        write_text(path, text)
+
+    monkeypatch.setattr("ccdprofiles.report.write_text", write)
+    with pytest.raises(OutputError):
+        reduce(night)
+    monkeypatch.undo()
+    assert not (night / "out").exists()
+    assert reduce(night).ok
 
 
 def assert_true(done):
