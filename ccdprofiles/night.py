@@ -30,6 +30,7 @@ from .output import (
     names_of,
     places_of,
     refuse_foreign,
+    refuse_frames,
     refuse_links,
     stale,
 )
@@ -303,7 +304,10 @@ def frames_and_plan(
     """
     without = check_steps(without)
     folder = local_path(folder, "the night")
-    leave_out = [] if output is None else names_of(folder, local_path(output, "the output"))
+    leave_out = []
+    if output is not None:
+        leave_out = names_of(folder, output := local_path(output, "the output"))
+        refuse_frames(output, folder)
     changes, selection = Changes.of(changes), Selection.of(only)
     frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from ccdprofiles import plan_night, reduce_night, registry, simulate_night
 from ccdprofiles.cli import main
-from ccdprofiles.errors import CCDProfilesError, OutputError
+from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
 from ccdprofiles.night import scan
 from ccdprofiles.products import write_text
 from ccdprofiles.run import _Run
@@ -241,6 +241,28 @@ def test_an_output_that_is_removed_while_tables_are_written_stays_away(night, mo
     monkeypatch.undo()
     assert not (night / "out").exists()
     assert reduce(night).ok
+
+
+def test_an_output_that_holds_frames_of_the_night_is_refused(made, tmp_path):
+    """They would be left out of the night without a row."""
+    shutil.copytree(made / "raw", tmp_path / "raw" / "darks")
+    before = state(tmp_path / "raw")
+    where = (tmp_path / "raw", tmp_path / "raw" / "darks")
+    for make in (
+        lambda: reduce_night(*where, profiles=[SMALL]),
+        lambda: plan_night(where[0], output=where[1], profiles=[SMALL]),
+    ):
+        with pytest.raises(InputError, match=r"raw and holds .*\.fit, which would be left out"):
+            make()
+    assert state(tmp_path / "raw") == before
+
+
+def test_what_others_put_into_an_output_inside_the_night_stays_theirs(made, tmp_path):
+    shutil.copytree(made / "raw", tmp_path / "raw")
+    where = (tmp_path / "raw", tmp_path / "raw" / "out")
+    assert reduce_night(*where, profiles=[SMALL], jobs=1).ok
+    fits.writeto(tmp_path / "raw" / "out" / "stack.fits", np.ones((4, 4)))
+    assert reduce_night(*where, profiles=[SMALL], jobs=1).ok
 
 
 def assert_true(done):
