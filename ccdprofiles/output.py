@@ -210,8 +210,9 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
                 f"{output / name} is there already and is no product of ccdprofiles; "
                 "give another folder, or let it be replaced with overwrite=True (--overwrite)."
             )
+    ours = held_before(output) or _has_our_products(output)
     for name in TABLES:
-        if (output / name).exists() and not held_before(output):
+        if (output / name).exists() and not ours:
             raise OutputError(
                 f"{output / name} is there already, and no run of ccdprofiles made it; "
                 "give another folder, or let it be replaced with overwrite=True (--overwrite)."
@@ -270,6 +271,12 @@ def is_our_product(path: Path) -> bool:
 def held_before(output: Path) -> bool:
     """Say whether a run of ours has had this output folder."""
     return (output / LOCK).exists()
+
+
+def _has_our_products(output: Path) -> bool:
+    """Return True for an output of ours that was copied without its lock."""
+    found = (p for folder in ("masters", "science") for p in (output / folder).rglob("*.fits"))
+    return any(is_our_product(path) for path in found)
 
 
 def may_be_held(output: Path) -> bool:

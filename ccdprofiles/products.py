@@ -492,11 +492,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; one that says so already is left alone."""
     refuse_link(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The name of a profile's file may hold bytes that are no UTF-8.
+    octets = text.encode("utf-8", "backslashreplace")
     try:
-        if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
+        if not path.is_symlink() and path.is_file() and path.read_bytes() == octets:
             return
         with open(temporary, "xb") as stream:
-            stream.write(text.encode())
+            stream.write(octets)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

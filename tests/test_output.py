@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdprofiles import plan_night, reduce_night, registry, simulate_night
+from ccdprofiles import plan_night, reduce_night, registry, simulate_night, verify_night
 from ccdprofiles.cli import main
 from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
 from ccdprofiles.night import scan
@@ -241,6 +241,33 @@ def test_an_output_that_is_removed_while_tables_are_written_stays_away(night, mo
     monkeypatch.undo()
     assert not (night / "out").exists()
     assert reduce(night).ok
+
+
+def test_an_output_that_was_copied_without_its_lock_is_gone_on_with(night):
+    """Its table is no file of others."""
+    assert reduce(night).ok
+    (night / "out" / ".ccdprofiles.lock").unlink()
+    assert len(reduce(night).kept) == 5
+    shutil.rmtree(night / "out" / "masters")
+    shutil.rmtree(night / "out" / "science")
+    (night / "out" / ".ccdprofiles.lock").unlink()
+    with pytest.raises(OutputError, match="no run of ccdprofiles made it"):
+        reduce(night)
+
+
+def test_a_profile_whose_name_is_no_utf_8_is_written_to_the_tables(night):
+    camera = night / os.fsdecode(b"\xff\xfe.py")
+    try:
+        camera.write_text(
+            "from ccdprofiles.simulate import windowed\nprofile = windowed('cg16m', 16, 24)\n"
+        )
+    except OSError:
+        pytest.skip("this disk holds no such name")
+    for kept in (0, 5):
+        done = reduce_night(night / "raw", night / "out", profile=camera, jobs=1)
+        assert done.ok
+        assert len(done.kept) == kept
+    assert verify_night(night / "out").ok
 
 
 def test_an_output_that_holds_frames_of_the_night_is_refused(made, tmp_path):
