@@ -16,7 +16,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__
@@ -79,13 +79,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.process_is_ours = arguments is None
+        if options.process_is_ours:
+            _print_any_letter()
         with _logged_to_stderr(options), stoppable(_output_of(options)):
-            return _ended(options)
+            return _delivered(_ended(options))
+    except SystemExit as asked:  # of --help, or for a word that the parser refuses
+        raise SystemExit(_delivered(asked.code)) from None
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
-        with suppress(OSError):  # a terminal that was closed
-            print(stopped, file=sys.stderr)
+        _tell(str(stopped))
+        _delivered(stopped.status)
         return stopped.status
+
+
+def _print_any_letter() -> None:
+    """Let standard output show letters that its encoding lacks, as in C locales, by their numbers."""
+    if getattr(sys.stdout, "errors", "") == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _delivered(status: int) -> int:
+    """Return the exit status once the results are out, or that of an output that refuses them."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _undelivered(status, error)
+    return status
+
+
+def _undelivered(status: int, error: OSError) -> int:
+    """Give up standard output, which Python would otherwise flush once more at its end."""
+    sys.stdout = None
+    if isinstance(error, BrokenPipeError):
+        # The reader, such as head, has seen enough.
+        return status
+    _tell(
+        f"ccdprofiles: standard output cannot be written ({words_of(error)}); make room, or "
+        "send it somewhere else: what is finished stays."
+    )
+    return OUTPUT
+
+
+def _tell(text: str) -> None:
+    """Write a line to standard error; a terminal that was closed, or a full disk, changes no end."""
+    if sys.stderr is None:
+        return
+    try:
+        print(_plain(text), file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None
+
+
+def _is_of_print(error: OSError) -> bool:
+    """Return True if an error was raised by a print in this module, which opens no file itself."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+    return entry is not None and entry.tb_frame.f_globals is globals() and not error.filename
 
 
 def _ended(options: argparse.Namespace) -> int:
@@ -99,21 +150,18 @@ def _ended(options: argparse.Namespace) -> int:
     except CCDProfilesError as error:
         if is_short_of_memory(error.__cause__) and not isinstance(error, OutputError):
             return _short_of_memory()
-        print(_plain(f"ccdprofiles: {error}"), file=sys.stderr)
+        _tell(f"ccdprofiles: {error}")
         return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; nothing is left to be flushed.
-        sys.stdout = None
-        return DONE
+    except BrokenPipeError as error:
+        return _undelivered(DONE, error)
     except OSError as error:
+        if _is_of_print(error):
+            return _undelivered(DONE, error)
         if is_short_of_memory(error):
             return _short_of_memory()
         if not error.filename:
             return _crashed(options, error)
-        print(
-            _plain(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)})."),
-            file=sys.stderr,
-        )
+        _tell(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)}).")
         return USAGE
     except Exception as error:
         if is_short_of_memory(error):
@@ -122,15 +170,14 @@ def _ended(options: argparse.Namespace) -> int:
 
 
 def _crashed(options: argparse.Namespace, error: Exception) -> int:
-    print(_plain(crashed(error, _output_of(options))), file=sys.stderr)
+    _tell(crashed(error, _output_of(options)))
     return CRASHED
 
 
 def _short_of_memory() -> int:
-    print(
+    _tell(
         "ccdprofiles: memory or threads run out; allow more (ulimit -v, ulimit -u), end other "
-        "programs, or take fewer workers (-j 1): what is finished stays.",
-        file=sys.stderr,
+        "programs, or take fewer workers (-j 1): what is finished stays."
     )
     return OUTPUT
 

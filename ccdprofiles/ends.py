@@ -129,7 +129,8 @@ def crashed(error: BaseException, output: Path | None) -> str:
     report = _report(error)
     where = _written(report, output)
     if where is None:
-        print(report, file=sys.stderr)
+        with suppress(OSError):
+            print(report, file=sys.stderr)
     last = traceback.extract_tb(error.__traceback__)[-1:]
     at = "".join(f" at {Path(s.filename).name}, line {s.lineno}" for s in last)
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))

@@ -46,6 +46,7 @@ __all__ = [
     "collection",
     "files_of",
     "frames_table",
+    "named_fits",
     "scan",
     "shown_name",
 ]
@@ -187,7 +188,7 @@ class Scanner:
         try:
             frame = self._described(frame)
         except FrameRejected as error:
-            verdict = IGNORED if error.code == "not-fits" and not _named_fits(path) else SET_ASIDE
+            verdict = IGNORED if error.code == "not-fits" and not named_fits(path) else SET_ASIDE
             return frame.rejected(error.code, f"{file}: {error}", verdict)
         except OSError as error:
             why = error.strerror or str(error)
@@ -207,7 +208,7 @@ class Scanner:
         if frame.path.name.lower().endswith(_UNFINISHED):
             reason = f"{frame.file}: a temporary file of a copy that did not end."
             return frame.rejected("temporary", reason, IGNORED)
-        if not _named_fits(frame.path) and not _looks_fits(frame.path):
+        if not named_fits(frame.path) and not _looks_fits(frame.path):
             reason = f"{frame.file}: not a FITS file."
             return frame.rejected("not-fits", reason, IGNORED)
         raw = read_raw(frame.path)
@@ -780,7 +781,8 @@ def _refuse_exposure(frame: Frame) -> None:
         )
 
 
-def _named_fits(path: Path) -> bool:
+def named_fits(path: Path) -> bool:
+    """Return True if a file is named as FITS files are, packed or not."""
     name = path.name.lower()
     plain = name.removesuffix(".gz").removesuffix(".fz")
     return plain.endswith(_SUFFIXES) or name.endswith(".fz")

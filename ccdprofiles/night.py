@@ -31,6 +31,7 @@ from .output import (
     names_of,
     places_of,
     refuse_foreign,
+    refuse_frames,
     refuse_links,
     stale,
 )
@@ -307,7 +308,10 @@ def frames_and_plan(
     """
     without = check_steps(without)
     folder = local_path(folder, "the night")
-    leave_out = [] if output is None else names_of(folder, local_path(output, "the output"))
+    leave_out = []
+    if output is not None:
+        leave_out = names_of(folder, output := local_path(output, "the output"))
+        refuse_frames(output, folder)
     changes, selection = Changes.of(changes), Selection.of(only)
     frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
     frames, keep, reject = by_hand(frames, keep, reject)
@@ -443,7 +447,7 @@ def reduce_night(
         early = may_be_held(output)
         if early:
             # A second run is told at once, before it reads a night of headers.
-            held.enter_context(_alone(output))
+            first = held.enter_context(_alone(output))
         registry, forced = _known(profile, profiles)
 
         def planned() -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
@@ -493,7 +497,7 @@ def reduce_night(
         check_room(output, plan, frames, overwrite)
         cosmic = _cosmic_rays(cosmic_rays, frames)
         if not early:
-            held.enter_context(_alone(output))
+            first = held.enter_context(_alone(output))
         if dask is not None:
             from .cluster import connected
 
@@ -512,6 +516,8 @@ def reduce_night(
         )
         held.enter_context(logged(places.root))
         folders = held.enter_context(HeldFolders(places))
+        # What was locked is what is written, though reading the headers took a while.
+        first.check()
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for sentence in plan.on_purpose:
@@ -606,21 +612,20 @@ def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
 
 
 @contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _alone(output: Path) -> Iterator[HeldFolders]:
     """Hold the output, without what is left there unfinished by a run that ended early.
 
     That takes room which this one may need; and if this is one, its workers are gone by then.
     """
     from .products import remove_leftovers
 
-    with locked(output):
-        places = Places.of(output)
-        remove_leftovers(places)
+    with locked(output), HeldFolders(Places.of(output)) as folders:
+        remove_leftovers(folders.places)
         try:
-            yield
+            yield folders
         except BaseException:
             with suppress(OSError):
-                remove_leftovers(places)
+                remove_leftovers(folders.places)
             raise
 
 

@@ -14,7 +14,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, TextIO
 
 from .errors import InputError, Locked, OutputError, words_of
-from .frames import Frame
+from .frames import Frame, files_of, named_fits
 from .plan import Input, Plan
 from .storage import Places, open_to_append, refuse_other_name, write_new
 
@@ -35,6 +35,7 @@ __all__ = [
     "names_of",
     "places_of",
     "refuse_foreign",
+    "refuse_frames",
     "refuse_links",
     "stale",
 ]
@@ -81,6 +82,7 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
                 f"the output {output} is the {whose} own folder or lies above it; "
                 "give another folder, such as one named reduced beside it."
             )
+        refuse_frames(output, given)
     if output.exists() and not output.is_dir():
         raise OutputError(f"the output {output} is a file; give a folder.")
     there = next((p for p in (output.resolve(), *output.resolve().parents) if p.exists()), output)
@@ -89,6 +91,25 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
             f"the output {output} cannot be written, as {there} is read-only; "
             "allow it, or give another folder."
         )
+
+
+def refuse_frames(output: Path, given: Path) -> None:
+    """Refuse an output inside a night that holds frames of it, which would be left out.
+
+    Raises
+    ------
+    InputError
+    """
+    # Once a run of ours has it, what others put there later is theirs to leave out.
+    if not output.is_dir() or held_before(output) or len(names_of(given, output)) == 1:
+        return
+    ours = [output / name for name in _FOLDERS]
+    for path, name in files_of(output, ours):
+        if named_fits(path):
+            raise InputError(
+                f"the output {output} lies in {given} and holds {name}, which would be left out "
+                "as if it were a product; give another folder, such as one named reduced beside it."
+            )
 
 
 def names_of(folder: Path, output: Path) -> list[Path]:
@@ -189,8 +210,9 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
                 f"{output / name} is there already and is no product of ccdprofiles; "
                 "give another folder, or let it be replaced with overwrite=True (--overwrite)."
             )
+    ours = held_before(output) or _has_our_products(output)
     for name in TABLES:
-        if (output / name).exists() and not held_before(output):
+        if (output / name).exists() and not ours:
             raise OutputError(
                 f"{output / name} is there already, and no run of ccdprofiles made it; "
                 "give another folder, or let it be replaced with overwrite=True (--overwrite)."
@@ -252,6 +274,12 @@ def is_our_product(path: Path) -> bool:
 def held_before(output: Path) -> bool:
     """Say whether a run of ours has had this output folder."""
     return (output / LOCK).exists()
+
+
+def _has_our_products(output: Path) -> bool:
+    """Return True for an output of ours that was copied without its lock."""
+    found = (p for folder in ("masters", "science") for p in (output / folder).rglob("*.fits"))
+    return any(is_our_product(path) for path in found)
 
 
 def may_be_held(output: Path) -> bool:

@@ -497,7 +497,6 @@ def write_text(path: Path, text: str) -> None:
     try:
         if not path.is_symlink() and path.is_file() and path.read_bytes() == written:
             return
-        path.parent.mkdir(exist_ok=True)
         with open(temporary, "xb") as stream:
             stream.write(written)
             stream.flush()

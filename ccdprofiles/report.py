@@ -11,6 +11,7 @@ from html import escape
 from astropy.table import MaskedColumn, Table
 
 from . import __version__
+from .errors import OutputError
 from .frames import ACCEPTED, SET_ASIDE, Frame, frames_table
 from .plan import Missing, Plan, grouped, time_of
 from .products import sync_folders, write_text
@@ -139,6 +140,11 @@ def write_report(places: Places, folder: str, table: Table, plan: Plan, made: Ma
     night, page = places.path("night.ecsv"), places.path("report/index.html")
     write_text(night, stream.getvalue())
     write_text(places.path("plan.json"), plan.to_json() + "\n")
+    try:
+        # Only this folder: an output that was removed must not come back without its lock.
+        page.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError.of(page.parent, error) from error
     write_text(page, _page(folder, table, plan, made))
     sync_folders([night, page])
 

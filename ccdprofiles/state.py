@@ -342,7 +342,8 @@ def recall(output: Path, request: str | None, raw: Listing | None, own: Callable
     if stored is None:
         return None
     left = own()
-    if left is None or stored.get("key") != _key(request, raw, left):
+    values = {f.name: stored.get(f.name) for f in fields(Outcome)}
+    if left is None or stored.get("key") != _key(request, raw, left, values):
         return None
     try:
         return Outcome.read(stored)
@@ -388,14 +389,17 @@ def remember(
     from .products import write_text
 
     values = {f.name: getattr(outcome, f.name) for f in fields(outcome)}
-    text = json.dumps({"format": _FORMAT, "key": _key(request, raw, left), **values})
+    key = _key(request, raw, left, values)
+    text = json.dumps({"format": _FORMAT, "key": key, **values})
     # The products are there, whether or not there is room for this.
     with suppress(OutputError, OSError):
         write_text(output / STATE, text)
 
 
-def _key(request: str, raw: Listing, left: Listing) -> str:
-    return hashlib.sha256(f"{request} {raw.digest} {left.digest}".encode()).hexdigest()
+def _key(request: str, raw: Listing, left: Listing, values: Mapping[str, object]) -> str:
+    # What was damaged, or written by hand, must not be reported.
+    told = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(f"{request} {raw.digest} {left.digest} {told}".encode()).hexdigest()
 
 
 def _stored(path: Path) -> dict | None:

@@ -51,6 +51,10 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ", re.ASCII)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _HELD_FOLDERS = 4
+_REPLACED = (
+    "{} was removed or replaced while the run was going on; leave the output alone, or put it "
+    "back, and run it again: what is still there and whole is kept."
+)
 
 
 def local_path(given: str | Path, what: str, kind: type[Exception] = InputError) -> Path:
@@ -246,6 +250,9 @@ class HeldFolders:
         self._made: set[Path] = set()
 
     def __enter__(self) -> HeldFolders:
+        refuse_link(self.places.root)
+        if not self.places.root.is_dir():
+            raise OutputError(_REPLACED.format(self.places.root))
         self._hold(self.places.root)
         for folder in self.places.folders.values():
             if folder.is_dir():
@@ -291,11 +298,7 @@ class HeldFolders:
             except OSError:
                 same = False
             if not same:
-                raise OutputError(
-                    f"{folder} was removed or replaced while the run was going on; leave the "
-                    "output alone, or put it back, and run it again: what is still there and "
-                    "whole is kept."
-                )
+                raise OutputError(_REPLACED.format(folder))
 
     def _hold(self, folder: Path) -> None:
         # A night in many folders would need as many open files; the first are those that count.

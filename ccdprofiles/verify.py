@@ -142,7 +142,10 @@ def verify_night(
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
         found = pool.map(lambda one: sha256_or_fault(paths.of(*one)), inputs)
         sums = dict(zip(inputs, found, strict=True))
-    rows = {name: _judged(name, saved[name], name in belongs) for name in names}
+    frames = _science_of(night)
+    rows = {
+        name: _judged(name, saved[name], name in belongs, frames.get(name, [])) for name in names
+    }
     for (file, role), (sha, fault) in sums.items():
         verdict, reason = _compared(sha, fault, inputs[file, role])
         if not _own(file, role):
@@ -162,8 +165,12 @@ def verify_night(
 
 
 def _night_of(output: Path) -> Table:
+    path = output / "night.ecsv"
     try:
-        night = Table.read(output / "night.ecsv", format="ascii.ecsv")
+        if path.exists() and not path.is_file():
+            # To open a FIFO would wait for ever.
+            raise ValueError("it is no regular file")
+        night = Table.read(path, format="ascii.ecsv")
         lost = {"product", "verdict"} - set(night.colnames)
         if lost or not isinstance(night.meta.get("folders", {}), Mapping):
             raise ValueError("it is none that ccdprofiles wrote")
@@ -174,8 +181,7 @@ def _night_of(output: Path) -> Table:
     except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
         why = words_of(error) if isinstance(error, OSError) else error
         raise InputError(
-            f"{output / 'night.ecsv'} cannot be read ({why}); reduce the night once more, "
-            "which keeps what is whole."
+            f"{path} cannot be read ({why}); reduce the night once more, which keeps what is whole."
         ) from error
     return night
 
@@ -223,6 +229,16 @@ def _went_in(night: Table) -> Iterator[tuple[str, str]]:
         yield ascii_text(file), kind
 
 
+def _science_of(night: Table) -> dict[str, list[str]]:
+    """Return the frames of every science product of the last run, as PROVENANCE names them."""
+    frames: dict[str, list[str]] = {}
+    for row in night[[verdict == USED for verdict in night["verdict"]]]:
+        if str(row["product"]).startswith("science/"):
+            # A table loses the blanks at the ends of a name.
+            frames.setdefault(str(row["product"]), []).append(ascii_text(str(row["file"])).strip())
+    return frames
+
+
 def _found(output: Path) -> set[str]:
     paths = (p for folder in ("masters", "science") for p in (output / folder).rglob("*.fits"))
     return {p.relative_to(output).as_posix() for p in paths if not p.name.startswith(".")}
@@ -246,8 +262,10 @@ def _inputs(saved: Mapping[str, SavedCards]) -> dict[tuple[str, str], list[tuple
     return inputs
 
 
-def _judged(name: str, saved: SavedCards, belongs: bool) -> tuple[str, str, str, str, str]:
-    """Return the row of a product, as far as its own file tells."""
+def _judged(
+    name: str, saved: SavedCards, belongs: bool, frames: list[str]
+) -> tuple[str, str, str, str, str]:
+    """Return the row of a product, as far as its own file and the table of the night tell."""
     science = name.startswith("science/")
     role = "science frame" if science else f"{_MASTER}{saved.header.get('CPTYPE', '')}".strip()
     sums = {sha for _, sha, _ in saved.provenance}
@@ -256,6 +274,8 @@ def _judged(name: str, saved: SavedCards, belongs: bool) -> tuple[str, str, str,
         for card in ("BIASSHA", "DARKSHA", "FLATSHA")
         if saved.header.get(card, next(iter(sums), "")) not in sums
     ]
+    if not faults and frames and not {file.strip() for file, *_ in saved.provenance} & set(frames):
+        faults = [f"it was not made of {frames[0]}, as the table of the night says"]
     if faults:
         verdict = MISSING if faults == [_GONE] else CHANGED
         again = _AGAIN if verdict == MISSING else _REMOVE

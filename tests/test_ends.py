@@ -1,5 +1,6 @@
 """How a command ends: signals, crashes, too little memory."""
 
+import contextlib
 import logging
 import os
 import resource
@@ -76,6 +77,73 @@ def test_a_crash_writes_through_no_link(tmp_path, monkeypatch):
     (tmp_path / "out" / "ccdprofiles.log").symlink_to(tmp_path / "mine")
     assert str(tmp_path / "ccdprofiles-") in crashed(ValueError("odd"), tmp_path / "out")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+# Standard output and standard error that refuse what is written.
+
+
+@pytest.fixture
+def broken_pipe():
+    """A pipe whose reader has gone, as with ``| true``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(OSError), open(writer, "w") as stream:
+        yield stream
+
+
+WORDS = [["profiles"], ["profiles", "lfc"], ["--version"], ["--help"], ["plan", "night"]]
+
+
+def ended(words):
+    try:
+        return cli.main(words)
+    except SystemExit as asked:
+        return asked.code
+
+
+@pytest.mark.parametrize("buffering", [-1, 1], ids=["late", "at once"])
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_results_that_find_no_room_end_with_5(words, buffering, tmp_path, monkeypatch, capsys):
+    """With a sentence, and not as a fault of the program; "late" is what was left in a buffer."""
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / "a.fits").touch()
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(OSError), open("/dev/full", "w", buffering) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert ended(words) == 5
+        assert sys.stdout is None  # so that Python does not flush it once more
+    assert capsys.readouterr().err == (
+        "ccdprofiles: standard output cannot be written (No space left on device); make room, "
+        "or send it somewhere else: what is finished stays.\n"
+    )
+
+
+@pytest.mark.parametrize("words", WORDS[:4], ids=" ".join)
+def test_a_reader_that_has_seen_enough_ends_a_command_in_peace(
+    words, broken_pipe, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "stdout", broken_pipe)
+    assert ended(words) == 0
+    assert sys.stdout is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["plan", "nosuch"], ["verify", "nosuch"]], ids=" ".join)
+def test_a_refusal_that_cannot_be_written_keeps_its_status(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert cli.main(words) == 2
+
+
+def test_letters_that_the_terminal_does_not_have_are_shown_by_their_numbers(tmp_path, monkeypatch):
+    (tmp_path / "n\u00e4cht").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ccdprofiles", "info", "n\u00e4cht"])
+    with open(tmp_path / "shown", "w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.main() == 3
+    assert (tmp_path / "shown").read_text() == "n\\xe4cht holds no file.\n"
 
 
 # Signals.

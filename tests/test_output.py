@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdprofiles import plan_night, reduce_night, registry, simulate_night
+from ccdprofiles import plan_night, reduce_night, registry, simulate_night, verify_night
 from ccdprofiles.cli import main
-from ccdprofiles.errors import CCDProfilesError, OutputError
+from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
+from ccdprofiles.night import scan
+from ccdprofiles.products import write_text
 from ccdprofiles.run import _Run
 from ccdprofiles.simulate import Exposures, windowed
 
@@ -208,6 +210,87 @@ def test_the_command_ends_with_5_where_the_output_is_removed(night, monkeypatch,
     command = ["reduce", str(night / "raw"), "-o", str(night / "out"), "-q", "-j", "1"]
     assert main([*command, "--profile", str(camera)]) == 5
     assert "was removed or replaced while the run was going on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, monkeypatch, again):
+    assert reduce(night).ok
+
+    def scan_and_remove(*arguments, **named):
+        shutil.rmtree(night / "out")
+        if again:
+            (night / "out").mkdir()
+        return scan(*arguments, **named)
+
+    monkeypatch.setattr("ccdprofiles.night.scan", scan_and_remove)
+    with pytest.raises(OutputError, match="out was removed or replaced while the run was going on"):
+        reduce(night)
+    monkeypatch.undo()
+    assert reduce(night).ok
+
+
+@pytest.mark.parametrize("name", ["night.ecsv", "plan.json", "index.html"])
+def test_an_output_that_is_removed_while_tables_are_written_stays_away(night, monkeypatch, name):
+    def write(path, text):
+        if path.name == name:
+            shutil.rmtree(night / "out")
+        write_text(path, text)
+
+    monkeypatch.setattr("ccdprofiles.report.write_text", write)
+    with pytest.raises(OutputError):
+        reduce(night)
+    monkeypatch.undo()
+    assert not (night / "out").exists()
+    assert reduce(night).ok
+
+
+def test_an_output_that_was_copied_without_its_lock_is_gone_on_with(night):
+    """Its table is no file of others."""
+    assert reduce(night).ok
+    (night / "out" / ".ccdprofiles.lock").unlink()
+    assert len(reduce(night).kept) == 5
+    shutil.rmtree(night / "out" / "masters")
+    shutil.rmtree(night / "out" / "science")
+    (night / "out" / ".ccdprofiles.lock").unlink()
+    with pytest.raises(OutputError, match="no run of ccdprofiles made it"):
+        reduce(night)
+
+
+def test_a_profile_whose_name_is_no_utf_8_is_written_to_the_tables(night):
+    camera = night / os.fsdecode(b"\xff\xfe.py")
+    try:
+        camera.write_text(
+            "from ccdprofiles.simulate import windowed\nprofile = windowed('cg16m', 16, 24)\n"
+        )
+    except OSError:
+        pytest.skip("this disk holds no such name")
+    for kept in (0, 5):
+        done = reduce_night(night / "raw", night / "out", profile=camera, jobs=1)
+        assert done.ok
+        assert len(done.kept) == kept
+    assert verify_night(night / "out").ok
+
+
+def test_an_output_that_holds_frames_of_the_night_is_refused(made, tmp_path):
+    """They would be left out of the night without a row."""
+    shutil.copytree(made / "raw", tmp_path / "raw" / "darks")
+    before = state(tmp_path / "raw")
+    where = (tmp_path / "raw", tmp_path / "raw" / "darks")
+    for make in (
+        lambda: reduce_night(*where, profiles=[SMALL]),
+        lambda: plan_night(where[0], output=where[1], profiles=[SMALL]),
+    ):
+        with pytest.raises(InputError, match=r"raw and holds .*\.fit, which would be left out"):
+            make()
+    assert state(tmp_path / "raw") == before
+
+
+def test_what_others_put_into_an_output_inside_the_night_stays_theirs(made, tmp_path):
+    shutil.copytree(made / "raw", tmp_path / "raw")
+    where = (tmp_path / "raw", tmp_path / "raw" / "out")
+    assert reduce_night(*where, profiles=[SMALL], jobs=1).ok
+    fits.writeto(tmp_path / "raw" / "out" / "stack.fits", np.ones((4, 4)))
+    assert reduce_night(*where, profiles=[SMALL], jobs=1).ok
 
 
 def assert_true(done):

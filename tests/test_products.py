@@ -358,6 +358,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 def test_a_text_is_whole_or_not_there(tmp_path, monkeypatch):
     path = tmp_path / "report" / "a.html"
+    path.parent.mkdir()
     write_text(path, "half a character: \ud800")
     assert path.read_text("utf-8") == "half a character: \\ud800"
     write_text(path, "first – ä\n")

@@ -274,6 +274,18 @@ def test_a_state_file_without_one_of_its_values_is_ignored(night, read, lost):
     assert len(read) == 22
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"paths": {}}, {"paths": {"a": ["b"]}}, {"summary": "all is well"}, {"masters": 0}],
+    ids=str,
+)
+def test_a_state_file_whose_values_changed_is_ignored(night, read, changed):
+    path = night / "out" / state.STATE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    assert len(reduce(night).kept) == 5
+    assert len(read) == 11
+
+
 def test_files_that_were_written_a_moment_ago_are_not_relied_on(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(state, "_TICK", 10**12)
     monkeypatch.setattr(state.time, "sleep", lambda seconds: None)

@@ -110,6 +110,29 @@ def test_a_turned_bit_in_any_plane_is_found(night, plane):
     assert bad(night) == {name: ("changed", why)}
 
 
+def test_two_products_that_exchanged_their_names_are_found(night):
+    """Each is whole by itself, and the next run makes both anew."""
+    one, other = science(night), science(night, 1)
+    one.rename(night / "aside")
+    other.rename(one)
+    (night / "aside").rename(other)
+    found = bad(night)
+    assert sorted(found) == [p.relative_to(night / "out").as_posix() for p in (one, other)]
+    for verdict, reason in found.values():
+        assert verdict == "changed"
+        assert "it was not made of" in reason
+        assert "as the table of the night says; remove it" in reason
+
+
+def test_a_table_that_would_be_waited_for_is_refused(night):
+    (night / "out" / "night.ecsv").unlink()
+    os.mkfifo(night / "out" / "night.ecsv")
+    with pytest.raises(InputError, match=r"night\.ecsv cannot be read \(it is no regular file\)"):
+        verify_night(night / "out")
+    assert reduce_night(night / "raw", night / "out", profiles=[SMALL], jobs=1).ok
+    assert bad(night) == {}
+
+
 def test_every_turned_bit_of_a_header_is_found(night):
     """Whatever it makes of the cards, it costs that product and raises nothing."""
     path = science(night)
