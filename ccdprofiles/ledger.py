@@ -162,7 +162,7 @@ class Ledger:
 
     def keep(self, name: str, path: Path, sha256: str, key: str | None = None) -> None:
         """Note a master that is there now; without a key of ours its bytes are its key."""
-        self.saved[name] = SavedProduct(path)
+        self.saved[name] = SavedProduct(path, sha256)
         self.made.masters[name] = path
         self.sums[name] = sha256
         self.keys[name] = key or sha256

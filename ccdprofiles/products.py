@@ -274,6 +274,9 @@ class SavedProduct:
     Parameters
     ----------
     path : Path
+    sha256 : str
+        Of the file. A cluster may make a master once more after it lost the answer of the
+        first time, and a file of the same bytes is the same master.
 
     Raises
     ------
@@ -281,26 +284,31 @@ class SavedProduct:
         If it is no whole FITS file.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, sha256: str = ""):
         self.path = Path(path)
+        self._sha256 = sha256
         self._whole: dict[bool, tuple[np.ndarray | None, ...]] = {}
         self.__dict__["raw"] = read_raw(self.path)
 
     def __reduce__(self):
-        return _not_read_yet, (self.path.absolute(), self.raw.size, self.raw.mtime_ns)
+        expected = self.raw.size, self.raw.mtime_ns
+        return _not_read_yet, (self.path.absolute(), self._sha256, *expected)
 
     @cached_property
     def raw(self) -> RawFile:
         """Its headers, read again by a worker of another process when it asks for them."""
         with self._blamed():
             raw = read_raw(self.path)
-            if (raw.size, raw.mtime_ns) != self._expected:
+            if (raw.size, raw.mtime_ns) != self._expected and not self._has_same_bytes():
                 raise FrameRejected("changed", "it is another file.")
             return raw
 
     @cached_property
     def _pixels(self) -> Pixels:
         return Pixels(self.raw)
+
+    def _has_same_bytes(self) -> bool:
+        return self._sha256 != "" and sha256_of(self.path) == self._sha256
 
     @cached_property
     def _planes(self) -> dict[str | None, RawImage]:
@@ -315,7 +323,11 @@ class SavedProduct:
             ``removed``, with its path.
         """
         with self._blamed():
-            refuse_changed(self.raw)
+            try:
+                refuse_changed(self.raw)
+            except FrameRejected:
+                if not self._has_same_bytes():
+                    raise
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
@@ -355,6 +367,19 @@ class SavedProduct:
     def _read(
         self, first: int, stop: int, variance: bool
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        try:
+            return self._planes_of(first, stop, variance)
+        except FrameRejected:
+            if not self._has_same_bytes():
+                raise
+        for name in ("_pixels", "_planes"):
+            vars(self).pop(name, None)
+        vars(self)["raw"] = read_raw(self.path)
+        return self._planes_of(first, stop, variance)
+
+    def _planes_of(
+        self, first: int, stop: int, variance: bool
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         data = self._pixels.rows(self.raw.images[0], first, stop)
         square = flags = None
         if variance and "UNCERT" in self._planes:
@@ -370,10 +395,10 @@ class SavedProduct:
         return data, square, flags
 
 
-def _not_read_yet(path: Path, *expected: int) -> SavedProduct:
+def _not_read_yet(path: Path, sha256: str, *expected: int) -> SavedProduct:
     """Return a product that is read when it is asked for, so that a worker can say it is gone."""
     product = object.__new__(SavedProduct)
-    vars(product).update(path=path, _whole={}, _expected=expected)
+    vars(product).update(path=path, _sha256=sha256, _whole={}, _expected=expected)
     return product
 
 

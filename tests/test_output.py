@@ -316,7 +316,8 @@ def test_a_master_that_vanishes_before_it_is_needed_is_named(night, monkeypatch,
         octets = path.read_bytes()
         path.unlink()
         if how != "removed":
-            path.write_bytes(octets[:2880] if how == "cut" else octets)
+            # A file of the same bytes is the same master.
+            path.write_bytes(octets[:2880] if how == "cut" else octets[:-1] + b"\1")
 
     at(monkeypatch, "_science", change)
     with ProcessPoolExecutor(1) if pool else contextlib.nullcontext() as executor:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import random
 import shutil
 import subprocess
@@ -376,6 +377,23 @@ def test_a_text_is_whole_or_not_there(tmp_path, monkeypatch):
 
 
 # Read again.
+
+
+def test_a_saved_product_of_the_same_bytes_is_the_same(tmp_path):
+    """A cluster that lost an answer made a master once more, and its frames were given up."""
+    path = write(tmp_path / "a.fits", cards=header(CPKEY="abc"))
+    saved = SavedProduct(path, sha256_of(path))
+    sent, late = pickle.dumps(saved), SavedProduct(path, sha256_of(path))
+    other = shutil.copy(path, tmp_path / "b.fits")
+    os.utime(other, ns=(1, 1))
+    os.replace(other, path)
+    saved.refuse_changed()
+    assert pickle.loads(sent).band(0, 2).data.shape[0] == 2
+    assert late.band(0, 2).data.shape[0] == 2
+    fits.setval(path, "OBJECT", value="another")
+    for product in (saved, pickle.loads(sent)):
+        with pytest.raises(FrameRejected, match="was removed or replaced"):
+            product.refuse_changed()
 
 
 def test_a_saved_product_is_read_in_bands(tmp_path):
