@@ -130,7 +130,7 @@ def test_a_reader_that_has_seen_enough_ends_a_command_in_peace(
 @pytest.mark.parametrize("words", [["plan", "nosuch"], ["verify", "nosuch"]], ids=" ".join)
 def test_a_refusal_that_cannot_be_written_keeps_its_status(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+    with contextlib.suppress(OSError), open("/dev/full", "w", 1) as full:
         monkeypatch.setattr(sys, "stderr", full)
         assert cli.main(words) == 2
 
