@@ -518,6 +518,8 @@ def reduce_night(
         folders = held.enter_context(HeldFolders(places))
         # What was locked is what is written, though reading the headers took a while.
         first.check()
+        # It may have become a link to the night before it was locked.
+        check_folders(folder, output, calibrations)
         name = shown_name(folder.resolve().name)
         log.info("ccdprofiles %s reduces %s", __version__, name)
         for sentence in plan.on_purpose:

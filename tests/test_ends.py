@@ -110,8 +110,9 @@ def test_results_that_find_no_room_end_with_5(words, buffering, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with contextlib.suppress(OSError), open("/dev/full", "w", buffering) as full:
         monkeypatch.setattr(sys, "stdout", full)
-        assert ended(words) == 5
-        assert sys.stdout is None  # so that Python does not flush it once more
+        status = ended(words)
+    assert status == 5
+    assert sys.stdout is None  # so that Python does not flush it once more
     assert capsys.readouterr().err == (
         "ccdprofiles: standard output cannot be written (No space left on device); make room, "
         "or send it somewhere else: what is finished stays.\n"
@@ -131,9 +132,13 @@ def test_a_reader_that_has_seen_enough_ends_a_command_in_peace(
 @pytest.mark.parametrize("words", [["plan", "nosuch"], ["verify", "nosuch"]], ids=" ".join)
 def test_a_refusal_that_cannot_be_written_keeps_its_status(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stderr", full)
+    full = open("/dev/full", "w", 1)  # noqa: SIM115 - closing it raises
+    monkeypatch.setattr(sys, "stderr", full)
+    try:
         assert cli.main(words) == 2
+    finally:
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 def test_letters_that_the_terminal_does_not_have_are_shown_by_their_numbers(tmp_path, monkeypatch):

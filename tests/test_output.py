@@ -15,6 +15,7 @@ from ccdprofiles import plan_night, reduce_night, registry, simulate_night, veri
 from ccdprofiles.cli import main
 from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
 from ccdprofiles.night import scan
+from ccdprofiles.output import locked
 from ccdprofiles.products import write_text
 from ccdprofiles.run import _Run
 from ccdprofiles.simulate import Exposures, windowed
@@ -227,6 +228,28 @@ def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, 
         reduce(night)
     monkeypatch.undo()
     assert reduce(night).ok
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_output_that_becomes_the_night_before_it_is_locked_gets_no_products(
+    made, tmp_path, monkeypatch, begun
+):
+    shutil.copytree(made / "raw", tmp_path / "raw")
+    out = tmp_path / "out"
+    if begun:
+        assert reduce(tmp_path).ok
+
+    def link_and_lock(output):
+        if begun:
+            out.rename(tmp_path / "aside")
+        out.symlink_to(tmp_path / "raw")
+        return locked(output)
+
+    monkeypatch.setattr("ccdprofiles.night.locked", link_and_lock)
+    with pytest.raises(CCDProfilesError, match=r"own folder|became a link"):
+        reduce(tmp_path)
+    new = {p.name for p in (tmp_path / "raw").iterdir()}
+    assert new - {p.name for p in (made / "raw").iterdir()} <= {".ccdprofiles.lock"}
 
 
 @pytest.mark.parametrize("name", ["night.ecsv", "plan.json", "index.html"])
