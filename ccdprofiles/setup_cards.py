@@ -320,7 +320,7 @@ def shown(place: int, value: float | str | None) -> str:
     if value is None:
         return "missing"
     if SETUP[place].within:
-        return f"{value:.4g} °C"
+        return f"{round(value, 2) + 0.0:g} °C"
     return f"{value:g}" if isinstance(value, float) else value
 
 
