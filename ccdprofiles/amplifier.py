@@ -430,7 +430,7 @@ def _size_cure(
     frame_size: object,
     cards: str,
 ) -> str:
-    """Say what to do about a frame of another size."""
+    """Return the cure for a frame of another size."""
     x, y = binning
     smaller = any(e is not None and n < e[0] for e, n in zip(expected, found, strict=True))
     if cards:

@@ -426,7 +426,7 @@ def _with_unknown(table, frames):
 
 
 def _unknown(frames) -> None:
-    """Say what a profile of the cameras that nothing knows could begin with."""
+    """Describe what the headers of unknown cameras hold, for a first profile."""
     from .unknown import is_unknown, overview
 
     unknown = [frame for frame in frames if is_unknown(frame)]

@@ -572,7 +572,7 @@ class _Planner:
         places: list[int],
         parts: list[_Part],
     ) -> str:
-        """Say which cards are not alike: what they are in how many frames."""
+        """Describe which cards differ, and in how many frames they have which value."""
         files = [f.file for group in groups for f in group]
         # Groups that another card parts are as cold as each other but for the jitter.
         digits = 1 if _tolerance(groups[0][0]) >= 2 else 2
@@ -892,7 +892,7 @@ class _Planner:
         )
 
     def _set_otherwise(self, masters: list[Master], frame: Frame) -> str:
-        """Say which setting a frame needs, and which there are."""
+        """Describe which setting a frame needs, and which settings there are."""
         blocked = {m.name: self._blocked(m, frame) for m in masters}
         wanted = self._setup_of(frame).phrase({p for places in blocked.values() for p in places})
         there = {self._of_master[name].phrase(places) for name, places in blocked.items()}
@@ -934,7 +934,7 @@ class _Planner:
                 self._choice_notes.setdefault(key, []).append((frame.file, chip))
 
     def _setup_notes(self) -> Iterable[str]:
-        """Say which frames were not set alike, or took masters that may not have been."""
+        """Describe frames whose settings differ, and masters whose setting is not certain."""
         yield from self._split_notes
         for (name, its, mine, end), asking in self._choice_notes.items():
             # What is set aside after all takes no master.

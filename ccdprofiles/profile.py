@@ -1158,7 +1158,7 @@ def _quoted(said: object) -> str:
 
 
 def _not_two_cards(binning: object, alone: object) -> str:
-    """Say what ``binning`` may be, and how one card that holds both numbers is read."""
+    """Return what ``binning`` may be, and how one card that holds both numbers is read."""
     text = f"binning={binning!r} is none; give the two cards, columns first."
     if isinstance(alone, str):
         text += (

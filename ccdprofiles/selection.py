@@ -186,7 +186,7 @@ def _alike(text: str | None, value: str, exact: bool) -> bool:
 
 
 def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:
-    """Say that no frame fits a word, and what there is instead."""
+    """Return the refusal of a word that no frame fits, with the words that frames do fit."""
     if kind == "file":
         near = near_files(value, (f.file for f in frames))
         hint = f" (did you mean {near[0]!r}?)" if near else ""
