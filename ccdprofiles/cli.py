@@ -154,24 +154,16 @@ def _ended(options: argparse.Namespace) -> int:
         return next((code for kind, code in _EXITS if isinstance(error, kind)), INCOMPLETE)
     except BrokenPipeError as error:
         return _undelivered(DONE, error)
-    except OSError as error:
-        if _is_of_print(error):
+    except Exception as error:
+        if isinstance(error, OSError) and _is_of_print(error):
             return _undelivered(DONE, error)
         if is_short_of_memory(error):
             return _short_of_memory()
-        if not error.filename:
-            return _crashed(options, error)
-        _tell(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)}).")
-        return USAGE
-    except Exception as error:
-        if is_short_of_memory(error):
-            return _short_of_memory()
-        return _crashed(options, error)
-
-
-def _crashed(options: argparse.Namespace, error: Exception) -> int:
-    _tell(crashed(error, _output_of(options)))
-    return CRASHED
+        if isinstance(error, OSError) and error.filename:
+            _tell(f"ccdprofiles: {error.filename} cannot be used ({words_of(error)}).")
+            return USAGE
+        _tell(crashed(error, _output_of(options)))
+        return CRASHED
 
 
 def _short_of_memory() -> int:

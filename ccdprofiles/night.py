@@ -314,9 +314,22 @@ def frames_and_plan(
         refuse_frames(output, folder)
     changes, selection = Changes.of(changes), Selection.of(only)
     frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
-    frames, keep, reject = by_hand(frames, keep, reject)
-    plan = make_plan(frames, without, keep=keep, reject=reject, min_frames=_fewest(min_frames))
-    return selection.applied(frames, replace(plan, changes=changes.texts))
+    return _planned(frames, without, (keep, reject), min_frames, changes, selection)[1:]
+
+
+def _planned(
+    scanned: tuple[Frame, ...],
+    without: tuple[str, ...],
+    by: tuple[Iterable[str | Path], Iterable[str | Path]],
+    min_frames: int | None,
+    changes: Changes,
+    selection: Selection,
+) -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
+    """Return all frames, the same with what is not asked for marked, and their plan."""
+    scanned, keep, reject = by_hand(scanned, *by)
+    fewest = _fewest(min_frames)
+    plan = make_plan(scanned, without, keep=keep, reject=reject, min_frames=fewest)
+    return scanned, *selection.applied(scanned, replace(plan, changes=changes.texts))
 
 
 @_in_words()
@@ -461,11 +474,7 @@ def reduce_night(
             )
             if not scanned:
                 raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
-            scanned, kept, rejected = by_hand(scanned, keep, reject)
-            plan = make_plan(
-                scanned, without, keep=kept, reject=rejected, min_frames=_fewest(min_frames)
-            )
-            return scanned, *selection.applied(scanned, replace(plan, changes=changes.texts))
+            return _planned(scanned, without, (keep, reject), min_frames, changes, selection)
 
         raw = _listed(folder, output, calibrations)
         request = last = None

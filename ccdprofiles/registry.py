@@ -482,7 +482,7 @@ def _unknown_name(error: Exception) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, [k for k in known if not k.startswith("_")], 1)
+    near = near_words(name, (k for k in known if not k.startswith("_")))
     return f"; did you mean {near[0]!r}?" if near else "."
 
 
