@@ -25,7 +25,7 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
-from ccdprofiles.combine import combine
+from ccdprofiles.pixels.combine import combine
 
 HERE = Path(__file__).resolve().parent
 NUMBER = 15

@@ -1,4 +1,4 @@
-"""Time `ccdprofiles.cosmics` against astroscrappy, in turn and in one process.
+"""Time `ccdprofiles.pixels.cosmics` against astroscrappy, in turn and in one process.
 
     python benchmarks/cosmics.py --threads 2 --night A=night_A --night B=night_B
 
@@ -33,7 +33,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     import astroscrappy  # it counts its threads when it is imported
 
-    from ccdprofiles.cosmics import detect_cosmics
+    from ccdprofiles.pixels.cosmics import detect_cosmics
 
     print(f"astroscrappy {astroscrappy.__version__} on {options.threads} threads")
     print(f"{'frame':28} {'theirs s':>9} {'ours s':>8} {'ratio':>6} {'MB':>5}  way, hits")
@@ -81,7 +81,7 @@ def _frames(options: argparse.Namespace):
 
 def _memory(image: np.ndarray, how: dict) -> float:
     """Return the peak of what Python allocates, in 10^6 bytes."""
-    from ccdprofiles.cosmics import detect_cosmics
+    from ccdprofiles.pixels.cosmics import detect_cosmics
 
     tracemalloc.start()
     detect_cosmics(image, **how)

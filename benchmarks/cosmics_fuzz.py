@@ -1,4 +1,4 @@
-"""Hold `ccdprofiles.cosmics` against astroscrappy on made-up images of every kind.
+"""Hold `ccdprofiles.pixels.cosmics` against astroscrappy on made-up images of every kind.
 
     python benchmarks/cosmics_fuzz.py --images 3000 --seed 1
 
@@ -15,7 +15,7 @@ import sys
 import astroscrappy
 import numpy as np
 
-from ccdprofiles import cosmics
+from ccdprofiles.pixels import cosmics
 
 LIMITS = ("_SCREENED", "_PEAKED", "_HIT")
 

@@ -3,7 +3,7 @@
     python benchmarks/cosmics_truth.py > table.rst
 
 Makes a night for every profile that ships, calibrates it, looks for cosmic rays in
-every science frame with `ccdprofiles.cosmics` and with astroscrappy, and prints the
+every science frame with `ccdprofiles.pixels.cosmics` and with astroscrappy, and prints the
 table of docs/explain/cosmic_rays.rst. Complete: the hit pixels that are flagged. Pure: the
 flagged pixels that were hit, or lie beside one that was.
 """
@@ -20,7 +20,7 @@ from astropy.io import fits
 from scipy.ndimage import binary_dilation
 
 from ccdprofiles import known_profiles, reduce_night, simulate_night
-from ccdprofiles.cosmics import detect_cosmics
+from ccdprofiles.pixels.cosmics import detect_cosmics
 from ccdprofiles.simulate import windowed
 
 

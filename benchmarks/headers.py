@@ -23,10 +23,10 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 
-from ccdprofiles.cameras import CAMERAS, Exposures, Shot
-from ccdprofiles.frames import frames_table
 from ccdprofiles.night import scan_night
-from ccdprofiles.plan import make_plan
+from ccdprofiles.plan.frames import frames_table
+from ccdprofiles.plan.plan import make_plan
+from ccdprofiles.simulate.cameras import CAMERAS, Exposures, Shot
 
 HERE = Path(__file__).resolve().parent
 CARDS = 60

@@ -28,11 +28,11 @@ from astropy.io import fits
 
 with atheris.instrument_imports(include=["ccdprofiles"]):
     from ccdprofiles import Amplifier, Profile, Recipe
+    from ccdprofiles.camera.registry import Registry
     from ccdprofiles.errors import FrameRejected
-    from ccdprofiles.frames import ACCEPTED, Scanner, frames_table
-    from ccdprofiles.prepare import measure
-    from ccdprofiles.raw import Pixels
-    from ccdprofiles.registry import Registry
+    from ccdprofiles.files.raw import Pixels
+    from ccdprofiles.pixels.prepare import measure
+    from ccdprofiles.plan.frames import ACCEPTED, Scanner, frames_table
 
 HEADERS = Path(__file__).parents[1] / "tests" / "headers"
 SLOW = 1.0

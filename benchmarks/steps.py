@@ -38,24 +38,24 @@ PHASES = {
 """The functions that begin a phase; of others the module does."""
 
 PHASE_MODULES = {
-    "frames": "scan",
-    "registry": "scan",
-    "plan": "plan",
-    "masters": "masters",
-    "science": "science",
-    "report": "report",
+    "plan.frames": "scan",
+    "camera.registry": "scan",
+    "plan.plan": "plan",
+    "reduce.masters": "masters",
+    "reduce.science": "science",
+    "report.page": "report",
 }
 
 WORK = {
-    "raw": "reading",
-    "prepare": "preparing",
-    "combine": "combining",
-    "response": "spectral flat",
-    "noise": "noise",
-    "calibrate": "calibrating",
-    "cosmics": "cosmic rays",
-    "cards": "cards",
-    "products": "writing",
+    "files.raw": "reading",
+    "pixels.prepare": "preparing",
+    "pixels.combine": "combining",
+    "pixels.response": "spectral flat",
+    "pixels.noise": "noise",
+    "pixels.calibrate": "calibrating",
+    "pixels.cosmics": "cosmic rays",
+    "reduce.keywords": "cards",
+    "products.product": "writing",
 }
 """What a module does; the others make up the rest of their phase."""
 
@@ -100,8 +100,8 @@ class Sampler(threading.Thread):
         for inner in _outwards(frame):
             path = Path(inner.f_code.co_filename)
             imports = imports or (not stack and "importlib" in path.name)
-            if path.parent == PACKAGE:
-                stack.append((path.stem, inner))
+            if path.is_relative_to(PACKAGE):
+                stack.append((".".join(path.relative_to(PACKAGE).with_suffix("").parts), inner))
         if not stack or waits:
             return
         phase = _phase(stack)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .changes import Changes
+from .camera.changes import Changes
+from .camera.profile import CosmicRays, Profile
+from .camera.registry import Registry, load_profile
 from .errors import EmptyNight, InputError, PlanError, words_of
-from .frames import ACCEPTED, Frame, by_hand, collection, files_of, scan, shown_name
-from .notebook import folded
-from .output import (
+from .files.storage import HeldFolders, Places, escaped_path, local_path
+from .files.threads import NOT_STARTED
+from .output.folder import (
     LOG,
     TABLES,
     check_files,
@@ -35,13 +37,11 @@ from .output import (
     refuse_links,
     stale,
 )
-from .plan import Plan, check_steps, make_plan
-from .profile import CosmicRays, Profile
-from .registry import Registry, load_profile
-from .selection import Selection
-from .state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
-from .storage import HeldFolders, Places, escaped_path, local_path
-from .threads import NOT_STARTED
+from .plan.frames import ACCEPTED, Frame, by_hand, collection, files_of, scan, shown_name
+from .plan.notebook import folded
+from .plan.plan import Plan, check_steps, make_plan
+from .plan.selection import Selection
+from .run.state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
 
-    from .run import Made
+    from .run.run import Made
 
 __all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
 
@@ -171,8 +171,8 @@ def _unchanged(folder: Path, output: Path, outcome: Outcome, planned: Callable) 
 
 def _read_again(night: Night, outcome: Outcome, planned: Callable) -> _Read:
     """Read the headers of a night again, and lay it out as the last run did."""
-    from .report import night_table
-    from .run import Made
+    from .report.page import night_table
+    from .run.run import Made
 
     scanned, frames, plan = planned()
     made = Made(
@@ -437,7 +437,7 @@ def reduce_night(
     if executor is not None and dask is not None:
         raise InputError("an executor and a dask cluster are given; one can do the work, not both.")
     if dask is not None:
-        from .cluster import address_of
+        from .run.cluster import address_of
 
         address_of(dask)
     if executor is not None and not callable(getattr(executor, "submit", None)):
@@ -453,7 +453,7 @@ def reduce_night(
     cosmic_rays = changes.cosmic_rays(cosmic_rays)
     check_folders(folder, output, calibrations)
     if executor is not None:
-        from .workers import check_workers
+        from .run.workers import check_workers
 
         check_workers(executor)
     with ExitStack() as held:
@@ -488,10 +488,10 @@ def reduce_night(
             log.info("%s", last.summary)
             return _unchanged(folder, output, last, planned)
 
-        from .earlier import refuse_other_night
-        from .processes import process_pool, worth_while
-        from .run import Settings, run_plan
-        from .workers import workers_of
+        from .output.earlier import refuse_other_night
+        from .run.processes import process_pool, worth_while
+        from .run.run import Settings, run_plan
+        from .run.workers import workers_of
 
         scanned, frames, plan = planned()
         if strict and not plan.complete:
@@ -508,7 +508,7 @@ def reduce_night(
         if not early:
             first = held.enter_context(_alone(output))
         if dask is not None:
-            from .cluster import connected
+            from .run.cluster import connected
 
             seen = [output, *(frame.path for frame in frames[:1])]
             executor, number = held.enter_context(connected(dask, seen))
@@ -535,10 +535,10 @@ def reduce_night(
             log.info("%s", sentence)
         for file in plan.reject:
             log.info("%s: rejected by hand", file)
-        with _meanwhile("report"):
+        with _meanwhile("report.page"):
             made = run_plan(plan, frames, settings, folders, executor)
         made.notes += _cosmic_rays_off(cosmic, plan, frames)
-        from .report import complete, night_table, summary, write_report
+        from .report.page import complete, night_table, summary, write_report
 
         folders.check()
         made.earlier |= _earlier(output, plan)
@@ -593,7 +593,7 @@ def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
     """Let the next run know that it need not read this night again, if nothing changes."""
     if request is None:
         return
-    from .report import summary
+    from .report.page import summary
 
     made, output = night._made, night.output
     there = made.masters | made.products
@@ -628,7 +628,7 @@ def _alone(output: Path) -> Iterator[HeldFolders]:
 
     That takes room which this one may need; and if this is one, its workers are gone by then.
     """
-    from .products import remove_leftovers
+    from .products.product import remove_leftovers
 
     with locked(output), HeldFolders(Places.of(output)) as folders:
         remove_leftovers(folders.places)
@@ -660,7 +660,7 @@ def _meanwhile(module: str) -> Iterator[None]:
 
 def _try_to_import(module: str) -> None:
     with suppress(Exception):
-        importlib.import_module(f"{__package__}.{module}")
+        importlib.import_module(f"ccdprofiles.{module}")
 
 
 def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
@@ -697,7 +697,7 @@ def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, s
     The night's own folder has the name of nothing. What is told is relative, so
     that a night and its products may move together.
     """
-    from .products import ascii_text
+    from .products.product import ascii_text
 
     found = {"": folder}
     for frame in frames:

@@ -10,16 +10,16 @@ from threading import Lock
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
-from .checksum import SavedCards, read_saved, sha256_or_fault
 from .errors import InputError, words_of
-from .frames import shown_name
-from .output import is_our_product
-from .products import ascii_text
-from .raw import Cards
-from .report import USED
-from .selection import NOT_ASKED
-from .storage import local_path, path_of_escaped
-from .threads import Threads
+from .files.raw import Cards
+from .files.storage import local_path, path_of_escaped
+from .files.threads import Threads
+from .output.folder import is_our_product
+from .plan.frames import shown_name
+from .plan.selection import NOT_ASKED
+from .products.checksum import SavedCards, read_saved, sha256_or_fault
+from .products.product import ascii_text
+from .report.page import USED
 
 __all__ = ["Verified", "verify_night"]
 

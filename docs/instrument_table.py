@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ccdprofiles import Profile, Recipe, SpectralFlat
-from ccdprofiles.registry import read_profiles, shipped_folder
+from ccdprofiles.camera.registry import read_profiles, shipped_folder
 
 COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
 

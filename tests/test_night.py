@@ -35,7 +35,7 @@ from ccdprofiles import (
     registry,
 )
 from ccdprofiles.errors import InputError, Locked, OutputError, PlanError, ProfileError
-from ccdprofiles.run import _Run
+from ccdprofiles.run.run import _Run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 SMALL = windowed("cg16m", 16, 24)

@@ -9,9 +9,9 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import reduce_night, simulate_night, verify_night
-from ccdprofiles.checksum import read_saved, sha256_or_fault
-from ccdprofiles.cli import main
+from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError
+from ccdprofiles.products.checksum import read_saved, sha256_or_fault
 from ccdprofiles.simulate import Exposures, windowed
 from ccdprofiles.verify import _saved
 

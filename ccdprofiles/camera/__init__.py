@@ -1,0 +1,1 @@
+"""A camera: what its profile says of sections, amplifiers, headers and recipe."""

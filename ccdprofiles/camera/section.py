@@ -1,0 +1,305 @@
+"""Image sections as FITS, IRAF and DS9 write them: ``[columns, rows]``, from 1, both ends included.
+
+This is the only module where a section becomes a NumPy slice.
+
+>>> from ccdprofiles.camera.section import Section
+>>> overscan = Section.parse("[2056:2080, 1:4128]")
+>>> overscan.width, overscan.height
+(25, 4128)
+>>> overscan.slices()
+(slice(0, 4128, None), slice(2055, 2080, None))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..errors import SectionError
+
+__all__ = ["Section", "binned", "binned_size", "compact"]
+
+_SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
+_RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
+_HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1"
+
+
+@dataclass(frozen=True, order=True)
+class Section:
+    """A rectangle of pixels, in columns and rows that count from 1, both ends included.
+
+    An end that is None reaches to the edge of the frame, as ``:`` does in
+    ``"[1:2048, :]"``; `within` fills it in.
+
+    Parameters
+    ----------
+    first_column, last_column, first_row, last_row : int or None
+        The edges of the rectangle; its columns are a FITS file's first axis.
+    """
+
+    first_column: int | None
+    last_column: int | None
+    first_row: int | None
+    last_row: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Section:
+        """Read a section such as ``"[2056:2080, 1:4128]"``.
+
+        Blanks are free. ``:`` or ``*`` alone stands for a whole axis.
+
+        Raises
+        ------
+        SectionError
+            Unless the text holds exactly two ranges of whole numbers from 1,
+            the first of each not above the last. ccdproc accepts a section of
+            one axis and slices rows with it, which subtracts the wrong row of
+            the chip; this does not.
+        """
+        if not isinstance(text, str):
+            raise SectionError(f"{text!r} is not an image section; {_HOW}.")
+        return _parsed(text)
+
+    @property
+    def width(self) -> int | None:
+        """The number of columns, or None where they reach to an unknown edge."""
+        return None if self.last_column is None else self.last_column - self.first_column + 1
+
+    @property
+    def height(self) -> int | None:
+        """The number of rows, or None where they reach to an unknown edge."""
+        return None if self.last_row is None else self.last_row - self.first_row + 1
+
+    def within(self, shape: tuple[int, int], what: str = "section") -> Section:
+        """Return this section with its open ends filled in for a frame of ``shape`` (rows, columns).
+
+        Raises
+        ------
+        SectionError
+            If any of it lies outside the frame. ccdproc cuts such a section
+            silently, down to nothing.
+        """
+        rows, columns = shape
+        full = Section(
+            self.first_column or 1,
+            self.last_column or columns,
+            self.first_row or 1,
+            self.last_row or rows,
+        )
+        if full.last_column > columns or full.last_row > rows:
+            raise SectionError(
+                f"{what} {self} lies outside the frame, which has {columns} columns and "
+                f"{rows} rows; correct the profile, or set the frame aside if it was cut."
+            )
+        return full
+
+    def slices(self) -> tuple[slice, slice]:
+        """Return the NumPy slices (rows, columns) of this section."""
+        return (
+            slice(None if self.first_row is None else self.first_row - 1, self.last_row),
+            slice(None if self.first_column is None else self.first_column - 1, self.last_column),
+        )
+
+    def overlaps(self, other: Section) -> bool:
+        """Say whether two sections share a pixel; an open end reaches for ever."""
+        return _meet(
+            (self.first_column, self.last_column), (other.first_column, other.last_column)
+        ) and _meet((self.first_row, self.last_row), (other.first_row, other.last_row))
+
+    def __str__(self) -> str:
+        return f"[{_range(self.first_column, self.last_column)}, {_range(self.first_row, self.last_row)}]"
+
+
+@lru_cache(maxsize=256)  # the same few of a profile are read for every frame
+def _parsed(text: str) -> Section:
+    found = _SECTION.fullmatch(re.sub(r"\s", "", text))
+    if not found:
+        axes = text.count(",") + 1
+        why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
+        raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
+    edges = []
+    for part in found.groups():
+        if part in (":", "*"):
+            edges += [None, None]
+            continue
+        pair = _RANGE.fullmatch(part)
+        if not pair:
+            raise SectionError(f"{text!r} is not an image section: {part!r} is no range; {_HOW}.")
+        first, last = map(int, pair.groups())
+        if first < 1:
+            raise SectionError(f"{text!r} is not an image section: it counts from {first}; {_HOW}.")
+        if first > last:
+            raise SectionError(
+                f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
+            )
+        edges += [first, last]
+    return Section(*edges)
+
+
+def binned(
+    sections: Iterable[Section], data: Iterable[Section], x: int, y: int, overscan_bins: bool = True
+) -> list[Section]:
+    """Turn unbinned sections into those of a frame binned ``x`` by ``y``.
+
+    Parameters
+    ----------
+    sections : iterable of Section
+        The unbinned sections to be translated.
+    data : iterable of Section
+        The data sections of all amplifiers, unbinned.
+    x, y : int
+        Columns and rows that were summed into one.
+    overscan_bins : bool
+        False where only data columns are binned and every other column is read
+        as it is, as KOSMOS does: its strips are 50 columns wide in every binning.
+
+    Returns
+    -------
+    list of Section
+
+    Raises
+    ------
+    SectionError
+        If nothing is left of a section.
+
+    Examples
+    --------
+    The right overscan of KOSMOS begins 50 columns behind the data in every binning:
+
+    >>> from ccdprofiles.camera.section import Section, binned
+    >>> data = [Section.parse("[1:1024, 1:4096]"), Section.parse("[1025:2048, 1:4096]")]
+    >>> right = Section.parse("[2099:2148, 1:4096]")
+    >>> str(binned([right], data, 2, 1, overscan_bins=False)[0])
+    '[1075:1124, 1:4096]'
+    """
+    spans = sorted({(s.first_column, s.last_column) for s in data})
+
+    def column(edge: int) -> int:
+        """Translate a count of unbinned columns left of an edge."""
+        if overscan_bins:
+            return -(-edge // x)
+        count = edge
+        for first, last in spans:
+            lit = max(0, min(edge, last) - first + 1)
+            # Each amplifier bins its own columns; those that fill no bin are not read.
+            count += (lit // x if edge >= last else -(-lit // x)) - lit
+        return count
+
+    def translate(section: Section) -> Section:
+        columns = (section.first_column, section.last_column)
+        rows = (section.first_row, section.last_row)
+        if columns[0] is not None and (x > 1):
+            last = section.last_column // x if overscan_bins else column(section.last_column)
+            columns = (column(columns[0] - 1) + 1, last)
+        if rows[0] is not None and y > 1:
+            rows = (-(-(rows[0] - 1) // y) + 1, rows[1] // y)
+        if any(edges[0] is not None and edges[0] > edges[1] for edges in (columns, rows)):
+            raise SectionError(
+                f"section {section} holds no whole pixel of a frame binned {x}x{y}; "
+                "correct the profile."
+            )
+        return Section(*columns, *rows)
+
+    return [translate(section) for section in sections]
+
+
+def binned_size(
+    size: tuple[int | None, int | None],
+    data: Iterable[Section],
+    x: int,
+    y: int,
+    overscan_bins: bool = True,
+) -> tuple[range | None, range | None]:
+    """Return how many columns and rows a frame may have once it is binned ``x`` by ``y``.
+
+    Where the binning does not divide a length, cameras either cut the last pixel off
+    or read it as a partial one, so both numbers are right.
+
+    Parameters
+    ----------
+    size : tuple of int or None
+        Columns and rows, unbinned; None stands for any number of them.
+    data : iterable of Section
+        The data sections of all amplifiers, unbinned.
+    x, y, overscan_bins
+        As in `binned`.
+
+    Returns
+    -------
+    columns, rows : range or None
+
+    Examples
+    --------
+    >>> from ccdprofiles.camera.section import Section, binned_size
+    >>> binned_size((2184, 1471), [], 3, 2)
+    (range(728, 729), range(735, 737))
+    >>> data = [Section.parse("[1:1024, 1:4096]"), Section.parse("[1025:2048, 1:4096]")]
+    >>> binned_size((2148, 4096), data, 2, 1, overscan_bins=False)
+    (range(1124, 1125), range(4096, 4097))
+    """
+    columns, rows = size
+    high = None if rows is None else _either([rows], y)
+    if columns is None or overscan_bins or x == 1:
+        return None if columns is None else _either([columns], x), high
+    spans = {(s.first_column or 1, min(s.last_column or columns, columns)) for s in data}
+    widths = [last - first + 1 for first, last in spans]
+    return _either(widths, x, columns - sum(widths)), high
+
+
+def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
+    """Return the lengths that are right whether partial pixels are cut off or kept."""
+    return range(
+        unbinned + sum(n // by for n in lengths), unbinned + sum(-(-n // by) for n in lengths) + 1
+    )
+
+
+def compact(sections: list[Section]) -> list[Section]:
+    """Close the gaps between data sections: where each lies in the trimmed frame.
+
+    Columns and rows that no section covers drop out, so that two halves with
+    overscan between them come to stand side by side.
+
+    >>> from ccdprofiles.camera.section import Section, compact
+    >>> halves = [Section.parse("[11:20, 1:5]"), Section.parse("[31:40, 1:5]")]
+    >>> [str(s) for s in compact(halves)]
+    ['[1:10, 1:5]', '[11:20, 1:5]']
+    """
+    columns = _covered([(s.first_column, s.last_column) for s in sections])
+    rows = _covered([(s.first_row, s.last_row) for s in sections])
+    return [
+        Section(
+            _rank(columns, s.first_column),
+            _rank(columns, s.last_column),
+            _rank(rows, s.first_row),
+            _rank(rows, s.last_row),
+        )
+        for s in sections
+    ]
+
+
+def _covered(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Merge ranges that touch or overlap."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _rank(spans: list[tuple[int, int]], position: int) -> int:
+    """Count the covered places up to and including ``position``."""
+    return sum(max(0, min(position, last) - first + 1) for first, last in spans)
+
+
+def _meet(a: tuple[int | None, int | None], b: tuple[int | None, int | None]) -> bool:
+    low = max(a[0] or 1, b[0] or 1)
+    high = min(a[1] or float("inf"), b[1] or float("inf"))
+    return low <= high
+
+
+def _range(first: int | None, last: int | None) -> str:
+    return ":" if first is None else f"{first}:{last}"

@@ -1,0 +1,233 @@
+"""How a command ends before its time: by a signal, by a crash, or for want of memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from .. import __version__
+from ..errors import OutputError, chain_of
+from ..files.threads import NOT_STARTED
+
+__all__ = ["Stopped", "check_memory", "crashed", "is_short_of_memory", "stoppable"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+_PATIENCE = 4.0
+"""Seconds that a command has to end by itself after a signal."""
+
+_FOLDERS = ("", "masters", "science", "report")
+"""Where a run writes, the output itself first."""
+
+_LIBRARIES = ("numpy", "astropy", "ccdproc", "scipy")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to end.
+
+    Parameters
+    ----------
+    number : int
+        That of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell reports it."""
+        return 128 + self.number
+
+    def __str__(self) -> str:
+        how = {"SIGINT": "interrupted"}.get(name := signal.Signals(self.number).name, name)
+        how = how if how == "interrupted" else f"ended by {name}"
+        return f"ccdprofiles: {how}; what is finished stays, run it again to go on."
+
+
+@contextmanager
+def stoppable(output: Path | None) -> Iterator[None]:
+    """Raise `Stopped` on Ctrl-C, SIGTERM and SIGHUP, and see to it that the command ends.
+
+    A signal that was ignored before, as SIGHUP is under nohup, stays ignored. Handlers
+    are put back at the end.
+
+    Parameters
+    ----------
+    output : Path or None
+        The folder in which unfinished files are removed where the command takes too long.
+    """
+    # Settled now: a folder that becomes a link later leads to files that are not ours.
+    folders = None if output is None else [os.path.realpath(output / f) for f in _FOLDERS]
+    asked: list[int] = []
+    over = threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        # A second signal must not disturb the tidying that the first one asked for.
+        if not asked:
+            asked.append(number)
+            _end_in_time(Stopped(number), folders, over)
+            raise Stopped(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        asked.append(0)
+        over.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_in_time(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
+    """End the process after a while, should work that cannot be interrupted keep it."""
+    watch = threading.Thread(target=_end_at_last, args=(stopped, folders, over), daemon=True)
+    with suppress(*NOT_STARTED):
+        watch.start()
+
+
+def _end_at_last(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
+    if over.wait(_PATIENCE):
+        return
+    with suppress(Exception):
+        print(stopped, file=sys.stderr, flush=True)
+    with suppress(Exception):
+        from ..files.storage import Places
+        from ..output.folder import HOLDER
+        from ..products.product import remove_leftovers
+
+        if folders is not None and os.path.isdir(folders[0]):
+            root, *inner = map(Path, folders)
+            remove_leftovers(Places(root, dict(zip(_FOLDERS[1:], inner, strict=True))))
+            (root / HOLDER).unlink(missing_ok=True)
+    os._exit(stopped.status)
+
+
+def crashed(error: BaseException, output: Path | None) -> str:
+    """Write where a fault of our own happened, and return what to tell the user.
+
+    Parameters
+    ----------
+    error : Exception
+    output : Path or None
+        The folder whose log is written to; without one it is a temporary file.
+    """
+    import traceback
+
+    report = _report(error)
+    where = _written(report, output)
+    if where is None:
+        with suppress(OSError):
+            print(report, file=sys.stderr)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    at = "".join(f" at {Path(s.filename).name}, line {s.lineno}" for s in last)
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+    log = "what is printed above" if where is None else f"the log {where}"
+    return (
+        f"ccdprofiles: a fault of ccdprofiles itself: {type(error).__name__}: {error}{at}{notes}; "
+        f"what is finished stays. Please send {log} to the developers of ccdprofiles (see README)."
+    )
+
+
+def _report(error: BaseException) -> str:
+    import platform
+    import traceback
+    from importlib import metadata
+
+    versions = [f"ccdprofiles {__version__}", f"python {platform.python_version()}"]
+    for name in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            versions.append(f"{name} {metadata.version(name)}")
+    return (
+        f"{time.strftime('%Y-%m-%d %H:%M:%S')} CRASH {', '.join(versions)} on "
+        f"{platform.platform()}\n{''.join(traceback.format_exception(error))}"
+    )
+
+
+def _written(report: str, output: Path | None) -> Path | None:
+    """Append a report to the log of an output of ours, or to a file of its own."""
+    import tempfile
+
+    octets = report.encode("utf-8", "backslashreplace")
+    with suppress(OSError, OutputError, ImportError):
+        from ..files.storage import open_to_append
+        from ..output.folder import LOG, held_before
+
+        if output is not None and held_before(output):
+            with open(open_to_append(output / LOG), "wb") as stream:
+                stream.write(octets)
+                return output / LOG
+    with suppress(OSError):
+        descriptor, name = tempfile.mkstemp(prefix="ccdprofiles-", suffix=".log")
+        with open(descriptor, "wb") as stream:
+            stream.write(octets)
+        return Path(name)
+    return None
+
+
+def is_short_of_memory(error: BaseException | None) -> bool:
+    """Return True if memory, or room for a thread, ran out at the root of an error."""
+    for one in chain_of(error):
+        # A library that finds no room for a shared object says so in words only.
+        text = str(one)
+        if isinstance(one, MemoryError) or (
+            isinstance(one, ImportError | RuntimeError | OSError)
+            and any(words in text for words in _WORDS)
+        ):
+            return True
+    return False
+
+
+_WORDS = (
+    "failed to map segment",
+    "annot allocate memory",
+    "can't start new thread",
+    "cannot create thread",
+)
+
+
+def check_memory(least: int, room: Callable[[], int | None] | None = None) -> None:
+    """Refuse to begin where the address space is too small for the libraries.
+
+    Some of them wait for ever, or end the process, where they find no room.
+
+    Parameters
+    ----------
+    least : int
+        What is needed, in bytes.
+    room : callable, optional
+        Returns what is allowed, or None; the limit of this process if not given.
+
+    Raises
+    ------
+    OutputError
+    """
+    allowed = (room or _address_space)()
+    if allowed is not None and allowed < least:
+        raise OutputError(
+            f"this process may use {allowed / 2**20:.0f} MiB of address space and needs "
+            f"{least / 2**20:.0f} MiB or more; raise the limit (ulimit -v, ulimit -d)."
+        )
+
+
+def _address_space() -> int | None:
+    """Return the smaller limit of this process on its memory, or None where there is none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    names = ("RLIMIT_AS", "RLIMIT_DATA")
+    limits = [resource.getrlimit(getattr(resource, n))[0] for n in names if hasattr(resource, n)]
+    return min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=None)

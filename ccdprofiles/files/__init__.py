@@ -1,0 +1,1 @@
+"""FITS files on the disk: cards, pixels, whole-or-nothing writes."""

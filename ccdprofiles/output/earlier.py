@@ -1,0 +1,188 @@
+"""The night that an output holds already, read from its table or its products."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ..errors import OutputError
+from ..files.storage import path_of_escaped
+from ..plan.frames import IGNORED, Frame
+from ..products.checksum import read_saved, sha256_or_fault
+from ..products.product import ascii_text
+from .folder import is_our_product
+
+__all__ = ["EarlierFrame", "EarlierNight", "earlier_night", "refuse_other_night"]
+
+_COMPARED = 16
+"""How many raw files are read at most to find one that the earlier run has used."""
+
+_FOLDER = re.compile(r"folders: \{[^}]*?'' ?: ['\"]?([\w/.~+=() %-]+?)['\"]?(?:,|\})", re.ASCII)
+"""The folder of the night in the head of its table, as `escaped_path` wrote it."""
+
+
+@dataclass(frozen=True)
+class EarlierFrame:
+    """A raw frame of an earlier run.
+
+    Parameters
+    ----------
+    file, type, date : str
+        As its table names them; nothing where it does not.
+    product : str
+        The product that it went into, whose PROVENANCE holds its SHA-256.
+    """
+
+    file: str
+    type: str = ""
+    date: str = ""
+    product: str = ""
+
+
+@dataclass(frozen=True)
+class EarlierNight:
+    """The night of an earlier run.
+
+    Parameters
+    ----------
+    frames : tuple of EarlierFrame
+    folder : Path or None
+        Where it lay, if the output records it.
+    """
+
+    frames: tuple[EarlierFrame, ...]
+    folder: Path | None = None
+
+    def __str__(self) -> str:
+        where = "a night" if self.folder is None else f"the night {self.folder}"
+        example = next((f for f in self.frames if f.type == "science"), self.frames[0])
+        date = f" of {example.date}" if example.date else ""
+        return f"{where} ({len(self.frames)} frames, such as {example.file}{date})"
+
+
+def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> None:
+    """Refuse an output that holds the products of another night.
+
+    Where a night lies does not decide, as it may move, and one folder may hold a new
+    night every day. It is the same night if a frame of it is among those of the earlier
+    run: with the same name and the same time in the same folder; with the same name and
+    the same bytes in any other. Calibrations may be copied from night to night, so that
+    it must be a science frame where both nights have some; in the same folder, where a
+    science frame has the name of an earlier one.
+
+    Raises
+    ------
+    OutputError
+    """
+    earlier = earlier_night(output)
+    own = {f.file: f for f in frames if not f.origin and f.verdict != IGNORED}
+    if earlier is None or not own or _is_same(output, earlier, folder, own):
+        return
+    raise OutputError(
+        f"{output} holds {earlier}, and none of its frames is in {folder}, which is another "
+        "night; give another folder, or let the earlier one be replaced with overwrite=True "
+        "(--overwrite)."
+    )
+
+
+def earlier_night(output: Path) -> EarlierNight | None:
+    """Return the night that an output holds, or None where it holds none."""
+    return _of_table(output) or _of_products(output)
+
+
+def _is_same(output: Path, earlier: EarlierNight, folder: Path, own: Mapping[str, Frame]) -> bool:
+    pairs = [(e, own[e.file]) for e in earlier.frames if e.file in own]
+    science = [(e, f) for e, f in pairs if "science" in (e.type, f.type)]
+    if earlier.folder is not None and _same_folder(earlier.folder, folder):
+        pairs = science or pairs
+        dated = [(e, f) for e, f in pairs if e.date and f.date]
+        if any(e.date == f.date for e, f in dated) or (pairs and not dated):
+            return True
+        # Renamed files keep their times; a date without a time is that of many frames.
+        timed = [e for e in earlier.frames if "T" in e.date]
+        times = {(e.type, e.date) for e in timed if e.type == "science" or not science}
+        if any((f.type, f.date) in times for f in own.values()):
+            return True
+    elif _has_science(earlier.frames) and _has_science(own.values()):
+        pairs = science
+    return any(_holds(output, e, f) for e, f in islice(pairs, _COMPARED))
+
+
+def _has_science(frames: Iterable[EarlierFrame | Frame]) -> bool:
+    return any(frame.type == "science" for frame in frames)
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _holds(output: Path, earlier: EarlierFrame, frame: Frame) -> bool:
+    """Return True if a frame is, byte by byte, the one that went into an earlier product."""
+    recorded = set()
+    if earlier.product:
+        try:
+            provenance = read_saved(output / earlier.product, pixels=False).provenance
+        except OSError:
+            provenance = ()
+        recorded = {sha for file, sha, _ in provenance if file == ascii_text(earlier.file)}
+    if not recorded:
+        # Nothing that was made of it is left to be lost.
+        return bool(earlier.date) and earlier.date == frame.date
+    return sha256_or_fault(frame.path)[0] in recorded
+
+
+def _of_table(output: Path) -> EarlierNight | None:
+    """Read the table of the last run, as far as it can be read.
+
+    astropy's reader takes longer for a large night than the headers of its frames do.
+    """
+    table = output / "night.ecsv"
+    try:
+        # To open a FIFO would wait for ever.
+        text = table.read_text("utf-8") if table.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return None
+    lines = [f"{line}\n" for line in text.split("\n")]
+    head = [line for line in lines if line.startswith("#")]
+    rows = csv.DictReader(lines[len(head) :], delimiter=" ")
+    wanted = ("file", "type", "date", "product", "verdict")
+    try:
+        if not set(wanted) <= set(rows.fieldnames or ()):
+            return None
+        cells = [tuple(row[name] for name in wanted) for row in rows]
+    except csv.Error:
+        return None
+    if any(None in row for row in cells):
+        return None
+    found = tuple(EarlierFrame(*row[:4]) for row in cells if row[4] != IGNORED)
+    return EarlierNight(found, _folder_of(output, head)) if found else None
+
+
+def _folder_of(output: Path, head: Iterable[str]) -> Path | None:
+    # A long line goes on in the next.
+    found = _FOLDER.search(" ".join(line[1:].strip() for line in head))
+    return path_of_escaped(found[1], output).resolve() if found else None
+
+
+def _of_products(output: Path) -> EarlierNight | None:
+    """Collect what went into the products that lie in an output, where its table was lost."""
+    found = {frame.file: frame for frame in _inputs_of_products(output)}
+    return EarlierNight(tuple(found.values())) if found else None
+
+
+def _inputs_of_products(output: Path) -> Iterator[EarlierFrame]:
+    for folder in ("science", "masters"):
+        for path in sorted((output / folder).rglob("*.fits")):
+            if is_our_product(path):
+                name = path.relative_to(output).as_posix()
+                for file, _, role in read_saved(path, pixels=False).provenance:
+                    if not role.startswith("master "):
+                        kind = role if role == "science" else role.split(",")[0]
+                        yield EarlierFrame(file, kind, product=name)

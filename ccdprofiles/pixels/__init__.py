@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: overscan, combining, calibration, noise, cosmic rays."""

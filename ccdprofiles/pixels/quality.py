@@ -1,0 +1,577 @@
+"""What one look at a raw frame's pixels tells: whether it can be what its header says.
+
+A regular sample of the pixels is counted value by value, and all that is asked of
+a frame is read off that count; no frame is converted whole. Whoever judges has the
+numbers of one frame (`judge`) or of all that become one master (`outliers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from math import nan, sqrt
+from zlib import crc32
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+from ..camera.amplifier import AmplifierSet, Readout
+from ..camera.profile import Limits, Recipe, SpectralFlat
+from ..errors import FrameRejected
+from ..files.raw import RawFile, RawImage, physical, rows_of
+from .noise import middle
+
+__all__ = ["Quality", "Sample", "judge", "light_of", "noise_ratios", "outliers", "steady"]
+
+_SAMPLE = 100_000
+_FEWEST = 2**13
+_PAIRS = 20_000
+_ROWS = 512
+_WORDS = 16
+_MAD = 1.4826
+
+_WRAPPED = -4096.0
+"""No camera writes a level so far below zero; unsigned numbers read as signed do."""
+
+_LOWEST = np.finfo("f8").min
+
+_COARSE = 0.1
+"""Noise of half an adu still puts a fifth of its commonest value's number beside it."""
+
+_GROUP = 4
+"""So many frames it takes to say which of them stands apart."""
+
+_WINDOW = 101
+_APART = 8.0
+_LEAST = 3.0
+_MUCH = 10.0
+_SIDE = 25
+_BLOCKS = 2
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a sample of a raw frame's pixels says, before anything is taken off.
+
+    Parameters
+    ----------
+    level : tuple of float
+        For each amplifier the median of its data, in adu; NaN where it has none.
+    scatter : tuple of float
+        For each amplifier the robust scatter from one pixel to the next but one, in adu.
+    bright : tuple of float
+        For each amplifier the 95th percentile of its data, in adu.
+    dark : tuple of float
+        For each amplifier the 5th percentile of its data, in adu.
+    saturated, not_finite, wrapped : float
+        Fractions of all pixels: at the amplifier's saturation, or where no one knows
+        it at the last number of 16 bits; without a value; and
+        far below zero in a file of signed numbers.
+    constant_rows : float
+        The fraction of an amplifier's rows that hold one value, short of saturation.
+    constant : float
+        The value of those rows.
+    common : float
+        The largest fraction of an amplifier's pixels that hold one value which noise
+        does not explain, short of saturation.
+    value : float
+        That value.
+    fingerprint : int
+        Of the sample; frames that differ in it do not hold the same pixels.
+    """
+
+    level: tuple[float, ...]
+    scatter: tuple[float, ...]
+    bright: tuple[float, ...]
+    saturated: float = 0.0
+    not_finite: float = 0.0
+    wrapped: float = 0.0
+    constant_rows: float = 0.0
+    constant: float = float("nan")
+    common: float = 0.0
+    value: float = float("nan")
+    fingerprint: int = 0
+    dark: tuple[float, ...] = ()
+
+
+class Sample:
+    """A sample of a raw frame's pixels, taken while the frame is read.
+
+    Parameters
+    ----------
+    raw : RawFile
+    amplifiers : AmplifierSet
+    """
+
+    def __init__(self, raw: RawFile, amplifiers: AmplifierSet):
+        number = len(amplifiers.readouts)
+        self._looks = [_Look(raw.image(r.extension), r, number) for r in amplifiers.readouts]
+
+    def take(self, image: RawImage, first: int, band: np.ndarray) -> None:
+        """Take what is wanted of some rows of an image, as `Pixels.bands` gives them."""
+        for look in self._looks:
+            if look.image is image:
+                look.take(first, band)
+
+    def quality(self) -> Quality:
+        """Return what the pixels say, once all rows have been taken.
+
+        Raises
+        ------
+        FrameRejected
+            ``all-nan`` if no pixel has a value.
+        """
+        counts = [look.counted() for look in self._looks]
+        if not any(count.known for count in counts):
+            raise FrameRejected(
+                "all-nan",
+                "none of its pixels has a value; copy it again, or take it out of the night.",
+            )
+        constant_rows, constant = max(
+            (look.rows() for look in self._looks), key=lambda found: found[0]
+        )
+        common, value = max((count.common for count in counts), key=lambda found: found[0])
+        quantiles = [count.quantiles(0.05, 0.5, 0.95) for count in counts]
+        pixels = [count.number for count in counts]
+        fingerprint = 0
+        for count in counts:
+            fingerprint = crc32(count.counts, crc32(count.values, fingerprint))
+        return Quality(
+            level=tuple(half for _, half, _ in quantiles),
+            scatter=tuple(look.scatter() for look in self._looks),
+            bright=tuple(most for _, _, most in quantiles),
+            saturated=_mean([count.saturated for count in counts], pixels),
+            not_finite=_mean([count.not_finite for count in counts], pixels),
+            wrapped=_mean([count.wrapped for count in counts], pixels),
+            constant_rows=constant_rows,
+            constant=constant,
+            common=common,
+            value=value,
+            fingerprint=fingerprint,
+            dark=tuple(least for least, _, _ in quantiles),
+        )
+
+
+class _Look:
+    """What is taken of the rows of one amplifier."""
+
+    def __init__(self, image: RawImage, readout: Readout, amplifiers: int):
+        self.image = image
+        self._rows, self._columns = readout.data.slices()
+        self._height, self._width = readout.data.height, readout.data.width
+        self._step, self._paired = _grid(self._height, self._width, amplifiers)
+        self._saturation = _top(image) if readout.saturation is None else readout.saturation
+        self._samples: list[np.ndarray] = []
+        self._pairs: list[np.ndarray] = []
+        self._constant: list[np.ndarray] = []
+
+    def take(self, first: int, band: np.ndarray) -> None:
+        start, band = rows_of(band, first, self._rows)
+        if not len(band):
+            return
+        band, step = band[:, self._columns], self._step
+        # Numbers of 32 bits are the quickest to sort.
+        small = band.dtype.kind in "iu" and band.dtype.itemsize < 4
+        native = np.dtype("i4") if small else band.dtype.newbyteorder("=")
+        self._samples.append(band[-start % step :: step, ::step].astype(native).reshape(-1))
+        if self._width > 2:
+            some = slice(*np.searchsorted(self._paired, (start, start + len(band))))
+            paired = band[self._paired[some] - start]
+            # The same half of a chip reads a pixel and its next neighbour but one.
+            pairs = np.stack([paired[:, :-2:step], paired[:, 2::step]])
+            self._pairs.append(pairs.astype(native).reshape(2, -1))
+        if self._width >= _WORDS:  # a few pixels may hold one value by chance
+            self._constant.append(_one_value(band))
+
+    def counted(self) -> _Count:
+        """Count how often each value occurs."""
+        stored, counts = np.unique(_joined(self._samples), return_counts=True)
+        values = physical(stored, self.image, "f8")
+        order = np.argsort(values, kind="stable")
+        image = self.image
+        signed = image.bitpix == 16 and image.bzero == 0 and not image.packed
+        return _Count(values[order], counts[order], self._saturation, signed)
+
+    def rows(self) -> tuple[float, float]:
+        """Return which share of the rows hold one value short of saturation, and the first."""
+        if not any(map(len, self._constant)):
+            return 0.0, nan
+        values = physical(_joined(self._constant), self.image, "f8")
+        values = values[~(values >= self._saturation)]
+        return values.size / self._height, float(values[0]) if values.size else nan
+
+    def scatter(self) -> float:
+        """Return the robust scatter from one pixel to the next but one."""
+        if not self._pairs:
+            return nan
+        left, right = physical(_joined(self._pairs, axis=1), self.image, "f8")
+        with np.errstate(invalid="ignore"):
+            off = left - right  # of two that are infinite there is no difference
+        finite = np.isfinite(off)
+        if not finite.all():
+            off = off[finite]
+        if not off.size:
+            return nan
+        away = np.abs(off)
+        # A median of whole numbers is too coarse for noise of an adu; it only finds the stars.
+        wide = 5 * max(1.0, _MAD * middle(away))
+        return sqrt(np.mean(off[away <= wide] ** 2) / 2)
+
+
+@lru_cache
+def _grid(height: int, width: int, amplifiers: int) -> tuple[int, np.ndarray]:
+    """Return from how many pixels one is sampled, and the rows whose pairs are compared."""
+    # An eighth of a small frame will do.
+    sample = min(_SAMPLE, max(_FEWEST, height * width * amplifiers // 8))
+    # Odd steps meet even and odd columns alike, which some cameras read out apart.
+    step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
+    # Fewer will do for the scatter: every so many of the rows that are sampled.
+    thin = max(1, (height // step) * (width // step) // _PAIRS)
+    paired = [
+        np.arange(first + -first % step, min(first + _ROWS, height), step * thin)
+        for first in range(0, height, _ROWS)
+    ]
+    return step, np.concatenate(paired)
+
+
+def _top(image: RawImage) -> float:
+    """Return the last number of 16 bits, at which a pixel is full where no one knows better."""
+    return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
+
+
+def _one_value(band: np.ndarray) -> np.ndarray:
+    """Return the value of each row that holds one: told by a few pixels, then by all."""
+    words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
+    some = words[:, :: words.shape[1] // 2]
+    alike = np.flatnonzero((some[:, 1:] == some[:, :1]).all(axis=1))
+    if alike.size:
+        chosen = words[alike]
+        alike = alike[(chosen == chosen[:, :1]).all(axis=1)]
+    return band[alike, 0]
+
+
+def _joined(parts: list[np.ndarray], axis: int = 0) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
+
+
+class _Count:
+    """Each value that the sample of one amplifier holds, in order, and how often.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+        The least first; NaN last.
+    counts : ndarray of int
+    saturation : float
+    signed : bool
+        Whether unsigned numbers would be wrapped.
+    """
+
+    def __init__(self, values: np.ndarray, counts: np.ndarray, saturation: float, signed: bool):
+        self.values, self.counts = values, counts
+        self._below = np.zeros(len(counts) + 1, "i8")
+        """How many pixels lie below each value."""
+        np.cumsum(counts, out=self._below[1:])
+        self.number = int(self._below[-1])
+        # Where finite values, those above a limit, infinity and NaN begin.
+        edges = np.searchsorted(values, (_LOWEST, _WRAPPED, saturation, np.inf, nan))
+        self._finite = slice(edges[0], edges[3])
+        self._full = edges[2]
+        finite, wrapped, full, infinite, missing = self._below[edges].tolist()
+        self.known = infinite - finite
+        self.not_finite = (self.number - self.known) / self.number
+        self.saturated = (missing - full) / self.number
+        self.wrapped = wrapped / self.number if signed else 0.0
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """Return below which values some shares of the finite pixels lie."""
+        if not self.known:
+            return [nan] * len(shares)
+        first = self._finite.start
+        number = self._below[first + 1 : self._finite.stop + 1] - self._below[first]
+        places = np.searchsorted(number, [share * self.known for share in shares])
+        return self.values[self._finite][places].tolist()
+
+    @property
+    def common(self) -> tuple[float, float]:
+        """The share of the commonest value, and that value; nothing where noise explains it.
+
+        Of a bias whose noise is less than the step from one value to the next, most
+        pixels hold one value too, and the values beside it hold most others.
+        """
+        values, counts = self.values[: self._full], self.counts[: self._full]
+        if not values.size:
+            return 0.0, nan
+        most = int(counts.argmax())
+        value, often = float(values[most]), int(counts[most])
+        beside = max(counts[most - 1] if most else 0, *counts[most + 1 : most + 2], 0)
+        return (0.0 if beside >= _COARSE * often else often / self.number), value
+
+
+def _mean(shares: list[float], pixels: list[int]) -> float:
+    if not any(shares):
+        return 0.0
+    return float(np.average(shares, weights=pixels))
+
+
+# What follows from it.
+
+
+def judge(
+    kind: str,
+    quality: Quality,
+    recipe: Recipe,
+    amplifiers: AmplifierSet,
+    overscan: tuple[float | None, ...] = (),
+) -> FrameRejected | None:
+    """Say what is wrong with the pixels of a frame, or nothing.
+
+    Science frames are judged only by what no sky explains; their saturated pixels
+    are flagged.
+
+    Parameters
+    ----------
+    kind : {"bias", "dark", "flat", "arc", "science"}
+    quality : Quality
+    recipe : Recipe
+        Its ``limits`` say how much is too much.
+    amplifiers : AmplifierSet
+    overscan : tuple of (float or None)
+        The level of each amplifier's overscan, in adu.
+
+    Returns
+    -------
+    FrameRejected or None
+        ``saturated``, ``constant-rows``, ``one-value`` or ``flat-level``.
+    """
+    limits = recipe.limits
+    if kind != "science" and quality.saturated >= limits.saturated:
+        return FrameRejected(
+            "saturated",
+            f"{_percent(quality.saturated)} of its pixels are saturated, where of {_a(kind)} less "
+            f"than {_percent(limits.saturated)} may be; take it again with less light.",
+        )
+    if quality.constant_rows > limits.constant_rows:
+        return FrameRejected(
+            "constant-rows",
+            f"{_percent(quality.constant_rows)} of its rows hold one value ({quality.constant:g} "
+            f"adu), where at most {_percent(limits.constant_rows)} may; it was not read out or "
+            f"copied to its end; copy it again from the camera.",
+        )
+    if quality.common > limits.common_value:
+        return FrameRejected(
+            "one-value",
+            f"{_percent(quality.common)} of its pixels hold one value ({quality.value:g} adu), "
+            f"where at most {_percent(limits.common_value)} may; look at it, and take it out of "
+            f"the night.",
+        )
+    return _judge_light(quality, recipe, amplifiers, overscan) if kind == "flat" else None
+
+
+def _judge_light(
+    quality: Quality,
+    recipe: Recipe,
+    amplifiers: AmplifierSet,
+    overscan: tuple[float | None, ...],
+) -> FrameRejected | None:
+    """Compare the light of a flat with what its amplifiers hold, where that is known."""
+    full = [readout.saturation for readout in amplifiers.readouts]
+    if recipe.limits.flat_level is None or None in full:
+        return None
+    # Much of a spectrum is dark by nature; its brightest part tells how it was exposed.
+    spectral = isinstance(recipe.flat, SpectralFlat)
+    light = light_of(quality.bright if spectral else quality.level, overscan)
+    filled = float(np.nanmedian([one / most for one, most in zip(light, full, strict=True)]))
+    least, most = recipe.limits.flat_level
+    if least <= filled <= most:
+        return None
+    return FrameRejected(
+        "flat-level",
+        f"its light of {np.nanmedian(light):.6g} adu is {_percent(filled)} of the saturation level, "
+        f"where a flat needs {_percent(least)} to {_percent(most)}; take it again with "
+        f"{'more' if filled < least else 'less'} light.",
+    )
+
+
+def light_of(
+    level: tuple[float, ...], overscan: tuple[float | None, ...] = ()
+) -> tuple[float, ...]:
+    """Return levels less those of the overscan, where there is one."""
+    known = overscan or (None,) * len(level)
+    return tuple(one - (off or 0.0) for one, off in zip(level, known, strict=True))
+
+
+def outliers(
+    kind: str,
+    frames: Mapping[str, Quality],
+    limits: Limits,
+    overscan: Mapping[str, tuple[float | None, ...]],
+) -> dict[str, FrameRejected]:
+    """Find the biases or darks whose level stands apart from the others of their master.
+
+    Flats are scaled to each other, and arcs need not be alike; both are left alone.
+    It takes four frames to say which of them is wrong.
+
+    Parameters
+    ----------
+    kind : {"bias", "dark", "flat", "arc"}
+    frames : dict of Quality
+        By file, all frames that become one master.
+    limits : Limits
+    overscan : dict of tuple
+        By file, the level of each amplifier's overscan, in adu.
+
+    Returns
+    -------
+    dict of FrameRejected
+        ``outlier``, by file.
+    """
+    if kind not in ("bias", "dark") or limits.outlier is None or len(frames) < _GROUP:
+        return {}
+    files = sorted(frames)
+    levels = np.array([light_of(frames[f].level, overscan[f]) for f in files])
+    # An amplifier without any value in one of the frames says nothing of the others.
+    levels = levels[:, np.isfinite(levels).all(axis=0)]
+    if not levels.size:
+        return {}
+    middle = np.median(levels, axis=0)
+    width = limits.outlier * _MAD * np.median(np.abs(levels - middle), axis=0)
+    scatter = max(1.0, np.median([np.nanmax([0.0, *frames[f].scatter]) for f in files]))
+    least = scatter if limits.level is None else limits.level.value
+    allowed = np.maximum(width, least)
+    found = {}
+    for file, own in zip(files, levels, strict=True):
+        worst = int(np.argmax(np.abs(own - middle) - allowed))
+        off = own[worst] - middle[worst]
+        if abs(off) > allowed[worst]:
+            cure = "look for light in it" if off > 0 else "look whether it was set alike"
+            found[file] = FrameRejected(
+                "outlier",
+                f"its level stands {abs(off):.4g} adu {'above' if off > 0 else 'below'} the "
+                f"{middle[worst]:.6g} adu of the {len(files)} {kind} frames it belongs to, where "
+                f"{allowed[worst]:.4g} adu may be; {cure}.",
+            )
+    return found
+
+
+def noise_ratios(
+    frames: Mapping[str, Quality], amplifiers: AmplifierSet
+) -> dict[str, tuple[float, ...]]:
+    """Return how many times the profile's read noise biases scatter.
+
+    Of the amplifiers whose read noise is known and that have values in all of the frames.
+    """
+    expected = [readout.read_variance for readout in amplifiers.readouts]
+    told = [
+        number
+        for number, variance in enumerate(expected)
+        if variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
+    ]
+    return {
+        file: tuple(quality.scatter[n] / expected[n] ** 0.5 for n in told)
+        for file, quality in frames.items()
+    }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "arc" else f"a {kind}"
+
+
+def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """Replace overscan levels that light has lifted far from those of the rows around them.
+
+    A row is touched only where it stands apart by 8 times the noise from row to row
+    and by 3 adu; all others keep their number to the last bit.
+
+    Parameters
+    ----------
+    rows : ndarray of float64
+        The level of each row, in adu.
+
+    Returns
+    -------
+    ndarray of float64
+        Rows that light has lifted have the level of the rows on their two sides.
+    int
+        How many rows those are.
+
+    Notes
+    -----
+    A pedestal may settle while the first rows are read, drift, or jump, and the data
+    move with it. Light lifts rows between others; at the ends of a frame only what
+    breaks off from one row to the next, and is much, is believed to be light. A pedestal
+    that swings goes down as often as up, and one that jumps more than twice to and fro
+    is no light either.
+    """
+    if len(rows) < 8:
+        return rows, 0
+    noise = _MAD * middle(np.abs(np.diff(rows))) / 2**0.5
+    allowed = max(_APART * noise, _LEAST)
+    if np.abs(rows - middle(rows)).max() <= allowed:
+        return rows, 0
+    window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
+    near = median_filter(rows, window, mode="reflect")
+    lit = np.zeros(len(rows), bool)
+    for first, stop in [*_lifted(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
+        lit[first:stop] = True
+    if not lit.any():
+        return rows, 0
+    found = rows.copy()
+    for first, stop in _runs(lit):
+        before, after = rows[:first][~lit[:first]], rows[stop:][~lit[stop:]]
+        sides = [np.median(part) for part in (before[-_SIDE:], after[:_SIDE]) if part.size]
+        found[first:stop] = np.linspace(sides[0], sides[-1], stop - first)
+    return found, int(np.count_nonzero(lit))
+
+
+def _runs(which: np.ndarray) -> np.ndarray:
+    """Return first and stop of every run of True."""
+    return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
+
+
+def _lifted(
+    rows: np.ndarray, near: np.ndarray, margin: int, allowed: float
+) -> list[tuple[int, int]]:
+    """Find the rows that light lifts above those around them."""
+    off = rows - near
+    above = off > allowed
+    # A pedestal that settles may lie low at the ends; one that swings does so in between.
+    below = off[margin:-margin] < -allowed
+    if np.count_nonzero(below) > np.count_nonzero(above) / 2:
+        return []
+    return [
+        (first, stop)
+        for first, stop in _runs(above)
+        if _is_light(rows, near, first, stop, margin, allowed)
+    ]
+
+
+def _is_light(
+    rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
+) -> bool:
+    """Tell light from a pedestal that moves where the frame begins or ends."""
+    if first >= margin and stop <= len(rows) - margin:
+        return True
+    ends = [(n - 1, n) for n in (first, stop) if 0 < n < len(rows)]
+    breaks = all(abs(rows[a] - rows[b]) > allowed for a, b in ends)
+    return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
+
+
+def _blocks(near: np.ndarray, allowed: float) -> list[tuple[int, int]]:
+    """Find where light lifts many rows: a step up, and then one as large down."""
+    steps = np.diff(near)
+    ends = [
+        (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)
+    ]
+    blocks = [
+        (first + 1, stop)
+        for (first, _, up), (_, stop, down) in pairwise(ends)
+        if up > 0 > down and 0.5 < -down / up < 2
+    ]
+    return blocks if len(blocks) <= _BLOCKS else []

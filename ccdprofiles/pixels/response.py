@@ -1,0 +1,189 @@
+"""The flat of a spectrograph: the lamp's own spectrum is fitted and divided out.
+
+A quartz lamp is bright in the red and faint in the blue. What a flat must keep is
+how pixels differ from their neighbours and how the slit is lit; what must go is
+the smooth run of the lamp along the dispersion. The curve is fitted over the part
+of the slit that has light, in the logarithm of the lamp, and to the data alone:
+nothing is smoothed beforehand, so it does not fall at the ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.stats import mad_std
+from numpy.polynomial import Chebyshev
+
+from ..camera.profile import SpectralFlat
+
+__all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
+
+_ROUNDS = 10
+_OUTLIER = 10
+_REACH = 20
+_NEAR = 0.02
+"""Points this near to the curve stay: a lamp with hardly any noise strays further from
+every curve than its noise, and would lose whole pieces of it."""
+
+
+@dataclass(frozen=True)
+class SpectralMaster:
+    """A spectral flat without its lamp.
+
+    Parameters
+    ----------
+    data : ndarray of float64, shape (rows, columns)
+        Normalised to a median of 1 over its lit, good pixels.
+    lit : ndarray of bool
+        Where the slit is lit.
+    bad : ndarray of bool
+        Lit pixels that stand apart from all others.
+    lamp : ndarray of float64
+        The curve that was divided out, along the dispersion.
+    norm : float
+        What the flat was divided by after that.
+    """
+
+    data: np.ndarray
+    lit: np.ndarray
+    bad: np.ndarray
+    lamp: np.ndarray
+    norm: float
+
+
+def illuminated(image: np.ndarray, how: SpectralFlat) -> np.ndarray:
+    """Find the part of the slit that has light.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        A flat, NaN where it has no value.
+    how : SpectralFlat
+
+    Returns
+    -------
+    ndarray of bool, along the slit
+    """
+    profile = _nanmedian(image, _dispersion(how))
+    known = profile[np.isfinite(profile)]
+    bright = np.percentile(known, 90) if known.size else 0
+    if not bright > 0:
+        return np.zeros(profile.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return profile >= how.illuminated * bright
+
+
+def lamp_curve(lamp: np.ndarray, how: SpectralFlat) -> np.ndarray:
+    """Fit a smooth curve to a lamp's spectrum, without the points that stand apart.
+
+    Parameters
+    ----------
+    lamp : ndarray, along the dispersion
+        Points that are not above zero take no part.
+    how : SpectralFlat
+        ``fit="spline"``: a cubic spline of ``order`` equal pieces;
+        ``"polynomial"``: Chebyshev polynomials up to degree ``order``.
+
+    Returns
+    -------
+    ndarray of float64, along the dispersion, above zero everywhere
+    """
+    place = np.linspace(-1, 1, len(lamp))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logarithm = np.log(lamp.astype("f8"))
+    good = np.isfinite(logarithm)
+    curve = np.zeros_like(place)
+    for _ in range(_ROUNDS):
+        curve = _fitted(place, logarithm, good, how)
+        off = np.abs(logarithm - curve)
+        reach = max(how.clip * mad_std((logarithm - curve)[good]), _NEAR)
+        with np.errstate(invalid="ignore"):
+            kept = np.isfinite(logarithm) & (off <= reach)
+        if np.array_equal(kept, good):
+            break
+        good = kept
+    # Far from all points a polynomial may leave what numbers hold.
+    ends = logarithm[good].min() - _REACH, logarithm[good].max() + _REACH
+    return np.exp(np.clip(curve, *ends))
+
+
+def spectral_flat(
+    image: np.ndarray, variance: np.ndarray | None, good: np.ndarray, how: SpectralFlat
+) -> SpectralMaster:
+    """Take the lamp out of a combined flat, and find what is unlit or bad.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+    variance : ndarray or None
+    good : ndarray of bool
+        Pixels with a value that can be used.
+    how : SpectralFlat
+
+    Raises
+    ------
+    ValueError
+        If too little of the flat is lit for a curve.
+    """
+    axis = _dispersion(how)
+    values = np.where(good, image, np.nan)
+    slit = illuminated(values, how)
+    if not slit.any():
+        raise ValueError("no part of the slit has light")
+    lit = np.broadcast_to(np.expand_dims(slit, axis), image.shape)
+    lamp = _nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
+    curve = lamp_curve(lamp, how)
+    flat = image / np.expand_dims(curve, 1 - axis)
+    norm = float(np.median(flat[lit & good]))
+    flat = flat / norm
+    profile = np.expand_dims(_nanmedian(np.where(good, flat, np.nan), axis), axis)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.abs(flat / profile - 1)
+        limit = _OUTLIER * mad_std((flat / profile)[lit & good])
+        if variance is not None:
+            own = np.sqrt(variance) / (np.expand_dims(curve, 1 - axis) * norm * profile)
+            limit = np.maximum(limit, _OUTLIER * own)
+        bad = lit & good & (apart > limit)
+    return SpectralMaster(flat, lit, bad, curve, norm)
+
+
+def _fitted(
+    place: np.ndarray, values: np.ndarray, good: np.ndarray, how: SpectralFlat
+) -> np.ndarray:
+    """Fit the good points once, and return the curve everywhere."""
+    from scipy.interpolate import make_lsq_spline
+
+    if how.fit == "polynomial":
+        if good.sum() <= how.order:
+            raise ValueError(f"{good.sum()} lit points are too few for degree {how.order}")
+        # With all its results numpy gives the rank instead of a warning.
+        curve, (_, rank, _, _) = Chebyshev.fit(
+            place[good], values[good], how.order, domain=[-1, 1], full=True
+        )
+        if rank <= how.order:
+            raise ValueError(
+                f"{good.sum()} lit points lie too close together for degree {how.order}"
+            )
+        return curve(place)
+    inner = np.linspace(-1, 1, how.order + 1)[1:-1]
+    # Each piece needs points of its own, or the spline is not determined there.
+    counts, _ = np.histogram(place[good], np.concatenate([[-1], inner, [1]]))
+    if (counts < 2).any():
+        raise ValueError(f"the lit points are too few for a spline of {how.order} pieces")
+    knots = np.concatenate([[-1.0] * 4, inner, [1.0] * 4])
+    return make_lsq_spline(place[good], values[good], knots, k=3)(place)
+
+
+def _dispersion(how: SpectralFlat) -> int:
+    """Return the array axis along which the wavelength runs."""
+    return 0 if how.dispersion == "y" else 1
+
+
+def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the median along an axis without NaN, and NaN where there is nothing else."""
+    lost = np.isnan(values).all(axis=axis)
+    filled = np.where(np.expand_dims(lost, axis), 0, values)
+    median = np.nanmedian(filled, axis=axis)
+    median[lost] = np.nan
+    return median

@@ -1,0 +1,1 @@
+"""From the headers of a folder to a plan of what is made from what."""

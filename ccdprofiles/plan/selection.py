@@ -1,0 +1,339 @@
+"""The part of a night that a caller asks for: ``--only WORD``."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..camera.profile import FRAME_TYPES
+from ..camera.spelling import near_files, near_words
+from ..errors import InputError
+from .frames import IGNORED, SET_ASIDE, Frame
+from .plan import Input, Master, Missing, Plan, Product
+
+__all__ = ["NOT_ASKED", "Selection"]
+
+NOT_ASKED = "not asked for"
+"""The verdict on a frame that is left out because other things were asked for."""
+
+_KINDS = ("type", "filter", "object", "file")
+_MASTERS = "masters"
+_WORDS = (_MASTERS, *FRAME_TYPES)
+_FILE_LIKE = ("*", "?", "[", "/", ".")
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a night is asked for.
+
+    A frame is asked for if it fits one of the words of every kind that is given. What is
+    made of such frames is made, and the masters that it needs.
+
+    Parameters
+    ----------
+    words : tuple of str
+        As they were given.
+    wanted : tuple of (kind, value)
+        The kind is type, filter, object or file.
+
+    Examples
+    --------
+    >>> from ccdprofiles.plan.selection import Selection
+    >>> Selection.of(["science", "filter=R"]).wanted
+    (('type', 'science'), ('filter', 'R'))
+    """
+
+    words: tuple[str, ...] = ()
+    wanted: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, given: Iterable[str] | str | Selection | None) -> Selection:
+        """Read words: ``masters``, a type of frame, ``KIND=VALUE``, or a pattern of file names.
+
+        Raises
+        ------
+        InputError
+            If a word is not one of these.
+        """
+        if isinstance(given, Selection):
+            return given
+        words = (given,) if isinstance(given, str) else tuple(given or ())
+        return cls(words, tuple(wanted for word in words for wanted in _read(word)))
+
+    def __bool__(self) -> bool:
+        return bool(self.words)
+
+    def applied(self, frames: Sequence[Frame], plan: Plan) -> tuple[tuple[Frame, ...], Plan]:
+        """Return the frames and the plan with what is not asked for left out.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+        plan : Plan
+            Of the whole night.
+
+        Raises
+        ------
+        InputError
+            If a word fits no frame of the night, or nothing is made of what fits.
+        """
+        if not self:
+            return tuple(frames), plan
+        self._check(frames)
+        asked = {f.file for f in frames if f.verdict != IGNORED and self.fits(f)}
+        products = tuple(p for p in plan.products if p.input.file in asked)
+        masters = _masters(plan, products, asked)
+        missing = _still_missing(plan, {f.file: f for f in frames}, asked)
+        if not (masters or products or missing):
+            raise InputError(
+                f"nothing is made of what {self} names: the recipes of these frames need no such "
+                "master, or the frames were set aside; ccdprofiles info says which."
+            )
+        left_out = _left_out(plan, frames, asked, masters, products, missing)
+        reason = f"not asked for with {self}."
+        marked = tuple(
+            f.rejected("not-asked", f"{f.file}: {reason}", NOT_ASKED) if f.file in left_out else f
+            for f in frames
+        )
+        return marked, _reduced(self, plan, masters, products, missing, left_out, frames)
+
+    def fits(self, frame: Frame) -> bool:
+        """Return True if a frame fits one word of every kind; what is not known of it may fit."""
+        return all(
+            any(_is(frame, kind, value) for k, value in self.wanted if k == kind)
+            for kind in dict(self.wanted)
+        )
+
+    def _check(self, frames: Sequence[Frame]) -> None:
+        """Refuse words that fit no frame, each by itself and all together."""
+        there = [f for f in frames if f.verdict != IGNORED]
+        for word in self.words:
+            # Of masters a night need not hold all types.
+            wanted = _read(word)
+            kind, value = wanted[-1]
+            night = there if kind == "file" else [f for f in there if f.type]
+            if not any(_is(f, *one) for f in night for one in wanted):
+                raise InputError(_nothing_fits(word, kind, value, night))
+        if not any(self.fits(f) for f in there):
+            raise InputError(
+                f"no frame of the night fits {self} together; words of one kind add up, and of "
+                "every kind that is given one has to fit."
+            )
+
+    def __str__(self) -> str:
+        return "only=" + ", ".join(self.words)
+
+
+def _read(word: object) -> list[tuple[str, str]]:
+    """Read one word as a kind and a value; ``masters`` are four types."""
+    text = word.strip() if isinstance(word, str) else ""
+    if not text:
+        raise InputError(
+            f"only={word!r} is not a word; write masters, a type of frame, KIND=VALUE or a pattern."
+        )
+    if text == _MASTERS:
+        return [("type", kind) for kind in FRAME_TYPES if kind != "science"]
+    if text in FRAME_TYPES:
+        return [("type", text)]
+    kind, equals, value = (part.strip() for part in text.partition("="))
+    if equals and kind in _KINDS:
+        if not value:
+            raise InputError(f"only={text!r} names no {kind}; write {kind}=VALUE.")
+        if kind == "type" and value not in FRAME_TYPES:
+            raise InputError(
+                f"only={text!r}: {value!r} is not a type of frame; there are "
+                f"{', '.join(FRAME_TYPES)}{_near(value, FRAME_TYPES)}."
+            )
+        return [(kind, value)]
+    if not equals and any(mark in text for mark in _FILE_LIKE):
+        return [("file", text)]
+    choices = _KINDS if equals else _WORDS
+    raise InputError(
+        f"only={text!r} is not understood{_near(kind, choices)}; write masters, one of "
+        f"{', '.join(FRAME_TYPES)}, filter=NAME, object=NAME, or file=PATTERN."
+    )
+
+
+def _near(word: str, choices: Iterable[str]) -> str:
+    near = near_words(word, choices)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _is(frame: Frame, kind: str, value: str) -> bool:
+    """Return True if a frame is of a kind, or if its header cannot be read as far as that."""
+    if kind == "file":
+        names = (frame.file, frame.file.rsplit("/", 1)[-1])
+        return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
+    if not frame.type:
+        return True
+    if kind == "type":
+        return frame.type == value
+    # What a bias or dark says of filter and object means nothing, nor the object of a flat.
+    if frame.type not in (("flat", "arc", "science") if kind == "filter" else ("arc", "science")):
+        return False
+    return _alike(getattr(frame, kind), value, exact=kind == "filter")
+
+
+def _alike(text: str | None, value: str, exact: bool) -> bool:
+    """Compare texts; filters R and r are two, M 31 and m 31 are one object."""
+    if text is None:
+        return False
+    if not exact:
+        text, value = (" ".join(t.split()).casefold() for t in (text, value))
+    return text == value or fnmatch.fnmatchcase(text, value)
+
+
+def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:
+    """Return the refusal of a word that no frame fits, with the words that frames do fit."""
+    if kind == "file":
+        near = near_files(value, (f.file for f in frames))
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return (
+            f"only={word!r}: no file of the night has such a name{hint}; "
+            "ccdprofiles info lists them."
+        )
+    types = {"filter": ("flat", "arc", "science"), "object": ("arc", "science")}
+    night = [f for f in frames if f.type in types.get(kind, FRAME_TYPES)]
+    there = sorted({text for f in night if (text := getattr(f, kind))})
+    shown = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
+    what = f"only={word!r}: no frame of the night has that {kind}"
+    return f"{what}; the night has {shown or 'none at all'}{_near(value, there)}."
+
+
+def _masters(plan: Plan, products: Iterable[Product], asked: set[str]) -> tuple[Master, ...]:
+    """Return the masters that are asked for, and those that are needed, in the plan's order."""
+    by_name = {m.name: m for m in plan.masters}
+    chosen = {m.name for m in plan.masters if _files(m) & asked}
+    needed = [*_needed(p.input for p in products), *chosen]
+    while needed:
+        name = needed.pop()
+        chosen.add(name)
+        needed += [n for n in _needed(by_name[name].inputs) if n not in chosen]
+    return tuple(m for m in plan.masters if m.name in chosen)
+
+
+def _needed(inputs: Iterable[Input]) -> Iterator[str]:
+    for chosen in inputs:
+        yield from (name for name in (chosen.bias, chosen.dark, chosen.flat) if name)
+
+
+def _files(master: Master) -> set[str]:
+    """Return the frames of a master; one of another night is a file itself."""
+    if master.path:
+        return {master.name.removeprefix("calibrations/")}
+    return {i.file for i in master.inputs}
+
+
+def _still_missing(plan: Plan, frames: dict[str, Frame], asked: set[str]) -> tuple[Missing, ...]:
+    """Return what is missing of what is asked for, and of the masters that it lacks."""
+    of_concern = {m.file for m in plan.missing if m.file in asked}
+    # A flat that lacks its dark is why a science frame lacks its flat.
+    for kind in ("flat", "dark", "bias"):
+        lacking = [
+            frames[m.file] for m in plan.missing if m.file in of_concern and m.code == f"no-{kind}"
+        ]
+        of_concern |= {
+            m.file
+            for m in plan.missing
+            if frames[m.file].type == kind and any(_serves(frames[m.file], f) for f in lacking)
+        }
+    return tuple(m for m in plan.missing if m.file in of_concern)
+
+
+def _serves(calibration: Frame, frame: Frame) -> bool:
+    """Return True if a bias, dark or flat might be one for a frame."""
+    same_filter = calibration.type != "flat" or calibration.filter == frame.filter
+    return calibration.profile.name == frame.profile.name and same_filter
+
+
+def _left_out(
+    plan: Plan,
+    frames: Sequence[Frame],
+    asked: set[str],
+    masters: Sequence[Master],
+    products: Sequence[Product],
+    missing: Sequence[Missing],
+) -> set[str]:
+    """Return the files that would be used or complained of, and are of no concern now."""
+    kept = {f for m in masters for f in _files(m)} | {p.input.file for p in products}
+    kept |= {m.file for m in missing}
+    whole = {f for m in plan.masters for f in _files(m)} | {p.input.file for p in plan.products}
+    whole |= {m.file for m in plan.missing}
+    of_use = _of_use([f for f in frames if f.file in kept], missing)
+    bad = {
+        f.file
+        for f in frames
+        if f.verdict == SET_ASIDE
+        and f.code != "rejected"
+        and f.file not in asked
+        # A broken frame of a master that is made now is of concern.
+        and not (f.profile and (f.profile.name, f.type, _filter_of(f)) in of_use)
+    }
+    return (whole | bad) - kept
+
+
+def _of_use(frames: Iterable[Frame], missing: Iterable[Missing]) -> set[tuple]:
+    """Return profile, type and filter of the frames that are used, and of those that are lacking."""
+    lacking = {m.file: m.code.removeprefix("no-") for m in missing}
+    of_use = set()
+    for frame in frames:
+        of_use.add((frame.profile.name, frame.type, _filter_of(frame)))
+        if frame.file in lacking:
+            kind = lacking[frame.file]
+            of_use.add((frame.profile.name, kind, frame.filter if kind == "flat" else None))
+    return of_use
+
+
+def _filter_of(frame: Frame) -> str | None:
+    return frame.filter if frame.type == "flat" else None
+
+
+def _reduced(
+    selection: Selection,
+    plan: Plan,
+    masters: tuple[Master, ...],
+    products: tuple[Product, ...],
+    missing: tuple[Missing, ...],
+    left_out: set[str],
+    frames: Sequence[Frame],
+) -> Plan:
+    """Return the plan of what is asked for."""
+    made = {m.name for m in masters} | {p.name for p in products}
+    goes_into = {f: m.name for m in plan.masters for f in _files(m) if not m.path}
+    goes_into |= {p.input.file: p.name for p in plan.products}
+    others = [m for m in plan.masters if m.name not in made]
+    return replace(
+        plan,
+        masters=masters,
+        products=products,
+        missing=missing,
+        set_aside=tuple(s for s in plan.set_aside if s[0] not in left_out),
+        notes=tuple(n for n in plan.notes if not any(n.startswith(m.name) for m in others)),
+        only=selection.words,
+        not_asked=tuple((file, goes_into.get(file, "")) for file in sorted(left_out)),
+        **_compared(plan, frames, made),
+    )
+
+
+def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, tuple]:
+    """Return what is measured only, for the overscan levels of the night, as fields of a plan.
+
+    The overscan of each frame is held against that of the night. A part of the night must
+    be held against the same levels as the whole, or other bytes come out.
+    """
+    strips = {f.file: _group(f) for f in frames if f.amplifiers and f.amplifiers.has_overscan}
+    used = {i.file for m in plan.masters if m.name in made for i in m.inputs}
+    used |= {p.input.file for p in plan.products if p.name in made}
+    groups = {strips[file] for file in used & set(strips)}
+    peers = {file for file, group in strips.items() if group in groups}
+    others = [m for m in plan.masters if m.name not in made and not m.path]
+    return {
+        "compared": tuple(m for m in others if _files(m) & peers),
+        "measured": tuple(p for p in plan.products if p.name not in made and p.input.file in peers),
+    }
+
+
+def _group(frame: Frame) -> tuple:
+    return frame.profile.name, frame.readout, frame.binning

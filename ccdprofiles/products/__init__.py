@@ -1,0 +1,1 @@
+"""One product on the disk: its planes, its header, its checksums."""

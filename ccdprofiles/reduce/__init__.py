@@ -1,0 +1,1 @@
+"""One product from its frames: masters, flats, calibrated science frames."""

@@ -1,0 +1,149 @@
+"""The cards that a product gets: what was done to it, with what, and what it still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from .. import __version__
+from ..camera.changes import concerning
+from ..files.header import ProductHeader
+from ..pixels.prepare import Measured
+from ..plan.frames import Frame
+from ..plan.plan import Input
+from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
+from ..products.product import ascii_text
+from .ledger import Ledger, left_out
+
+__all__ = ["common_cards", "hand_cards", "level_cards", "setting_card", "setup_cards"]
+
+SETUP_CARDS = frozenset(card for quantity in SETUP for card in quantity.cards)
+
+
+def common_cards(
+    header: ProductHeader, run: Ledger, frame: Frame, chosen: Input, key: str, kind: str
+) -> None:
+    """Write what was done to a frame, and what it still holds."""
+    profile, amplifiers = frame.profile, frame.amplifiers
+    header["CPVERS"] = (__version__, "version of ccdprofiles")
+    header["CPPROF"] = (ascii_text(profile.name), "profile")
+    header["CPHASH"] = (profile.hash[:16], "hash of the profile")
+    header["CPKEY"] = (key, "hash of all that went in")
+    header["CPBIN"] = (f"{frame.binning[0]}x{frame.binning[1]}", "binning, columns x rows")
+    header["CPAMPS"] = (frame.readout, "amplifier set")
+    letters = ""
+    if amplifiers.has_overscan:
+        how = frame.recipe.overscan
+        text = how if isinstance(how, str) else type(how).__name__
+        strips = " + ".join(str(r.overscan) for r in amplifiers.readouts)
+        header["OVERSCAN"] = _short(f"{text} of {strips}", "OSSECn", "overscan subtracted")
+        for n, readout in enumerate(amplifiers.readouts, 1):
+            header[f"OSSEC{n}"] = (str(readout.overscan), "overscan of this amplifier")
+        header.add_history(f"overscan subtracted: {text}, per amplifier and row")
+        letters += "O"
+    header["TRIM"] = _short(str(amplifiers), "TRIMn", "data sections kept")
+    for n, readout in enumerate(amplifiers.readouts, 1):
+        header[f"TRIM{n}"] = (str(readout.data), "data section of this amplifier")
+    for card, letter, name, verb in (
+        ("ZEROCOR", "B", chosen.bias, "bias subtracted"),
+        ("DARKCOR", "D", chosen.dark, "dark subtracted"),
+        ("FLATCOR", "F", chosen.flat, "divided by flat"),
+    ):
+        if name:
+            stem = PurePosixPath(name).name
+            header[card] = (ascii_text(stem)[:64], verb)
+            header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = run.sums[name]
+            header.add_history(f"{verb}: {ascii_text(stem)}")
+            letters += letter
+    if chosen.dark and kind == "science":
+        header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")
+    if chosen.flat:
+        norm = run.saved[chosen.flat].header.get("FLATNORM")
+        if norm is not None:
+            header["FLATNORM"] = (norm, "the flat had been divided by this")
+    header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
+    # A dark that still holds its bias takes the pedestal off with it.
+    off = amplifiers.has_overscan or chosen.bias or chosen.dark
+    header["HASPED"] = (not off, "whether the pedestal is still in it")
+    dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
+    header["HASDARK"] = (dark, "[s] of dark current still in it")
+    for step in left_out(run.plan.without, frame, kind):
+        header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
+        header.add_history(f"{step} left out on purpose")
+    if kind == "dark" and chosen.dark is None:
+        header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
+    for n, (name, text) in enumerate(concerning(run.plan.changes, kind), 1):
+        header[f"CPSET{n}"] = setting_card(name, text)
+        header.add_history(f"setting changed for this run: {setting_card(name, text)}")
+    for number in amplifiers.missing:
+        header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
+
+
+def setting_card(name: str, text: str) -> str:
+    """Return a setting as a card has it."""
+    return ascii_text(f"{name}={text}")
+
+
+def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str]]) -> None:
+    """Write how the frames of a master were set, where they do not share a card that says it.
+
+    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of
+    temperatures the mean is taken. Another night compares them with those of its frames.
+    """
+    aimed, chip = SETUP[-2:]
+    of_chip = {*chip.cards, MASTER_TEMPERATURE}
+    for cards, value in settings:
+        card = cards.split("/")[0]
+        if card in header:
+            continue
+        if card in of_chip or card not in SETUP_CARDS:
+            if MASTER_TEMPERATURE not in header:
+                header[MASTER_TEMPERATURE] = (
+                    round(value, 3),
+                    "[Celsius] mean of the frames' chips",
+                )
+        elif card in aimed.cards:
+            header[card] = (round(value, 3), "[Celsius] mean of the frames")
+        else:
+            whole = isinstance(value, float) and value.is_integer()
+            header[card] = (
+                int(value) if whole else value if isinstance(value, float) else ascii_text(value)
+            )
+
+
+def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
+    """Return a text that a card can hold, or where else it stands, and a comment if it fits."""
+    text = text if len(text) <= 60 else f"see {cards}"
+    return text, comment if len(text) <= 44 else ""
+
+
+def _lacking(number: str) -> str:
+    """Say what a missing number means for a product."""
+    return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
+
+
+def hand_cards(header: ProductHeader, run: Ledger, files: Iterable[str]) -> None:
+    """Say which frames were used because somebody asked for it."""
+    for file in run.kept_by_hand(files):
+        header.add_history(f"kept by hand: {ascii_text(file)}")
+
+
+def level_cards(header: ProductHeader, frames: Sequence[Measured]) -> None:
+    """Write the overscan level and the read noise that it shows, for each amplifier."""
+    for n in range(len(frames[0].level)):
+        levels = [np.median(m.levels[n]) for m in frames if m.levels[n] is not None]
+        noises = [m.noise[n] for m in frames if m.noise[n] is not None and np.isfinite(m.noise[n])]
+        if levels:
+            header[f"OSLEV{n + 1}"] = (round(float(np.median(levels)), 4), "[adu] overscan level")
+        if noises:
+            header[f"OSRN{n + 1}"] = (
+                round(float(np.median(noises)), 4),
+                "[adu] read noise it shows",
+            )
+        if any(m.replaced[n] for m in frames):
+            header[f"OSNIGHT{n + 1}"] = (True, "the night's level taken for a frame")
+        lifted = sum(m.apart[n] for m in frames if m.apart)
+        if lifted:
+            header[f"OSLIT{n + 1}"] = (lifted, "rows with light in their overscan, levelled")

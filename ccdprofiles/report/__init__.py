@@ -1,0 +1,1 @@
+"""The night as a table and as a page."""

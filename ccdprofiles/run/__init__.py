@@ -1,0 +1,1 @@
+"""Walk the plan: jobs, workers, verdicts, and what is up to date."""

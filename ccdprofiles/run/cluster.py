@@ -1,0 +1,131 @@
+"""A cluster of dask.distributed that does the jobs of a night."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["address_of", "check_paths", "connected"]
+
+_PATIENCE = 30
+"""How long a scheduler may take to answer, in seconds."""
+
+_ADDRESS = re.compile(r"(?:(?P<how>tcp|tls|ws|wss|ucx)://)?[^\s/]+:(?P<port>\d+)")
+
+
+def address_of(told: str) -> str:
+    """Return the address of a scheduler, read from its file if that is named.
+
+    A `~distributed.Client` with an address that cannot be one waits for ever, so
+    none is made with it.
+
+    Parameters
+    ----------
+    told : str
+        Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
+
+    Raises
+    ------
+    InputError
+        If it is no address, or the file is none that a scheduler wrote.
+    """
+    address = told
+    if isinstance(told, str) and told.endswith(".json"):
+        try:
+            address = json.loads(Path(told).expanduser().read_text("utf-8"))["address"]
+        except OSError as error:
+            raise InputError(
+                f"the scheduler file {told} cannot be read ({error.strerror}); start a "
+                "scheduler that writes it (dask scheduler --scheduler-file), or correct the name."
+            ) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{told} is no scheduler file, which holds an address; name the one that "
+                "dask scheduler --scheduler-file wrote."
+            ) from error
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if found is None or int(found["port"]) > 65535:
+        raise InputError(
+            f"dask={told!r} is no address of a scheduler; give host and port, such as "
+            "tcp://10.0.0.1:8786, or its scheduler file, whose name ends in .json."
+        )
+    return address
+
+
+@contextmanager
+def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Executor, int]]:
+    """Connect to a scheduler; gives an executor, and how many jobs its workers do at a time.
+
+    Parameters
+    ----------
+    address : str
+        Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
+    paths : iterable of Path
+        What all workers must see.
+
+    Raises
+    ------
+    InputError
+        If dask.distributed is not installed, the address is none, no scheduler answers,
+        it has no worker, or a worker does not see a path.
+    """
+    where = address_of(address)
+    try:
+        from distributed import Client
+        from distributed.security import Security
+    except ImportError as error:
+        raise InputError(
+            "a dask cluster needs dask.distributed; install it with pip install 'ccdprofiles[dask]'."
+        ) from error
+    secret = where.startswith(("tls:", "wss:"))
+    if secret and Security().get_connection_args("client")["ssl_context"] is None:
+        raise InputError(
+            f"{where} asks for TLS and dask knows no certificate; name it in the "
+            "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
+        )
+    try:
+        client = Client(where, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no dask scheduler answers at {address} ({error}); start one, or correct the address."
+        ) from error
+    try:
+        number = sum(client.nthreads().values())
+        if not number:
+            raise InputError(f"the dask scheduler at {address} has no worker; start some.")
+        check_paths(client, paths)
+        # Equal jobs are not one job: each writes.
+        yield client.get_executor(pure=False), number
+    finally:
+        client.close()
+
+
+def check_paths(client: Client, paths: Iterable[Path]) -> None:
+    """Refuse workers that do not see the night and its output where we do.
+
+    Raises
+    ------
+    InputError
+    """
+    wanted = [str(path.absolute()) for path in paths]
+    for worker, missing in sorted(client.run(_unseen, wanted).items()):
+        if missing:
+            raise InputError(
+                f"the worker {worker} does not see {missing[0]}; night and output must lie on a "
+                "storage that all workers share, under the same path."
+            )
+
+
+def _unseen(paths: list[str]) -> list[str]:
+    return [path for path in paths if not os.path.exists(path)]

@@ -1,0 +1,160 @@
+"""Go on where an earlier run ended: what of it still holds, and why the rest is made anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import count, takewhile
+from pathlib import Path, PurePosixPath
+
+from .. import __version__
+from ..camera.changes import concerning
+from ..errors import words_of
+from ..plan.plan import Input
+from ..products.checksum import SavedCards, read_saved
+from ..products.product import ascii_text
+from ..reduce.keywords import setting_card
+from ..reduce.ledger import Ledger, left_out
+
+__all__ = ["still_holds"]
+
+log = logging.getLogger(__name__)
+
+_MASTER = "master "
+_STEPS = ("bias", "dark", "flat")
+
+
+def still_holds(
+    run: Ledger, name: str, path: Path, key: str, inputs: Sequence[Input], settings: object = None
+) -> bool:
+    """Say whether a product of an earlier run is there and holds; if not, note why.
+
+    Parameters
+    ----------
+    run : Ledger
+        ``run.made.anew`` gets the reason.
+    name : str
+        Of the product in the plan.
+    path : Path
+    key : str
+        The hash of all that decides it now.
+    inputs : sequence of Input
+        The raw frames that it is to be made of.
+    settings : object
+        For a science frame how cosmic rays are found, or None.
+    """
+    if not path.exists():
+        return False
+    run.see(name)
+    if run.settings.overwrite:
+        why = "as asked"
+    else:
+        try:
+            # The bytes of a master go on into other products, so all of them count.
+            saved = read_saved(path, pixels=name.startswith("masters/"))
+        except OSError as error:
+            saved = SavedCards({}, faults=(f"it cannot be read ({words_of(error)})",))
+        if not saved.faults and saved.header.get("CPKEY") == key:
+            return True
+        why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))
+    run.made.anew[name] = why
+    log.info("%s is made anew: %s", name, why)
+    return False
+
+
+def _changes(
+    run: Ledger, saved: SavedCards, inputs: Sequence[Input], settings: object
+) -> list[str]:
+    """Name all that is no longer as it was when a product was made."""
+    found = [
+        *_program(run, saved, inputs[0]),
+        *_frames(run, saved, inputs),
+        *_masters(run, saved, inputs),
+        *_steps(run, saved, inputs[0]),
+        *_settings(run, saved, inputs[0]),
+    ]
+    switched_off = run.without_cosmic_rays(inputs[0].file)
+    if switched_off != ("NOCRAYS" in saved.header):
+        verb = "" if switched_off else "no longer "
+        found.append(f"its settings changed: cosmic rays {verb}switched off on purpose")
+    elif bool(settings) != ("CRAYS" in saved.header):
+        found.append("its settings changed: cosmic rays")
+    if found:
+        return found
+    if settings:
+        return ["its settings changed: how cosmic rays are found"]
+    levels = any(any(run.measured[i.file].replaced) for i in inputs)
+    if levels or "OSNIGHT1" in saved.header:
+        return ["the night's level of the overscan changed"]
+    return ["its settings changed"]
+
+
+def _program(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    version, profile = saved.header.get("CPVERS"), run.profile(chosen)
+    if version != __version__:
+        yield f"it was made by version {version}, this is {__version__}"
+    name = saved.header.get("CPPROF")
+    if name != ascii_text(profile.name):
+        yield f"the profile {profile.name} is taken, where it was {name}"
+    elif saved.header.get("CPHASH") != profile.hash[:16]:
+        yield f"the profile {profile.name} changed"
+
+
+def _frames(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+    was = {file: sha for file, sha, role in saved.provenance if not role.startswith(_MASTER)}
+    now = {ascii_text(i.file): run.measured[i.file].sha256 for i in inputs}
+    kind = run.frames[inputs[0].file].type
+    for verb, files in (
+        ("changed", [f for f in now if f in was and was[f] != now[f]]),
+        ("came in", [f for f in now if f not in was]),
+        ("went out", [f for f in was if f not in now]),
+    ):
+        if len(files) == 1:
+            yield f"its {kind} {files[0]} {verb}"
+        elif files:
+            yield f"{len(files)} of its {kind} frames {verb} ({files[0]} … {files[-1]})"
+
+
+def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+    """Compare by name and bytes: masters that were made anew, taken for another, or new."""
+    was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
+    used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
+    now = {ascii_text(f): (sha, role) for f, sha, role in run.used(sorted(used))}
+    for file, (sha, role) in now.items():
+        stem = PurePosixPath(file).stem
+        others = [f for f, (_, r) in was.items() if r == role and f not in now]
+        if file in was and was[file][0] != sha:
+            yield f"its {role} {stem} changed"
+        elif file not in was and others:
+            before = PurePosixPath(others[0]).stem
+            if before == stem:
+                # Of another folder of calibrations.
+                stem, before = file, others[0]
+            yield f"the {role} {stem} is taken, where it was {before}"
+        elif file not in was:
+            yield f"a {role} is there for it now, {stem}"
+
+
+def _settings(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    """Compare the settings that were changed for the run that made it with those of this run."""
+    kind = run.frames[chosen.file].type
+    cards = (str(saved.header.get(f"CPSET{n}", "")) for n in count(1))
+    was = dict(card.split("=", 1) for card in takewhile(lambda card: "=" in card, cards))
+    texts = (setting_card(*change) for change in concerning(run.plan.changes, kind))
+    now = dict(text.split("=", 1) for text in texts)
+    for name in now:
+        if was.get(name) != now[name]:
+            before = f"it was {was[name]}" if name in was else "the recipe decided"
+            yield f"its settings changed: {name}={now[name]}, where {before}"
+    for name in was:
+        if name not in now:
+            yield f"its settings changed: the recipe decides {name}, where it was {was[name]}"
+
+
+def _steps(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    frame = run.frames[chosen.file]
+    now = left_out(run.plan.without, frame, frame.type)
+    for step in _STEPS:
+        was = f"NO{step.upper()}" in saved.header
+        if was != (step in now):
+            yield f"its settings changed: {step} {'no longer ' if was else ''}left out on purpose"

@@ -1,0 +1,328 @@
+import copy
+import dataclasses
+import pickle
+
+import pytest
+from astropy import units as u
+
+from ccdprofiles import Amplifier, Profile, Recipe
+from ccdprofiles.camera.amplifier import amplifier_set, check_amplifiers
+from ccdprofiles.errors import FrameRejected, ProfileError, SectionError
+
+HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1."
+
+
+def lfc(**changes):
+    values = {
+        "data": "[1:2048, 1:4128]",
+        "overscan": "[2056:2080, 1:4128]",
+        "gain": 1.1 * u.electron / u.adu,
+    }
+    return Amplifier(**values | changes)
+
+
+def fitted(*amplifiers, shape=(4128, 2080), binning=(1, 1), overscan_bins=True, header=None):
+    shapes = shape if isinstance(shape, dict) else {None: shape}
+    return amplifier_set(amplifiers, shapes, binning, overscan_bins, header or {})
+
+
+def test_overscan_has_no_default():
+    with pytest.raises(TypeError, match="overscan"):
+        Amplifier(data="[1:10, 1:10]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"overscan": "[2048:2080, 1:4128]"},
+            "overscan [2048:2080, 1:4128] lies on the data [1:2048, 1:4128]; "
+            "give the strip that holds no light.",
+        ),
+        (
+            {"overscan": "[2049:2080, 1:4127]"},
+            "overscan [2049:2080, 1:4127] and data [1:2048, 1:4128] do not have the same rows; "
+            "each row of the data needs its own overscan.",
+        ),
+        (
+            {"overscan": "[2049:2080, :]"},
+            "overscan [2049:2080, :] and data [1:2048, 1:4128] do not have the same rows; "
+            "each row of the data needs its own overscan.",
+        ),
+        (
+            {"overscan": "[4096:4109]"},
+            "overscan='[4096:4109]': '[4096:4109]' is not an image section: it has 1 axis; " + HOW,
+        ),
+        (
+            {"data": "[0:2047, 1:4128]"},
+            "data='[0:2047, 1:4128]': '[0:2047, 1:4128]' is not an image section: "
+            "it counts from 0; " + HOW,
+        ),
+        (
+            {"detector": "[1:2048]"},
+            "detector='[1:2048]': '[1:2048]' is not an image section: it has 1 axis; " + HOW,
+        ),
+        (
+            {"gain": 2.0},
+            "gain=2.0 is not in electron / adu; write it as gain=2.0 * u.electron / u.adu.",
+        ),
+        (
+            {"gain": 2.0 * u.adu / u.electron},
+            "gain=2.0 adu / electron is not in electron / adu; "
+            "write it as gain=2.0 * u.electron / u.adu.",
+        ),
+        (
+            {"read_noise": 11},
+            "read_noise=11 is not in electron; write it as read_noise=11 * u.electron.",
+        ),
+        (
+            {"saturation": 65535},
+            "saturation=65535 is not in adu; write it as saturation=65535 * u.adu.",
+        ),
+        (
+            {"gain": 0 * u.electron / u.adu},
+            "gain=0.0 electron / adu is not a positive number.",
+        ),
+        (
+            {"gain": float("nan") * u.electron / u.adu},
+            "gain=nan electron / adu is not a positive number.",
+        ),
+        (
+            {"read_noise": -5 * u.electron},
+            "read_noise=-5.0 electron is not a positive number.",
+        ),
+        (
+            {"saturation": float("inf") * u.adu},
+            "saturation=inf adu is not a positive number.",
+        ),
+        (
+            {"gain": [1.1, 1.2] * u.electron / u.adu},
+            "gain=[1.1 1.2] electron / adu is not a positive number.",
+        ),
+        (
+            {"read_noise": 1e308 * u.electron},
+            "read_noise=1e+308 electron lies outside 1e-15 to 1e+15 electron, where a value of any "
+            "camera lies; correct it.",
+        ),
+        (
+            {"gain": 1e-300 * u.electron / u.adu},
+            "gain=1e-300 electron / adu lies outside 1e-15 to 1e+15 electron / adu, where a value of "
+            "any camera lies; correct it.",
+        ),
+    ],
+)
+def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
+    with pytest.raises(ProfileError) as refusal:
+        lfc(**changes)
+    assert str(refusal.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("amplifiers", "sentence"),
+    [
+        (
+            [
+                Amplifier(name="a", data="[1:10, 1:5]", overscan=None),
+                Amplifier(name="b", data="[10:20, 1:5]", overscan=None),
+            ],
+            "the amplifiers' data [1:10, 1:5] and [10:20, 1:5] overlap; "
+            "each pixel is read by one amplifier.",
+        ),
+        (
+            [
+                Amplifier(name="a", data="[1:10, 1:5]", overscan="[15:18, 1:5]"),
+                Amplifier(name="b", data="[11:20, 1:5]", overscan=None),
+            ],
+            "overscan [15:18, 1:5] lies on the data [11:20, 1:5]; "
+            "give the strip that holds no light.",
+        ),
+        (
+            [
+                Amplifier(data="[1:10, 1:5]", overscan=None),
+                Amplifier(data="[11:20, 1:5]", overscan=None),
+            ],
+            "two amplifiers have one name; name each, such as name='left'.",
+        ),
+        (
+            [
+                Amplifier(name="a", data="[1:10, 1:5]", overscan=None),
+                Amplifier(name="b", data="[11:20, 1:6]", overscan=None),
+            ],
+            "the amplifiers' data have different heights: [1:10, 1:5], [11:20, 1:6]; "
+            "give each the rows that it reads.",
+        ),
+        (
+            [
+                Amplifier(name="a", data="[1:10, 1:5]", overscan=None, extension=1),
+                Amplifier(name="b", data="[1:10, 1:5]", overscan=None, extension=2),
+            ],
+            "amplifiers lie in several extensions, and their sections do not tell how they "
+            "stand side by side; give each its detector='[…]'.",
+        ),
+        (
+            [Amplifier(data="[1:10, 1:5]", overscan=None), "[11:20, 1:5]"],
+            "amplifiers holds '[11:20, 1:5]', which is no Amplifier(...).",
+        ),
+    ],
+)
+def test_refuses_amplifiers_that_do_not_go_together(amplifiers, sentence):
+    with pytest.raises(ProfileError) as refusal:
+        check_amplifiers(tuple(amplifiers))
+    assert str(refusal.value) == sentence
+
+
+def test_an_amplifier_is_frozen_and_pickles():
+    amplifier = lfc()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        amplifier.gain = None
+    assert pickle.loads(pickle.dumps(amplifier)) == amplifier
+    assert copy.deepcopy(amplifier) == amplifier
+
+
+def test_fits_into_a_frame():
+    found = fitted(lfc(read_noise=11 * u.electron, saturation=65535 * u.adu))
+    (readout,) = found.readouts
+    assert found.shape == (4128, 2048)
+    assert str(readout.data) == str(readout.place) == str(found) == "[1:2048, 1:4128]"
+    assert str(readout.overscan) == "[2056:2080, 1:4128]"
+    assert (readout.gain, readout.read_noise, readout.saturation) == (1.1, 11, 65535)
+    assert readout.read_variance == pytest.approx(100)
+    assert found.missing == ()
+    assert found.has_overscan
+    assert found.knows_noise
+
+
+def test_what_nobody_knows_is_named():
+    found = fitted(lfc(overscan=None, gain=None))
+    assert found.missing == ("gain", "read_noise", "saturation")
+    assert found.readouts[0].read_variance is None
+    assert not found.knows_noise
+    assert not found.has_overscan
+
+
+def test_a_number_may_be_a_function_of_the_header():
+    amplifier = lfc(
+        gain=lambda header: header.get("EGAIN") and header["EGAIN"] * u.electron / u.adu
+    )
+    assert fitted(amplifier, header={"EGAIN": 1.3}).readouts[0].gain == 1.3
+    assert fitted(amplifier).missing[0] == "gain"
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            1.3,
+            "the profile's function says: gain=1.3 is not in electron / adu; "
+            "write it as gain=1.3 * u.electron / u.adu. "
+            "Correct its header, or gain= in the profile.",
+        ),
+        (
+            0 * u.electron / u.adu,
+            "the profile's function says: gain=0.0 electron / adu is not a positive number. "
+            "Correct its header, or gain= in the profile.",
+        ),
+    ],
+)
+def test_a_header_with_a_wrong_number_costs_its_frame_only(said, sentence):
+    with pytest.raises(FrameRejected) as refusal:
+        fitted(lfc(gain=lambda header: said))
+    assert refusal.value.code == "gain"
+    assert str(refusal.value) == sentence
+
+
+def test_two_amplifiers_come_to_stand_side_by_side():
+    left = Amplifier(name="left", data="[5:1028, 1:4096]", overscan="[2060:2090, 1:4096]")
+    right = Amplifier(name="right", data="[1031:2054, 1:4096]", overscan="[2110:2140, 1:4096]")
+    found = fitted(left, right, shape=(4096, 2148))
+    assert found.shape == (4096, 2048)
+    assert [str(r.place) for r in found.readouts] == ["[1:1024, 1:4096]", "[1025:2048, 1:4096]"]
+    assert str(found) == "[5:1028, 1:4096] + [1031:2054, 1:4096]"
+
+
+def test_open_sections_reach_to_the_edge_in_every_binning():
+    whole = Amplifier(data="[:, :]", overscan=None)
+    assert fitted(whole, shape=(256, 256), binning=(4, 4)).shape == (256, 256)
+    rows = Amplifier(data="[1:2048, :]", overscan="[2056:2080, :]")
+    found = fitted(rows, shape=(2064, 1040), binning=(2, 2))
+    assert found.shape == (2064, 1024)
+    assert str(found.readouts[0].overscan) == "[1029:1040, 1:2064]"
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        (
+            (4127, 2080),
+            "data section [1:2048, 1:4128] lies outside the frame, which has 2080 columns and "
+            "4127 rows; correct the profile, or set the frame aside if it was cut.",
+        ),
+        (
+            (4128, 2079),
+            "overscan [2056:2080, 1:4128] lies outside the frame, which has 2079 columns and "
+            "4128 rows; correct the profile, or set the frame aside if it was cut.",
+        ),
+    ],
+)
+def test_refuses_a_frame_that_is_too_small(shape, sentence):
+    with pytest.raises(SectionError) as refusal:
+        fitted(lfc(), shape=shape)
+    assert str(refusal.value) == sentence
+
+
+def test_frames_read_out_alike_share_a_key_and_others_do_not():
+    one, two = lfc(), lfc(overscan="[2057:2080, 1:4128]")
+    assert fitted(one).key == fitted(lfc(gain=None)).key
+    assert fitted(one).key != fitted(two).key
+    assert len(fitted(one).key) == 8
+
+
+def quadrant(number, detector):
+    return Amplifier(
+        name=str(number),
+        data="[5:104, 1:50]",
+        overscan="[105:110, 1:50]",
+        extension=number,
+        detector=detector,
+    )
+
+
+def test_amplifiers_of_several_extensions_stand_where_the_detector_says():
+    left, right = quadrant(1, "[101:200, 1:50]"), quadrant(2, "[1:100, 1:50]")
+    check_amplifiers((left, right))
+    found = fitted(left, right, shape={1: (50, 110), 2: (50, 110)})
+    assert [str(r.place) for r in found.readouts] == ["[101:200, 1:50]", "[1:100, 1:50]"]
+    assert [r.extension for r in found.readouts] == [1, 2]
+    assert found.shape == (50, 200)
+
+
+def test_refuses_a_place_on_the_detector_of_another_size():
+    with pytest.raises(SectionError) as refusal:
+        fitted(
+            quadrant(1, "[1:100, 1:50]"),
+            quadrant(2, "[101:199, 1:50]"),
+            shape={1: (50, 110), 2: (50, 110)},
+        )
+    assert str(refusal.value) == (
+        "an amplifier's data [5:104, 1:50] and its place on the detector [101:199, 1:50] "
+        "differ in size; correct detector= in the profile."
+    )
+
+
+def test_amplifiers_that_leave_a_hole_are_refused():
+    """Two quarters that touch at a corner would leave pixels that nobody read."""
+    profile = Profile(
+        instrument="Quarters",
+        amplifiers=[
+            Amplifier(name="ll", data="[1:10, 1:10]", overscan=None),
+            Amplifier(name="ur", data="[11:20, 11:20]", overscan=None),
+        ],
+        recipe=Recipe(bias=True, dark=None),
+    )
+    with pytest.raises(FrameRejected) as error:
+        profile.amplifiers_of({}, {None: (20, 20)})
+    assert str(error.value) == (
+        "the profile: the amplifiers' data [1:10, 1:10] + [11:20, 11:20] do not fill a rectangle "
+        "of 20 columns and 20 rows once they are put together; correct data= or detector= in the "
+        "profile."
+    )

@@ -1,0 +1,449 @@
+"""One look at the pixels: what it tells, what follows from it, and what it must not refuse."""
+
+import gzip
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat, raw
+from ccdprofiles.errors import FrameRejected, ProfileError
+from ccdprofiles.files.raw import Pixels, read_raw
+from ccdprofiles.pixels.quality import (
+    Quality,
+    Sample,
+    judge,
+    light_of,
+    noise_ratios,
+    outliers,
+    steady,
+)
+
+AMPLIFIER = Amplifier(
+    data="[1:200, 1:600]",
+    overscan=None,
+    gain=2 * u.electron / u.adu,
+    read_noise=16 * u.electron,
+    saturation=60000 * u.adu,
+)
+
+
+def amplifiers(*given, shape=(600, 200)):
+    profile = Profile(instrument="C", amplifiers=given or [AMPLIFIER], recipe=Recipe())
+    return profile.amplifiers_of({}, {None: shape})
+
+
+def look(path, data, *given, **cards):
+    """Write a frame, and look at it."""
+    fits.PrimaryHDU(data, fits.Header(list(cards.items()))).writeto(path / "a.fits", overwrite=True)
+    return look_at(path / "a.fits", *given, shape=data.shape)
+
+
+def look_at(path, *given, shape=(600, 200)):
+    frame = read_raw(path)
+    sample = Sample(frame, amplifiers(*given, shape=shape))
+    with Pixels(frame) as pixels:
+        for rows in pixels.bands(hashlib.sha256()):
+            sample.take(*rows)
+    return sample.quality()
+
+
+def noise(level, sigma, shape=(600, 200), seed=1, dtype="u2"):
+    data = np.random.default_rng(seed).normal(level, sigma, shape)
+    return (data if np.dtype(dtype).kind == "f" else data.round()).astype(dtype)
+
+
+def verdict(quality, kind="bias", recipe=None, overscan=(), *given):
+    wrong = judge(kind, quality, recipe or Recipe(), amplifiers(*given), overscan)
+    return None if wrong is None else wrong.code
+
+
+# What one look tells.
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+def test_the_level_the_scatter_and_the_bright_part_of_any_stored_number(tmp_path, dtype):
+    quality = look(tmp_path, noise(100, 8, dtype=dtype))
+    assert quality.level == pytest.approx((100,), abs=1)
+    assert quality.scatter == pytest.approx((8,), rel=0.03)
+    assert quality.bright == pytest.approx((100 + 1.645 * 8,), abs=1)
+    assert quality.saturated == quality.not_finite == quality.wrapped == quality.common == 0
+
+
+@pytest.mark.parametrize("sigma", [0.7, 1.0, 1.5, 2.0])
+def test_noise_of_an_adu_is_measured_though_numbers_are_whole(tmp_path, sigma):
+    (scatter,) = look(tmp_path, noise(300, sigma)).scatter
+    assert scatter == pytest.approx(np.sqrt(sigma**2 + 1 / 12), rel=0.03)
+
+
+def test_scatter_knows_neither_gradients_nor_stars_nor_columns_read_apart(tmp_path):
+    data = noise(1000, 5) + np.arange(600, dtype="u2")[:, np.newaxis] * 10
+    data[:, ::2] += 200
+    data[::7, ::9] += 20000
+    assert look(tmp_path, data).scatter == pytest.approx((5,), rel=0.05)
+
+
+@pytest.mark.parametrize("piece", [1, 3000, 2**20])
+def test_a_look_at_a_packed_file_and_one_in_pieces_are_the_same(tmp_path, piece, monkeypatch):
+    data = noise(1000, 8)
+    data[40:60] = 7
+    upper = Amplifier(data="[1:200, 301:600]", overscan=None, name="upper")
+    lower = Amplifier(data="[1:200, 1:300]", overscan=None, name="lower")
+    wanted, halves = look(tmp_path, data), look(tmp_path, data, upper, lower)
+    monkeypatch.setattr(raw, "_PIECE", piece)
+    monkeypatch.setattr(raw, "_ROWS", 1 + piece // 400)
+    (tmp_path / "b.fits").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
+    fits.CompImageHDU(data, compression_type="RICE_1").writeto(tmp_path / "c.fits")
+    for name in ("a.fits", "b.fits", "c.fits"):
+        assert look_at(tmp_path / name) == wanted
+        assert look_at(tmp_path / name, upper, lower) == halves
+
+
+def test_every_row_of_one_value_is_found_wherever_it_lies(tmp_path):
+    data = noise(1000, 8)
+    for number, row in enumerate((0, 1, 300, 511, 512, 599), 1):
+        data[row] = 5
+        quality = look(tmp_path, data)
+        assert (quality.constant_rows, quality.constant) == (number / 600, 5)
+
+
+def test_a_row_that_nearly_holds_one_value_does_not(tmp_path):
+    data = noise(1000, 8)
+    data[10:200] = 5
+    data[10:200, 197] = 6
+    assert look(tmp_path, data).constant_rows == 0
+
+
+def test_rows_of_nan_hold_one_value_and_a_frame_of_nan_none(tmp_path):
+    data = noise(1000, 8, dtype="f4")
+    data[:60] = np.nan
+    quality = look(tmp_path, data)
+    assert quality.constant_rows == 0.1
+    assert quality.not_finite == pytest.approx(0.1, abs=0.01)
+    with pytest.raises(FrameRejected, match="none of its pixels has a value") as refused:
+        look(tmp_path, np.full_like(data, np.nan))
+    assert refused.value.code == "all-nan"
+
+
+def test_rows_of_infinity_are_looked_at_without_a_warning(tmp_path):
+    data = noise(100, 8, dtype="f4")
+    data[::2] = np.inf
+    quality = look(tmp_path, data)
+    assert quality.scatter == pytest.approx((8,), rel=0.05)
+    assert quality.not_finite == 0.5
+
+
+def test_rows_of_a_saturated_star_are_no_rows_of_one_value(tmp_path):
+    data = noise(1000, 8)
+    data[100:160] = 65535
+    quality = look(tmp_path, data)
+    assert quality.constant_rows == quality.common == 0
+    assert quality.saturated == pytest.approx(0.1, abs=0.005)
+    assert verdict(quality, "science") is None
+    assert verdict(quality, "dark") == "saturated"
+
+
+def test_an_amplifier_that_is_dead_is_found_beside_one_that_lives(tmp_path):
+    data = noise(1000, 8)
+    data[:, 100:] = 0
+    halves = (
+        Amplifier(name="left", data="[1:100, 1:600]", overscan=None),
+        Amplifier(name="right", data="[101:200, 1:600]", overscan=None),
+    )
+    quality = look(tmp_path, data, *halves)
+    assert quality.constant_rows == quality.common == 1
+    assert quality.level == (1000, 0)
+    assert verdict(quality, "bias", None, (), *halves) == "constant-rows"
+
+
+def test_far_below_zero_is_told_of_signed_numbers_alone(tmp_path):
+    data = noise(0, 5, dtype="i2")
+    data[::20] = -20000
+    assert look(tmp_path, data).wrapped == pytest.approx(0.05, abs=0.002)
+    assert look(tmp_path, data.astype("f4")).wrapped == 0
+    assert look(tmp_path, noise(0, 5, dtype="i2")).wrapped == 0
+
+
+# What follows.
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("step", [1, 16])
+def test_a_bias_of_little_noise_holds_few_values_and_is_no_fault(tmp_path, sigma, step):
+    """Up to four fifths of its pixels are equal, and it is a good bias; some cameras count by 16."""
+    quality = look(tmp_path, noise(300, sigma) * np.uint16(step))
+    assert quality.common == quality.constant_rows == 0
+    assert verdict(quality) is None
+
+
+@pytest.mark.parametrize("level", [1000, 20000])
+def test_one_value_where_noise_should_be_is_a_fault(tmp_path, level):
+    """BANZAI's frames of 1000 adu in too many pixels."""
+    data = noise(level, 10)
+    hit = np.random.default_rng(2).random(data.shape) < 0.3
+    data[hit] = 1000
+    quality = look(tmp_path, data)
+    assert quality.value == 1000
+    assert quality.common == pytest.approx(0.3, abs=0.03)
+    for kind in ("bias", "dark", "flat", "arc", "science"):
+        assert verdict(quality, kind) == "one-value"
+    assert verdict(quality, recipe=Recipe(limits=Limits(common_value=0.5))) is None
+
+
+def test_a_spectrum_on_a_dark_chip_is_no_fault(tmp_path):
+    data = noise(300, 1.5)
+    data[:, 80:110] = noise(20000, 150, (600, 30))
+    assert verdict(look(tmp_path, data), "arc") is None
+
+
+FULL = replace(AMPLIFIER, saturation=50000 * u.adu)
+
+
+@pytest.mark.parametrize(
+    ("light", "wanted"),
+    [(4900, "flat-level"), (5100, None), (39900, None), (40100, "flat-level"), (-9, "flat-level")],
+)
+def test_the_light_of_a_flat_lies_between_a_tenth_and_four_fifths(light, wanted):
+    quality = Quality(level=(light + 1000.0,), scatter=(8.0,), bright=(65535.0,))
+    assert verdict(quality, "flat", None, (1000.0,), FULL) == wanted
+    for kind in ("bias", "dark", "arc", "science"):
+        assert verdict(quality, kind, None, (1000.0,), FULL) is None
+    free = Recipe(limits=Limits(flat_level=None))
+    assert verdict(quality, "flat", free, (1000.0,), FULL) is None
+    unknown = replace(AMPLIFIER, saturation=None)
+    assert verdict(quality, "flat", None, (1000.0,), unknown) is None
+
+
+def test_a_spectral_flat_is_judged_by_its_brightest_part():
+    quality = Quality(level=(1100.0,), scatter=(8.0,), bright=(31000.0,))
+    spectral = Recipe(flat=SpectralFlat(dispersion="x"))
+    assert verdict(quality, "flat", spectral, (1000.0,), FULL) is None
+    assert verdict(quality, "flat", Recipe(flat=Flat()), (1000.0,), FULL) == "flat-level"
+    burnt = replace(quality, bright=(45000.0,))
+    assert verdict(burnt, "flat", spectral, (1000.0,), FULL) == "flat-level"
+
+
+def group(*levels, scatter=5.0):
+    frames = {
+        f"{n}.fits": Quality(level=(float(level),), scatter=(scatter,), bright=(0.0,))
+        for n, level in enumerate(levels)
+    }
+    return frames, dict.fromkeys(frames, (None,))
+
+
+@pytest.mark.parametrize(
+    ("levels", "wanted"),
+    [
+        ((100, 101, 102, 130), ["3.fits"]),
+        ((100, 101, 102, 70), ["3.fits"]),
+        ((100, 100, 100, 104), []),  # less than the scatter of one pixel
+        ((100, 100, 100, 106), ["3.fits"]),
+        ((100, 110, 120, 130, 140, 150), []),  # a drift
+        ((100, 101, 130), []),  # no one can say which
+    ],
+)
+def test_a_level_that_stands_apart_is_found(levels, wanted):
+    frames, overscan = group(*levels)
+    assert list(outliers("bias", frames, Limits(), overscan)) == wanted
+    for kind in ("flat", "arc"):
+        assert outliers(kind, frames, Limits(), overscan) == {}
+    assert outliers("dark", frames, Limits(outlier=None), overscan) == {}
+
+
+@pytest.mark.parametrize(
+    ("last", "cure"), [(130, "look for light in it."), (70, "look whether it was set alike.")]
+)
+def test_light_is_blamed_only_for_a_level_that_is_too_high(last, cure):
+    frames, overscan = group(100, 101, 102, last)
+    (refused,) = outliers("bias", frames, Limits(), overscan).values()
+    assert str(refused).endswith(f"adu may be; {cure}")
+
+
+def test_the_limit_of_a_profile_is_in_adu():
+    frames, overscan = group(100, 101, 102, 130)
+    assert outliers("bias", frames, Limits(level=40 * u.adu), overscan) == {}
+    frames, overscan = group(100, 100, 100, 104)
+    assert list(outliers("bias", frames, Limits(level=2 * u.adu), overscan)) == ["3.fits"]
+
+
+def test_what_the_overscan_follows_is_no_outlier():
+    frames, _ = group(100, 200, 300, 400)
+    overscan = {file: (quality.level[0] - 3,) for file, quality in frames.items()}
+    assert outliers("bias", frames, Limits(), overscan) == {}
+    assert light_of((7.0, 9.0), (None, 4.0)) == (7.0, 5.0)
+
+
+def test_an_amplifier_without_a_value_says_nothing_of_the_others():
+    frames, overscan = group(100, 101, 102, 130)
+    nan = float("nan")
+    for file, quality in frames.items():
+        dead = 50.0 if file > "0.fits" else nan
+        frames[file] = Quality((quality.level[0], dead), (5.0, nan), (0.0, nan))
+        overscan[file] = (None, None)
+    assert list(outliers("bias", frames, Limits(), overscan)) == ["3.fits"]
+    all_dead = {file: replace(quality, level=(nan, nan)) for file, quality in frames.items()}
+    assert outliers("bias", all_dead, Limits(), overscan) == {}
+
+
+def test_the_noise_is_held_against_that_of_the_profile():
+    frames, _ = group(100, 100, scatter=12.0)
+    assert noise_ratios(frames, amplifiers()) == {"0.fits": (1.5,), "1.fits": (1.5,)}
+    frames["1.fits"] = replace(frames["1.fits"], scatter=(float("nan"),))
+    assert noise_ratios(frames, amplifiers()) == {"0.fits": (), "1.fits": ()}
+    unknown = amplifiers(replace(AMPLIFIER, read_noise=None))
+    assert noise_ratios(frames, unknown) == {"0.fits": (), "1.fits": ()}
+
+
+@pytest.mark.parametrize(("dtype", "top"), [("u2", 65535), ("i2", 32767)])
+def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_level(
+    tmp_path, dtype, top
+):
+    unknown = replace(AMPLIFIER, saturation=None)
+    data = noise(1000, 30, dtype=dtype)
+    data[:200] = top
+    quality = look(tmp_path, data, unknown)
+    assert quality.saturated == pytest.approx(1 / 3, abs=0.01)
+    assert quality.constant_rows == quality.common == 0
+    assert verdict(quality, "science", None, (), unknown) is None
+    assert verdict(quality, "flat", None, (), unknown) == "saturated"
+
+
+# The level of rows.
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 700),
+    sigma=st.floats(0.01, 20),
+    slope=st.floats(-0.2, 0.2),
+    columns=st.sampled_from([1, 4, 25]),
+)
+def test_rows_without_light_keep_their_number_to_the_last_bit(seed, rows, sigma, slope, columns):
+    strip = np.random.default_rng(seed).normal(1000, sigma, (rows, columns)).round()
+    levels = np.median(strip, axis=1) + slope * np.arange(rows)
+    found, apart = steady(levels)
+    assert apart == 0
+    assert found is levels or (found == levels).all()
+
+
+def lit(where, light, rows=500):
+    levels = np.random.default_rng(2).normal(1000, 0.5, rows) + 0.02 * np.arange(rows)
+    shone = levels.copy()
+    shone[where] += light
+    return levels, shone
+
+
+@pytest.mark.parametrize("light", [8, 100, 60000])
+def test_rows_with_light_take_the_level_of_their_neighbours(light):
+    where = slice(200, 230)
+    levels, shone = lit(where, light)
+    found, apart = steady(shone)
+    assert apart == 30
+    np.testing.assert_allclose(found[where], levels[where], atol=2)
+    np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
+
+
+@pytest.mark.parametrize("where", [slice(100, 320), slice(60, 440)])
+def test_light_on_many_rows_leaves_the_level_between_its_sides(where):
+    levels, shone = lit(where, 3000)
+    found, apart = steady(shone)
+    assert apart == where.stop - where.start
+    np.testing.assert_allclose(found[where], levels[where], atol=3)
+    np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda row: 80 * np.exp(-row / 12),  # settles while the first rows are read
+        lambda row: -80 * np.exp(-row / 12),
+        lambda row: 60 * np.exp((row - 499) / 9),
+        lambda row: np.where(row < 300, 0.0, 50.0),  # jumps
+        lambda row: 0.2 * row,  # drifts
+        lambda row: 40 * np.sin(row / 60),
+        lambda row: 10 * np.sin(row / 14),
+        lambda row: 10 * np.sin(row / 5),
+        lambda row: np.where(row // 60 % 2, 10.0, 0.0),  # jumps to and fro
+    ],
+    ids=["settling", "falling", "rising", "jump", "drift", "wave", "swing", "hum", "telegraph"],
+)
+def test_a_pedestal_that_moves_is_no_light(shape):
+    rows = np.random.default_rng(3).normal(1000, 0.5, 500) + shape(np.arange(500.0))
+    found, apart = steady(rows)
+    assert apart == 0
+    assert found is rows
+
+
+def test_light_is_told_while_a_pedestal_settles():
+    levels, _ = lit(slice(0), 0)
+    levels -= 80 * np.exp(-np.arange(500.0) / 12)
+    shone = levels.copy()
+    shone[300:304] += 200
+    found, apart = steady(shone)
+    assert apart == 4
+    np.testing.assert_allclose(found, levels, atol=2)
+
+
+@pytest.mark.parametrize("where", [slice(0, 6), slice(495, 500)])
+def test_light_that_breaks_off_at_the_edge_is_light(where):
+    levels, shone = lit(where, 5000)
+    found, apart = steady(shone)
+    assert apart == where.stop - where.start
+    np.testing.assert_allclose(found, levels, atol=3)
+
+
+# What a profile may say.
+
+
+def test_the_limits_are_those_of_the_reference():
+    limits = Limits()
+    assert dict(limits.frames) == {"bias": 3, "dark": 3, "flat": 3, "arc": 1}
+    assert dict(Limits(frames=2).frames) == dict.fromkeys(("bias", "dark", "flat", "arc"), 2)
+    assert dict(Limits(frames={"flat": 1}).frames)["flat"] == 1
+    assert dict(Limits(frames={"flat": 1}).frames)["dark"] == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"saturated": 0}, "saturated=0 is no fraction above 0 and up to 1."),
+        ({"constant_rows": 5}, "constant_rows=5 is no fraction above 0 and up to 1."),
+        ({"common_value": "a"}, "common_value='a' is no fraction above 0 and up to 1."),
+        (
+            {"flat_level": 0.1},
+            "flat_level=0.1 is none; write the least and the most, as (0.1, 0.8), or None.",
+        ),
+        (
+            {"read_noise": (2, 1)},
+            "read_noise=(2, 1) is none; write the least and the most, as (0.1, 0.8), or None.",
+        ),
+        ({"outlier": -1}, "outlier=-1 is no positive number; give one, or None."),
+        ({"level": 5}, "level=5 is not in adu; write it as level=5 * u.adu."),
+        ({"frames": 0}, "frames=0 is no whole number from 1."),
+        ({"frames": {"bias": True}}, "frames=True is no whole number from 1."),
+        (
+            {"frames": {"flats": 3}},
+            "frames='flats' is none of bias, dark, flat, arc (did you mean 'flat'?).",
+        ),
+    ],
+)
+def test_limits_that_cannot_be_right_are_refused(wrong, sentence):
+
+    with pytest.raises(ProfileError) as refused:
+        Limits(**wrong)
+    assert str(refused.value) == sentence
+
+
+def test_a_recipe_takes_limits_and_nothing_else_for_them():
+
+    with pytest.raises(ProfileError, match="limits=3 is none; write Limits"):
+        Recipe(limits=3)
+    strict, usual = Recipe(limits=Limits(saturated=0.01)), Recipe()
+    profiles = [Profile(instrument="C", amplifiers=[AMPLIFIER], recipe=r) for r in (strict, usual)]
+    assert profiles[0].hash != profiles[1].hash

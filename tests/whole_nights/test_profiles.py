@@ -1,0 +1,415 @@
+"""The contract that every shipped profile is held to."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from ccdprofiles import SpectralFlat
+from ccdprofiles.camera.amplifier import check_amplifiers
+from ccdprofiles.camera.registry import Registry, read_profiles, shipped_folder
+from ccdprofiles.camera.section import Section
+from ccdprofiles.errors import FrameRejected, UnknownInstrument
+
+FILES = sorted(p for p in shipped_folder().glob("*.py") if not p.name.startswith("_"))
+PROFILES = {p.name: p for file in FILES for p in read_profiles(file)}
+REGISTRY = Registry(tuple(PROFILES.values()))
+FIXTURES = {p.stem: p for p in sorted((Path(__file__).parents[1] / "headers").glob("*.header"))}
+
+# fixture: profile, type, exposure, filter, object, date, binning
+KNOWN = {
+    "cg16m-bias": ("cg16m", "bias", 0, None, None, "2018-08-23T00:50:00", (1, 1)),
+    "cg16m-dark": ("cg16m", "dark", 90, None, None, "2018-08-23T10:30:00", (1, 1)),
+    "cg16m-flat": ("cg16m", "flat", 1, "r", None, "2018-08-23T01:25:17", (1, 1)),
+    "cg16m-flat-2017": ("cg16m", "flat", 1, "R", None, "2017-04-12T03:28:40", (1, 1)),
+    "cg16m-science": ("cg16m", "science", 90, "r", "kelt-16-b", "2018-08-23T08:49:30", (1, 1)),
+    "dis_blue-arc": ("dis_blue", "arc", 30, None, "HeNeAr", "2019-10-18T22:45:10.9", (1, 1)),
+    "dis_blue-bias": ("dis_blue", "bias", 0, None, "bias", "2019-10-18T22:01:00.1", (1, 1)),
+    "dis_blue-dark": ("dis_blue", "dark", 1200, None, "dark", "2019-10-19T12:40:00.1", (1, 1)),
+    "dis_blue-flat": ("dis_blue", "flat", 60, None, "quartz", "2019-10-18T22:20:31.4", (1, 1)),
+    "dis_blue-science": (
+        ("dis_blue", "science", 1200, None, "BD+284211", "2019-10-19T05:12:44.0", (1, 1))
+    ),
+    "dis_red-arc": ("dis_red", "arc", 30, None, "HeNeAr", "2019-10-18T22:45:10.9", (1, 1)),
+    "dis_red-bias": ("dis_red", "bias", 0, None, "bias", "2019-10-18T22:01:00.1", (1, 1)),
+    "dis_red-dark": ("dis_red", "dark", 1200, None, "dark", "2019-10-19T12:40:00.1", (1, 1)),
+    "dis_red-flat": ("dis_red", "flat", 60, None, "quartz", "2019-10-18T22:20:31.4", (1, 1)),
+    "dis_red-science": (
+        ("dis_red", "science", 1200, None, "BD+284211", "2019-10-19T05:12:44.0", (1, 1))
+    ),
+    "kosmos-arc": (
+        ("kosmos", "arc", 30, "empty2", "Gp013_parad", "2021-10-29T22:48:09.044120", (1, 1))
+    ),
+    "kosmos-bias": (
+        ("kosmos", "bias", 0, "empty2", "Gp013_parad", "2021-10-29T22:10:02.118042", (1, 1))
+    ),
+    "kosmos-bias-2x1": (
+        ("kosmos", "bias", 0, "empty2", "Gp013_parad", "2021-10-29T22:15:33.770904", (2, 1))
+    ),
+    "kosmos-dark": (
+        ("kosmos", "dark", 1500, "empty2", "Gp013_parad", "2021-10-30T13:05:11.902217", (1, 1))
+    ),
+    "kosmos-flat": (
+        ("kosmos", "flat", 20, "empty2", "Gp013_parad", "2021-10-29T22:31:40.500117", (1, 1))
+    ),
+    "kosmos-science": (
+        ("kosmos", "science", 1500, "empty2", "Gp013_parad", "2021-10-30T01:37:45.543483", (1, 1))
+    ),
+    "lfc-bias": ("lfc", "bias", 0, "r'", "bias", "2016-01-16T03:50:00.00", (1, 1)),
+    "lfc-dark": ("lfc", "dark", 300, "r'", "dark", "2016-03-13T05:00:00.00", (1, 1)),
+    "lfc-flat": ("lfc", "flat", 70.001, "g'", "flat_g", "2016-01-16T04:17:28.00", (1, 1)),
+    "lfc-flat-i": ("lfc", "flat", 7, "i'", "flat_i", "2016-01-16T04:27:23.00", (1, 1)),
+    "lfc-science": ("lfc", "science", 300.062, "g'", "vv124_1", "2016-01-16T06:10:00.00", (1, 1)),
+    "proem-dark": ("proem", "dark", 10, "blocking", "Dark", "2016-10-31T22:04:00", (4, 4)),
+    "proem-flat": ("proem", "flat", 3, "BG40", "Flat", "2016-10-31T23:40:00", (4, 4)),
+    "proem-science": (
+        ("proem", "science", 10, "BG40", "SDSS J1618+3854", "2016-11-01T04:12:00", (4, 4))
+    ),
+    "pt5m-bias": ("pt5m", "bias", 0, "V", None, "2015-11-20T19:01:10", (2, 2)),
+    "pt5m-dark": ("pt5m", "dark", 60, "V", None, "2015-11-20T19:05:40", (2, 2)),
+    "pt5m-flat": ("pt5m", "flat", 2, "V", None, "2015-11-20T18:40:12", (1, 1)),
+    "pt5m-ignored": ("pt5m", None, 5, "R", None, "2015-11-20T19:31:00", (2, 2)),
+    "pt5m-science": ("pt5m", "science", 60, "V", "XY Leo", "2015-11-20T22:13:05", (2, 2)),
+    "sbo-dark": ("sbo", "dark", 60, "V", None, "2021-03-04T02:00:00", (2, 2)),
+    "sbo-flat": ("sbo", "flat", 4, "V", None, "2021-03-04T01:10:00", (2, 2)),
+    "sbo-science": ("sbo", "science", 60, "V", "M 67", "2021-03-04T03:30:00", (2, 2)),
+}
+STRANGERS = sorted(FIXTURES.keys() - KNOWN.keys())
+
+# profile, raw shape, binning cards, and what is left of it after trimming
+SHAPES = [
+    ("lfc", (4128, 2080), {"CCDBIN1": 1, "CCDBIN2": 1}, (4128, 2048)),
+    ("cg16m", (4096, 4109), {"XBINNING": 1, "YBINNING": 1}, (4096, 4096)),
+    ("proem", (256, 256), {"XBIN": 4, "YBIN": 4}, (256, 256)),
+    ("kosmos", (4096, 2148), {"BINX": 1, "BINY": 1}, (4096, 2048)),
+    ("kosmos", (4096, 1124), {"BINX": 2, "BINY": 1}, (4096, 1024)),
+    ("kosmos", (2048, 1124), {"BINX": 2, "BINY": 2}, (2048, 1024)),
+    ("dis_blue", (1078, 2098), {"CCDSUM": "1 1"}, (1028, 2048)),
+    ("dis_red", (1078, 2098), {}, (1028, 2048)),
+    ("pt5m", (1472, 2184), {"XBINNING": 1, "YBINNING": 1}, (1472, 2184)),
+    ("pt5m", (736, 1092), {"XBINNING": 2, "YBINNING": 2}, (736, 1092)),
+    ("pt5m", (490, 728), {"XBINNING": 3, "YBINNING": 3}, (490, 728)),
+    ("sbo", (1024, 1024), {"XBINNING": 2, "YBINNING": 2}, (1024, 1024)),
+]
+
+
+def header(name):
+    return fits.Header.fromstring(FIXTURES[name].read_text(), sep="\n")
+
+
+def shape(cards):
+    return {None: (cards["NAXIS2"], cards["NAXIS1"])}
+
+
+# Every shipped profile.
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_has_a_name_notes_and_a_telescope(name):
+    profile = PROFILES[name]
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", profile.name)
+    assert len(profile.notes.splitlines()) > 5
+    assert profile.telescope
+    assert Path(profile.file).parent == shipped_folder()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_amplifiers_go_together(name):
+    check_amplifiers(PROFILES[name].amplifiers)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_says_what_nobody_knows(name):
+    profile = PROFILES[name]
+    unknown = {
+        field
+        for amplifier in profile.amplifiers
+        for field in ("gain", "read_noise", "saturation")
+        if getattr(amplifier, field) is None
+    }
+    assert not unknown or "Nobody knows:" in profile.notes
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_is_told_from_others_by_a_plain_instrume(name):
+    assert PROFILES[name].instruments
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_has_a_header_of_every_type_that_it_reduces(name):
+    profile = PROFILES[name]
+    found = {known[1] for known in KNOWN.values() if known[0] == name} - {None}
+    wanted = {"flat", "science"}
+    wanted |= {"bias"} if profile.recipe.bias else set()
+    wanted |= {"dark"} if profile.recipe.dark else set()
+    wanted |= {"arc"} if isinstance(profile.recipe.flat, SpectralFlat) else set()
+    assert found >= wanted
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_two_readings_of_a_file_agree(name):
+    again = {p.name: p for p in read_profiles(PROFILES[name].file)}
+    assert again[name].hash == PROFILES[name].hash
+
+
+@pytest.mark.parametrize(("name", "raw", "cards", "trimmed"), SHAPES)
+def test_sections_fit_the_raw_frames(name, raw, cards, trimmed):
+    found = PROFILES[name].amplifiers_of(cards, {None: raw})
+    assert found.shape == trimmed
+
+
+@pytest.mark.parametrize(
+    "name", sorted({s[0] for s in SHAPES if s[0] in ("lfc", "kosmos", "dis_blue", "dis_red")})
+)
+def test_a_frame_cut_short_is_rejected(name):
+    _, (rows, columns), cards, _ = next(s for s in SHAPES if s[0] == name)
+    for cut in ((rows // 2, columns), (rows, columns - 60)):
+        with pytest.raises(FrameRejected) as rejection:
+            PROFILES[name].amplifiers_of(cards, {None: cut})
+        assert rejection.value.code == "section"
+
+
+def test_every_shipped_profile_is_tried_on_a_raw_shape():
+    assert {s[0] for s in SHAPES} == PROFILES.keys()
+
+
+# Its headers.
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_fixture_says_where_it_is_from_and_names_no_machine(name):
+    text = FIXTURES[name].read_text()
+    assert text.startswith("COMMENT ")
+    assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
+    assert not re.search(r"/(home|root|tmp|usr|var|work|Users)/|~/|[A-Z]:\\", text)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_its_headers_are_recognised_by_it_and_by_no_other(name):
+    cards = header(name)
+    assert [p.name for p in PROFILES.values() if p.fits(cards)] == [KNOWN[name][0]]
+    assert REGISTRY.choose(cards).name == KNOWN[name][0]
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_strangers_are_recognised_by_none(name):
+    with pytest.raises(UnknownInstrument, match="no profile knows INSTRUME"):
+        REGISTRY.choose(header(name))
+
+
+def test_the_strangers_are_those_that_could_be_mistaken():
+    assert {name.split("-")[0] for name in STRANGERS} == {
+        "alta",
+        "arctic",
+        "efosc2",
+        "kpno_kosmos",
+        "saao",
+    }
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_reads_its_headers(name):
+    cards = header(name)
+    profile = REGISTRY.choose(cards)
+    assert (
+        profile.name,
+        profile.frame_type_of(cards),
+        profile.exposure_of(cards),
+        profile.text_of("filter", cards),
+        profile.text_of("object", cards),
+        profile.text_of("date", cards),
+        profile.binning_of(cards),
+    ) == KNOWN[name]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_its_sections_fit_the_frames_of_its_headers(name):
+    cards = header(name)
+    REGISTRY.choose(cards).amplifiers_of(cards, shape(cards))
+
+
+def test_masters_of_a_spectrograph_share_its_set_up():
+    assert PROFILES["kosmos"].match_of("flat", header("kosmos-flat")) == (
+        ("FILTER2", "empty3"),
+        ("DISPERSR", "red"),
+        ("SLIT", "2.0-low"),
+    )
+    assert PROFILES["kosmos"].match_of("bias", header("kosmos-bias")) == ()
+    assert PROFILES["dis_red"].match_of("flat", header("dis_red-flat")) == (
+        ("GRATING", "R300"),
+        ("SLITMASK", "1.5"),
+    )
+
+
+# What one camera asks for and others do not.
+
+
+def changed(name, **cards):
+    found = header(name)
+    for card, value in cards.items():
+        if value is None:
+            del found[card]
+        else:
+            found[card] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cards", "date"),
+    [
+        ({}, "2016-01-16T04:17:28.00"),
+        ({"UT": None}, "2016-01-16"),
+        ({"DATE-OBS": None}, None),
+        ({"DATE-OBS": "2016-01-16T04:17:28"}, "2016-01-16T04:17:28"),
+    ],
+)
+def test_lfc_joins_day_and_time(cards, date):
+    assert PROFILES["lfc"].text_of("date", changed("lfc-flat", **cards)) == date
+
+
+@pytest.mark.parametrize(("chip", "fits_"), [(0, True), (None, True), (1, False), (5, False)])
+def test_lfc_is_chip_0(chip, fits_):
+    assert PROFILES["lfc"].fits(changed("lfc-flat", CHIPID=chip)) is fits_
+
+
+@pytest.mark.parametrize(
+    ("cards", "kind"),
+    [
+        ({"SHUTTER": "closed", "FILTER": "BG40", "OBJECT": "G117-B15A"}, "dark"),
+        ({"SHUTTER": "open", "FILTER": "blocking", "OBJECT": "G117-B15A"}, "dark"),
+        ({"SHUTTER": None, "FILTER": None, "OBJECT": "DARK "}, "dark"),
+        ({"SHUTTER": "open", "FILTER": "BG40", "OBJECT": "Dome Flats"}, "flat"),
+        ({"SHUTTER": "open", "FILTER": "BG40", "OBJECT": "G117-B15A"}, "science"),
+    ],
+)
+def test_proem_tells_types_without_imagetyp(cards, kind):
+    assert PROFILES["proem"].frame_type_of(changed("proem-dark", **cards)) == kind
+
+
+def test_proem_frame_that_says_nothing_has_no_type():
+    cards = changed("proem-dark", SHUTTER=None, FILTER=None, OBJECT=None)
+    with pytest.raises(FrameRejected) as rejection:
+        PROFILES["proem"].frame_type_of(cards)
+    assert rejection.value.code == "no-type"
+
+
+@pytest.mark.parametrize("lamp", ["KRYPTON", "NEON", "ARGON", "HE-TR", "NE-TR", "AR-TR"])
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("Object", "arc"), ("Flat  ", "arc"), ("Comp", "arc"), ("Bias", "bias"), ("dark", "dark")],
+)
+def test_kosmos_arcs_are_told_by_their_lamps(lamp, said, kind):
+    cards = changed("kosmos-science", IMAGETYP=said, **{lamp: "on      "})
+    assert PROFILES["kosmos"].frame_type_of(cards) == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "lamp", "kind"),
+    [
+        ("object", "HeNeAr", "arc"),
+        ("object", "Ne", "arc"),
+        ("comp", "", "arc"),
+        ("flat", "Bright Quartz", "flat"),
+        ("object", "", "science"),
+        ("zero", "He", "bias"),
+        ("dark", "Ar", "dark"),
+    ],
+)
+def test_dis_arcs_are_told_by_their_lamp(said, lamp, kind):
+    cards = changed("dis_blue-arc", IMAGETYP=said, LAMP=lamp)
+    assert PROFILES["dis_blue"].frame_type_of(cards) == kind
+
+
+def test_dis_channels_differ_in_gain_and_noise_only():
+    blue, red = (PROFILES[name].amplifiers[0] for name in ("dis_blue", "dis_red"))
+    assert (blue.gain.value, blue.read_noise.value) == (1.68, 4.9)
+    assert (red.gain.value, red.read_noise.value) == (1.88, 4.6)
+    assert (blue.data, blue.overscan, blue.saturation) == (red.data, red.overscan, red.saturation)
+
+
+@pytest.mark.parametrize(("egain", "gain"), [(1.3, 1.3), ("1.27", 1.27), (None, None)])
+def test_pt5m_gain_is_that_of_the_header(egain, gain):
+    cards = changed("pt5m-bias", EGAIN=egain)
+    assert PROFILES["pt5m"].amplifiers_of(cards, shape(cards)).readouts[0].gain == gain
+
+
+@pytest.mark.parametrize("name", ["cg16m-science", "cg16m-flat", "cg16m-bias"])
+def test_cg16m_never_reads_the_malformed_biassec(name):
+    cards = header(name)
+    assert cards["BIASSEC"] == "[4096:4109]"
+    found = PROFILES["cg16m"].amplifiers_of(cards, shape(cards))
+    assert not found.has_overscan
+
+
+def test_lfc_overscan_stays_clear_of_the_leak_and_reaches_every_row():
+    strip = Section.parse(PROFILES["lfc"].amplifiers[0].overscan)
+    assert strip == Section(2056, 2080, 1, 4128)
+
+
+def test_the_recipes_of_the_tutorials():
+    recipes = {name: profile.recipe for name, profile in PROFILES.items()}
+    assert {name: (r.bias, r.dark) for name, r in recipes.items()} == {
+        "lfc": (False, "match"),
+        "cg16m": (True, "scale"),
+        "proem": (False, "match"),
+        "pt5m": (True, "scale"),
+        "kosmos": (True, "match"),
+        "dis_blue": (True, "match"),
+        "dis_red": (True, "match"),
+        "sbo": (False, "match"),
+    }
+    assert {name for name, r in recipes.items() if r.electrons} == {"kosmos", "dis_blue", "dis_red"}
+    for name in ("lfc", "cg16m"):
+        for kind in ("bias", "dark", "flat"):
+            combine = recipes[name].combine_for(kind)
+            assert (combine.method, combine.clip) == ("average", 5)
+    assert recipes["proem"].combine_for("dark").method == "median"
+    assert recipes["proem"].flat.scale == "mode"
+    assert recipes["proem"].name == "{stem}c"
+    assert recipes["kosmos"].combine_for("bias").method == "median"
+    assert recipes["kosmos"].combine_for("arc").method == "sum"
+    assert (recipes["kosmos"].flat.dispersion, recipes["kosmos"].flat.fit) == ("y", "spline")
+    assert (recipes["dis_red"].flat.dispersion, recipes["dis_red"].flat.fit) == ("x", "polynomial")
+    assert recipes["dis_red"].overscan == "level"
+
+
+# Its source.
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_number_has_its_source_beside_it(path):
+    text = path.read_text()
+    commented = {
+        token.start[0]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    for call in ast.walk(ast.parse(text)):
+        for keyword in call.keywords if isinstance(call, ast.Call) else ():
+            written = keyword.arg in _ALWAYS and not isinstance(keyword.value, ast.Name)
+            if written or _holds_a_number(keyword.value):
+                assert {keyword.value.lineno, keyword.value.lineno - 1} & commented, (
+                    f"{path.name}, line {keyword.value.lineno}: {keyword.arg}= has no source"
+                )
+
+
+_ALWAYS = ("data", "overscan", "gain", "read_noise", "saturation")
+
+
+def _holds_a_number(value):
+    """Say whether a number or section is written here, and not in a call further down."""
+    if isinstance(value, ast.Constant):
+        number = isinstance(value.value, int | float) and not isinstance(value.value, bool)
+        return number or "[" in str(value.value)
+    if isinstance(value, ast.BinOp):
+        return _holds_a_number(value.left) or _holds_a_number(value.right)
+    return False
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_a_shipped_file_is_short(path):
+    assert len(path.read_text().splitlines()) < 90
