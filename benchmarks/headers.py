@@ -26,7 +26,7 @@ from pathlib import Path
 from ccdprofiles.night import scan_night
 from ccdprofiles.plan.frames import frames_table
 from ccdprofiles.plan.plan import make_plan
-from ccdprofiles.simulate.cameras import CAMERAS, Exposures, Shot
+from ccdprofiles.simulate.cameras import CAMERAS, Exposure, Exposures
 
 HERE = Path(__file__).resolve().parent
 CARDS = 60
@@ -132,7 +132,7 @@ def _frames(camera: str, number: int) -> Iterator[tuple[dict, int, int]]:
             yield _plain_cards(instrument, kind, exposure, filter_, when), rows, columns
             continue
         place, size, binning, _ = SHIPPED[camera]
-        shot = Shot(
+        shot = Exposure(
             type=kind,
             exposure=exposure,
             filter=filter_,

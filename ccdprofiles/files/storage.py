@@ -30,7 +30,9 @@ __all__ = [
     "Places",
     "Writers",
     "escaped_path",
+    "identity",
     "local_path",
+    "numbers_of",
     "open_to_append",
     "path_of_escaped",
     "refuse_link",
@@ -88,6 +90,23 @@ def local_path(given: str | Path, what: str, kind: type[Exception] = InputError)
             f"{what} {text!r} begins with ~, and that user has no home folder here; "
             "give the whole path."
         ) from error
+
+
+def identity(path: str | Path) -> tuple[int, ...] | None:
+    """Return what the system knows of a file's last change, or None if it is not a regular file.
+
+    Every change of its content, and every rename over it, gives other numbers.
+    """
+    try:
+        known = os.lstat(path)
+    except OSError:
+        return None
+    return numbers_of(known) if stat.S_ISREG(known.st_mode) else None
+
+
+def numbers_of(known: os.stat_result) -> tuple[int, ...]:
+    """Return size, inode and times of the last change."""
+    return known.st_size, known.st_ino, known.st_mtime_ns, known.st_ctime_ns
 
 
 def escaped_path(path: str) -> str:

@@ -28,9 +28,9 @@ __all__ = [
     "Stacked",
     "combine",
     "exact_median",
-    "inefficiency",
     "level",
     "mode",
+    "variance_factor",
 ]
 
 _TILE_BYTES = 2**17
@@ -382,7 +382,7 @@ def _nanmedian(values: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def inefficiency(number: int, how: Combine) -> float:
+def variance_factor(number: int, how: Combine) -> float:
     """Return the variance of a combined pixel, in units of one value's variance / kept.
 
     For a mean it is 1, for a median of normal values about pi / 2. A mean that was

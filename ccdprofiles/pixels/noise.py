@@ -7,7 +7,7 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["MAD_TO_STD", "median_variance", "middle", "pooled_scatter", "scaled_apart"]
+__all__ = ["MAD_TO_STD", "median", "median_variance", "pooled_scatter", "scaled_apart"]
 
 MAD_TO_STD = 1.482602218505602
 """The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
@@ -30,7 +30,7 @@ def median_variance(number: int) -> float:
     return pi / (2 * number + more)
 
 
-def middle(values: np.ndarray, overwrite: bool = False) -> float:
+def median(values: np.ndarray, overwrite: bool = False) -> float:
     """Return the median of float64 values, as `numpy.median` does and several times faster.
 
     Parameters

@@ -26,7 +26,7 @@ from ..camera.profile import Recipe
 from ..errors import FrameRejected
 from ..files.quiet import caught_warnings
 from ..files.raw import Pixels, RawFile, RawImage, physical, refuse_changed, rows_of
-from .noise import MAD_TO_STD, median_variance, middle
+from .noise import MAD_TO_STD, median, median_variance
 from .quality import Quality, Sample, steady
 
 __all__ = [
@@ -123,7 +123,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
             if isinstance(recipe.overscan, str):
                 # A model is fitted with rejection; it needs no second one.
                 rows, lifted = steady(rows)
-            usual = middle(rows)
+            usual = median(rows)
             scatter = _scatter(strip.values)
         levels.append(rows)
         level.append(usual)
@@ -507,6 +507,6 @@ def _scatter(strip: np.ndarray) -> float:
         residual = residual[np.isfinite(residual)]
     if not residual.size:
         return float("nan")
-    residual -= middle(residual, overwrite=True)
+    residual -= median(residual, overwrite=True)
     np.abs(residual, out=residual)
-    return middle(residual, overwrite=True) * MAD_TO_STD * sqrt(columns / (columns - 1))
+    return median(residual, overwrite=True) * MAD_TO_STD * sqrt(columns / (columns - 1))

@@ -21,7 +21,7 @@ from ..camera.amplifier import AmplifierSet, Readout
 from ..camera.profile import Limits, Recipe, SpectralFlat
 from ..errors import FrameRejected
 from ..files.raw import RawFile, RawImage, physical, rows_of
-from .noise import middle
+from .noise import median
 
 __all__ = ["Quality", "Sample", "judge", "light_of", "noise_ratios", "outliers", "steady"]
 
@@ -216,7 +216,7 @@ class _Look:
             return nan
         away = np.abs(off)
         # A median of whole numbers is too coarse for noise of an adu; it only finds the stars.
-        wide = 5 * max(1.0, _MAD * middle(away))
+        wide = 5 * max(1.0, _MAD * median(away))
         return sqrt(np.mean(off[away <= wide] ** 2) / 2)
 
 
@@ -511,9 +511,9 @@ def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
     """
     if len(rows) < 8:
         return rows, 0
-    noise = _MAD * middle(np.abs(np.diff(rows))) / 2**0.5
+    noise = _MAD * median(np.abs(np.diff(rows))) / 2**0.5
     allowed = max(_APART * noise, _LEAST)
-    if np.abs(rows - middle(rows)).max() <= allowed:
+    if np.abs(rows - median(rows)).max() <= allowed:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
     near = median_filter(rows, window, mode="reflect")

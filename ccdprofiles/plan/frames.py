@@ -150,9 +150,9 @@ class Frame:
 
     def rejected(self, code: str, reason: str, verdict: str = SET_ASIDE) -> Frame:
         """Return this frame with a verdict against it."""
-        return self.told(verdict=verdict, code=code, reason=reason)
+        return self.with_(verdict=verdict, code=code, reason=reason)
 
-    def told(self, **more: object) -> Frame:
+    def with_(self, **more: object) -> Frame:
         """Return this frame with more that is known of it."""
         # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
         frame = object.__new__(Frame)
@@ -213,11 +213,11 @@ class Scanner:
             return frame.rejected("not-fits", reason, IGNORED)
         raw = read_raw(frame.path)
         header = raw.header
-        frame = frame.told(raw=raw, shape=raw.images[0].shape)
+        frame = frame.with_(raw=raw, shape=raw.images[0].shape)
         if PRODUCT_CARD in header:
             kind = str(header.get("CPTYPE", ""))
             reason = f"{frame.file}: a product of ccdprofiles, not a raw frame."
-            return frame.told(master=kind).rejected("product", reason, IGNORED)
+            return frame.with_(master=kind).rejected("product", reason, IGNORED)
         _refuse_cubes(raw)
         profile = self.forced
         try:
@@ -241,7 +241,7 @@ class Scanner:
 
     def _typed(self, frame: Frame, profile: Profile) -> Frame:
         header = frame.header
-        frame = frame.told(
+        frame = frame.with_(
             profile=profile,
             object=profile.text_of("object", header),
             date=profile.text_of("date", header),
@@ -255,14 +255,14 @@ class Scanner:
         if kind is None:
             reason = f"{frame.file}: its type is ignored on purpose by {profile.name}."
             return frame.rejected("ignored-type", reason, IGNORED)
-        frame = frame.told(type=kind)
+        frame = frame.with_(type=kind)
         if callable(profile.temperature):
             profile.temperature_of(header)  # fails here, and not while the night is planned
         try:
-            frame = frame.told(exposure=profile.exposure_of(header))
-            frame = frame.told(binning=profile.binning_of(header))
+            frame = frame.with_(exposure=profile.exposure_of(header))
+            frame = frame.with_(binning=profile.binning_of(header))
             amplifiers, readout = self._read_out(frame)
-            frame = frame.told(amplifiers=amplifiers, readout=readout)
+            frame = frame.with_(amplifiers=amplifiers, readout=readout)
             _refuse_twice(frame)
             _refuse_reduced(frame)
             _refuse_exposure(frame)
@@ -271,7 +271,7 @@ class Scanner:
         notes = tuple(_oddities(frame))
         if self.forced is not None:
             notes += tuple(_of_another_camera(frame))
-        return frame.told(notes=notes) if notes else frame
+        return frame.with_(notes=notes) if notes else frame
 
     def _recipe(self, profile: Profile, header: Mapping) -> Recipe:
         """Return the recipe of a frame, with what is changed for this run."""

@@ -13,13 +13,12 @@ from .. import __version__
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import concerning
 from ..camera.profile import CosmicRays, Profile, Recipe
-from ..files.storage import Places
+from ..files.storage import Places, identity
 from ..pixels.calibrate import MasterBand, Noise
 from ..pixels.prepare import Measured, overscan_noise
 from ..plan.frames import Frame
 from ..plan.plan import Input, Plan, Product
 from ..products.product import SavedProduct, ascii_text, product_key
-from ..run.state import identity
 
 __all__ = [
     "ASIDE",
@@ -317,7 +316,7 @@ def travelling(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the whole path of its file."""
     raw = replace(frame.raw, path=frame.raw.path.absolute())
     label = ProfileLabel(frame.profile.name, frame.profile.hash, frame.profile.unit)
-    return frame.told(profile=label, raw=raw, path=raw.path)
+    return frame.with_(profile=label, raw=raw, path=raw.path)
 
 
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:

@@ -26,7 +26,7 @@ from ..pixels.calibrate import (
     Noise,
     master_variance,
 )
-from ..pixels.combine import Stacked, combine, exact_median, inefficiency, level
+from ..pixels.combine import Stacked, combine, exact_median, level, variance_factor
 from ..pixels.noise import MAD_TO_STD, pooled_scatter, scaled_apart
 from ..pixels.prepare import NO_DATA, SATURATED, prepare, refuse_changes
 from ..pixels.response import spectral_flat
@@ -425,7 +425,7 @@ class MasterMaker:
         """Return the variance of a combined band, before a flat is normalised."""
         number = len(self.inputs)
         kept = np.maximum(found.kept, 1)
-        factor = inefficiency(number, self.how) / kept
+        factor = variance_factor(number, self.how) / kept
         if self.scatter is not None:
             rows = slice(first - self.first, stop - self.first)
             self.scatter[:, rows] = found.scatter
@@ -491,7 +491,7 @@ class MasterMaker:
         if self.scatter is not None:
             number = len(self.inputs)
             single = pooled_scatter(self.data, self.scatter, number)
-            self.variance = (single * (inefficiency(number, self.how) / self.kept)).astype("f4")
+            self.variance = (single * (variance_factor(number, self.how) / self.kept)).astype("f4")
         if self.master.type == "dark":
             values = self._where(lambda data, flags: np.isfinite(data) & (flags & NO_DATA == 0))
             if values.size:
@@ -597,7 +597,7 @@ class MasterMaker:
         header["CPTYPE"] = (master.type, "what this master is")
         header["NCOMBINE"] = (len(self.inputs), "frames combined")
         header["CPINEFF"] = (
-            inefficiency(len(self.inputs), self.how),
+            variance_factor(len(self.inputs), self.how),
             "variance of 1 / (1/NCOMBINE)",
         )
         if master.filter:

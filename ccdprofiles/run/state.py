@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,12 +25,12 @@ from types import CodeType, ModuleType, NoneType
 from .. import __version__
 from ..camera.profile import Profile
 from ..errors import OutputError
+from ..files.storage import identity, numbers_of
 
 __all__ = [
     "STATE",
     "Listing",
     "Outcome",
-    "identity",
     "listing_of",
     "outputs_of",
     "recall",
@@ -141,22 +140,6 @@ class Outcome:
         return cls(**plain, **pairs)
 
 
-def identity(path: str | Path) -> tuple[int, ...] | None:
-    """Return what the system knows of a file's last change, or None if it is not a regular file.
-
-    Every change of its content, and every rename over it, gives other numbers.
-    """
-    try:
-        known = os.lstat(path)
-    except OSError:
-        return None
-    return _numbers(known) if stat.S_ISREG(known.st_mode) else None
-
-
-def _numbers(known: os.stat_result) -> tuple[int, ...]:
-    return known.st_size, known.st_ino, known.st_mtime_ns, known.st_ctime_ns
-
-
 def _tick(known: os.stat_result) -> int:
     return _TICK if known.st_ctime_ns % 10**9 else _COARSE_TICK
 
@@ -185,7 +168,7 @@ def listing_of(found: Iterable[tuple[Path, str]]) -> Listing | None:
             known = os.stat(path)
         except OSError:
             return None
-        text = f"{name!r} {known.st_mode} {_numbers(known)}\n"
+        text = f"{name!r} {known.st_mode} {numbers_of(known)}\n"
         digest.update(text.encode("utf-8", "surrogateescape"))
         number += 1
         size += known.st_size

@@ -13,7 +13,7 @@ from datetime import datetime
 from ..camera.profile import FRAME_TYPES
 from ..errors import ProfileError
 
-__all__ = ["CAMERAS", "Camera", "Exposures", "Shot"]
+__all__ = ["CAMERAS", "Camera", "Exposure", "Exposures"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Exposures:
 
 
 @dataclass(frozen=True)
-class Shot:
+class Exposure:
     """One frame that is to be taken.
 
     ``number`` counts the files of this type, filter and object in their folder,
@@ -115,11 +115,11 @@ class Shot:
         return self.when.toordinal() + 1721424.5 + seconds / 86400
 
 
-def _no_cards(shot: Shot) -> dict:
+def _no_cards(shot: Exposure) -> dict:
     return {}
 
 
-def _plain_name(shot: Shot) -> str:
+def _plain_name(shot: Exposure) -> str:
     words = [shot.type, *filter(str.isalnum, shot.filter or "")]
     return f"{shot.type}{'-' if shot.filter else ''}{''.join(words[1:])}-{shot.number:03d}.fits"
 
@@ -161,8 +161,8 @@ class Camera:
         Whether the wavelength runs against the columns or rows.
     """
 
-    cards: Callable[[Shot], dict] = _no_cards
-    file: Callable[[Shot], str] = _plain_name
+    cards: Callable[[Exposure], dict] = _no_cards
+    file: Callable[[Exposure], str] = _plain_name
     night: tuple[Exposures, ...] = ()
     date: str = "2020-03-17T12:00:00"
     objects: Mapping[str, str] = field(default_factory=lambda: {"science": "field"})
@@ -181,7 +181,7 @@ class Camera:
     backwards: bool = False
 
 
-def _lfc(shot: Shot) -> dict:
+def _lfc(shot: Exposure) -> dict:
     """Write the cards of January 2016, BIASSEC as wrong as they have it."""
     rows, columns = shot.size[2:]
     words = {"bias": "BIAS", "dark": "DARK", "flat": "FLATFIELD", "science": "OBJECT"}
@@ -223,12 +223,12 @@ def _lfc(shot: Shot) -> dict:
     }
 
 
-def _lfc_frame(shot: Shot) -> int:
+def _lfc_frame(shot: Exposure) -> int:
     """Count the frames of a folder so that the names of two folders meet, as they did."""
     return shot.running + (7 if shot.exposures.folder else 13)
 
 
-def _cg16m(shot: Shot) -> dict:
+def _cg16m(shot: Exposure) -> dict:
     """Write what MaxIm DL does, and BIASSEC and TRIMSEC as the observatory adds them."""
     columns = shot.size[3]
     cards = {
@@ -273,7 +273,7 @@ def _cg16m(shot: Shot) -> dict:
     return cards
 
 
-def _cg16m_name(shot: Shot) -> str:
+def _cg16m_name(shot: Exposure) -> str:
     number = f"{shot.number:03d}"
     if shot.type == "flat":
         return f"AutoFlat-PANoRot-{shot.filter}-Bin{shot.binning[0]}-{number}.fit"
@@ -282,7 +282,7 @@ def _cg16m_name(shot: Shot) -> str:
     return f"{shot.type.capitalize()}-S001-R001-C{number}-NoFilt.fit"
 
 
-def _proem(shot: Shot) -> dict:
+def _proem(shot: Exposure) -> dict:
     """Write the nineteen cards that there are; none names the type, the gain or a section."""
     whole = shot.exposure == int(shot.exposure)
     return {
@@ -301,7 +301,7 @@ def _proem(shot: Shot) -> dict:
     }
 
 
-def _proem_name(shot: Shot) -> str:
+def _proem_name(shot: Exposure) -> str:
     if shot.type == "dark":
         return f"dark_{shot.exposure:g}s-{shot.rank:02d}.fits"
     if shot.type == "flat":
@@ -309,7 +309,7 @@ def _proem_name(shot: Shot) -> str:
     return f"{shot.object}-{shot.number:04d}.fits"
 
 
-def _pt5m(shot: Shot) -> dict:
+def _pt5m(shot: Exposure) -> dict:
     words = {"bias": "BIAS", "dark": "DARK", "flat": "SKY", "science": "SCIENCE"}
     return {
         "TYPE": words.get(shot.type, shot.type.upper()),
@@ -330,7 +330,7 @@ def _pt5m(shot: Shot) -> dict:
     }
 
 
-def _kosmos(shot: Shot) -> dict:
+def _kosmos(shot: Exposure) -> dict:
     """Write the cards of 2021: no gain, no section, no OBJECT, and the last target's name."""
     x, y = shot.binning
     words = {"bias": "Bias", "dark": "Dark", "flat": "Flat"}
@@ -374,11 +374,11 @@ def _kosmos(shot: Shot) -> dict:
     return cards
 
 
-def _kosmos_name(shot: Shot) -> str:
+def _kosmos_name(shot: Exposure) -> str:
     return f"{shot.object}.{shot.running:04d}.fits"
 
 
-def _dis(shot: Shot, detector: str) -> dict:
+def _dis(shot: Exposure, detector: str) -> dict:
     rows, columns = shot.size[2:]
     words = {"bias": "zero", "arc": "comp", "science": "object"}
     cards = {

@@ -42,7 +42,7 @@ from ..camera.profile import FRAME_TYPES, Profile, Recipe, SpectralFlat
 from ..camera.registry import load_profile
 from ..camera.section import Section, binned
 from ..errors import FrameRejected, OutputError, ProfileError
-from .cameras import CAMERAS, Camera, Exposures, Shot
+from .cameras import CAMERAS, Camera, Exposure, Exposures
 
 __all__ = ["Exposures", "Truth", "simulate_night", "windowed"]
 
@@ -402,7 +402,7 @@ def _camera_of(profile: Profile) -> Camera:
 
 def _schedule(
     exposures: Sequence[Exposures], camera: Camera, binning: tuple[int, int]
-) -> list[Shot]:
+) -> list[Exposure]:
     """Put the frames of a night in order, whatever the order they are listed in."""
     wanted = []
     for run in exposures:
@@ -424,7 +424,7 @@ def _schedule(
         clock = max(clock, start * 3600)
         title = camera.objects.get(run.type, run.type) if run.object is None else run.object
         title = title.format(filter=(run.filter or "").strip("'"))
-        shot = Shot(
+        shot = Exposure(
             type=run.type,
             exposure=seconds,
             filter=run.filter,
@@ -461,7 +461,7 @@ def _usual_night(profile: Profile) -> tuple[Exposures, ...]:
     return tuple(night)
 
 
-def _refuse_to_replace(folder: Path, shots: Sequence[Shot]) -> None:
+def _refuse_to_replace(folder: Path, shots: Sequence[Exposure]) -> None:
     names = [shot.file for shot in shots]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -474,7 +474,7 @@ def _refuse_to_replace(folder: Path, shots: Sequence[Shot]) -> None:
 # Cards.
 
 
-def _header(night: _Night, shot: Shot) -> fits.Header:
+def _header(night: _Night, shot: Exposure) -> fits.Header:
     """Write a header as the instrument does, and see that the profile understands it."""
     profile = night.profile
     header = _filled(night.camera.cards(shot))
@@ -492,7 +492,7 @@ def _filled(cards: Mapping) -> fits.Header:
     return header
 
 
-def _complete(header: fits.Header, profile: Profile, shot: Shot) -> None:
+def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Write what the profile reads into the cards that it reads, where they say otherwise."""
     if profile.instruments and not profile.knows(header):
         header["INSTRUME"] = profile.instruments[0]
@@ -525,7 +525,7 @@ def _complete(header: fits.Header, profile: Profile, shot: Shot) -> None:
             header[card] = number
 
 
-def _check_recognised(header: fits.Header, profile: Profile, shot: Shot) -> None:
+def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Refuse to go on with frames that the profile would set aside."""
     hint = "give simulate_night a header= that writes the cards the profile reads."
     if not profile.fits(header):
@@ -678,11 +678,11 @@ class _Night:
 
     # Where things lie.
 
-    def layout(self, shot: Shot) -> _Layout:
+    def layout(self, shot: Exposure) -> _Layout:
         """Fit the amplifiers into the raw frames of this shot's binning."""
         return self.once(("layout", shot.binning), lambda: self._layout(shot))
 
-    def _layout(self, shot: Shot) -> _Layout:
+    def _layout(self, shot: Exposure) -> _Layout:
         header = _header(self, shot)
         amplifiers = self.profile.amplifiers
         amplifiers = tuple(amplifiers(header)) if callable(amplifiers) else amplifiers
@@ -726,23 +726,23 @@ class _Night:
 
     # The chip.
 
-    def chip(self, name: str, shot: Shot) -> np.ndarray:
+    def chip(self, name: str, shot: Exposure) -> np.ndarray:
         """Return one image of the chip in this shot's binning, per pixel of the night's."""
         full = self.once((name,), lambda: getattr(self, f"_{name}")(*self._size(shot)))
         return self._rebinned((name,), full, shot)
 
-    def _size(self, shot: Shot) -> tuple[int, int]:
+    def _size(self, shot: Exposure) -> tuple[int, int]:
         """Return the rows and columns of the trimmed frame, unbinned."""
         if "size" not in self.kept:
             rows, columns = self.layout(shot).amplifiers.shape
             self.kept["size"] = (rows * shot.binning[1], columns * shot.binning[0])
         return self.kept["size"]
 
-    def _rebinned(self, key: tuple, full: np.ndarray, shot: Shot) -> np.ndarray:
+    def _rebinned(self, key: tuple, full: np.ndarray, shot: Exposure) -> np.ndarray:
         shape = self.layout(shot).amplifiers.shape
         return self.once((*key, shot.binning), lambda: _means(full, shape, *shot.binning))
 
-    def area(self, shot: Shot) -> np.float32:
+    def area(self, shot: Exposure) -> np.float32:
         """Return how large a pixel of this shot is beside one of the night's binning."""
         return np.float32(np.prod(shot.binning) / np.prod(self.binning))
 
@@ -782,7 +782,7 @@ class _Night:
 
     # The light.
 
-    def optics(self, filter: str, shot: Shot) -> np.ndarray:
+    def optics(self, filter: str, shot: Exposure) -> np.ndarray:
         """Return what the telescope lets through: vignetting and dust, or the slit."""
         make = self._slit if self.spectral else self._vignetting
         key = ("optics", filter)
@@ -824,7 +824,7 @@ class _Night:
             wave = (np.arange(rows) / rows)[:, None]
         return 1 - wave if self.camera.backwards else wave
 
-    def light(self, shot: Shot, filter: str) -> np.ndarray:
+    def light(self, shot: Exposure, filter: str) -> np.ndarray:
         """Return the light before the telescope: electrons for a flat, else electron / s."""
         rows, columns = self._size(shot)
         gains = [r.gain for r in self.layout(shot).amplifiers.readouts]
@@ -846,12 +846,12 @@ class _Night:
         wave = self._along_spectrum(rows, columns)
         return 1.1 * np.exp(-0.5 * ((wave - 0.6) / 0.42) ** 2)
 
-    def _full(self, shot: Shot) -> float:
+    def _full(self, shot: Exposure) -> float:
         """Return the level in adu that a pixel can hold."""
         levels = [r.saturation for r in self.layout(shot).amplifiers.readouts]
         return min((level for level in levels if level is not None), default=65535.0)
 
-    def _field(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _field(self, shot: Exposure, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return sky and stars in adu at the reference exposure; the brightest star saturates."""
         x, y = self.binning
         random = self.random("field", shot.exposures.object)
@@ -867,7 +867,7 @@ class _Night:
             _star(image, row, column, peak, 1.8 * y, 1.8 * x)
         return image
 
-    def _spectrum(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _spectrum(self, shot: Exposure, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return a night sky with its lines and the trace of a star, in adu."""
         wave, s = self._along_spectrum(rows, columns), self._along_slit(rows, columns)
         sky = self.camera.sky * (0.4 + 0.6 * wave) + _emission(
@@ -880,7 +880,7 @@ class _Night:
         trace = np.exp(-0.5 * ((s - 0.5 - 0.02 * (wave - 0.5)) / width) ** 2)
         return sky + 0.06 * self._full(shot) * star * trace
 
-    def _lines(self, shot: Shot, filter: str, rows: int, columns: int) -> np.ndarray:
+    def _lines(self, shot: Exposure, filter: str, rows: int, columns: int) -> np.ndarray:
         """Return the lines of an arc lamp, in adu."""
         full = self._full(shot)
         wave = self._along_spectrum(rows, columns)
@@ -888,14 +888,14 @@ class _Night:
 
     # What a frame holds.
 
-    def efficiency(self, filter: str, shot: Shot) -> np.ndarray:
+    def efficiency(self, filter: str, shot: Exposure) -> np.ndarray:
         """Return what becomes of the light: optics times the response of the pixels."""
         return self.once(
             ("efficiency", filter, shot.binning),
             lambda: self.optics(filter, shot) * self.chip("response", shot),
         )
 
-    def electrons(self, shot: Shot, filter: str) -> np.ndarray:
+    def electrons(self, shot: Exposure, filter: str) -> np.ndarray:
         """Return the light that a frame is expected to collect, in electron."""
         if not shot.lit:
             return np.float32(0)
@@ -916,7 +916,7 @@ class _Night:
         levels = self.camera.pedestals
         return [levels[k % len(levels)] for k in range(len(layout.amplifiers.readouts))]
 
-    def image(self, shot: Shot, filter: str) -> tuple[dict, np.ndarray]:
+    def image(self, shot: Exposure, filter: str) -> tuple[dict, np.ndarray]:
         """Read a frame out: the raw image of each extension, and the pixels that were hit."""
         layout = self.layout(shot)
         random = self.random("frame", shot.key)
@@ -935,7 +935,7 @@ class _Night:
     def _read(
         self,
         layout: _Layout,
-        shot: Shot,
+        shot: Exposure,
         charge: np.ndarray,
         spill: Sequence[float],
         random: np.random.Generator,
@@ -1080,7 +1080,7 @@ def _hit(charge: np.ndarray, hit: np.ndarray, expected: float, random: np.random
 # Files, and the truth behind them.
 
 
-def _written(night: _Night, shots: Sequence[Shot], folder: Path) -> Truth:
+def _written(night: _Night, shots: Sequence[Exposure], folder: Path) -> Truth:
     """Write every frame, and gather what they hold."""
     profile = night.profile
     filters, hits = {}, {}
@@ -1114,7 +1114,7 @@ def _write(path: Path, header: fits.Header, images: Mapping) -> None:
 
 def _truth(
     night: _Night,
-    shots: Sequence[Shot],
+    shots: Sequence[Exposure],
     folder: Path,
     filters: Mapping[str, str],
     hits: Mapping[str, np.ndarray],
@@ -1159,7 +1159,7 @@ def _truth(
     )
 
 
-def _illuminated(night: _Night, shot: Shot, filters: set[str]) -> np.ndarray:
+def _illuminated(night: _Night, shot: Exposure, filters: set[str]) -> np.ndarray:
     """Find the pixels that see the sky in all filters."""
     level = getattr(night.recipe.flat, "illuminated", 0.3)
     lit = np.ones(night.layout(shot).amplifiers.shape, bool)
@@ -1170,7 +1170,7 @@ def _illuminated(night: _Night, shot: Shot, filters: set[str]) -> np.ndarray:
     return lit
 
 
-def _flat(night: _Night, shot: Shot, filter: str) -> np.ndarray:
+def _flat(night: _Night, shot: Exposure, filter: str) -> np.ndarray:
     """Return the true flat of a filter, normalised as the recipe does."""
     flat = night.efficiency(filter, shot)
     if not night.recipe.electrons:
@@ -1180,7 +1180,7 @@ def _flat(night: _Night, shot: Shot, filter: str) -> np.ndarray:
     return flat / np.float32(night.statistic(flat[good]))
 
 
-def _calibrated(night: _Night, shot: Shot, filter: str) -> np.ndarray:
+def _calibrated(night: _Night, shot: Exposure, filter: str) -> np.ndarray:
     """Return what a perfectly calibrated frame holds, in the product's unit."""
     key = (shot.exposures.object, shot.exposure, filter, shot.binning, shot.exposures.light)
 

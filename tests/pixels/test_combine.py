@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ccdprofiles import Combine
-from ccdprofiles.pixels.combine import combine, exact_median, inefficiency, level, mode
+from ccdprofiles.pixels.combine import combine, exact_median, level, mode, variance_factor
 
 METHODS = [
     Combine(method="average", clip=5),
@@ -300,16 +300,16 @@ def test_the_variance_of_a_combined_pixel_is_what_chance_makes_it(number, how):
     stack = np.round(random.normal(1000, 9, (number, 200, 200)))
     found = combine(stack, how)
     kept = np.broadcast_to(found.kept, found.data.shape)
-    expected = np.mean(inefficiency(number, how) / kept) * (81 + 1 / 12)
+    expected = np.mean(variance_factor(number, how) / kept) * (81 + 1 / 12)
     assert found.data.var() == pytest.approx(expected, rel=0.03)
 
 
 def test_a_plain_mean_loses_nothing():
-    assert inefficiency(10, Combine(clip=None)) == 1
-    assert inefficiency(10, Combine(method="sum", clip=None)) == 1
-    assert inefficiency(1, Combine(clip=5)) == inefficiency(2, Combine(clip=5)) == 1
-    assert inefficiency(1, Combine(method="median", clip=None)) == pytest.approx(1, rel=0.01)
-    assert inefficiency(50, Combine(method="median", clip=None)) == pytest.approx(
+    assert variance_factor(10, Combine(clip=None)) == 1
+    assert variance_factor(10, Combine(method="sum", clip=None)) == 1
+    assert variance_factor(1, Combine(clip=5)) == variance_factor(2, Combine(clip=5)) == 1
+    assert variance_factor(1, Combine(method="median", clip=None)) == pytest.approx(1, rel=0.01)
+    assert variance_factor(50, Combine(method="median", clip=None)) == pytest.approx(
         np.pi / 2, rel=0.03
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdprofiles.pixels.noise import median_variance, middle, pooled_scatter, scaled_apart
+from ccdprofiles.pixels.noise import median, median_variance, pooled_scatter, scaled_apart
 
 
 def scatter_of(stack):
@@ -110,7 +110,7 @@ def test_the_middle_is_the_median_to_the_last_bit(number):
     random = np.random.default_rng(number)
     for values in (random.normal(0, 1, number), random.integers(-9, 9, number) / 3):
         given = values.copy()
-        assert middle(values) == np.median(values)
+        assert median(values) == np.median(values)
         np.testing.assert_array_equal(values, given)
-        assert middle(values, overwrite=True) == np.median(given)
-    assert not np.signbit(middle(np.full(number, -0.0)))
+        assert median(values, overwrite=True) == np.median(given)
+    assert not np.signbit(median(np.full(number, -0.0)))

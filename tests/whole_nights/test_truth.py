@@ -20,7 +20,7 @@ from astropy.modeling import Model
 
 from ccdprofiles import Limits, known_profiles, ledger, reduce_night
 from ccdprofiles.camera.profile import SpectralFlat
-from ccdprofiles.pixels.combine import inefficiency
+from ccdprofiles.pixels.combine import variance_factor
 from ccdprofiles.pixels.prepare import median_variance
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
@@ -78,7 +78,7 @@ def standard_error(reduced, file, values):
         own = (readout.read_noise / (readout.gain if not recipe.electrons else 1)) ** 2
         own *= median_variance(readout.overscan.width) / readout.overscan.height
         number = len(dark.inputs)
-        variance += own * (1 + inefficiency(number, recipe.combine_for("dark")) / number)
+        variance += own * (1 + variance_factor(number, recipe.combine_for("dark")) / number)
     return sqrt(variance)
 
 
