@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ccdprofiles.night import scan_night
 from ccdprofiles.plan.frames import frames_table
-from ccdprofiles.plan.plan import make_plan
+from ccdprofiles.plan.planner import make_plan
 from ccdprofiles.simulate.cameras import CAMERAS, Exposure, Exposures
 
 HERE = Path(__file__).resolve().parent

@@ -30,9 +30,10 @@ with atheris.instrument_imports(include=["ccdprofiles"]):
     from ccdprofiles import Amplifier, Profile, Recipe
     from ccdprofiles.camera.registry import Registry
     from ccdprofiles.errors import FrameRejected
-    from ccdprofiles.files.raw import Pixels
-    from ccdprofiles.pixels.prepare import measure
-    from ccdprofiles.plan.frames import ACCEPTED, Scanner, frames_table
+    from ccdprofiles.files.pixels import Pixels
+    from ccdprofiles.pixels.measure import measure
+    from ccdprofiles.plan.frames import ACCEPTED, frames_table
+    from ccdprofiles.plan.scan import Scanner
 
 HEADERS = Path(__file__).parents[1] / "tests" / "headers"
 SLOW = 1.0

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .camera.changes import Changes
-from .camera.profile import CosmicRays, Profile
+from .camera.profile import Profile
+from .camera.recipe import CosmicRays
 from .camera.registry import Registry, load_profile
 from .errors import EmptyNight, InputError, PlanError, words_of
-from .files.storage import HeldFolders, Places, escaped_path, local_path
+from .files.places import HeldFolders, Places, escaped_path, local_path
 from .files.threads import NOT_STARTED
 from .output.folder import (
     LOG,
@@ -37,9 +38,11 @@ from .output.folder import (
     refuse_links,
     stale,
 )
-from .plan.frames import ACCEPTED, Frame, by_hand, collection, files_of, scan, shown_name
+from .plan.frames import ACCEPTED, Frame, by_hand, collection, shown_name
 from .plan.notebook import folded
-from .plan.plan import Plan, check_steps, make_plan
+from .plan.plan import Plan
+from .plan.planner import check_steps, make_plan
+from .plan.scan import files_of, scan
 from .plan.selection import Selection
 from .run.state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
 
@@ -697,7 +700,7 @@ def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, s
     The night's own folder has the name of nothing. What is told is relative, so
     that a night and its products may move together.
     """
-    from .products.product import ascii_text
+    from .products.header import ascii_text
 
     found = {"": folder}
     for frame in frames:

@@ -11,14 +11,14 @@ from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 from .errors import InputError, words_of
-from .files.raw import Cards
-from .files.storage import local_path, path_of_escaped
+from .files.cards import Cards
+from .files.places import local_path, path_of_escaped
 from .files.threads import Threads
 from .output.folder import is_our_product
 from .plan.frames import shown_name
 from .plan.selection import NOT_ASKED
 from .products.checksum import SavedCards, read_saved, sha256_or_fault
-from .products.product import ascii_text
+from .products.header import ascii_text
 from .report.page import USED
 
 __all__ = ["Verified", "verify_night"]

@@ -30,11 +30,11 @@ from ccdprofiles import (
     Recipe,
     known_profiles,
     plan_night,
-    prepare,
     reduce_night,
-    registry,
 )
+from ccdprofiles.camera import registry
 from ccdprofiles.errors import InputError, Locked, OutputError, PlanError, ProfileError
+from ccdprofiles.pixels import prepare
 from ccdprofiles.run.run import _Run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from astropy import units as u
 
 from ..errors import ChangeError, ProfileError
-from .profile import Combine, CosmicRays, Flat, Limits, Profile, Recipe, SpectralFlat
+from .profile import Profile
+from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
 from .spelling import near_words
 
 __all__ = ["Changes", "concerning", "read_change", "setting_names"]

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import AmbiguousProfile, ProfileError, UnknownInstrument, words_of
-from ..files.storage import local_path
-from . import amplifier
+from ..files.places import local_path
+from . import amplifier, recipe
 from . import profile as profile_module
 from .profile import Profile
 from .spelling import near_words
@@ -444,7 +444,8 @@ def _explained(error: Exception) -> str:
     )
     if misspelt:
         name, keyword = misspelt.groups()
-        made = getattr(profile_module, name, None) or getattr(amplifier, name, None)
+        homes = (profile_module, recipe, amplifier)
+        made = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
         if made is not None:
             known = [f.name for f in fields(made)]
             near = near_words(keyword, known)
@@ -462,17 +463,17 @@ def _unknown_name(error: Exception) -> str:
     """Name the nearest right spelling of a misspelt import, name or attribute."""
     name = getattr(error, "name", None)
     imported = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
-    public = sys.modules[__package__].__all__
+    public = sys.modules["ccdprofiles"].__all__
     if imported:
         name, module = imported.groups()
-        known = public if module == __package__ else dir(sys.modules.get(module))
+        known = public if module == "ccdprofiles" else dir(sys.modules.get(module))
         return f"{module} has no {name!r}{_nearest(name, known)}"
     if isinstance(error, ModuleNotFoundError) and name:
         known = [*sys.modules, *sys.stdlib_module_names]
         return f"ModuleNotFoundError: {error}{_nearest(name, known)}"
     if type(error) is NameError and name:
         if name in public:
-            return f"{name!r} is not imported; write from {__package__} import {name}."
+            return f"{name!r} is not imported; write from ccdprofiles import {name}."
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         known = [*frame.f_locals, *frame.f_globals, *public, *dir(builtins)]
         return f"NameError: name {name!r} is not defined{_nearest(name, known)}"

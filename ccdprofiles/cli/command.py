@@ -431,7 +431,7 @@ def _unknown(frames) -> None:
 
 def _why(frames) -> None:
     """Say which cards chose the profiles, and why frames were set aside or ignored."""
-    from ..plan.plan import grouped
+    from ..plan.wording import grouped
 
     chosen = {}
     for frame in frames:
@@ -547,7 +547,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _profiles(options: argparse.Namespace) -> int:
     from ..camera.registry import Registry, read_profiles
-    from ..files.storage import local_path
+    from ..files.places import local_path
 
     if options.name is None:
         registry = Registry.gather()
@@ -575,9 +575,10 @@ def _profiles(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     """Simulate a night, print its plan, reduce it, and say where everything lies."""
     from ..camera.registry import load_profile
-    from ..files.storage import local_path
+    from ..files.places import local_path
     from ..night import plan_night, reduce_night
-    from ..simulate.night import simulate_night, windowed
+    from ..simulate.night import simulate_night
+    from ..simulate.window import windowed
 
     folder = local_path(options.output, "the output")
     night, reduced = folder / "night", folder / "reduced"
@@ -626,7 +627,7 @@ from dataclasses import replace
 from astropy import units as u
 
 from ccdprofiles import load_profile
-from ccdprofiles.simulate.night import windowed
+from ccdprofiles.simulate import windowed
 
 ADU = u.electron / u.adu
 

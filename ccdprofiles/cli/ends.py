@@ -104,7 +104,7 @@ def _end_at_last(stopped: Stopped, folders: list[str] | None, over: threading.Ev
     with suppress(Exception):
         print(stopped, file=sys.stderr, flush=True)
     with suppress(Exception):
-        from ..files.storage import Places
+        from ..files.places import Places
         from ..output.folder import HOLDER
         from ..products.product import remove_leftovers
 
@@ -162,7 +162,7 @@ def _written(report: str, output: Path | None) -> Path | None:
 
     octets = report.encode("utf-8", "backslashreplace")
     with suppress(OSError, OutputError, ImportError):
-        from ..files.storage import open_to_append
+        from ..files.places import open_to_append
         from ..output.folder import LOG, held_before
 
         if output is not None and held_before(output):

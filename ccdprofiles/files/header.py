@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from .raw import card_value
+from .cards import card_value
 
 __all__ = ["ProductHeader"]
 

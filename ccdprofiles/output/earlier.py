@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files.storage import path_of_escaped
+from ..files.places import path_of_escaped
 from ..plan.frames import IGNORED, Frame
 from ..products.checksum import read_saved, sha256_or_fault
-from ..products.product import ascii_text
+from ..products.header import ascii_text
 from .folder import is_our_product
 
 __all__ = ["EarlierFrame", "EarlierNight", "earlier_night", "refuse_other_night"]

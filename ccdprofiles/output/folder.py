@@ -14,9 +14,10 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, TextIO
 
 from ..errors import InputError, Locked, OutputError, words_of
-from ..files.storage import Places, open_to_append, refuse_other_name, write_new
-from ..plan.frames import Frame, files_of, named_fits
+from ..files.places import Places, open_to_append, refuse_other_name, write_new
+from ..plan.frames import Frame
 from ..plan.plan import Input, Plan
+from ..plan.scan import files_of, named_fits
 
 # A plan asks for names only; what holds and writes the folder is imported by what does it.
 if TYPE_CHECKING:
@@ -445,7 +446,7 @@ def _products(plan: Plan) -> list[str]:
 
 def _may_go(path: Path) -> bool:
     """Say whether a file is ours, or nobody's: empty, or cut within its header."""
-    from ..products.product import made_by_us
+    from ..products.saved import made_by_us
 
     if not S_ISREG(path.stat().st_mode):
         return False

@@ -15,7 +15,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, VarianceUncertainty
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.profile import CosmicRays
+from ..camera.recipe import CosmicRays
 from ..errors import FrameRejected
 from .cosmics import detect_cosmics, saturated_stars
 from .prepare import SATURATED

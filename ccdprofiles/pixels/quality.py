@@ -7,23 +7,21 @@ numbers of one frame (`judge`) or of all that become one master (`outliers`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from math import nan, sqrt
 from zlib import crc32
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from ..camera.amplifier import AmplifierSet, Readout
-from ..camera.profile import Limits, Recipe, SpectralFlat
+from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected
-from ..files.raw import RawFile, RawImage, physical, rows_of
+from ..files.pixels import physical, rows_of
+from ..files.raw import RawFile, RawImage
 from .noise import median
 
-__all__ = ["Quality", "Sample", "judge", "light_of", "noise_ratios", "outliers", "steady"]
+__all__ = ["Quality", "Sample", "judge", "light_of"]
 
 _SAMPLE = 100_000
 _FEWEST = 2**13
@@ -39,16 +37,6 @@ _LOWEST = np.finfo("f8").min
 
 _COARSE = 0.1
 """Noise of half an adu still puts a fifth of its commonest value's number beside it."""
-
-_GROUP = 4
-"""So many frames it takes to say which of them stands apart."""
-
-_WINDOW = 101
-_APART = 8.0
-_LEAST = 3.0
-_MUCH = 10.0
-_SIDE = 25
-_BLOCKS = 2
 
 
 @dataclass(frozen=True)
@@ -395,86 +383,6 @@ def _judge_light(
     )
 
 
-def light_of(
-    level: tuple[float, ...], overscan: tuple[float | None, ...] = ()
-) -> tuple[float, ...]:
-    """Return levels less those of the overscan, where there is one."""
-    known = overscan or (None,) * len(level)
-    return tuple(one - (off or 0.0) for one, off in zip(level, known, strict=True))
-
-
-def outliers(
-    kind: str,
-    frames: Mapping[str, Quality],
-    limits: Limits,
-    overscan: Mapping[str, tuple[float | None, ...]],
-) -> dict[str, FrameRejected]:
-    """Find the biases or darks whose level stands apart from the others of their master.
-
-    Flats are scaled to each other, and arcs need not be alike; both are left alone.
-    It takes four frames to say which of them is wrong.
-
-    Parameters
-    ----------
-    kind : {"bias", "dark", "flat", "arc"}
-    frames : dict of Quality
-        By file, all frames that become one master.
-    limits : Limits
-    overscan : dict of tuple
-        By file, the level of each amplifier's overscan, in adu.
-
-    Returns
-    -------
-    dict of FrameRejected
-        ``outlier``, by file.
-    """
-    if kind not in ("bias", "dark") or limits.outlier is None or len(frames) < _GROUP:
-        return {}
-    files = sorted(frames)
-    levels = np.array([light_of(frames[f].level, overscan[f]) for f in files])
-    # An amplifier without any value in one of the frames says nothing of the others.
-    levels = levels[:, np.isfinite(levels).all(axis=0)]
-    if not levels.size:
-        return {}
-    middle = np.median(levels, axis=0)
-    width = limits.outlier * _MAD * np.median(np.abs(levels - middle), axis=0)
-    scatter = max(1.0, np.median([np.nanmax([0.0, *frames[f].scatter]) for f in files]))
-    least = scatter if limits.level is None else limits.level.value
-    allowed = np.maximum(width, least)
-    found = {}
-    for file, own in zip(files, levels, strict=True):
-        worst = int(np.argmax(np.abs(own - middle) - allowed))
-        off = own[worst] - middle[worst]
-        if abs(off) > allowed[worst]:
-            cure = "look for light in it" if off > 0 else "look whether it was set alike"
-            found[file] = FrameRejected(
-                "outlier",
-                f"its level stands {abs(off):.4g} adu {'above' if off > 0 else 'below'} the "
-                f"{middle[worst]:.6g} adu of the {len(files)} {kind} frames it belongs to, where "
-                f"{allowed[worst]:.4g} adu may be; {cure}.",
-            )
-    return found
-
-
-def noise_ratios(
-    frames: Mapping[str, Quality], amplifiers: AmplifierSet
-) -> dict[str, tuple[float, ...]]:
-    """Return how many times the profile's read noise biases scatter.
-
-    Of the amplifiers whose read noise is known and that have values in all of the frames.
-    """
-    expected = [readout.read_variance for readout in amplifiers.readouts]
-    told = [
-        number
-        for number, variance in enumerate(expected)
-        if variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
-    ]
-    return {
-        file: tuple(quality.scatter[n] / expected[n] ** 0.5 for n in told)
-        for file, quality in frames.items()
-    }
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
@@ -483,95 +391,9 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind == "arc" else f"a {kind}"
 
 
-def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """Replace overscan levels that light has lifted far from those of the rows around them.
-
-    A row is touched only where it stands apart by 8 times the noise from row to row
-    and by 3 adu; all others keep their number to the last bit.
-
-    Parameters
-    ----------
-    rows : ndarray of float64
-        The level of each row, in adu.
-
-    Returns
-    -------
-    ndarray of float64
-        Rows that light has lifted have the level of the rows on their two sides.
-    int
-        How many rows those are.
-
-    Notes
-    -----
-    A pedestal may settle while the first rows are read, drift, or jump, and the data
-    move with it. Light lifts rows between others; at the ends of a frame only what
-    breaks off from one row to the next, and is much, is believed to be light. A pedestal
-    that swings goes down as often as up, and one that jumps more than twice to and fro
-    is no light either.
-    """
-    if len(rows) < 8:
-        return rows, 0
-    noise = _MAD * median(np.abs(np.diff(rows))) / 2**0.5
-    allowed = max(_APART * noise, _LEAST)
-    if np.abs(rows - median(rows)).max() <= allowed:
-        return rows, 0
-    window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
-    near = median_filter(rows, window, mode="reflect")
-    lit = np.zeros(len(rows), bool)
-    for first, stop in [*_lifted(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
-        lit[first:stop] = True
-    if not lit.any():
-        return rows, 0
-    found = rows.copy()
-    for first, stop in _runs(lit):
-        before, after = rows[:first][~lit[:first]], rows[stop:][~lit[stop:]]
-        sides = [np.median(part) for part in (before[-_SIDE:], after[:_SIDE]) if part.size]
-        found[first:stop] = np.linspace(sides[0], sides[-1], stop - first)
-    return found, int(np.count_nonzero(lit))
-
-
-def _runs(which: np.ndarray) -> np.ndarray:
-    """Return first and stop of every run of True."""
-    return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
-
-
-def _lifted(
-    rows: np.ndarray, near: np.ndarray, margin: int, allowed: float
-) -> list[tuple[int, int]]:
-    """Find the rows that light lifts above those around them."""
-    off = rows - near
-    above = off > allowed
-    # A pedestal that settles may lie low at the ends; one that swings does so in between.
-    below = off[margin:-margin] < -allowed
-    if np.count_nonzero(below) > np.count_nonzero(above) / 2:
-        return []
-    return [
-        (first, stop)
-        for first, stop in _runs(above)
-        if _is_light(rows, near, first, stop, margin, allowed)
-    ]
-
-
-def _is_light(
-    rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
-) -> bool:
-    """Tell light from a pedestal that moves where the frame begins or ends."""
-    if first >= margin and stop <= len(rows) - margin:
-        return True
-    ends = [(n - 1, n) for n in (first, stop) if 0 < n < len(rows)]
-    breaks = all(abs(rows[a] - rows[b]) > allowed for a, b in ends)
-    return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
-
-
-def _blocks(near: np.ndarray, allowed: float) -> list[tuple[int, int]]:
-    """Find where light lifts many rows: a step up, and then one as large down."""
-    steps = np.diff(near)
-    ends = [
-        (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)
-    ]
-    blocks = [
-        (first + 1, stop)
-        for (first, _, up), (_, stop, down) in pairwise(ends)
-        if up > 0 > down and 0.5 < -down / up < 2
-    ]
-    return blocks if len(blocks) <= _BLOCKS else []
+def light_of(
+    level: tuple[float, ...], overscan: tuple[float | None, ...] = ()
+) -> tuple[float, ...]:
+    """Return levels less those of the overscan, where there is one."""
+    known = overscan or (None,) * len(level)
+    return tuple(one - (off or 0.0) for one, off in zip(level, known, strict=True))

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.stats import mad_std
 from numpy.polynomial import Chebyshev
 
-from ..camera.profile import SpectralFlat
+from ..camera.recipe import SpectralFlat
 
 __all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import words_of
-from ..files.raw import Cards
+from ..files.cards import Cards
 
 __all__ = ["SavedCards", "read_saved", "sha256_or_fault"]
 

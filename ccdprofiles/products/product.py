@@ -12,94 +12,35 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
-from itertools import takewhile
+from contextlib import suppress
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from ..errors import FrameRejected, OutputError
+from ..errors import OutputError
 from ..files.header import ProductHeader
-from ..files.raw import Cards, Pixels, RawFile, RawImage, opened, read_raw, refuse_changed
-from ..files.storage import NewFile, Places, Writers, refuse_link
+from ..files.places import Places, refuse_link
 from ..files.threads import Threads
+from ..files.writer import NewFile, Writers
+from .band import DQ_BITS, MASKED, Band
+from .header import ascii_text
 
 __all__ = [
-    "DQ_BITS",
-    "MASKED",
-    "Band",
     "ProductFile",
-    "SavedProduct",
-    "add_mjd",
-    "ascii_text",
-    "combined_header",
-    "copied_header",
-    "made_by_us",
     "product_key",
     "remove_leftovers",
-    "saved_key",
     "sha256_of",
-    "shift_wcs",
     "sync_folders",
     "write_text",
 ]
-
-DQ_BITS = {
-    "bad pixel": 1,
-    "non-linear": 2,
-    "saturated": 4,
-    "cosmic ray": 8,
-    "no data": 16,
-    "unilluminated": 64,
-    "no flat": 128,
-    "hot": 256,
-}
-"""What the bits of the DQ plane mean; those up to 64 are DRAGONS' own."""
-
-MASKED = 1 | 4 | 8 | 16 | 64 | 128
-"""The bits that set MASK; a hot pixel and one that is hardly non-linear can be used."""
-
-_STRUCTURE = re.compile(
-    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
-    r"CHECKSUM|DATASUM|EXTNAME|EXTVER|INHERIT|NEXTEND|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZCMPTYPE|"
-    r"ZTILE\d+|ZNAME\d+|ZVAL\d+|ZQUANTIZ|ZDITHER0|ZSIMPLE|ZEXTEND|ZBLANK|ZHECKSUM|ZDATASUM|"
-    r"T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO)\d+|THEAP|END|COMMENT|HISTORY|"
-    r"LT[VM]\d(_\d)?|(DATA|BIAS|TRIM|CCD|AMP|DET)SEC\w*|[BCD]SEC\d+|CONTINUE|LONGSTRN|"
-)
-_SKY = re.compile(
-    r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
-    r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
-)
 _TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
 """Names of ours, with the number of the process; other people's hidden files stay."""
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
-_SMALL = 2**18
 _PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">u2"}
-
-
-@dataclass(frozen=True)
-class Band:
-    """A band of rows of a product.
-
-    Parameters
-    ----------
-    data : ndarray of float32
-    variance : ndarray of float32 or None
-    flags : ndarray of uint16 or None
-        None where no pixel is flagged.
-    """
-
-    data: np.ndarray
-    variance: np.ndarray | None = None
-    flags: np.ndarray | None = None
 
 
 class ProductFile:
@@ -268,206 +209,6 @@ class ProductFile:
             self._temporary.unlink(missing_ok=True)
 
 
-class SavedProduct:
-    """A product on the disk, its header and bands of its rows.
-
-    Parameters
-    ----------
-    path : Path
-    sha256 : str
-        Of the file. A cluster may make a master once more after it lost the answer of the
-        first time, and a file of the same bytes is the same master.
-
-    Raises
-    ------
-    FrameRejected
-        If it is no whole FITS file.
-    """
-
-    def __init__(self, path: Path, sha256: str = ""):
-        self.path = Path(path)
-        self._sha256 = sha256
-        self._whole: dict[bool, tuple[np.ndarray | None, ...]] = {}
-        self.__dict__["raw"] = read_raw(self.path)
-
-    def __reduce__(self):
-        expected = self.raw.size, self.raw.mtime_ns
-        return _not_read_yet, (self.path.absolute(), self._sha256, *expected)
-
-    @cached_property
-    def raw(self) -> RawFile:
-        """Its headers, read again by a worker of another process when it asks for them."""
-        with self._blamed():
-            raw = read_raw(self.path)
-            if (raw.size, raw.mtime_ns) != self._expected and not self._has_same_bytes():
-                raise FrameRejected("changed", "it is another file.")
-            return raw
-
-    @cached_property
-    def _pixels(self) -> Pixels:
-        return Pixels(self.raw)
-
-    def _has_same_bytes(self) -> bool:
-        return self._sha256 != "" and sha256_of(self.path) == self._sha256
-
-    @cached_property
-    def _planes(self) -> dict[str | None, RawImage]:
-        return {image.name: image for image in self.raw.images}
-
-    def refuse_changed(self) -> None:
-        """Refuse a product that is no longer the file whose header was read.
-
-        Raises
-        ------
-        FrameRejected
-            ``removed``, with its path.
-        """
-        with self._blamed():
-            try:
-                refuse_changed(self.raw)
-            except FrameRejected:
-                if not self._has_same_bytes():
-                    raise
-
-    @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Blame what cannot be read on this file, and on none of those that need it."""
-        try:
-            yield
-        except (FrameRejected, OSError) as error:
-            raise FrameRejected(
-                "removed",
-                f"the master {self.path.stem} was removed or replaced while the run was going on; "
-                "run it again: the master is made anew, and what is finished stays.",
-                str(self.path),
-            ) from error
-
-    @property
-    def header(self) -> Cards:
-        """The cards of its primary HDU."""
-        return self.raw.header
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.raw.images[0].shape
-
-    def band(self, first: int, stop: int, variance: bool = True) -> Band:
-        """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance."""
-        rows, columns = self.shape
-        with self._blamed():
-            if rows * columns > _SMALL:
-                return Band(*self._read(first, stop, variance))
-            # A small master is asked for by every few frames of a long series.
-            if variance not in self._whole:
-                self._whole[variance] = self._read(0, rows, variance)
-        data, square, flags = (p if p is None else p[first:stop] for p in self._whole[variance])
-        return Band(data, square, None if flags is None or not flags.any() else flags)
-
-    def _read(
-        self, first: int, stop: int, variance: bool
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        try:
-            return self._planes_of(first, stop, variance)
-        except FrameRejected:
-            if not self._has_same_bytes():
-                raise
-        for name in ("_pixels", "_planes"):
-            vars(self).pop(name, None)
-        vars(self)["raw"] = read_raw(self.path)
-        return self._planes_of(first, stop, variance)
-
-    def _planes_of(
-        self, first: int, stop: int, variance: bool
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        data = self._pixels.rows(self.raw.images[0], first, stop)
-        square = flags = None
-        if variance and "UNCERT" in self._planes:
-            square = self._pixels.rows(self._planes["UNCERT"], first, stop)
-            square *= square
-        if "DQ" in self._planes:
-            stored = self._pixels.stored(self._planes["DQ"], first, stop)
-            flags = stored.view(">u2").astype("u2") ^ 0x8000
-        elif "MASK" in self._planes:
-            flags = self._pixels.stored(self._planes["MASK"], first, stop).astype("u2")
-        if flags is not None and not flags.any():
-            flags = None
-        return data, square, flags
-
-
-def _not_read_yet(path: Path, sha256: str, *expected: int) -> SavedProduct:
-    """Return a product that is read when it is asked for, so that a worker can say it is gone."""
-    product = object.__new__(SavedProduct)
-    vars(product).update(path=path, _sha256=sha256, _whole={}, _expected=expected)
-    return product
-
-
-def copied_header(cards: Cards) -> ProductHeader:
-    """Copy the cards of a raw frame into a product, without those that no longer hold.
-
-    Cards of structure, of checksums and of sections are left behind; so is a
-    card that FITS does not allow, as a product must be valid.
-    """
-    header = ProductHeader()
-    for text in _card_texts(cards):
-        kept = _kept_card(text)
-        if kept is not None:
-            header.hand_on(*kept)
-    if "RADECSYS" in header and "RADESYS" not in header:
-        # Old names make astropy and fitsverify warn at every reading.
-        header.rename("RADECSYS", "RADESYS")
-    if "EPOCH" in header:
-        if "EQUINOX" in header:
-            del header["EPOCH"]
-        elif isinstance(header["EPOCH"], int | float):
-            header.rename("EPOCH", "EQUINOX")
-    _order_sky(header)
-    return header
-
-
-def combined_header(headers: Sequence[Cards]) -> ProductHeader:
-    """Make the header of a master: the cards that all frames share, and none of the sky's."""
-    header = copied_header(headers[0])
-    for keyword in header:
-        own = headers[0].get(keyword)
-        if _is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
-            del header[keyword]
-    return header
-
-
-def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
-    """Let the world coordinates follow a trim that took away columns and rows at the origin."""
-    for keyword in header:
-        axis = keyword.startswith("CRPIX") and re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
-        shift = axis and (columns, rows)[int(axis[1]) - 1]
-        if shift and isinstance(header[keyword], int | float):
-            header[keyword] = header[keyword] - shift
-
-
-def add_mjd(header: ProductHeader, date: str | None = None) -> None:
-    """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
-
-    Otherwise astropy works them out at every reading, and warns that it did. A
-    DATE-OBS of a day alone gets its time from ``date``, as the profile reads it.
-    """
-    if date is not None and "T" in date and "T" not in str(header.get("DATE-OBS", "T")):
-        header["DATE-OBS"] = date
-    for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
-        if keyword not in header and isinstance(header.get(date), str):
-            when = _time(header[date])
-            if when is not None:
-                mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
-                header.set_after(date, keyword, round(mjd, 9), f"[d] {date}")
-
-
-def ascii_text(text: object) -> str:
-    """Make a text that a FITS card may hold: other characters are escaped."""
-    text = str(text)
-    if text.isascii() and text.isprintable():
-        return text
-    return text.encode("ascii", "backslashreplace").decode().translate(_CONTROL)
-
-
 def product_key(parts: Mapping[str, object]) -> str:
     """Return a short hash of all that decides a product, by which a second run knows it."""
     told = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
@@ -478,25 +219,6 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def saved_key(path: Path) -> str | None:
-    """Return the key of a product on the disk, or None where there is no whole one."""
-    try:
-        return str(read_raw(path).header.get("CPKEY"))
-    except (FrameRejected, OSError):
-        return None
-
-
-def made_by_us(path: Path) -> bool:
-    """Return True if a file begins as our products do, whole or not."""
-    with opened(path) as stream:
-        start = stream.read(64 * 2880)
-    if not start.startswith(b"SIMPLE  ="):
-        return False
-    cards = (start[place : place + 80] for place in range(0, len(start), 80))
-    header = takewhile(lambda card: card.rstrip() != b"END", cards)
-    return any(card.startswith(b"CPVERS  =") for card in header)
 
 
 def remove_leftovers(places: Places) -> None:
@@ -532,114 +254,6 @@ def write_text(path: Path, text: str) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
-
-
-def _time(text: str) -> datetime | None:
-    """Read a date as FITS writes it, or None where it is none."""
-    try:
-        return datetime.fromisoformat(text.strip()) if _DATE.fullmatch(text.strip()) else None
-    except ValueError:
-        return None
-
-
-def _order_sky(header: ProductHeader) -> None:
-    """Put the world coordinates into the order and the form that FITS allows."""
-    sky = [k for k in header if _is_sky(k)]
-    for letter in {found[1] for k in sky if (found := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
-        # Where both are there, PC is what readers go by.
-        for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
-            del header[old]
-            sky.remove(old)
-    for axes in [k for k in sky[1:] if k.startswith("WCSAXES")]:
-        header.put_before(axes, sky[0])
-
-
-@lru_cache(1024)
-def _is_sky(keyword: str) -> bool:
-    return _SKY.fullmatch(keyword) is not None
-
-
-def _card_texts(cards: Cards) -> Iterable[str]:
-    """Go through the cards of a header, then of the primary one below it, as text."""
-    for source in (cards,) if cards.below is None else (cards, cards.below):
-        text = source.block.decode("ascii", "replace")
-        texts = [text[start : start + 80] for start in range(0, len(text), 80)]
-        if "CONTINUE" in text:
-            texts = _joined(texts)
-        yield from texts
-
-
-def _joined(texts: Iterable[str]) -> list[str]:
-    """Join every card with those that continue it."""
-    joined: list[str] = []
-    for text in texts:
-        if text.startswith("CONTINUE") and joined:
-            joined[-1] += text
-        else:
-            joined.append(text)
-    return joined
-
-
-_CARD = re.compile(
-    r"([A-Z0-9_-]{1,8} *= |HIERARCH [A-Z0-9_-]+( [A-Z0-9_-]+)* *= ) *"
-    r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
-)
-_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
-_KEYWORD_FIRST = re.compile(r"(?=.{8}= )(?!HIERARCH)([A-Z0-9_-]+) *= ")
-_NUMBER = re.compile(r" *([TF]|[+-]?[0-9]+(\.[0-9]*)?) *(/[ -~]*)?")
-
-
-def _kept_card(text: str) -> tuple[str, str] | None:
-    """Return a card that goes into a product, as keyword and text, or None if it does not."""
-    keyword = _plain_keyword(text[:10])
-    if keyword and len(text) == 80 and _NUMBER.fullmatch(text, 10):
-        # What changes most from one frame to the next.
-        return keyword, text
-    return _kept_text(text)
-
-
-@lru_cache(1024)
-def _plain_keyword(start: str) -> str | None:
-    """Return the keyword with which a card begins, if it stays and is spelled as FITS wants it."""
-    found = _KEYWORD_FIRST.fullmatch(start)
-    return None if found is None or _STRUCTURE.fullmatch(found[1]) else found[1]
-
-
-@lru_cache(4096)
-def _kept_text(text: str) -> tuple[str, str] | None:
-    card = _whole_card(text)
-    return None if card is None or _STRUCTURE.fullmatch(card[0]) else card
-
-
-def _whole_card(text: str) -> tuple[str, str] | None:
-    """Read a card, or None where FITS does not allow it."""
-    if not text.isascii() or not text.isprintable():
-        return None
-    text = text.ljust(80)
-    found = _CARD.fullmatch(text)
-    if len(text) == 80 and found and (text[8] == "=" or text.startswith("HIERARCH ")):
-        dated = text.startswith("DATE") and (found["text"] or "").strip()
-        if dated and _time(dated) is None:
-            return None
-        return text[: text.find("=")].strip().removeprefix("HIERARCH").strip(), text
-    # Made anew, so that odd spelling of the camera's software becomes standard.
-    parsed = Cards(text.encode())
-    for keyword, value in parsed.items():
-        quoted = text[text.find("=") + 1 :].lstrip().startswith("'")
-        if not _KEYWORD.fullmatch(keyword) or value is None or (isinstance(value, str) != quoted):
-            return None
-        if keyword.startswith("DATE") and quoted and value and _time(value) is None:
-            return None
-        try:
-            name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
-            image = fits.Card(name, value).image
-            return (keyword, image) if len(image) == 80 else None
-        except ValueError:
-            return None
-    return None
 
 
 def _image_header(cards: ProductHeader, shape: tuple[int, int], extensions: int) -> bytes:

@@ -11,14 +11,14 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.profile import Recipe, SpectralFlat
+from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected
-from ..files.raw import Pixels
+from ..files.pixels import Pixels
 from ..pixels.calibrate import MasterBand, Noise, subtract_masters
-from ..pixels.combine import Bracket, level
 from ..pixels.noise import MAD_TO_STD
 from ..pixels.prepare import prepare, refuse_changes
 from ..pixels.response import illuminated
+from ..pixels.statistics import Bracket, level
 from ..plan.plan import Input
 from .ledger import Ledger, bands_of
 

@@ -10,11 +10,11 @@ import numpy as np
 from .. import __version__
 from ..camera.changes import concerning
 from ..files.header import ProductHeader
-from ..pixels.prepare import Measured
+from ..pixels.measure import Measured
 from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
-from ..products.product import ascii_text
+from ..products.header import ascii_text
 from .ledger import Ledger, left_out
 
 __all__ = ["common_cards", "hand_cards", "level_cards", "setting_card", "setup_cards"]

@@ -12,13 +12,17 @@ from astropy.io import fits
 from .. import __version__
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import concerning
-from ..camera.profile import CosmicRays, Profile, Recipe
-from ..files.storage import Places, identity
+from ..camera.profile import Profile
+from ..camera.recipe import CosmicRays, Recipe
+from ..files.places import Places, identity
 from ..pixels.calibrate import MasterBand, Noise
-from ..pixels.prepare import Measured, overscan_noise
+from ..pixels.measure import Measured
+from ..pixels.overscan import overscan_noise
 from ..plan.frames import Frame
 from ..plan.plan import Input, Plan, Product
-from ..products.product import SavedProduct, ascii_text, product_key
+from ..products.header import ascii_text
+from ..products.product import product_key
+from ..products.saved import SavedProduct
 
 __all__ = [
     "ASIDE",

@@ -11,11 +11,11 @@ from typing import IO
 
 import numpy as np
 
-from ..camera.profile import SpectralFlat
+from ..camera.recipe import SpectralFlat
 from ..errors import FrameRejected, OutputError
 from ..files.header import ProductHeader
-from ..files.raw import Pixels
-from ..files.storage import refuse_link
+from ..files.pixels import Pixels
+from ..files.places import refuse_link
 from ..files.threads import Threads
 from ..pixels.calibrate import (
     BAD,
@@ -26,19 +26,16 @@ from ..pixels.calibrate import (
     Noise,
     master_variance,
 )
-from ..pixels.combine import Stacked, combine, exact_median, level, variance_factor
+from ..pixels.combine import Stacked, combine, variance_factor
 from ..pixels.noise import MAD_TO_STD, pooled_scatter, scaled_apart
 from ..pixels.prepare import NO_DATA, SATURATED, prepare, refuse_changes
 from ..pixels.response import spectral_flat
-from ..plan.plan import Input, Master, time_of, too_few
-from ..products.product import (
-    Band,
-    ProductFile,
-    add_mjd,
-    ascii_text,
-    combined_header,
-    sync_folders,
-)
+from ..pixels.statistics import exact_median, level
+from ..plan.plan import Input, Master, too_few
+from ..plan.wording import time_of
+from ..products.band import Band
+from ..products.header import add_mjd, ascii_text, combined_header
+from ..products.product import ProductFile, sync_folders
 from .flats import FlatLevel, Flats, levels_of
 from .keywords import common_cards, hand_cards, level_cards, setup_cards
 from .ledger import ASIDE, Ledger, bands_of, noise_of, pedestal_off

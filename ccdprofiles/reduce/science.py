@@ -12,21 +12,17 @@ from astropy.nddata import CCDData
 
 from ..errors import FrameRejected, words_of
 from ..files.header import ProductHeader
-from ..files.raw import Pixels
-from ..files.storage import Writers
+from ..files.pixels import Pixels
 from ..files.threads import Threads
+from ..files.writer import Writers
 from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
-from ..pixels.prepare import NO_DATA, Measured, prepare, refuse_changes
+from ..pixels.measure import Measured
+from ..pixels.prepare import NO_DATA, prepare, refuse_changes
 from ..plan.frames import Frame
 from ..plan.plan import Product
-from ..products.product import (
-    Band,
-    ProductFile,
-    add_mjd,
-    copied_header,
-    shift_wcs,
-    sync_folders,
-)
+from ..products.band import Band
+from ..products.header import add_mjd, copied_header, shift_wcs
+from ..products.product import ProductFile, sync_folders
 from .keywords import common_cards, hand_cards, level_cards
 from .ledger import Ledger, bands_of, noise_of, pedestal_off
 

@@ -12,9 +12,10 @@ from astropy.table import MaskedColumn, Table
 
 from .. import __version__
 from ..errors import OutputError
-from ..files.storage import Places
+from ..files.places import Places
 from ..plan.frames import ACCEPTED, SET_ASIDE, Frame, frames_table
-from ..plan.plan import Missing, Plan, grouped, time_of
+from ..plan.plan import Missing, Plan
+from ..plan.wording import grouped, time_of
 from ..products.product import sync_folders, write_text
 from ..reduce.ledger import Made
 

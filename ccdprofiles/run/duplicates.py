@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import FrameRejected
-from ..files.raw import Pixels
-from ..pixels.prepare import Measured
+from ..files.pixels import Pixels
+from ..pixels.measure import Measured
 
 __all__ = ["same_pixels"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import FrameRejected
-from ..pixels.prepare import Measured, measure
+from ..pixels.measure import Measured, measure
 from ..plan.frames import Frame
 from ..plan.plan import Input, Master, Product
 from ..reduce.flats import FlatLevel, levels_of

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FrameRejected
+from ..pixels.measure import Measured
 from ..pixels.noise import MAD_TO_STD
-from ..pixels.prepare import Measured
 from ..plan.frames import Frame
 
 __all__ = ["Body", "darker_than_bias", "deviation", "doubtful_levels", "largest_drift"]

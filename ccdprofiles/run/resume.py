@@ -12,7 +12,7 @@ from ..camera.changes import concerning
 from ..errors import words_of
 from ..plan.plan import Input
 from ..products.checksum import SavedCards, read_saved
-from ..products.product import ascii_text
+from ..products.header import ascii_text
 from ..reduce.keywords import setting_card
 from ..reduce.ledger import Ledger, left_out
 

@@ -19,10 +19,11 @@ import numpy as np
 from astropy import units as u
 
 from ..errors import FrameRejected, words_of
-from ..files.storage import HeldFolders
-from ..pixels.prepare import Measured, take_level
+from ..files.places import HeldFolders
+from ..pixels.measure import Measured, take_level
 from ..plan.frames import Frame
-from ..plan.plan import Input, Master, Plan, Product, grouped, too_few
+from ..plan.plan import Input, Master, Plan, Product, too_few
+from ..plan.wording import grouped
 from ..products.checksum import read_saved
 from ..products.product import remove_leftovers, sha256_of
 from ..reduce.flats import FlatLevel

@@ -25,7 +25,7 @@ from types import CodeType, ModuleType, NoneType
 from .. import __version__
 from ..camera.profile import Profile
 from ..errors import OutputError
-from ..files.storage import identity, numbers_of
+from ..files.places import identity, numbers_of
 
 __all__ = [
     "STATE",

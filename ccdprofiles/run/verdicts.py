@@ -9,7 +9,8 @@ from math import inf
 import numpy as np
 
 from ..errors import FrameRejected
-from ..pixels.quality import Quality, judge, light_of, noise_ratios, outliers
+from ..pixels.outliers import noise_ratios, outliers
+from ..pixels.quality import Quality, judge, light_of
 from ..plan.plan import Master
 from ..plan.setup_cards import SetupReader, same_setup
 from ..reduce.ledger import Ledger

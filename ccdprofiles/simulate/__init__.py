@@ -1,6 +1,8 @@
 """Made-up nights of a camera, with the truth behind them."""
 
 from .cameras import Exposures
-from .night import Truth, simulate_night, windowed
+from .night import simulate_night
+from .truth import Truth
+from .window import windowed
 
 __all__ = ["Exposures", "Truth", "simulate_night", "windowed"]

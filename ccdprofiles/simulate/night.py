@@ -7,7 +7,7 @@ bytes, in whatever order the frames are listed, and a frame does not change when
 others are added to the night.
 
 >>> import tempfile
->>> from ccdprofiles.simulate.night import simulate_night, windowed
+>>> from ccdprofiles.simulate import simulate_night, windowed
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     truth = simulate_night(windowed("lfc", 60, 80), folder)
 >>> truth.bias.shape, sorted(truth.flats)
@@ -32,19 +32,21 @@ from astropy.table import Table
 from ..camera.amplifier import (
     GAIN,
     Amplifier,
-    AmplifierSet,
     Readout,
     declared_size,
     quantity,
     sections_reach,
 )
-from ..camera.profile import FRAME_TYPES, Profile, Recipe, SpectralFlat
+from ..camera.profile import Profile
+from ..camera.recipe import FRAME_TYPES, Recipe, SpectralFlat
 from ..camera.registry import load_profile
 from ..camera.section import Section, binned
 from ..errors import FrameRejected, OutputError, ProfileError
 from .cameras import CAMERAS, Camera, Exposure, Exposures
+from .chip import _dust, _emission, _hit, _Layout, _star
+from .truth import Truth
 
-__all__ = ["Exposures", "Truth", "simulate_night", "windowed"]
+__all__ = ["simulate_night"]
 
 READOUT = 40.0
 """Seconds between the end of an exposure and the next."""
@@ -53,110 +55,6 @@ COSMIC_RAY_RATE = 1.5e-7
 """Hits a pixel and second."""
 
 _HOURS = {"bias": 3.0, "dark": 3.5, "flat": 6.0, "arc": 7.5, "science": 9.0}
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a simulated night really holds, for a reduction to be compared with.
-
-    All images are trimmed, with the amplifiers put together, in float32.
-
-    Parameters
-    ----------
-    folder : Path
-    profile : Profile
-        As it was given.
-    known : Profile
-        A copy whose amplifiers have the gain and read noise that were simulated.
-    bias : ndarray
-        In adu: what a bias holds after its overscan is subtracted, where the
-        amplifier has a useful one; else all of it.
-    dark : ndarray
-        Dark current in electron / s.
-    gain : ndarray
-        Of each pixel, in electron / adu.
-    flats : dict of ndarray
-        For each filter (``""`` where the header has none) the flat, normalised by
-        the recipe's own statistic over the illuminated pixels. A spectral one is
-        the response of the pixels times the illumination of the slit, without the
-        lamp's spectrum. Where the products are in electron it holds no ratio of gains.
-    arcs : dict of ndarray
-        For each filter the light of the lamp, in adu / s.
-    science : dict of ndarray
-        For each science file what the perfectly calibrated frame holds, in adu, or
-        in electron where the recipe says so. It knows no saturation; pixels below
-        the flat's ``minimum`` are not divided.
-    cosmic_rays : dict of ndarray
-        For each dark and science file the pixels that were hit.
-    hot : ndarray of bool
-        Pixels of high dark current.
-    illuminated : ndarray of bool
-        Pixels that see the sky.
-    frames : Table
-        One row a file: ``file``, ``type``, ``exposure`` in seconds, ``filter``.
-    """
-
-    folder: Path
-    profile: Profile
-    known: Profile
-    bias: np.ndarray
-    dark: np.ndarray
-    gain: np.ndarray
-    flats: Mapping[str, np.ndarray]
-    arcs: Mapping[str, np.ndarray]
-    science: Mapping[str, np.ndarray]
-    cosmic_rays: Mapping[str, np.ndarray]
-    hot: np.ndarray
-    illuminated: np.ndarray
-    frames: Table
-
-    def __repr__(self) -> str:
-        return f"<Truth {self.folder}: {self.profile.name}, {len(self.frames)} files>"
-
-    def master(
-        self, frame_type: str, exposure: float | None = None, filter: str | None = None
-    ) -> np.ndarray:
-        """Return what a perfect master holds.
-
-        Parameters
-        ----------
-        frame_type : {"bias", "dark", "flat", "arc"}
-        exposure : float, optional
-            Of a dark, in seconds; may be left out where all have the same.
-        filter : str, optional
-            Of a flat or an arc; may be left out where there is one.
-
-        Returns
-        -------
-        ndarray
-            A flat has no unit, all else is in adu. A dark holds its bias where
-            the recipe subtracts none. An arc is the sum of the night's, and holds
-            their dark.
-
-        Raises
-        ------
-        KeyError
-            If the night has no such frames, or several that fit.
-        """
-        if frame_type == "bias":
-            return self.bias
-        if frame_type == "flat":
-            return self.flats[self._only(filter, self.flats, "filter")]
-        if frame_type == "dark":
-            rows = self.frames[self.frames["type"] == "dark"]
-            seconds = self._only(exposure, set(rows["exposure"].tolist()), "exposure")
-            dark = self.dark / self.gain * np.float32(seconds)
-            return dark if self.profile.recipe.bias else self.bias + dark
-        name = self._only(filter, self.arcs, "filter")
-        rows = self.frames[(self.frames["type"] == "arc") & (self.frames["filter"] == name)]
-        return (self.arcs[name] + self.dark / self.gain) * np.float32(rows["exposure"].sum())
-
-    def _only(self, wanted: object, there: object, what: str) -> object:
-        if wanted is not None:
-            return wanted
-        if len(there) != 1:
-            raise KeyError(f"{what} is one of {sorted(there)}; say which.")
-        return next(iter(there))
 
 
 def simulate_night(
@@ -246,145 +144,6 @@ def simulate_night(
     folder = Path(folder)
     _refuse_to_replace(folder, shots)
     return _written(night, shots, folder)
-
-
-def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
-    """Return a small copy of a camera: fewer pixels of data, all else as it was.
-
-    Overscan keeps its width and its place beside the data, so that what is useful
-    of it stays useful.
-
-    Parameters
-    ----------
-    profile : Profile or str
-    rows, columns : int
-        Of the trimmed frame, all amplifiers together, in the binning that
-        `simulate_night` takes for this instrument.
-
-    Returns
-    -------
-    Profile
-
-    Raises
-    ------
-    ProfileError
-        If the rows or columns cannot be shared out evenly among the amplifiers.
-    """
-    profile = load_profile(profile) if isinstance(profile, str | Path) else profile
-    x, y = _camera_of(profile).binning if profile.binning is not None else (1, 1)
-    size = (rows * y, columns * x)
-    amplifiers, frame_size = profile.amplifiers, profile.frame_size
-    if not callable(amplifiers) and not callable(frame_size):
-        frame_size = _cut_frame(frame_size, amplifiers, size)
-        return replace(profile, amplifiers=_cut(amplifiers, size), frame_size=frame_size, file="")
-
-    def of(value: object, header: Mapping) -> object:
-        return value(header) if callable(value) else value
-
-    def cut(header: Mapping) -> tuple[Amplifier, ...]:
-        return _cut(tuple(of(amplifiers, header)), size)
-
-    def cut_frame(header: Mapping) -> tuple[int, int] | Mapping | None:
-        return _cut_frame(of(frame_size, header), tuple(of(amplifiers, header)), size)
-
-    return replace(
-        profile, amplifiers=cut, frame_size=None if frame_size is None else cut_frame, file=""
-    )
-
-
-# A small copy of a camera.
-
-
-def _cut(amplifiers: tuple[Amplifier, ...], size: tuple[int, int]) -> tuple[Amplifier, ...]:
-    """Give each amplifier its share of ``size`` (rows, columns), unbinned."""
-    chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    across, along = _shares(chip, size)
-    small = []
-    for amplifier in amplifiers:
-        beside = [Section.parse(a.data) for a in amplifiers if a.extension == amplifier.extension]
-
-        def moved(text: str | None, among: list[Section] = beside) -> str | None:
-            if text is None:
-                return None
-            old = Section.parse(text)
-            columns = [(s.first_column, s.last_column) for s in among]
-            rows = [(s.first_row, s.last_row) for s in among]
-            return str(
-                Section(
-                    *_moved((old.first_column, old.last_column), columns, across),
-                    *_moved((old.first_row, old.last_row), rows, along),
-                )
-            )
-
-        small.append(
-            replace(
-                amplifier,
-                data=moved(amplifier.data),
-                overscan=moved(amplifier.overscan),
-                detector=moved(amplifier.detector, chip),
-            )
-        )
-    return tuple(small)
-
-
-def _cut_frame(
-    frame_size: object, amplifiers: tuple[Amplifier, ...], size: tuple[int, int]
-) -> tuple[int, int] | dict | None:
-    """Cut the size of the raw frame as its data are cut; what lies beside them stays."""
-    if frame_size is None:
-        return None
-    across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
-
-    def small(extension: object) -> tuple[int, int]:
-        columns, rows = declared_size(frame_size, extension)
-        data = [Section.parse(a.data) for a in amplifiers if a.extension == extension]
-        return (
-            _length(columns, [(s.first_column, s.last_column) for s in data], across),
-            _length(rows, [(s.first_row, s.last_row) for s in data], along),
-        )
-
-    if not isinstance(frame_size, Mapping):
-        return small(amplifiers[0].extension)
-    return {extension: small(extension) for extension in {a.extension for a in amplifiers}}
-
-
-def _length(length: int, spans: list[tuple[int | None, int | None]], width: int) -> int:
-    edges = (None, None) if spans[0][0] is None else (1, length)
-    return _moved(edges, spans, width)[1]
-
-
-def _shares(chip: list[Section], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the columns and rows of each amplifier in a frame of ``size`` (rows, columns)."""
-    return (
-        _share(size[1], {(s.first_column, s.last_column) for s in chip}, "columns"),
-        _share(size[0], {(s.first_row, s.last_row) for s in chip}, "rows"),
-    )
-
-
-def _share(size: int, spans: set[tuple], what: str) -> int:
-    if size < len(spans) or size % len(spans):
-        raise ProfileError(f"{size} {what} cannot be shared out among {len(spans)} amplifiers.")
-    return size // len(spans)
-
-
-def _moved(
-    edges: tuple[int | None, int | None], spans: list[tuple[int | None, int | None]], width: int
-) -> tuple[int, int]:
-    """Move a range to where it lies when each of ``spans`` is cut to ``width``."""
-    if edges[0] is None:
-        return 1, width
-    spans = sorted({s for s in spans if s[0] is not None})
-
-    def place(edge: int) -> int:
-        gone = 0
-        for first, last in spans:
-            if edge >= last:
-                gone += last - first + 1 - width
-            elif edge >= first:
-                gone += max(0, edge - (first + width - 1))
-        return edge - gone
-
-    return place(edges[0] - 1) + 1, place(edges[1])
 
 
 # The order of a night.
@@ -564,43 +323,6 @@ def _plainly(pattern: str) -> str:
     """Return a text that a shell pattern fits."""
     text = pattern.replace("*", "").replace("?", "x")
     return text if fnmatch.fnmatchcase(text, pattern) else pattern
-
-
-# The chip, and the light that falls on it.
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where everything lies in raw frames of one binning.
-
-    Parameters
-    ----------
-    amplifiers : AmplifierSet
-        Gain and read noise filled in.
-    shapes : dict
-        Rows and columns of the raw image of each extension.
-    owners : dict
-        Which readout each pixel of it comes through.
-    spills : dict
-        For each readout the columns into which light spills, and how much of it.
-    """
-
-    amplifiers: AmplifierSet
-    shapes: Mapping[int | str | None, tuple[int, int]]
-    owners: Mapping[int | str | None, np.ndarray]
-    spills: Mapping[int, tuple[np.ndarray, np.ndarray]]
-
-    @property
-    def size(self) -> tuple[int, int, int, int]:
-        """Rows and columns of the raw frame, then of its data."""
-        return (*next(iter(self.shapes.values())), *self.amplifiers.shape)
-
-    def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Give each pixel of the trimmed frame the value of its amplifier."""
-        image = np.empty(self.amplifiers.shape, np.float32)
-        for readout, value in zip(self.amplifiers.readouts, values, strict=True):
-            image[readout.place.slices()] = value
-        return image
 
 
 def _owners(readouts: Sequence[Readout], shape: tuple[int, int]) -> np.ndarray:
@@ -1020,61 +742,6 @@ def _means(full: np.ndarray, shape: tuple[int, int], x: int, y: int) -> np.ndarr
 def _share_of(word: str) -> float:
     """Return a number from 0 to 1 that belongs to a word."""
     return zlib.crc32(word.encode()) % 1000 / 1000
-
-
-def _dust(image: np.ndarray, random: np.random.Generator) -> None:
-    """Cast the ring-shaped shadow of a grain of dust."""
-    rows, columns = image.shape
-    size = min(rows, columns)
-    row, column = random.uniform(0, rows), random.uniform(0, columns)
-    radius, depth = random.uniform(0.015, 0.05) * size, random.uniform(0.01, 0.05)
-    reach = int(1.8 * radius) + 1
-    top, left = max(0, int(row) - reach), max(0, int(column) - reach)
-    part = image[top : int(row) + reach, left : int(column) + reach]
-    y = np.arange(top, top + part.shape[0])[:, None] - row
-    x = np.arange(left, left + part.shape[1]) - column
-    ring = np.exp(-((np.hypot(x, y) / radius - 1) ** 2) / 0.06)
-    part *= (1 - depth * ring).astype(np.float32)
-
-
-def _star(
-    image: np.ndarray, row: float, column: float, peak: float, tall: float, wide: float
-) -> None:
-    """Add a Gaussian, cut off where less than a thousandth of an adu is left of it."""
-    reach = np.sqrt(2 * np.log(max(peak, 2) * 1e3))
-    top, left = max(0, int(row - reach * tall)), max(0, int(column - reach * wide))
-    part = image[top : int(row + reach * tall) + 2, left : int(column + reach * wide) + 2]
-    y = np.exp(-0.5 * ((np.arange(top, top + part.shape[0]) - row) / tall) ** 2)
-    x = np.exp(-0.5 * ((np.arange(left, left + part.shape[1]) - column) / wide) ** 2)
-    part += (peak * np.outer(y, x)).astype(np.float32)
-
-
-def _emission(
-    wave: np.ndarray, random: np.random.Generator, number: int, peaks: tuple[float, float]
-) -> np.ndarray:
-    """Return lines of 2 pixels' width at random places along a spectrum."""
-    width = max(2.0 / wave.size, 0.001)
-    lines = np.zeros_like(wave)
-    for centre, peak in zip(
-        random.uniform(0.03, 0.97, number),
-        np.exp(random.uniform(*np.log(peaks), number)),
-        strict=True,
-    ):
-        lines += peak * np.exp(-0.5 * ((wave - centre) / width) ** 2)
-    return lines
-
-
-def _hit(charge: np.ndarray, hit: np.ndarray, expected: float, random: np.random.Generator) -> None:
-    """Let cosmic rays cross the chip; each leaves a straight track."""
-    rows, columns = charge.shape
-    for _ in range(random.poisson(expected)):
-        row, column, angle = random.uniform((0, 0, 0), (rows, columns, np.pi))
-        steps = np.arange(1 + int(random.exponential(4)))
-        y = (row + steps * np.sin(angle)).astype(int)
-        x = (column + steps * np.cos(angle)).astype(int)
-        inside = (y < rows) & (x >= 0) & (x < columns)
-        np.add.at(charge, (y[inside], x[inside]), random.uniform(400, 6000))
-        hit[y[inside], x[inside]] = True
 
 
 # Files, and the truth behind them.

@@ -6,16 +6,8 @@ from pathlib import Path
 import pytest
 
 import ccdprofiles
-from ccdprofiles import (
-    Amplifier,
-    Profile,
-    Recipe,
-    known_profiles,
-    load_profile,
-    registry,
-    simulate_night,
-    watch,
-)
+from ccdprofiles import Amplifier, Profile, Recipe, known_profiles, load_profile, simulate_night
+from ccdprofiles.camera import registry, watch
 from ccdprofiles.camera.registry import Registry, read_profiles
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument

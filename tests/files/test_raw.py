@@ -12,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdprofiles.errors import FrameRejected
+from ccdprofiles.files import cards as cards_module
+from ccdprofiles.files import pixels as pixels_module
 from ccdprofiles.files import raw as raw_module
-from ccdprofiles.files.raw import Cards, Pixels, read_raw
+from ccdprofiles.files.cards import Cards
+from ccdprofiles.files.pixels import Pixels
+from ccdprofiles.files.raw import read_raw
 
 REAL = Path(
     os.environ.get("CCDPROFILES_REALDATA", Path(__file__).parents[2] / ".." / "shared" / "realdata")
@@ -132,7 +136,7 @@ def test_what_a_terminal_would_obey_is_not_handed_on():
 
 def test_a_text_without_end_is_cut():
     more = ["CONTINUE  '" + "y" * 60 + "&'"] * 10000
-    assert cards("KEY     = 'x&'", *more)["KEY"] == "x" + "y" * (raw_module.TEXT_LIMIT - 1)
+    assert cards("KEY     = 'x&'", *more)["KEY"] == "x" + "y" * (cards_module.TEXT_LIMIT - 1)
 
 
 def test_comments_histories_and_blanks_are_no_keywords():
@@ -495,7 +499,7 @@ def summed(path, data):
 @pytest.mark.parametrize("packing", ["plain", "gzip"])
 @pytest.mark.parametrize("shape", [(13, 7), (13, 8), (1, 1)])
 def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
-    monkeypatch.setattr(raw_module, "_PIECE", 64)
+    monkeypatch.setattr(pixels_module, "_PIECE", 64)
     path = summed(tmp_path / "a.fits", noise(shape=shape))
     wanted = int(fits.getheader(path)["DATASUM"])
     octets = path.read_bytes()
@@ -524,8 +528,8 @@ def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
 def test_a_file_is_read_once_for_its_digest_its_sums_and_its_rows(
     tmp_path, packing, piece, monkeypatch
 ):
-    monkeypatch.setattr(raw_module, "_PIECE", piece)
-    monkeypatch.setattr(raw_module, "_ROWS", 5)
+    monkeypatch.setattr(pixels_module, "_PIECE", piece)
+    monkeypatch.setattr(pixels_module, "_ROWS", 5)
     path = tmp_path / "a.fits"
     kind = fits.CompImageHDU if packing == "tiles" else fits.ImageHDU
     given = [noise(1, (13, 7)), noise(2, (9, 70)), noise(3, (1, 1))]
@@ -540,7 +544,7 @@ def test_a_file_is_read_once_for_its_digest_its_sums_and_its_rows(
     with Pixels(raw) as pixels:
         for image, first, band in pixels.bands(digest):
             assert first == sum(map(len, found[image.index]))
-            found[image.index].append(raw_module.physical(band, image))
+            found[image.index].append(pixels_module.physical(band, image))
     assert digest.hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
     for bands, data in zip(found.values(), [*given[:2], given[0], given[2]], strict=True):
         np.testing.assert_array_equal(np.concatenate(bands), data)
@@ -555,7 +559,7 @@ def test_some_rows_of_a_band():
         (slice(0, 10), None, []),
         (slice(20, 30), None, []),
     ):
-        found, part = raw_module.rows_of(band, 10, rows)
+        found, part = pixels_module.rows_of(band, 10, rows)
         assert part[:, 0].tolist() == held
         assert not held or found == start
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ccdprofiles.files.storage import NewFile, Writers
+from ccdprofiles.files.writer import NewFile, Writers
 
 MEBI = 2**20
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ccdprofiles import Combine
-from ccdprofiles.pixels.combine import combine, exact_median, level, mode, variance_factor
+from ccdprofiles.pixels.combine import combine, variance_factor
+from ccdprofiles.pixels.statistics import exact_median, level, mode
 
 METHODS = [
     Combine(method="average", clip=5),

@@ -16,10 +16,11 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astroscrappy import utils
 
-from ccdprofiles import CosmicRays, cosmics, known_profiles
+from ccdprofiles import CosmicRays, known_profiles
 from ccdprofiles.camera.amplifier import AmplifierSet, Readout
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import FrameRejected
+from ccdprofiles.pixels import cosmics
 from ccdprofiles.pixels.calibrate import COSMIC_RAY, Noise, find_cosmic_rays
 from ccdprofiles.pixels.cosmics import detect_cosmics, saturated_stars
 from ccdprofiles.pixels.prepare import SATURATED

@@ -22,15 +22,9 @@ from hypothesis import strategies as st
 from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.errors import FrameRejected
 from ccdprofiles.files.raw import read_raw
-from ccdprofiles.pixels.prepare import (
-    NO_DATA,
-    SATURATED,
-    measure,
-    overscan_levels,
-    overscan_noise,
-    prepare,
-    take_level,
-)
+from ccdprofiles.pixels.measure import measure, take_level
+from ccdprofiles.pixels.overscan import overscan_levels, overscan_noise
+from ccdprofiles.pixels.prepare import NO_DATA, SATURATED, prepare
 
 ROWS, COLUMNS, STRIP = 12, 20, 7
 

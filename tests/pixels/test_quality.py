@@ -11,18 +11,14 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat, raw
+from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat
 from ccdprofiles.errors import FrameRejected, ProfileError
-from ccdprofiles.files.raw import Pixels, read_raw
-from ccdprofiles.pixels.quality import (
-    Quality,
-    Sample,
-    judge,
-    light_of,
-    noise_ratios,
-    outliers,
-    steady,
-)
+from ccdprofiles.files import pixels as pixels_module
+from ccdprofiles.files.pixels import Pixels
+from ccdprofiles.files.raw import read_raw
+from ccdprofiles.pixels.lit_rows import steady
+from ccdprofiles.pixels.outliers import noise_ratios, outliers
+from ccdprofiles.pixels.quality import Quality, Sample, judge, light_of
 
 AMPLIFIER = Amplifier(
     data="[1:200, 1:600]",
@@ -95,8 +91,8 @@ def test_a_look_at_a_packed_file_and_one_in_pieces_are_the_same(tmp_path, piece,
     upper = Amplifier(data="[1:200, 301:600]", overscan=None, name="upper")
     lower = Amplifier(data="[1:200, 1:300]", overscan=None, name="lower")
     wanted, halves = look(tmp_path, data), look(tmp_path, data, upper, lower)
-    monkeypatch.setattr(raw, "_PIECE", piece)
-    monkeypatch.setattr(raw, "_ROWS", 1 + piece // 400)
+    monkeypatch.setattr(pixels_module, "_PIECE", piece)
+    monkeypatch.setattr(pixels_module, "_ROWS", 1 + piece // 400)
     (tmp_path / "b.fits").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
     fits.CompImageHDU(data, compression_type="RICE_1").writeto(tmp_path / "c.fits")
     for name in ("a.fits", "b.fits", "c.fits"):

@@ -11,11 +11,13 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Limits, Profile, Recipe, watch
+from ccdprofiles import Amplifier, Limits, Profile, Recipe
+from ccdprofiles.camera import watch
 from ccdprofiles.camera.registry import Registry, load_profile
 from ccdprofiles.errors import AmbiguousProfile, InputError, ProfileError
 from ccdprofiles.files import raw as raw_module
-from ccdprofiles.plan.frames import ACCEPTED, IGNORED, SET_ASIDE, collection, frames_table, scan
+from ccdprofiles.plan.frames import ACCEPTED, IGNORED, SET_ASIDE, collection, frames_table
+from ccdprofiles.plan.scan import scan
 
 HEADERS = Path(__file__).parents[1] / "headers"
 SIZE = 2880 + 2880  # of a frame of 12 x 10 pixels

@@ -8,8 +8,8 @@ from astropy import units as u
 
 from ccdprofiles import known_profiles, load_profile, plan_night, verify_night
 from ccdprofiles.camera.registry import Registry
-from ccdprofiles.plan.frames import scan
 from ccdprofiles.plan.notebook import folded
+from ccdprofiles.plan.scan import scan
 
 SHORT = 200
 

@@ -13,23 +13,16 @@ from astropy import units as u
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccdprofiles import (
-    Amplifier,
-    Combine,
-    Profile,
-    Recipe,
-    plan,
-    plan_night,
-    raw,
-    reduce_night,
-    registry,
-)
+from ccdprofiles import Amplifier, Combine, Profile, Recipe, plan_night, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.errors import PlanError
+from ccdprofiles.files import pixels
+from ccdprofiles.plan import planner
 from ccdprofiles.plan.frames import ACCEPTED, SET_ASIDE, Frame
-from ccdprofiles.plan.plan import file_name, grouped, seconds, time_of
+from ccdprofiles.plan.wording import file_name, grouped, seconds, time_of
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
-make_plan = functools.partial(plan.make_plan, min_frames=1)
+make_plan = functools.partial(planner.make_plan, min_frames=1)
 """Most nights of this page have one or two frames of a kind, to be seen at a glance."""
 
 
@@ -694,7 +687,7 @@ def test_planning_reads_no_pixel(tmp_path, monkeypatch, name):
         raise AssertionError("pixels were read")
 
     for method in ("__init__", "rows", "stored"):
-        monkeypatch.setattr(raw.Pixels, method, refuse)
+        monkeypatch.setattr(pixels.Pixels, method, refuse)
     plan = plan_night(tmp_path, profiles=[small])
     assert plan.complete
     assert plan.products

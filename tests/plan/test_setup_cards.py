@@ -11,24 +11,20 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, plan, reduce_night, registry
+from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.errors import ProfileError
-from ccdprofiles.files.raw import Cards, differing
+from ccdprofiles.files.cards import Cards, differing
 from ccdprofiles.night import plan_night
+from ccdprofiles.plan import planner
 from ccdprofiles.plan.frames import Frame
-from ccdprofiles.plan.setup_cards import (
-    SETUP,
-    SetupReader,
-    about_readout,
-    clusters,
-    dividing_cards,
-    plain_value,
-)
+from ccdprofiles.plan.setup_cards import SETUP, SetupReader, clusters, plain_value
+from ccdprofiles.plan.unlisted_cards import about_readout, dividing_cards
 
 HERE = Path(__file__).parents[1]
 REAL = Path(os.environ.get("CCDPROFILES_REALDATA") or HERE.parents[1] / "shared" / "realdata")
 
-make_plan = functools.partial(plan.make_plan, min_frames=1)
+make_plan = functools.partial(planner.make_plan, min_frames=1)
 
 ASI = Profile(
     name="asi",
@@ -192,7 +188,7 @@ def test_spellings_of_one_quantity_are_compared():
 def test_one_bias_of_another_setting_among_many_is_named(odd):
     cards = [{"GAIN": 0}] * 9 + [{} if odd is None else {"GAIN": odd}]
     made = [frame(f"bias{n}", "bias", BIASED, cards=c) for n, c in enumerate(cards)]
-    found = plan.make_plan([*made, *frames("science", 1, profile=BIASED, GAIN=0)])
+    found = planner.make_plan([*made, *frames("science", 1, profile=BIASED, GAIN=0)])
     assert masters(found) == {"asi_bias_1x1": 9}
     (missing,) = found.missing
     what = "with GAIN missing" if odd is None else "with GAIN = 1"
@@ -517,7 +513,7 @@ def test_a_frame_that_is_set_aside_takes_no_master():
         frame(f"d{n}", "dark", profile, cards={"CCD-TEMP": -40 + 10 * (n == 3)}) for n in range(4)
     ]
     more = {"profile": profile, "CCD_TEMP": -40.0}
-    found = plan.make_plan([*made, *frames("bias", 3, **more), *frames("science", 1, **more)])
+    found = planner.make_plan([*made, *frames("bias", 3, **more), *frames("science", 1, **more)])
     assert [m.file for m in found.missing] == ["d3.fits"]
     assert "1 of the darks of 30 s at -30 °C can be used" in found.missing[0].reason
     assert [n for n in found.notes if "whose master it is" in n] == []
@@ -526,7 +522,7 @@ def test_a_frame_that_is_set_aside_takes_no_master():
 def test_a_card_of_match_is_named_too():
     profile = replace(BIASED, match=("FOO",))
     made = [frame(f"bias{n}", "bias", profile, cards={"FOO": int(n == 5)}) for n in range(6)]
-    found = plan.make_plan([*made, *frames("science", 1, profile=profile, FOO=0)])
+    found = planner.make_plan([*made, *frames("science", 1, profile=profile, FOO=0)])
     assert "1 of the biases with FOO = 1 can be used" in found.missing[0].reason
 
 

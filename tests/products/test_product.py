@@ -22,25 +22,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccdprofiles.errors import FrameRejected, OutputError
+from ccdprofiles.files.cards import Cards
 from ccdprofiles.files.header import ProductHeader
-from ccdprofiles.files.raw import Cards, read_raw
+from ccdprofiles.files.raw import read_raw
 from ccdprofiles.products import product as products
-from ccdprofiles.products.product import (
-    DQ_BITS,
-    MASKED,
-    Band,
-    ProductFile,
-    SavedProduct,
+from ccdprofiles.products.band import DQ_BITS, MASKED, Band
+from ccdprofiles.products.header import (
     add_mjd,
     ascii_text,
     combined_header,
     copied_header,
-    product_key,
-    saved_key,
-    sha256_of,
     shift_wcs,
-    write_text,
 )
+from ccdprofiles.products.product import ProductFile, product_key, sha256_of, write_text
+from ccdprofiles.products.saved import SavedProduct, saved_key
 
 HEADERS = sorted((Path(__file__).parents[1] / "headers").glob("*.header"))
 REAL = Path(

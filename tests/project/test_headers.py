@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ccdprofiles.files.raw import Cards
+from ccdprofiles.files.cards import Cards
 from ccdprofiles.night import scan_night
 from ccdprofiles.plan.frames import ACCEPTED, frames_table
-from ccdprofiles.plan.plan import make_plan
+from ccdprofiles.plan.planner import make_plan
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PROFILES = sorted((BENCHMARKS / "profiles").glob("*.py"))

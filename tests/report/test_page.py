@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from ccdprofiles.files.storage import Places
+from ccdprofiles.files.places import Places
 from ccdprofiles.plan.plan import Input, Plan, Product
 from ccdprofiles.report.page import _page, _title, night_table, write_report
 from ccdprofiles.run.run import Made

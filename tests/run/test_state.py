@@ -11,9 +11,10 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-import ccdprofiles.plan.frames
+import ccdprofiles.plan.scan
 import ccdprofiles.run.run
-from ccdprofiles import Amplifier, Profile, Recipe, reduce_night, simulate_night, state
+from ccdprofiles import Amplifier, Profile, Recipe, reduce_night, simulate_night
+from ccdprofiles.run import state
 from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 8, 12)
@@ -58,13 +59,13 @@ def night(raw, tmp_path):
 def read(monkeypatch):
     """The files whose headers a run read."""
     names = []
-    read_raw = ccdprofiles.plan.frames.read_raw
+    read_raw = ccdprofiles.plan.scan.read_raw
 
     def noted(path):
         names.append(path.name)
         return read_raw(path)
 
-    monkeypatch.setattr(ccdprofiles.plan.frames, "read_raw", noted)
+    monkeypatch.setattr(ccdprofiles.plan.scan, "read_raw", noted)
     return names
 
 

@@ -22,12 +22,14 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night, registry
+from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import OutputError
-from ccdprofiles.files.raw import HDU_LIMIT, HEADER_LIMIT, Pixels
-from ccdprofiles.plan.frames import Scanner
+from ccdprofiles.files.pixels import Pixels
+from ccdprofiles.files.raw import HDU_LIMIT, HEADER_LIMIT
+from ccdprofiles.plan.scan import Scanner
 from ccdprofiles.products.product import write_text
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 

@@ -17,19 +17,11 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import (
-    Amplifier,
-    Flat,
-    Limits,
-    Profile,
-    Recipe,
-    plan_night,
-    reduce_night,
-    registry,
-)
+from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, plan_night, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, PlanError
-from ccdprofiles.products.product import DQ_BITS
+from ccdprofiles.products.band import DQ_BITS
 
 ROWS, COLUMNS, STRIP = 64, 80, 16
 PEDESTAL, READ_NOISE = 1000, 4.0

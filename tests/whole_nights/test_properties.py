@@ -13,13 +13,15 @@ from astropy.io import fits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ccdprofiles import Amplifier, Profile, Recipe, registry
+from ccdprofiles import Amplifier, Profile, Recipe
+from ccdprofiles.camera import registry
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import FrameRejected, SectionError
-from ccdprofiles.files.raw import Cards
-from ccdprofiles.plan.frames import ACCEPTED, scan
-from ccdprofiles.plan.plan import make_plan
+from ccdprofiles.files.cards import Cards
+from ccdprofiles.plan.frames import ACCEPTED
+from ccdprofiles.plan.planner import make_plan
+from ccdprofiles.plan.scan import scan
 from ccdprofiles.report.page import night_table
 
 CAMERA = Profile(

@@ -22,17 +22,17 @@ from ccdprofiles import (
     Limits,
     Profile,
     Recipe,
-    flats,
     known_profiles,
     night,
-    registry,
-    run,
 )
+from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
-from ccdprofiles.files.raw import Pixels
-from ccdprofiles.products.product import DQ_BITS
+from ccdprofiles.files.pixels import Pixels
+from ccdprofiles.products.band import DQ_BITS
+from ccdprofiles.reduce import flats
 from ccdprofiles.reduce.ledger import Settings
+from ccdprofiles.run import run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 plan_night = functools.partial(night.plan_night, min_frames=1)

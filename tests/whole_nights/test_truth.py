@@ -18,10 +18,11 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.modeling import Model
 
-from ccdprofiles import Limits, known_profiles, ledger, reduce_night
-from ccdprofiles.camera.profile import SpectralFlat
+from ccdprofiles import Limits, known_profiles, reduce_night
+from ccdprofiles.camera.recipe import SpectralFlat
 from ccdprofiles.pixels.combine import variance_factor
-from ccdprofiles.pixels.prepare import median_variance
+from ccdprofiles.pixels.noise import median_variance
+from ccdprofiles.reduce import ledger
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 GAIN = u.electron / u.adu

@@ -26,7 +26,7 @@ from ccdprofiles import plan_night, reduce_night, simulate_night
 from ccdprofiles.camera import registry
 from ccdprofiles.cli import command as cli
 from ccdprofiles.errors import InputError, OutputError
-from ccdprofiles.files.storage import write_new
+from ccdprofiles.files.places import write_new
 from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 64, 80)

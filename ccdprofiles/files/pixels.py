@@ -1,0 +1,413 @@
+"""Pixels of a raw frame, read in bands of rows and checked against its sums."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import IO
+
+import numpy as np
+
+from ..errors import FrameRejected, OutputError
+from .quiet import caught_warnings
+from .raw import HEADER_LIMIT, Digest, RawFile, RawImage, _descriptor, _refuse_other, opened
+
+__all__ = ["Pixels", "physical", "rows_of"]
+
+_PIECE = 2**19
+_LARGEST = 1e15
+"""No detector counts so far, and float32 holds the square of it and the sum of many."""
+_ROWS = 512
+
+
+class Pixels:
+    """The pixels of a raw file, a band of rows at a time.
+
+    Parameters
+    ----------
+    raw : RawFile
+
+    Notes
+    -----
+    A packed file is unpacked once, into an anonymous temporary file. Several
+    threads may read.
+    """
+
+    def __init__(self, raw: RawFile):
+        self.raw = raw
+        self._unpacked = None
+        self._tiles: dict[int, tuple[IO[bytes], np.dtype]] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Pixels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what was unpacked."""
+        if self._unpacked is not None:
+            self._unpacked.close()
+        self._unpacked = None
+        for stream, _ in self._tiles.values():
+            stream.close()
+        self._tiles.clear()
+
+    def unpack(self) -> None:
+        """Unpack the file, if it is packed, to find out whether that can be done."""
+        if self.raw.gzipped:
+            with self._lock:
+                if self._unpacked is None:
+                    self._unpacked = _unpacked(self.raw)
+        for image in self.raw.images:
+            if image.packed:
+                self._tiled(image)
+
+    def rows(self, image: RawImage, first: int, stop: int, dtype: str = "f4") -> np.ndarray:
+        """Read rows ``first`` (from 0) up to but without ``stop``, as floats in native order.
+
+        Returns
+        -------
+        ndarray of float32 or float64, shape (stop - first, columns)
+            Physical values, BSCALE and BZERO applied; BLANK is NaN.
+
+        Raises
+        ------
+        FrameRejected
+            ``truncated`` if the file holds fewer pixels than it says.
+        """
+        return physical(self.stored(image, first, stop), image, dtype)
+
+    def stored(
+        self, image: RawImage, first: int, stop: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read rows as the file stores them; `physical` makes floats of them.
+
+        Rows of a plain image may be read into a place that is there, of its type.
+        """
+        if image.packed:
+            stream, dtype = self._tiled(image)
+            data = np.empty((stop - first, image.shape[1]), dtype)
+            offset = first * image.shape[1] * dtype.itemsize
+            _fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
+            return data
+        columns = image.shape[1]
+        offset = image.offset + first * columns * image.stored.itemsize
+        data = np.empty((stop - first, columns), image.stored) if out is None else out
+        self._read(memoryview(data.reshape(-1).view("u1")), offset)
+        return data
+
+    def bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
+        """Read the file once from front to back, and give the rows of all its images.
+
+        Parameters
+        ----------
+        digest : hash, such as ``hashlib.sha256()``
+            Told every byte of the file as it lies on the disk.
+
+        Yields
+        ------
+        RawImage
+        int
+            The first of the rows, from 0.
+        ndarray
+            The rows as the file stores them. The next ones are read into the same place.
+
+        Raises
+        ------
+        FrameRejected
+            ``truncated`` if the file has become shorter, ``checksum`` if an image has
+            another sum than its DATASUM says, or the reason why it cannot be unpacked.
+        """
+        if self.raw.gzipped or any(image.packed for image in self.raw.images):
+            yield from self._unpacked_bands(digest)
+            return
+        with opened(self.raw.path) as stream:
+            passage = _Passage(stream.fileno(), digest)
+            for image in self.raw.images:
+                passage.go_to(image.offset)
+                first = total = 0
+                row = image.shape[1] * image.stored.itemsize
+                stop = image.offset + image.shape[0] * row
+                # Four rows are always a multiple of the four bytes that DATASUM adds up.
+                some = max(4, _PIECE // row // 4 * 4)
+                for piece in passage.pieces(stop, some * row):
+                    total += 0 if image.datasum is None else _sum32(piece)
+                    band = np.frombuffer(piece, image.stored).reshape(-1, image.shape[1])
+                    yield image, first, band
+                    first += len(band)
+                if image.datasum is None:
+                    continue
+                if stop == image.offset + image.nbytes:
+                    _refuse_sum(image, total)
+                else:
+                    self.datasum(image)  # of a cube all planes
+            passage.go_to(self.raw.size)
+
+    def _unpacked_bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
+        with opened(self.raw.path) as stream:
+            hashlib.file_digest(stream, lambda: digest)
+        for image in self.raw.images:
+            if image.datasum is not None:
+                self.datasum(image)
+        self.unpack()
+        for image in self.raw.images:
+            rows = image.shape[0]
+            for first in range(0, rows, _ROWS):
+                yield image, first, self.stored(image, first, min(first + _ROWS, rows))
+
+    def datasum(self, image: RawImage) -> int:
+        """Add up the bytes of an image as DATASUM does.
+
+        Raises
+        ------
+        FrameRejected
+            ``checksum`` if its header says another sum.
+        """
+        total = 0
+        for start in range(image.offset, image.offset + image.nbytes, _PIECE):
+            piece = memoryview(bytearray(min(_PIECE, image.offset + image.nbytes - start)))
+            self._read(piece, start)
+            total += _sum32(piece)
+        return _refuse_sum(image, total)
+
+    def _read(self, buffer: memoryview, offset: int) -> None:
+        if self.raw.gzipped:
+            self.unpack()
+            _fill(self._unpacked.fileno(), buffer, offset)
+            return
+        descriptor = _descriptor(self.raw.path)
+        try:
+            _refuse_other(os.fstat(descriptor), self.raw)
+            _fill(descriptor, buffer, offset)
+        finally:
+            os.close(descriptor)
+
+    def _decoded(self, image: RawImage) -> np.ndarray:
+        """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
+        from astropy.io import fits
+
+        with (
+            opened(self.raw.path) as file,
+            caught_warnings() as caught,
+            fits.open(file, memmap=False) as hdus,
+        ):
+            _refuse_other(os.fstat(file.fileno()), self.raw)
+            tiles = hdus[image.index].data.reshape(image.shape)
+        # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
+        spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
+        if spoilt:
+            raise ValueError(spoilt[0])
+        return tiles
+
+    def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
+        """Unpack the tiles of an image into a temporary file."""
+        with self._lock:
+            if image.index not in self._tiles:
+                try:
+                    tiles = self._decoded(image)
+                except (FrameRejected, OutputError):
+                    raise
+                except Exception as error:  # the decoders raise whatever they like
+                    raise FrameRejected(
+                        "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
+                    ) from error
+                stream = _temporary()
+                native = tiles.astype(tiles.dtype.newbyteorder("="), copy=False)
+                _put(stream, np.ascontiguousarray(native).data)
+                self._tiles[image.index] = (stream, native.dtype)
+            return self._tiles[image.index]
+
+
+class _Passage:
+    """A file that is read once from front to back, every byte of it told to a digest."""
+
+    def __init__(self, descriptor: int, digest: Digest):
+        self._descriptor = descriptor
+        self._digest = digest
+        self._buffer = memoryview(b"")
+        self._position = 0
+
+    def pieces(self, stop: int, size: int = _PIECE) -> Iterator[memoryview]:
+        """Read up to a place, each piece into the memory of the one before it."""
+        while self._position < stop:
+            size = min(size, stop - self._position)
+            if len(self._buffer) < size:
+                self._buffer = memoryview(np.empty(size, "u1"))
+            piece = self._buffer[:size]
+            _fill(self._descriptor, piece, self._position)
+            self._digest.update(piece)
+            self._position += size
+            yield piece
+
+    def go_to(self, place: int) -> None:
+        """Read what lies before a place and is no pixel."""
+        for _ in self.pieces(place):
+            pass
+
+
+def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
+    """Return those of a band's rows that belong to some rows, and which of these is the first.
+
+    Parameters
+    ----------
+    band : ndarray, shape (rows, columns)
+    first : int
+        The number of its first row.
+    rows : slice
+    """
+    start = max(first, rows.start)
+    stop = max(start, min(first + len(band), rows.stop))
+    return start - rows.start, band[start - first : stop - first]
+
+
+def physical(
+    data: np.ndarray, image: RawImage, dtype: str = "f4", out: np.ndarray | None = None
+) -> np.ndarray:
+    """Turn stored into physical values; unsigned 16 bits are exact in float32.
+
+    Infinity, and what is further from zero than 1e15, is no data: it becomes NaN.
+
+    Parameters
+    ----------
+    data : ndarray
+        Of `Pixels.stored`, or a part of it; left as it is.
+    image : RawImage
+    dtype : str
+    out : ndarray, optional
+        Filled and returned instead of a new array.
+
+    Returns
+    -------
+    ndarray in native order
+    """
+    stored, values = data, np.empty(data.shape, dtype) if out is None else out
+    unsigned = image.bitpix == 16 and image.blank is None
+    if unsigned and not image.packed and (image.bzero, image.bscale) == (32768, 1):
+        native = data.astype("i2").view("u2")
+        native ^= 0x8000
+        values[...] = native
+        return values
+    unscaled = image.packed or (image.bzero == 0 and image.bscale == 1)
+    if image.bitpix == 64 and not image.packed and (image.bzero, image.bscale) == (2**63, 1):
+        # Unsigned 64 bits, of which a sum in float64 would keep multiples of 1024 only.
+        unscaled = True
+        data = data.astype("i8").view("u8") ^ np.uint64(2**63)
+    # Numbers that float32 cannot hold and NaN of other kinds make numpy warn.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if unscaled:
+            values[...] = data
+        else:
+            values[...] = data * np.float64(image.bscale) + image.bzero
+    farthest = 2.0 ** (8 * data.dtype.itemsize)
+    if not unscaled:
+        farthest = abs(image.bscale) * farthest + abs(image.bzero)
+    if data.dtype.kind == "f" or farthest > _LARGEST:
+        _drop_impossible(values)
+    if image.bitpix > 0 and image.blank is not None and not image.packed:
+        values[stored == image.blank] = np.nan
+    return values
+
+
+def _drop_impossible(values: np.ndarray) -> None:
+    """Make NaN of infinity and of numbers that no detector counts."""
+    with np.errstate(invalid="ignore"):
+        # A pixel without a value makes both ends NaN, and every pixel is looked at.
+        if values.size and values.min() >= -_LARGEST and values.max() <= _LARGEST:
+            return
+        # A signalling NaN, which makes numpy warn later, becomes a quiet one.
+        values[~(np.abs(values) <= _LARGEST)] = np.nan
+
+
+def _sum32(octets: memoryview) -> int:
+    """Add up numbers of 32 bits, the last of which may lack some."""
+    if len(octets) % 4:
+        octets = bytes(octets) + b"\0" * (-len(octets) % 4)
+    return int(np.frombuffer(octets, ">u4").sum(dtype="u8"))
+
+
+def _refuse_sum(image: RawImage, total: int) -> int:
+    """Hold a sum against DATASUM; return it as that would say it."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
+    if image.datasum not in (None, total):
+        raise FrameRejected(
+            "checksum",
+            f"DATASUM = {image.datasum} in its header and {total} in its pixels, which should "
+            "agree; copy it again from the camera.",
+        )
+    return total
+
+
+def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
+    """Read a buffer full."""
+    done = 0
+    while done < len(buffer):
+        step = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if step == 0:
+            raise FrameRejected(
+                "truncated", "it ends before its last pixel; copy it again from the camera."
+            )
+        done += step
+
+
+def _unpacked(raw: RawFile):
+    """Unpack a gzipped file into an anonymous temporary one, within limits."""
+    # What its headers promise, and no more: a few bytes can unpack to a full disk.
+    limit = raw.end + HEADER_LIMIT
+    out = _temporary()
+    try:
+        with opened(raw.path) as plain, gzip.open(plain) as packed:
+            _refuse_other(os.fstat(plain.fileno()), raw)
+            while chunk := packed.read(2**20):
+                _put(out, chunk)
+                if out.tell() > limit:
+                    raise FrameRejected(
+                        "gzip",
+                        f"it unpacks to more than the {raw.end} bytes that its headers promise; "
+                        "take it out of the night, or unpack it.",
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        out.close()
+        raise FrameRejected(
+            "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
+        ) from error
+    except BaseException:
+        out.close()
+        raise
+    return out
+
+
+def _temporary() -> IO[bytes]:
+    """Open an anonymous temporary file, to be closed by the caller."""
+    try:
+        return tempfile.TemporaryFile(prefix="ccdprofiles-")
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _put(out: IO[bytes], octets: bytes | memoryview) -> None:
+    """Write to a temporary file; that its disk is full is no fault of the frame."""
+    try:
+        out.write(octets)
+        out.flush()
+    except OSError as error:
+        with suppress(OSError):
+            out.close()
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> OutputError:
+    folder = tempfile.tempdir or "the temporary folder"
+    return OutputError(
+        f"packed frames cannot be unpacked in {folder} ({error.strerror or error}); make room "
+        "there, or name another folder with TMPDIR."
+    )

@@ -1,0 +1,203 @@
+"""The header of a product, from those of its frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from astropy.io import fits
+
+from ..files.cards import Cards
+from ..files.header import ProductHeader
+
+__all__ = ["add_mjd", "ascii_text", "combined_header", "copied_header", "shift_wcs"]
+
+_STRUCTURE = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
+    r"CHECKSUM|DATASUM|EXTNAME|EXTVER|INHERIT|NEXTEND|ZIMAGE|ZTENSION|ZBITPIX|ZNAXIS\d*|ZCMPTYPE|"
+    r"ZTILE\d+|ZNAME\d+|ZVAL\d+|ZQUANTIZ|ZDITHER0|ZSIMPLE|ZEXTEND|ZBLANK|ZHECKSUM|ZDATASUM|"
+    r"T(TYPE|FORM|UNIT|DIM|NULL|SCAL|ZERO)\d+|THEAP|END|COMMENT|HISTORY|"
+    r"LT[VM]\d(_\d)?|(DATA|BIAS|TRIM|CCD|AMP|DET)SEC\w*|[BCD]SEC\d+|CONTINUE|LONGSTRN|"
+)
+_SKY = re.compile(
+    r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
+    r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
+)
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
+
+
+def copied_header(cards: Cards) -> ProductHeader:
+    """Copy the cards of a raw frame into a product, without those that no longer hold.
+
+    Cards of structure, of checksums and of sections are left behind; so is a
+    card that FITS does not allow, as a product must be valid.
+    """
+    header = ProductHeader()
+    for text in _card_texts(cards):
+        kept = _kept_card(text)
+        if kept is not None:
+            header.hand_on(*kept)
+    if "RADECSYS" in header and "RADESYS" not in header:
+        # Old names make astropy and fitsverify warn at every reading.
+        header.rename("RADECSYS", "RADESYS")
+    if "EPOCH" in header:
+        if "EQUINOX" in header:
+            del header["EPOCH"]
+        elif isinstance(header["EPOCH"], int | float):
+            header.rename("EPOCH", "EQUINOX")
+    _order_sky(header)
+    return header
+
+
+def combined_header(headers: Sequence[Cards]) -> ProductHeader:
+    """Make the header of a master: the cards that all frames share, and none of the sky's."""
+    header = copied_header(headers[0])
+    for keyword in header:
+        own = headers[0].get(keyword)
+        if _is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
+            del header[keyword]
+    return header
+
+
+def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
+    """Let the world coordinates follow a trim that took away columns and rows at the origin."""
+    for keyword in header:
+        axis = keyword.startswith("CRPIX") and re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
+        shift = axis and (columns, rows)[int(axis[1]) - 1]
+        if shift and isinstance(header[keyword], int | float):
+            header[keyword] = header[keyword] - shift
+
+
+def add_mjd(header: ProductHeader, date: str | None = None) -> None:
+    """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
+
+    Otherwise astropy works them out at every reading, and warns that it did. A
+    DATE-OBS of a day alone gets its time from ``date``, as the profile reads it.
+    """
+    if date is not None and "T" in date and "T" not in str(header.get("DATE-OBS", "T")):
+        header["DATE-OBS"] = date
+    for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
+        if keyword not in header and isinstance(header.get(date), str):
+            when = _time(header[date])
+            if when is not None:
+                mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
+                header.set_after(date, keyword, round(mjd, 9), f"[d] {date}")
+
+
+def ascii_text(text: object) -> str:
+    """Make a text that a FITS card may hold: other characters are escaped."""
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("ascii", "backslashreplace").decode().translate(_CONTROL)
+
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def _time(text: str) -> datetime | None:
+    """Read a date as FITS writes it, or None where it is none."""
+    try:
+        return datetime.fromisoformat(text.strip()) if _DATE.fullmatch(text.strip()) else None
+    except ValueError:
+        return None
+
+
+def _order_sky(header: ProductHeader) -> None:
+    """Put the world coordinates into the order and the form that FITS allows."""
+    sky = [k for k in header if _is_sky(k)]
+    for letter in {found[1] for k in sky if (found := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
+        # Where both are there, PC is what readers go by.
+        for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
+            del header[old]
+            sky.remove(old)
+    for axes in [k for k in sky[1:] if k.startswith("WCSAXES")]:
+        header.put_before(axes, sky[0])
+
+
+@lru_cache(1024)
+def _is_sky(keyword: str) -> bool:
+    return _SKY.fullmatch(keyword) is not None
+
+
+def _card_texts(cards: Cards) -> Iterable[str]:
+    """Go through the cards of a header, then of the primary one below it, as text."""
+    for source in (cards,) if cards.below is None else (cards, cards.below):
+        text = source.block.decode("ascii", "replace")
+        texts = [text[start : start + 80] for start in range(0, len(text), 80)]
+        if "CONTINUE" in text:
+            texts = _joined(texts)
+        yield from texts
+
+
+def _joined(texts: Iterable[str]) -> list[str]:
+    """Join every card with those that continue it."""
+    joined: list[str] = []
+    for text in texts:
+        if text.startswith("CONTINUE") and joined:
+            joined[-1] += text
+        else:
+            joined.append(text)
+    return joined
+
+
+_CARD = re.compile(
+    r"([A-Z0-9_-]{1,8} *= |HIERARCH [A-Z0-9_-]+( [A-Z0-9_-]+)* *= ) *"
+    r"('(?P<text>([^']|\'\')*)'|[TF]|[+-]?(\d+\.?\d*|\.\d+)([ED][+-]?\d+)?) *(/.*)?"
+)
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}|[A-Z0-9_-]+( [A-Z0-9_-]+)*")
+_KEYWORD_FIRST = re.compile(r"(?=.{8}= )(?!HIERARCH)([A-Z0-9_-]+) *= ")
+_NUMBER = re.compile(r" *([TF]|[+-]?[0-9]+(\.[0-9]*)?) *(/[ -~]*)?")
+
+
+def _kept_card(text: str) -> tuple[str, str] | None:
+    """Return a card that goes into a product, as keyword and text, or None if it does not."""
+    keyword = _plain_keyword(text[:10])
+    if keyword and len(text) == 80 and _NUMBER.fullmatch(text, 10):
+        # What changes most from one frame to the next.
+        return keyword, text
+    return _kept_text(text)
+
+
+@lru_cache(1024)
+def _plain_keyword(start: str) -> str | None:
+    """Return the keyword with which a card begins, if it stays and is spelled as FITS wants it."""
+    found = _KEYWORD_FIRST.fullmatch(start)
+    return None if found is None or _STRUCTURE.fullmatch(found[1]) else found[1]
+
+
+@lru_cache(4096)
+def _kept_text(text: str) -> tuple[str, str] | None:
+    card = _whole_card(text)
+    return None if card is None or _STRUCTURE.fullmatch(card[0]) else card
+
+
+def _whole_card(text: str) -> tuple[str, str] | None:
+    """Read a card, or None where FITS does not allow it."""
+    if not text.isascii() or not text.isprintable():
+        return None
+    text = text.ljust(80)
+    found = _CARD.fullmatch(text)
+    if len(text) == 80 and found and (text[8] == "=" or text.startswith("HIERARCH ")):
+        dated = text.startswith("DATE") and (found["text"] or "").strip()
+        if dated and _time(dated) is None:
+            return None
+        return text[: text.find("=")].strip().removeprefix("HIERARCH").strip(), text
+    # Made anew, so that odd spelling of the camera's software becomes standard.
+    parsed = Cards(text.encode())
+    for keyword, value in parsed.items():
+        quoted = text[text.find("=") + 1 :].lstrip().startswith("'")
+        if not _KEYWORD.fullmatch(keyword) or value is None or (isinstance(value, str) != quoted):
+            return None
+        if keyword.startswith("DATE") and quoted and value and _time(value) is None:
+            return None
+        try:
+            name = f"HIERARCH {keyword}" if len(keyword) > 8 or " " in keyword else keyword
+            image = fits.Card(name, value).image
+            return (keyword, image) if len(image) == 80 else None
+        except ValueError:
+            return None
+    return None
