@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..camera.recipe import FRAME_TYPES
+from ..camera.frame_types import FRAME_TYPES
 from ..errors import ProfileError
 
 __all__ = ["CAMERAS", "Camera", "Exposure", "Exposures"]

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..camera.amplifier import (
-    AmplifierSet,
-)
+from ..camera.amplifier import AmplifierSet
 
 __all__ = []
 

@@ -29,18 +29,14 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from ..camera.amplifier import (
-    GAIN,
-    Amplifier,
-    Readout,
-    declared_size,
-    quantity,
-    sections_reach,
-)
+from ..camera.amplifier import Amplifier, Readout
+from ..camera.frame_size import declared_size, sections_reach
+from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
-from ..camera.recipe import FRAME_TYPES, Recipe, SpectralFlat
+from ..camera.recipe import Recipe, SpectralFlat
 from ..camera.registry import load_profile
 from ..camera.section import Section, binned
+from ..camera.values import GAIN, quantity
 from ..errors import FrameRejected, OutputError, ProfileError
 from .cameras import CAMERAS, Camera, Exposure, Exposures
 from .chip import _dust, _emission, _hit, _Layout, _star

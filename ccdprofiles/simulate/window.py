@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..camera.amplifier import (
-    Amplifier,
-    declared_size,
-)
+from ..camera.amplifier import Amplifier
+from ..camera.frame_size import declared_size
 from ..camera.profile import Profile
 from ..camera.registry import load_profile
 from ..camera.section import Section

@@ -50,11 +50,11 @@ def rejection_of(read, header):
         ),
         (
             {"dark": "scaled"},
-            "dark='scaled' is none of match, scale or None (did you mean 'scale'?).",
+            "dark='scaled' is not one of match, scale or None (did you mean 'scale'?).",
         ),
         (
             {"overscan": "medain"},
-            "overscan='medain' is none of median, mean, level or an astropy model "
+            "overscan='medain' is not one of median, mean, level or an astropy model "
             "(did you mean 'median'?).",
         ),
         (
@@ -104,40 +104,49 @@ def rejection_of(read, header):
         ),
         (
             {"flat": "median"},
-            "flat='median' is none; write flat=Flat(), flat=SpectralFlat(...) or None.",
+            "flat='median' is not a flat recipe; use Flat(), SpectralFlat(...) or None.",
         ),
-        ({"flat": True}, "flat=True is none; write flat=Flat(), flat=SpectralFlat(...) or None."),
-        ({"cosmic_rays": True}, "cosmic_rays=True is none; write CosmicRays() or None."),
-        ({"combine": "median"}, "combine='median' is none; write Combine(...)."),
-        ({"combine": {"bias": "median"}}, "combine='median' is none; write Combine(...)."),
+        ({"flat": True}, "flat=True is not a flat recipe; use Flat(), SpectralFlat(...) or None."),
+        (
+            {"cosmic_rays": True},
+            "cosmic_rays=True is not a cosmic-ray search; use CosmicRays() or None.",
+        ),
+        (
+            {"combine": "median"},
+            "combine='median' is not a way to combine frames; use Combine(...).",
+        ),
+        (
+            {"combine": {"bias": "median"}},
+            "combine='median' is not a way to combine frames; use Combine(...).",
+        ),
         (
             {"combine": {"flats": Combine()}},
-            "combine='flats' is none of bias, dark, flat, arc (did you mean 'flat'?).",
+            "combine='flats' is not one of bias, dark, flat, arc (did you mean 'flat'?).",
         ),
         (
             {"name": "reduced"},
-            "name='reduced' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+            "name='reduced' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
         ),
         (
             {"name": "out/{stem}"},
-            "name='out/{stem}' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+            "name='out/{stem}' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}_{filter}"},
-            "name='{stem}_{filter}' is no product name; it needs {stem} and no folder, "
+            "name='{stem}_{filter}' is not a product name; it must contain {stem} and no folder, "
             "as '{stem}_cal'.",
         ),
         (
             {"name": None},
-            "name=None is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+            "name=None is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}\0"},
-            "name='{stem}\\x00' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+            "name='{stem}\\x00' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}\udcff"},
-            "name='{stem}\\udcff' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
+            "name='{stem}\\udcff' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
         ),
     ],
 )
@@ -151,53 +160,53 @@ def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
         (
             Combine,
             {"method": "mean"},
-            "method='mean' is none of average, median, sum (did you mean 'median'?).",
+            "method='mean' is not one of average, median, sum (did you mean 'median'?).",
         ),
-        (Combine, {"clip": 0}, "clip=0 is no positive number; give one, or None."),
-        (Combine, {"clip": True}, "clip=True is no positive number; give one, or None."),
-        (Combine, {"clip": math.nan}, "clip=nan is no positive number; give one, or None."),
-        (Flat, {"scale": "inverse"}, "scale='inverse' is none of median, mode, mean."),
-        (Flat, {"minimum": 1.5}, "minimum=1.5 is no fraction between 0 and 1."),
+        (Combine, {"clip": 0}, "clip=0 is not a positive number; give one, or None."),
+        (Combine, {"clip": True}, "clip=True is not a positive number; give one, or None."),
+        (Combine, {"clip": math.nan}, "clip=nan is not a positive number; give one, or None."),
+        (Flat, {"scale": "inverse"}, "scale='inverse' is not one of median, mode, mean."),
+        (Flat, {"minimum": 1.5}, "minimum=1.5 is not a fraction between 0 and 1."),
         (
             SpectralFlat,
             {"dispersion": 1},
-            "dispersion=1 is none of x, y.",
+            "dispersion=1 is not one of x, y.",
         ),
         (
             SpectralFlat,
             {"dispersion": "y", "fit": "splines"},
-            "fit='splines' is none of spline, polynomial (did you mean 'spline'?).",
+            "fit='splines' is not one of spline, polynomial (did you mean 'spline'?).",
         ),
         (
             SpectralFlat,
             {"dispersion": "y", "fit": Polynomial1D},
-            "fit=Polynomial1D is none of spline, polynomial.",
+            "fit=Polynomial1D is not one of spline, polynomial.",
         ),
         (
             SpectralFlat,
             {"dispersion": "y", "order": 2.5},
-            "order=2.5 is no whole number from 1.",
+            "order=2.5 is not a positive whole number.",
         ),
         (
             SpectralFlat,
             {"dispersion": "y", "illuminated": 80},
-            "illuminated=80 is no fraction between 0 and 1.",
+            "illuminated=80 is not a fraction between 0 and 1.",
         ),
-        (SpectralFlat, {"dispersion": "y", "clip": -1}, "clip=-1 is no positive number."),
-        (CosmicRays, {"sigclip": 0}, "sigclip=0 is no positive number."),
-        (CosmicRays, {"sigclip": 10**400}, f"sigclip={10**400} is no positive number."),
-        (CosmicRays, {"niter": 2.5}, "niter=2.5 is no whole number from 1."),
+        (SpectralFlat, {"dispersion": "y", "clip": -1}, "clip=-1 is not a positive number."),
+        (CosmicRays, {"sigclip": 0}, "sigclip=0 is not a positive number."),
+        (CosmicRays, {"sigclip": 10**400}, f"sigclip={10**400} is not a positive number."),
+        (CosmicRays, {"niter": 2.5}, "niter=2.5 is not a positive whole number."),
         (CosmicRays, {"repair": "no"}, "repair='no' is not True or False."),
         (CosmicRays, {"sepmed": 1}, "sepmed=1 is not True or False."),
         (
             CosmicRays,
             {"cleantype": "median"},
-            "cleantype='median' is none of meanmask, medmask, idw.",
+            "cleantype='median' is not one of meanmask, medmask, idw.",
         ),
         (
             CosmicRays,
             {"cleantype": "medmsak"},
-            "cleantype='medmsak' is none of meanmask, medmask, idw (did you mean 'medmask'?).",
+            "cleantype='medmsak' is not one of meanmask, medmask, idw (did you mean 'medmask'?).",
         ),
     ],
 )
@@ -208,65 +217,71 @@ def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"instrument": ""}, "instrument='' is no value of INSTRUME."),
-        ({"instrument": ("A", 2)}, "instrument=2 is no value of INSTRUME."),
-        ({"instrument": 5}, "instrument=5 is no text, tuple of texts or function."),
+        ({"instrument": ""}, "instrument='' is not a value of INSTRUME."),
+        ({"instrument": ("A", 2)}, "instrument=2 is not a value of INSTRUME."),
+        ({"instrument": 5}, "instrument=5 is not a text, a tuple of texts or a function."),
         (
             {"instrument": None},
-            "instrument=None needs where={...}: without INSTRUME other cards must tell this "
-            "camera from all others.",
+            "instrument=None needs where={...}: without INSTRUME other cards must identify "
+            "this camera.",
         ),
-        ({"where": "APO"}, "where='APO' is none; write where={'CARD': 'value'}."),
+        (
+            {"where": "APO"},
+            "where='APO' is not a dict of header cards; use where={'CARD': 'value'}.",
+        ),
         ({"amplifiers": []}, "amplifiers=[] is empty; a camera has at least one."),
         (
             {"amplifiers": WHOLE},
-            "amplifiers=Amplifier(...) is no list; write amplifiers=[Amplifier(...)].",
+            "amplifiers=Amplifier(...) is not a list; use amplifiers=[Amplifier(...)].",
         ),
         (
             {"amplifiers": [WHOLE, Amplifier(name="b", data="[100:200, 1:100]", overscan=None)]},
             "the amplifiers' data [1:100, 1:100] and [100:200, 1:100] overlap; "
             "each pixel is read by one amplifier.",
         ),
-        ({"recipe": None}, "recipe=None is none; write recipe=Recipe(...)."),
-        ({"unit": "adu"}, "unit='adu' is no unit; write unit=u.adu."),
-        ({"exposure": ""}, "exposure='' is no name of a header card."),
-        ({"filter": ("FILTER", 2)}, "filter=2 is no name of a header card."),
+        ({"recipe": None}, "recipe=None is not a recipe; use recipe=Recipe(...)."),
+        ({"unit": "adu"}, "unit='adu' is not a unit; use unit=u.adu."),
+        ({"exposure": ""}, "exposure='' is not the name of a header card."),
+        ({"filter": ("FILTER", 2)}, "filter=2 is not the name of a header card."),
         (
             {"frame_type": None},
-            "frame_type=None: without the type of its frames no night can be planned; "
+            "frame_type=None: without the types of its frames no night can be planned; "
             "give a card or a function of the header.",
         ),
         (
             {"frame_types": {"FLATFIELD": "flats"}},
-            "frame_types says 'FLATFIELD' is a 'flats'; a frame is one of bias, dark, flat, arc, "
-            "science, or None (did you mean 'flat'?).",
+            "frame_types maps 'FLATFIELD' to 'flats', which is not one of bias, dark, flat, arc, "
+            "science or None (did you mean 'flat'?).",
         ),
-        ({"frame_types": "flat"}, "frame_types='flat' is no dict of words."),
+        (
+            {"frame_types": "flat"},
+            "frame_types='flat' is not a dict of words; use frame_types={'LIGHT': 'science'}.",
+        ),
         (
             {"binning": ("XBIN",)},
-            "binning=('XBIN',) is none; give the two cards, columns first. Where one card holds both "
+            "binning=('XBIN',) is not a pair of header cards; give two, columns first. Where one card holds both "
             "numbers, as '2 2', write binning=lambda header: header['XBIN'].split().",
         ),
         (
             {"binning": "CCDSUM"},
-            "binning='CCDSUM' is none; give the two cards, columns first. Where one card holds both "
+            "binning='CCDSUM' is not a pair of header cards; give two, columns first. Where one card holds both "
             "numbers, as '2 2', write binning=lambda header: header['CCDSUM'].split().",
         ),
         (
             {"binning": ("X", "Y", "Z")},
-            "binning=('X', 'Y', 'Z') is none; give the two cards, columns first.",
+            "binning=('X', 'Y', 'Z') is not a pair of header cards; give two, columns first.",
         ),
-        ({"binning": ("XBIN", 4)}, "binning=4 is no name of a header card."),
-        ({"match": "SLIT"}, "match='SLIT' is one text; write match=('SLIT',)."),
+        ({"binning": ("XBIN", 4)}, "binning=4 is not the name of a header card."),
+        ({"match": "SLIT"}, "match='SLIT' is a single text; use match=('SLIT',)."),
         (
             {"match": {"flats": ("SLIT",)}},
-            "match='flats' is none of bias, dark, flat (did you mean 'flat'?).",
+            "match='flats' is not one of bias, dark, flat (did you mean 'flat'?).",
         ),
-        ({"match": None}, "match=None is no tuple of header cards; write match=('CARD',)."),
-        ({"match": ("GAIN", 1)}, "match=1 is no name of a header card."),
+        ({"match": None}, "match=None is not a tuple of header cards; use match=('CARD',)."),
+        ({"match": ("GAIN", 1)}, "match=1 is not the name of a header card."),
         (
             {"match": {"flat": "SLIT"}},
-            "match={'flat': 'SLIT'} holds 'SLIT', which is no tuple of header cards; write "
+            "match={'flat': 'SLIT'} holds 'SLIT', which is not a tuple of header cards; use "
             "match={'flat': ('CARD',)}.",
         ),
     ],
@@ -361,7 +376,7 @@ def test_a_value_that_cannot_be_written_down_is_refused():
     for value, why in ((Shy("FILTER"), "ValueError: of itself"), (Turning(), "RecursionError")):
         profile = camera(filter=value, name="c")
         sentence = refusal_of(lambda made: made.hash, profile)
-        assert sentence.startswith(f"c: a value of the profile cannot be written down ({why}")
+        assert sentence.startswith(f"c: a value of the profile cannot be hashed ({why}")
 
 
 def test_an_object_without_attributes_may_read_a_header():
@@ -508,7 +523,7 @@ def test_a_misspelt_common_word_is_recognised_as_such(said, meant):
 )
 def test_words_that_are_not_common_are_never_science(word):
     _, sentence = rejection_of(camera().frame_type_of, {"IMAGETYP": word})
-    assert "is no type of frame" in sentence
+    assert "is not a type of frame" in sentence
 
 
 @pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
@@ -532,22 +547,22 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
     [
         (
             {},
-            "IMAGETYP is missing; it should say what type of frame this is; "
+            "IMAGETYP is missing, so that the type of the frame is not known; "
             "give the profile another frame_type=.",
         ),
         (
             {"IMAGETYP": "   "},
-            "IMAGETYP is missing; it should say what type of frame this is; "
+            "IMAGETYP is missing, so that the type of the frame is not known; "
             "give the profile another frame_type=.",
         ),
         (
             {"IMAGETYP": "Flet "},
-            "IMAGETYP = 'Flet' is no type of frame that the profile knows "
+            "IMAGETYP = 'Flet' is not a type of frame known to the profile "
             "(did you mean 'flat'?); add the word to its frame_types=.",
         ),
         (
             {"IMAGETYP": 3},
-            "IMAGETYP = 3 is no type of frame that the profile knows; "
+            "IMAGETYP = 3 is not a type of frame known to the profile; "
             "add the word to its frame_types=.",
         ),
     ],
@@ -562,32 +577,32 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": lambda header: 5},
             "frame_type_of",
-            "the function frame_type= returns 5, which is no type of frame that the profile knows; "
+            "the function frame_type= returns 5, which is not a type of frame known to the profile; "
             "add the word to its frame_types=.",
         ),
         (
             {"frame_type": lambda header: None},
             "frame_type_of",
-            "the function frame_type= returns nothing for this header; it should say what type of "
-            "frame this is; give the profile another frame_type=.",
+            "the function frame_type= returns nothing for this header, so that the type of the "
+            "frame is not known; give the profile another frame_type=.",
         ),
         (
             {"frame_type": ("IMAGETYP", "OBSTYPE")},
             "frame_type_of",
-            "IMAGETYP/OBSTYPE is missing; it should say what type of frame this is; give the "
+            "IMAGETYP/OBSTYPE is missing, so that the type of the frame is not known; give the "
             "profile another frame_type=.",
         ),
         (
             {"exposure": lambda header: -5},
             "exposure_of",
-            "the function exposure= returns -5, which is no exposure in seconds between 0 and a "
-            "day; correct the header, or set the frame aside.",
+            "the function exposure= returns -5, which is not an exposure between 0 and "
+            "86400 s; correct the header, or set the frame aside.",
         ),
         (
             {"binning": lambda header: (0, 1)},
             "binning_of",
-            "the function binning= returns (0, 1), which is no binning; two whole numbers from 1 "
-            "were expected; correct the header, or binning= in the profile.",
+            "the function binning= returns (0, 1), which is not a binning; two positive whole "
+            "numbers were expected; correct the header, or binning= in the profile.",
         ),
     ],
 )
@@ -692,7 +707,7 @@ def test_exposures_that_are_none(said):
     quoted = repr(said)
     assert rejection_of(camera().exposure_of, {"EXPTIME": said}) == (
         "exposure",
-        f"EXPTIME = {quoted} is no exposure in seconds between 0 and a day; "
+        f"EXPTIME = {quoted} is not an exposure between 0 and 86400 s; "
         "correct the header, or set the frame aside.",
     )
 
@@ -711,7 +726,7 @@ def test_binnings_that_are_none(said):
     header = {k: v for k, v in zip(("XBIN", "YBIN"), said, strict=True) if v is not None}
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, header) == (
         "binning",
-        f"XBIN, YBIN = {said} is no binning; two whole numbers from 1 were expected; "
+        f"XBIN, YBIN = {said} is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in the profile.",
     )
 
@@ -719,7 +734,7 @@ def test_binnings_that_are_none(said):
 def test_binning_cards_that_are_missing_are_named():
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, {}) == (
         "binning",
-        "XBIN and YBIN are missing, where two whole numbers from 1 were expected; correct the "
+        "XBIN and YBIN are missing, where two positive whole numbers were expected; correct the "
         "header, or binning= in the profile.",
     )
 
@@ -730,7 +745,7 @@ def test_binning_may_be_left_out_or_a_function():
     assert split.binning_of({"CCDSUM": "2 4"}) == (2, 4)
     assert rejection_of(split.binning_of, {"CCDSUM": "2"}) == (
         "binning",
-        "the function binning= returns ['2'], which is no binning; two whole numbers from 1 were expected; "
+        "the function binning= returns ['2'], which is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in the profile.",
     )
 

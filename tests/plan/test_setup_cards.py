@@ -563,14 +563,14 @@ def test_a_profile_may_ignore_a_card():
     [
         (
             {"mixed_setup": "splitt"},
-            "mixed_setup='splitt' is none of split, refuse (did you mean 'split'?)",
+            "mixed_setup='splitt' is not one of split, refuse (did you mean 'split'?)",
         ),
         (
             {"ignore_cards": "GAIN"},
-            "ignore_cards='GAIN' is one text; write ignore_cards=('GAIN',).",
+            "ignore_cards='GAIN' is a single text; use ignore_cards=('GAIN',).",
         ),
-        ({"ignore_cards": 3}, "ignore_cards=3 is no tuple of header cards"),
-        ({"ignore_cards": ("",)}, "ignore_cards='' is no name of a header card"),
+        ({"ignore_cards": 3}, "ignore_cards=3 is not a tuple of header cards"),
+        ({"ignore_cards": ("",)}, "ignore_cards='' is not the name of a header card"),
         ({"ignore_cards": ("SLIT",), "match": {"flat": ("SLIT",)}}, "which match= compares"),
     ],
 )

@@ -558,7 +558,7 @@ def test_no_file_is_replaced(tmp_path):
 
 
 def test_an_unknown_type_and_an_empty_night_are_refused(tmp_path):
-    with pytest.raises(ProfileError, match="type='lamp' is none of bias, dark"):
+    with pytest.raises(ProfileError, match="type='lamp' is not one of bias, dark"):
         Exposures("lamp", 1)
     with pytest.raises(ProfileError, match=r"frames=\[\] is empty"):
         simulate_night(own(), tmp_path, frames=[])

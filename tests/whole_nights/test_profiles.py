@@ -11,7 +11,8 @@ from astropy.io import fits
 
 from ccdprofiles import SpectralFlat
 from ccdprofiles.camera.amplifier import check_amplifiers
-from ccdprofiles.camera.registry import Registry, read_profiles, shipped_folder
+from ccdprofiles.camera.profile_file import read_profiles
+from ccdprofiles.camera.registry import Registry, shipped_folder
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import FrameRejected, UnknownInstrument
 
