@@ -12,7 +12,7 @@ from ..camera.profile import Profile
 from ..camera.registry import load_profile
 from ..camera.section import Section
 from ..errors import ProfileError
-from .night import _camera_of
+from .headers import camera_of
 
 __all__ = ["windowed"]
 
@@ -40,7 +40,7 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
         If the rows or columns cannot be shared out evenly among the amplifiers.
     """
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
-    x, y = _camera_of(profile).binning if profile.binning is not None else (1, 1)
+    x, y = camera_of(profile).binning if profile.binning is not None else (1, 1)
     size = (rows * y, columns * x)
     amplifiers, frame_size = profile.amplifiers, profile.frame_size
     if not callable(amplifiers) and not callable(frame_size):

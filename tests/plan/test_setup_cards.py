@@ -12,7 +12,6 @@ from astropy import units as u
 from astropy.io import fits
 
 from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, reduce_night
-from ccdprofiles.camera import registry
 from ccdprofiles.errors import ProfileError
 from ccdprofiles.files.cards import Cards, differing
 from ccdprofiles.night import plan_night
@@ -42,11 +41,6 @@ ASI = Profile(
 )
 BIASED = replace(ASI, recipe=Recipe(bias=True, dark=None, flat=None))
 FLATS = replace(ASI, recipe=Recipe(bias=True, dark=None, flat=Flat()))
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def frame(file, kind, profile=ASI, exposure=30.0, date="2026-11-20T22:00:00", **more):
