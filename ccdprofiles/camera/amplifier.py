@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
+from typing import TypeAlias
 
 from astropy import units as u
 
@@ -15,7 +16,7 @@ from .values import GAIN, quantity
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers"]
 
-Number = u.Quantity | Callable[[Mapping], u.Quantity | None] | None
+Number: TypeAlias = "u.Quantity | Callable[[Mapping], u.Quantity | None] | None"
 
 
 @dataclass(frozen=True, kw_only=True)

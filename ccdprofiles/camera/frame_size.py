@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import SectionError
 from .amplifier import Amplifier
@@ -33,7 +33,7 @@ def _last(edges: list[int | None]) -> int | None:
 
 
 def check_frame_size(
-    amplifiers: tuple[Amplifier, ...],
+    amplifiers: Sequence[Amplifier],
     shapes: Mapping,
     binning: tuple[int, int],
     overscan_bins: bool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from astropy import units as u
@@ -17,7 +17,7 @@ __all__ = ["amplifier_set"]
 
 
 def amplifier_set(
-    amplifiers: tuple[Amplifier, ...],
+    amplifiers: Sequence[Amplifier],
     shapes: Mapping,
     binning: tuple[int, int],
     overscan_bins: bool,
@@ -27,7 +27,7 @@ def amplifier_set(
 
     Parameters
     ----------
-    amplifiers : tuple of Amplifier
+    amplifiers : sequence of Amplifier
     shapes : mapping
         Rows and columns of the raw frame for every extension an amplifier names.
     binning : tuple of int
@@ -114,7 +114,7 @@ def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> flo
 
 
 def _places(
-    amplifiers: tuple[Amplifier, ...], data: list[Section], binning: tuple[int, int]
+    amplifiers: Sequence[Amplifier], data: list[Section], binning: tuple[int, int]
 ) -> list[Section]:
     """Return where the data of each amplifier lie in the trimmed frame."""
     if all(a.detector is None for a in amplifiers):

@@ -413,7 +413,7 @@ class Profile:
             return None
         return call(cards, header) if callable(cards) else first_value(header, cards, ignored)
 
-    def _quoted(self, field: str, value: object) -> str:
+    def _quoted(self, field: str, value: Any) -> str:
         """Begin a sentence about the value of a field."""
         cards = getattr(self, field)
         if callable(cards):

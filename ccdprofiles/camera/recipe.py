@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astropy import units as u
 
@@ -275,7 +275,7 @@ class Limits:
         return picklable(self)
 
 
-def _checked_range(value: object, field: str) -> tuple[float, float] | None:
+def _checked_range(value: Any, field: str) -> tuple[float, float] | None:
     """Return the least and the most as a tuple, or None where there is no limit."""
     if value is None:
         return None

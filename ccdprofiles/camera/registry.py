@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from ..errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from ..files.places import local_path
@@ -156,7 +157,7 @@ class Registry:
 
     def _fitting(self, header: Mapping) -> Profile:
         by_name, others = self._by_instrument
-        value = header.get("INSTRUME")
+        value: Any = header.get("INSTRUME")
         # No name of a camera is longer, and the search for the closest takes time.
         word = value.strip()[:100] if isinstance(value, str) else value
         named = by_name.get(word, [])

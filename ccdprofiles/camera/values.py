@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from astropy import units as u
 
@@ -69,25 +70,25 @@ def is_number(value: object) -> bool:
         return False
 
 
-def fraction(value: object, field: str) -> None:
+def fraction(value: Any, field: str) -> None:
     """Refuse what is not a number from 0 up to, but not including, 1.
 
     Raises
     ------
     ProfileError
     """
-    if not (is_number(value) and 0 <= value < 1):  # type: ignore[operator]
+    if not (is_number(value) and 0 <= value < 1):
         raise ProfileError(f"{field}={value!r} is not a fraction between 0 and 1.")
 
 
-def positive(value: object, field: str, more: str = "") -> None:
+def positive(value: Any, field: str, more: str = "") -> None:
     """Refuse what is not a positive number.
 
     Raises
     ------
     ProfileError
     """
-    if not (is_number(value) and value > 0):  # type: ignore[operator]
+    if not (is_number(value) and value > 0):
         raise ProfileError(f"{field}={value!r} is not a positive number{more}.")
 
 
@@ -171,7 +172,7 @@ def check_model(value: object, field: str) -> bool:
     return True
 
 
-def _fault_of(model) -> str:
+def _fault_of(model: Any) -> str:
     """Return why a model cannot be fitted to one level for each row, or nothing."""
     if (model.n_inputs, model.n_outputs) != (1, 1):
         return (

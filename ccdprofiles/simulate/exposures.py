@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.values import one_of
@@ -63,7 +64,7 @@ class Exposures:
     binning: tuple[int, int] | None = None
     light: float = 1.0
     overscan_light: float = 0.0
-    cards: Mapping[str, object] = field(default_factory=dict)
+    cards: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of(self.type, FRAME_TYPES, "type")

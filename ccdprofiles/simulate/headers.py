@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from astropy.io import fits
 
@@ -125,7 +126,7 @@ def _value_of(read: Callable, header: Mapping) -> object:
         return None
 
 
-def _first(cards: object, otherwise: str) -> str:
+def _first(cards: Any, otherwise: str) -> str:
     if isinstance(cards, str):
         return cards
     return otherwise if callable(cards) or not cards else cards[0]

@@ -17,7 +17,7 @@ __all__ = ["efficiency", "electrons", "optics"]
 def electrons(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     """Return the light that a frame is expected to collect, in electron."""
     if not shot.lit:
-        return np.float32(0)
+        return np.zeros((), np.float32)
     seconds = 1.0 if shot.type == "flat" else shot.exposure
     key = ("electrons", shot.type, filter, shot.exposures.object, seconds, shot.binning)
     light = simulation.once(
@@ -41,7 +41,7 @@ def efficiency(simulation: Simulation, filter: str, shot: Exposure) -> np.ndarra
 
 def optics(simulation: Simulation, filter: str, shot: Exposure) -> np.ndarray:
     """Return the fraction of the light that the telescope, or the slit, lets through."""
-    make = _slit if simulation.spectral else _vignetting
+    make = _slit if simulation.dispersion else _vignetting
     return simulation.image(("optics", filter), partial(make, filter), shot)
 
 
@@ -66,14 +66,14 @@ def _slit(filter: str, simulation: Simulation, rows: int, columns: int) -> np.nd
 
 def _along_slit(simulation: Simulation, rows: int, columns: int) -> np.ndarray:
     """Return the position along the slit, 0 to 1, as a row or a column."""
-    if simulation.recipe.flat.dispersion == "x":
+    if simulation.dispersion == "x":
         return (np.arange(rows) / rows)[:, None]
     return (np.arange(columns) / columns)[None, :]
 
 
 def _along_spectrum(simulation: Simulation, rows: int, columns: int) -> np.ndarray:
     """Return the position from blue to red, 0 to 1, as a row or a column."""
-    if simulation.recipe.flat.dispersion == "x":
+    if simulation.dispersion == "x":
         wave = (np.arange(columns) / columns)[None, :]
     else:
         wave = (np.arange(rows) / rows)[:, None]
@@ -83,12 +83,11 @@ def _along_spectrum(simulation: Simulation, rows: int, columns: int) -> np.ndarr
 def _light(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     """Return the light before the telescope: electrons for a flat, else electron / s."""
     rows, columns = simulation.size(shot)
-    gains = [r.gain for r in simulation.layout(shot).amplifiers.readouts]
-    gain = float(np.mean(gains))
+    gain = float(np.mean(simulation.layout(shot).gains))
     if shot.type == "flat":
         light = _lamp(simulation, rows, columns) * simulation.camera.flat * gain
     else:
-        make = _lines if shot.type == "arc" else _spectrum if simulation.spectral else _field
+        make = _lines if shot.type == "arc" else _spectrum if simulation.dispersion else _field
         light = make(simulation, shot, filter, rows, columns)
         light = light * (gain / (simulation.reference[shot.type] or 1.0))
     light = np.broadcast_to(light.astype(np.float32), (rows, columns))
@@ -97,7 +96,7 @@ def _light(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
 
 def _lamp(simulation: Simulation, rows: int, columns: int) -> np.ndarray:
     """Return a lamp: even, or of a spectrum that is smooth along the dispersion."""
-    if not simulation.spectral:
+    if not simulation.dispersion:
         return np.ones((1, 1))
     wave = _along_spectrum(simulation, rows, columns)
     return 1.1 * np.exp(-0.5 * ((wave - 0.6) / 0.42) ** 2)
@@ -186,11 +185,10 @@ def _emission(
     """Return lines of 2 pixels' width at random places along a spectrum."""
     width = max(2.0 / wave.size, 0.001)
     lines = np.zeros_like(wave)
-    for centre, peak in zip(
-        random.uniform(0.03, 0.97, number),
-        np.exp(random.uniform(*np.log(peaks), number)),
-        strict=True,
-    ):
+    low, high = np.log(peaks)
+    centres = random.uniform(0.03, 0.97, number)
+    heights = np.exp(random.uniform(low, high, number))
+    for centre, peak in zip(centres, heights, strict=True):
         lines += peak * np.exp(-0.5 * ((wave - centre) / width) ** 2)
     return lines
 

@@ -20,7 +20,7 @@ from astropy.io import fits
 
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
-from ..camera.recipe import SpectralFlat
+from ..camera.recipe import Recipe, SpectralFlat
 from ..camera.registry import load_profile
 from ..camera.values import GAIN, quantity
 from ..errors import OutputError, ProfileError
@@ -108,7 +108,8 @@ def simulate_night(
     ((60, 80), ["g'", "i'"])
     """
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
-    if callable(profile.recipe):
+    recipe = profile.recipe
+    if callable(recipe):
         raise ProfileError(
             f"{profile.name}: its recipe= is a function, and a night is simulated for one recipe; "
             "give dataclasses.replace(profile, recipe=Recipe(...))."
@@ -116,7 +117,7 @@ def simulate_night(
     camera = camera_of(profile)
     binning = binning or (camera.binning if profile.binning is not None else (1, 1))
     if frames is None:
-        frames = camera.night or _usual_night(profile)
+        frames = camera.night or _usual_night(recipe, "V" if profile.filter else None)
     if not frames:
         raise ProfileError("frames=[] is empty; a night has at least one Exposures(...).")
     shots = _schedule(frames, camera, binning)
@@ -131,7 +132,7 @@ def simulate_night(
         read_noise=quantity(read_noise, u.electron, "read_noise"),
         drift=None if drift is None else u.Quantity(drift, u.adu).value,
         cosmic_rays=float(cosmic_rays),
-        statistic=statistic or STATISTICS[getattr(profile.recipe.flat, "scale", "median")],
+        statistic=statistic or STATISTICS[getattr(recipe.flat, "scale", "median")],
         reference={s.type: max(o.exposure for o in shots if o.type == s.type) for s in shots},
     )
     folder = Path(folder)
@@ -180,23 +181,22 @@ def _schedule(
     return shots
 
 
-def _usual_night(profile: Profile) -> tuple[Exposures, ...]:
-    """Return the frames that the recipe needs."""
-    recipe = profile.recipe
+def _usual_night(recipe: Recipe, band: str | None) -> tuple[Exposures, ...]:
+    """Return the frames that a recipe needs."""
     spectra = isinstance(recipe.flat, SpectralFlat)
     flat, science = (20.0, 300.0) if spectra else (3.0, 60.0)
-    named = None if profile.filter is None or spectra else "V"
-    night = [Exposures("science", 3, science, named)]
+    band = None if spectra else band
+    night = [Exposures("science", 3, science, band)]
     if recipe.bias:
         night.append(Exposures("bias", 9))
     if recipe.dark is not None:
         night.append(Exposures("dark", 7, science))
     if recipe.flat is not None:
-        night.append(Exposures("flat", 6, flat, named))
+        night.append(Exposures("flat", 6, flat, band))
         if recipe.dark == "match":
             night.append(Exposures("dark", 8, flat))
     if spectra:
-        night.append(Exposures("arc", 2, 10.0, named))
+        night.append(Exposures("arc", 2, 10.0, band))
     return tuple(night)
 
 
@@ -257,5 +257,5 @@ def _peak(values: np.ndarray) -> float:
     return float(edges[k] + (0.5 + shift) * (edges[1] - edges[0]))
 
 
-STATISTICS = {"median": np.median, "mean": np.mean, "mode": _peak}
+STATISTICS: dict[str, Callable] = {"median": np.median, "mean": np.mean, "mode": _peak}
 """How flats are normalised, by ``scale`` of the recipe."""

@@ -68,7 +68,10 @@ def _digitised(
     levels = _levels(simulation, layout, random)
     structure = bias_structure(simulation, shot)
     images = {}
-    noise = np.array([r.read_noise / r.gain for r in readouts], np.float32)
+    gains = layout.gains
+    noise = np.array(
+        [(r.read_noise or 0.0) / gain for r, gain in zip(readouts, gains, strict=True)], np.float32
+    )
     for extension, shape in layout.shapes.items():
         owners = layout.owners[extension]
         image = random.standard_normal(shape, dtype=np.float32) * _per_pixel(noise, owners)
@@ -76,10 +79,10 @@ def _digitised(
         for k, r in enumerate(readouts):
             if r.extension != extension:
                 continue
-            image[r.data.slices()] += charge[r.place.slices()] / np.float32(r.gain)
+            image[r.data.slices()] += charge[r.place.slices()] / np.float32(gains[k])
             image[r.data.slices()] += structure[r.place.slices()]
             columns, decay = layout.spills[k]
-            leaked = simulation.camera.leak * light / r.gain * decay + dark / r.gain
+            leaked = simulation.camera.leak * light / gains[k] * decay + dark / gains[k]
             leaked += simulation.camera.offsets[int(shot.lit)]
             image[:, columns] += leaked.astype(np.float32)
             if r.overscan is not None:

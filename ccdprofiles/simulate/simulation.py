@@ -11,7 +11,7 @@ import numpy as np
 from ..camera.amplifier import Amplifier, AmplifierSet, Readout
 from ..camera.frame_size import declared_size, sections_reach
 from ..camera.profile import Profile
-from ..camera.recipe import Recipe, SpectralFlat
+from ..camera.recipe import Recipe
 from ..camera.section import Section, binned
 from .cameras import Camera
 from .exposures import Exposure
@@ -54,9 +54,14 @@ class Layout:
         return image
 
     @property
+    def gains(self) -> list[float]:
+        """The gain of each amplifier in electron / adu."""
+        return [r.gain for r in self.amplifiers.readouts if r.gain is not None]
+
+    @property
     def gain(self) -> np.ndarray:
         """The gain of each pixel of the trimmed frame."""
-        return self.spread([r.gain for r in self.amplifiers.readouts])
+        return self.spread(self.gains)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +101,9 @@ class Simulation:
         return self.profile.recipe  # type: ignore[return-value]
 
     @property
-    def spectral(self) -> bool:
-        """True if the camera is a spectrograph."""
-        return isinstance(self.recipe.flat, SpectralFlat)
+    def dispersion(self) -> str | None:
+        """The axis of the wavelength, ``x`` or ``y``; None for an imaging camera."""
+        return getattr(self.recipe.flat, "dispersion", None)
 
     def once(self, key: tuple, make: Callable):
         """Return what was made before for this key, or make it."""
@@ -183,7 +188,7 @@ def _shape(
 ) -> tuple[int, int]:
     """Return the rows and columns of the raw image of an extension."""
     if simulation.shape is not None and binning == simulation.binning:
-        return tuple(simulation.shape)
+        return simulation.shape
     profile = simulation.profile
     size = profile.frame_size
     size = size(header) if callable(size) else size

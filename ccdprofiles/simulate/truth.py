@@ -113,7 +113,7 @@ class Truth:
             rows = self.frames[self.frames["type"] == "dark"]
             seconds = self._only(exposure, set(rows["exposure"].tolist()), "exposure")
             dark = self.dark / self.gain * np.float32(seconds)
-            return dark if self.profile.recipe.bias else self.bias + dark
+            return dark if self.profile.recipe.bias else self.bias + dark  # type: ignore[union-attr]
         name = self._only(filter, self.arcs, "filter")
         rows = self.frames[(self.frames["type"] == "arc") & (self.frames["filter"] == name)]
         return (self.arcs[name] + self.dark / self.gain) * np.float32(rows["exposure"].sum())
@@ -234,11 +234,11 @@ def _known(profile: Profile, layout: Layout) -> Profile:
     """Return a profile with the gain, read noise and saturation that were simulated."""
     numbers = [
         {
-            "gain": r.gain * GAIN,
+            "gain": gain * GAIN,
             "read_noise": r.read_noise * u.electron,
             "saturation": (r.saturation or 65535.0) * u.adu,
         }
-        for r in layout.amplifiers.readouts
+        for r, gain in zip(layout.amplifiers.readouts, layout.gains, strict=True)
     ]
 
     def filled(amplifiers: Sequence[Amplifier]) -> tuple[Amplifier, ...]:
