@@ -382,7 +382,7 @@ def test_windowed_cuts_strips_between_and_before_the_data():
 
 
 def test_windowed_refuses_a_share_that_does_not_come_out_even():
-    with pytest.raises(ProfileError, match="41 columns cannot be shared out among 2"):
+    with pytest.raises(ProfileError, match="41 columns cannot be divided among 2"):
         windowed("kosmos", 30, 41)
 
 
