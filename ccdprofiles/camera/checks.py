@@ -11,10 +11,9 @@ from ..errors import ProfileError
 from .amplifier import Amplifier, check_amplifiers
 from .frame_size import declared_size, sections_reach
 from .frame_types import FRAME_TYPES
-from .frozen import read_only
 from .header_values import lower_word
 from .recipe import Recipe
-from .values import nearest, one_of, several
+from .values import nearest, one_of, read_only, several
 
 __all__ = ["checked", "checked_frame_size"]
 

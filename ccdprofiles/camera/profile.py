@@ -16,7 +16,6 @@ from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
 from .frame_types import loose, possible_words, with_common
-from .frozen import picklable
 from .header_values import (
     UNKNOWN,
     agrees,
@@ -30,7 +29,7 @@ from .header_values import (
 )
 from .placement import amplifier_set
 from .recipe import Recipe
-from .values import nearest, several
+from .values import nearest, picklable, several
 from .watch import Failure, call
 
 __all__ = ["Profile"]

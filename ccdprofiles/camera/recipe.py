@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from ..errors import ProfileError
-from .frozen import picklable, read_only
 from .values import (
     boolean,
     check_model,
@@ -17,8 +16,10 @@ from .values import (
     fraction,
     is_number,
     one_of,
+    picklable,
     positive,
     quantity,
+    read_only,
     several,
 )
 

@@ -1,10 +1,15 @@
-"""Checks of single values that a profile gives: choices, numbers, quantities and models."""
+"""Single values of a profile: checks of choices, numbers, quantities and models; read-only mappings.
+
+Every check raises `ProfileError`.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 from astropy import units as u
@@ -22,8 +27,10 @@ __all__ = [
     "is_number",
     "nearest",
     "one_of",
+    "picklable",
     "positive",
     "quantity",
+    "read_only",
     "several",
 ]
 
@@ -36,12 +43,7 @@ _SPELLED = {GAIN: "u.electron / u.adu", u.electron: "u.electron", u.adu: "u.adu"
 
 
 def one_of(value: object, choices: Sequence[str], field: str, more: str = "") -> None:
-    """Refuse a value that is not one of the choices, with the nearest spelling.
-
-    Raises
-    ------
-    ProfileError
-    """
+    """Refuse a value that is not one of the choices, with the nearest spelling."""
     if value not in choices:
         shown = value.__name__ if isinstance(value, type) else repr(value)
         raise ProfileError(
@@ -71,45 +73,25 @@ def is_number(value: object) -> bool:
 
 
 def fraction(value: Any, field: str) -> None:
-    """Refuse what is not a number from 0 up to, but not including, 1.
-
-    Raises
-    ------
-    ProfileError
-    """
+    """Refuse what is not a number from 0 up to, but not including, 1."""
     if not (is_number(value) and 0 <= value < 1):
         raise ProfileError(f"{field}={value!r} is not a fraction between 0 and 1.")
 
 
 def positive(value: Any, field: str, more: str = "") -> None:
-    """Refuse what is not a positive number.
-
-    Raises
-    ------
-    ProfileError
-    """
+    """Refuse what is not a positive number."""
     if not (is_number(value) and value > 0):
         raise ProfileError(f"{field}={value!r} is not a positive number{more}.")
 
 
 def count(value: object, field: str) -> None:
-    """Refuse what is not a whole number of at least 1.
-
-    Raises
-    ------
-    ProfileError
-    """
+    """Refuse what is not a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ProfileError(f"{field}={value!r} is not a positive whole number.")
 
 
 def boolean(value: object, field: str) -> None:
-    """Refuse what is neither True nor False.
-
-    Raises
-    ------
-    ProfileError
-    """
+    """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
         raise ProfileError(f"{field}={value!r} is not True or False.")
 
@@ -186,3 +168,22 @@ def _fault_of(model: Any) -> str:
 
 def _number_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def read_only(mapping: Mapping) -> Mapping:
+    """Return a copy of a mapping that nobody can change."""
+    return MappingProxyType(dict(mapping))
+
+
+def picklable(instance: Any) -> tuple[Callable, tuple]:
+    """Return what ``__reduce__`` needs to pickle or copy a dataclass with read-only mappings."""
+    values = {f.name: _plain(getattr(instance, f.name)) for f in fields(instance)}
+    return _rebuilt, (type(instance), values)
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, MappingProxyType) else value
+
+
+def _rebuilt(kind: type, values: dict) -> object:
+    return kind(**values)

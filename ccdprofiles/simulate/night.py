@@ -8,7 +8,7 @@ to the night.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -144,15 +144,6 @@ def _schedule(
     exposures: Sequence[Exposures], camera: Camera, binning: tuple[int, int]
 ) -> list[Exposure]:
     """Return the frames of a night in order, whatever the order they are listed in."""
-    wanted = []
-    for run in exposures:
-        times = run.exposure if isinstance(run.exposure, Sequence) else (run.exposure,)
-        for k in range(run.number):
-            seconds = 0.0 if run.type == "bias" else float(times[k % len(times)])
-            start = _HOURS[run.type] if run.start is None else run.start
-            order = (start, FRAME_TYPES.index(run.type), run.filter or "", seconds, run.folder)
-            wanted.append((order, run, seconds))
-    wanted.sort(key=lambda w: w[0])
     counters: dict[tuple, count] = {}
 
     def next_of(*key: object) -> int:
@@ -160,7 +151,7 @@ def _schedule(
 
     clock = 0.0
     shots = []
-    for (start, *_), run, seconds in wanted:
+    for start, run, seconds in _in_order(exposures):
         clock = max(clock, start * 3600)
         title = camera.objects.get(run.type, run.type) if run.object is None else run.object
         title = title.format(filter=(run.filter or "").strip("'"))
@@ -179,6 +170,20 @@ def _schedule(
         shots.append(replace(shot, file=str(Path(run.folder, camera.file(shot)).as_posix())))
         clock += seconds + READOUT
     return shots
+
+
+def _in_order(exposures: Sequence[Exposures]) -> Iterator[tuple[float, Exposures, float]]:
+    """Go through the frames: hours after noon, series, and exposure in seconds."""
+    frames = []
+    for run in exposures:
+        times = run.exposure if isinstance(run.exposure, Sequence) else (run.exposure,)
+        for k in range(run.number):
+            seconds = 0.0 if run.type == "bias" else float(times[k % len(times)])
+            start = _HOURS[run.type] if run.start is None else run.start
+            order = (start, FRAME_TYPES.index(run.type), run.filter or "", seconds, run.folder)
+            frames.append((order, run, seconds))
+    for (start, *_), run, seconds in sorted(frames, key=lambda frame: frame[0]):
+        yield start, run, seconds
 
 
 def _usual_night(recipe: Recipe, band: str | None) -> tuple[Exposures, ...]:

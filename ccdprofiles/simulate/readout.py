@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from ..camera.amplifier import Readout
+from .cameras import Camera
 from .chip import bias_structure, dark_current
 from .exposures import Exposure
 from .light import electrons
@@ -63,18 +64,16 @@ def _digitised(
     random : Generator
     """
     layout = simulation.layout(shot)
-    light, dark = stray
-    readouts = layout.amplifiers.readouts
+    readouts, gains = layout.amplifiers.readouts, layout.gains
     levels = _levels(simulation, layout, random)
     structure = bias_structure(simulation, shot)
+    noise = [(r.read_noise or 0.0) / gain for r, gain in zip(readouts, gains, strict=True)]
     images = {}
-    gains = layout.gains
-    noise = np.array(
-        [(r.read_noise or 0.0) / gain for r, gain in zip(readouts, gains, strict=True)], np.float32
-    )
     for extension, shape in layout.shapes.items():
         owners = layout.owners[extension]
-        image = random.standard_normal(shape, dtype=np.float32) * _per_pixel(noise, owners)
+        image = random.standard_normal(shape, dtype=np.float32) * _per_pixel(
+            np.array(noise, np.float32), owners
+        )
         image += _per_pixel(levels, owners)
         for k, r in enumerate(readouts):
             if r.extension != extension:
@@ -82,15 +81,22 @@ def _digitised(
             image[r.data.slices()] += charge[r.place.slices()] / np.float32(gains[k])
             image[r.data.slices()] += structure[r.place.slices()]
             columns, decay = layout.spills[k]
-            leaked = simulation.camera.leak * light / gains[k] * decay + dark / gains[k]
-            leaked += simulation.camera.offsets[int(shot.lit)]
-            image[:, columns] += leaked.astype(np.float32)
+            image[:, columns] += _leak(simulation.camera, shot, decay, gains[k], stray)
             if r.overscan is not None:
                 image[r.overscan.slices()] += np.float32(shot.exposures.overscan_light)
             top = r.saturation or np.inf
             image[r.data.slices()] = np.minimum(image[r.data.slices()], np.float32(top))
         images[extension] = _whole(image, readouts)
     return images
+
+
+def _leak(
+    camera: Camera, shot: Exposure, decay: np.ndarray, gain: float, stray: tuple[float, float]
+) -> np.ndarray:
+    """Return the light and dark current in the columns beside the data, in adu."""
+    light, dark = stray
+    leak = camera.leak * light / gain * decay + dark / gain + camera.offsets[int(shot.lit)]
+    return leak.astype(np.float32)
 
 
 def _levels(simulation: Simulation, layout: Layout, random: np.random.Generator) -> np.ndarray:
