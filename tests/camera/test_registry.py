@@ -141,6 +141,11 @@ def test_a_profile_made_on_the_spot_is_named_after_its_instrument():
     assert found.choose({"INSTRUME": "My Cam 2"}).name == "my_cam_2"
 
 
+def test_a_profile_without_a_name_never_takes_one_that_was_given():
+    found = Registry.gather([camera(name="mycam", where={"CHIP": 1}), camera()])
+    assert [p.name for p in found.profiles[:2]] == ["mycam", "mycam_2"]
+
+
 # Which comes first.
 
 
@@ -161,7 +166,7 @@ def test_order_is_caller_then_user_then_installed_then_shipped(
     assert widths() == ["[1:1, 1:100]"]
 
 
-def test_a_stand_in_is_reported(user):
+def test_a_replaced_profile_is_reported(user):
     path = write(user / "lfc.py", "LFC")
     shipped = registry.shipped_folder() / "lfc.py"
     found = Registry.gather()
@@ -169,7 +174,7 @@ def test_a_stand_in_is_reported(user):
     assert found.choose({"INSTRUME": "LFC"}).file == str(path)
 
 
-def test_a_profile_made_on_the_spot_stands_in_too():
+def test_a_profile_given_by_the_caller_replaces_one_of_its_name():
     found = Registry.gather([camera(name="sbo", instrument="SBO")])
     assert found.replaced == (
         f"a profile given by the caller replaces "
@@ -425,14 +430,14 @@ def test_a_file_that_is_none(tmp_path):
 def test_a_broken_file_of_the_user_costs_itself(user, text, caplog):
     write(user / "mycam.py").write_text(text)
     assert sorted(known_profiles()) == SHIPPED
-    ((told,),) = [[r.getMessage() for r in caplog.records]]
-    assert told.startswith("mycam.py")
-    assert told.endswith(f"(in your own folder, {user})")
+    ((sentence,),) = [[r.getMessage() for r in caplog.records]]
+    assert sentence.startswith("mycam.py")
+    assert sentence.endswith(f"(in your own folder, {user})")
     assert load_profile("lfc").name == "lfc"
     assert len(caplog.records) == 1
     why = refusal_of(Registry.gather().choose, {"INSTRUME": "MyCam"}, kind=UnknownInstrument)
-    assert why.endswith(f"A file that cannot be read may hold it: {told}")
-    assert refusal_of(load_profile, "mycam").endswith(told)
+    assert why.endswith(f"A file that cannot be read may hold it: {sentence}")
+    assert refusal_of(load_profile, "mycam").endswith(sentence)
     assert "mycam.py" in refusal_of(load_profile, user / "mycam.py")
 
 
