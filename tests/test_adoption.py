@@ -21,7 +21,7 @@ YAML = [*WORKFLOWS, *FORMS, ROOT / "CITATION.cff", ROOT / ".readthedocs.yaml"]
 YAML.append(ROOT / "recipe" / "recipe.yaml")
 SYSTEMS = {"ubuntu-latest", "macos-latest", "windows-latest"}
 MARKER = re.compile(r"TO-FILL-[A-Z0-9]+(?:-[A-Z0-9]+)*")
-TEXT = set(".bib .cff .cfg .in .ini .md .py .rst .toml .txt .yaml .yml".split())
+TEXT = re.compile(r"\.(bib|cff|cfg|in|ini|md|py|rst|toml|txt|ya?ml)$")
 GENERATED = {"_build", "api", "build", "dist", "made"}
 
 pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="an sdist has no workflows")
@@ -191,7 +191,7 @@ def texts_of_the_project():
     for folder, folders, names in os.walk(ROOT):
         hidden = {f for f in folders if f.startswith(".") and f != ".github"}
         folders[:] = sorted(set(folders) - hidden - GENERATED)
-        yield from (Path(folder, name) for name in names if Path(name).suffix in TEXT)
+        yield from (Path(folder, name) for name in names if TEXT.search(name))
 
 
 def test_only_the_owners_page_and_the_files_that_it_names_hold_markers():
