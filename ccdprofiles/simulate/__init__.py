@@ -1,4 +1,4 @@
-"""Made-up nights of a camera, with the truth behind them."""
+"""Simulated nights of a camera, with the truth behind them."""
 
 from .cameras import Exposures
 from .night import simulate_night
