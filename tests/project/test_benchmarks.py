@@ -1,5 +1,6 @@
 """The benchmarks run, and do not count what went wrong."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -18,12 +19,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def nights():
-    spec = importlib.util.spec_from_file_location("nights", BENCHMARKS / "nights.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def nights():
+    return load("nights")
 
 
 def run(name, *arguments):
@@ -117,3 +122,17 @@ def test_the_memory_of_children_is_counted(nights):
     both = nights._memory([sys.executable, "-c", code])
     assert (alone["processes"], both["processes"]) == (1, 2)
     assert both["pss"] > alone["pss"] > 60
+
+
+def test_a_break_changes_one_place_and_names_its_line():
+    mutations = load("mutations")
+    tree = ast.parse("def f(a: 3, b):\n    return not a < b and a + 2 > 1\n")
+    kinds = dict(mutations.breaks(tree))
+    assert sorted(kinds.values()) == sorted(
+        ["and/or", "not", "comparison", "comparison", "arithmetic", "number", "number"]
+    )
+    for number in kinds:
+        changed, line, before, after = mutations.broken(tree, number)
+        assert line == 2
+        assert before != after
+        assert ast.dump(changed) != ast.dump(tree)

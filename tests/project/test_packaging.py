@@ -171,7 +171,7 @@ def in_wheel(source: Path) -> set[str]:
 
 def test_the_wheel_holds_the_package_and_the_profiles(source, wheel):
     assert members(wheel[0]) == in_wheel(source)
-    assert "ccdprofiles/profiles/lfc.py" in members(wheel[0])
+    assert {"ccdprofiles/profiles/lfc.py", "ccdprofiles/py.typed"} <= set(members(wheel[0]))
 
 
 def test_the_wheel_of_the_sdist_is_that_of_the_checkout(wheel, wheel_of_sdist):

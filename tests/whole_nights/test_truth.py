@@ -104,6 +104,8 @@ def pulls(data, wanted, sigma, good):
 
 
 def assert_true_uncertainties(night):
+    assert night.masters
+    assert night.science
     for key, image in night.masters.items():
         found = pulls(image.data, true_master(night, key), image.sigma, image.flags == 0)
         assert found.std() == pytest.approx(1, abs=0.03), key
@@ -228,7 +230,12 @@ def test_noise_of_a_faint_flat_is_in_a_bright_frame(reduce_made_up):
         Exposures("flat", 2, 3.0, "V", light=0.1),
         Exposures("science", 2, 60.0, "V", light=10),
     ]
-    assert_true_uncertainties(reduce_made_up("sbo", frames=frames))
+    sbo = known_profiles()["sbo"]
+    limits = Limits(flat_level=None, frames=2)  # two flats are made a master, and faint ones too
+    profile = replace(sbo, recipe=replace(sbo.recipe, limits=limits))
+    night = reduce_made_up(profile, frames=frames)
+    assert len(night.science) == 2
+    assert_true_uncertainties(night)
 
 
 def test_noise_of_flats_whose_modes_are_uncertain(reduce_made_up):
