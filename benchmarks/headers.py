@@ -26,7 +26,8 @@ from pathlib import Path
 from ccdprofiles.night import scan_night
 from ccdprofiles.plan.frames import frames_table
 from ccdprofiles.plan.planner import make_plan
-from ccdprofiles.simulate.cameras import CAMERAS, Exposure, Exposures
+from ccdprofiles.simulate.cameras import CAMERAS
+from ccdprofiles.simulate.exposures import Exposure, Exposures
 
 HERE = Path(__file__).resolve().parent
 CARDS = 60

@@ -1,21 +1,21 @@
-"""The tree of refusals.
+"""The errors that this package raises.
 
 ::
 
     CCDProfilesError
-    ├── ProfileError             a profile that cannot be right, or the wrong one asked for
-    │   ├── UnknownInstrument    no profile knows this header
-    │   ├── AmbiguousProfile     two profiles know it
-    │   └── ChangeError          a setting changed for a run that does not exist, or does not fit
-    ├── SectionError             a section that is none, or that lies outside the frame
+    ├── ProfileError             a profile that cannot be right or does not exist
+    │   ├── UnknownInstrument    no profile fits a header
+    │   ├── AmbiguousProfile     several profiles fit a header
+    │   └── ChangeError          a changed setting that does not exist or does not fit
+    ├── SectionError             an invalid image section, or one outside the frame
     ├── InputError               the folder of the night cannot be used
-    │   └── EmptyNight           it holds no file
-    ├── FrameRejected            one frame cannot be used; becomes its row, never leaves a run
-    ├── PlanError                a step that would give wrong numbers without a word
+    │   └── EmptyNight           the folder of the night holds no file
+    ├── FrameRejected            one frame cannot be used; the night goes on without it
+    ├── PlanError                a step that would silently give wrong results
     ├── OutputError              the products cannot be written
-    └── Locked                   another run holds the output folder
+    └── Locked                   another run uses the output folder
 
-Every message says which file, what it says, what was expected and what to do.
+Every message says which file is concerned, what it holds, what was expected and what to do.
 """
 
 import errno
@@ -45,31 +45,31 @@ _CURES = {
     errno.EEXIST: "a file of that name is in the way; remove it",
     errno.ELOOP: "nothing is written through a link; remove the link",
 }
-"""What to do where an output cannot be written for another reason than room or permission."""
+"""What to do if neither space nor permission is the reason why an output cannot be written."""
 
 
 class CCDProfilesError(Exception):
-    """Something that ccdprofiles refuses, said in one sentence."""
+    """The base class of all errors of ccdprofiles."""
 
 
 class ProfileError(CCDProfilesError):
-    """A profile that cannot be right."""
+    """A profile that cannot be right or does not exist."""
 
 
 class UnknownInstrument(ProfileError):
-    """No profile knows the instrument of a header."""
+    """No profile fits a header."""
 
 
 class AmbiguousProfile(ProfileError):
-    """Two different profiles fit one header."""
+    """Several profiles fit one header."""
 
 
 class ChangeError(ProfileError):
-    """A setting changed for one run that does not exist, or does not fit a recipe."""
+    """A setting changed for one run does not exist, or does not fit a recipe."""
 
 
 class SectionError(CCDProfilesError):
-    """A section that is none, or that lies outside the frame."""
+    """An invalid image section, or one that lies outside the frame."""
 
 
 class InputError(CCDProfilesError):
@@ -77,20 +77,20 @@ class InputError(CCDProfilesError):
 
 
 class EmptyNight(InputError):
-    """The folder of the night holds no file, so that nothing can be reduced."""
+    """The folder of the night holds no file that can be reduced."""
 
 
 class FrameRejected(CCDProfilesError):
-    """One frame cannot be used; the others go on.
+    """One frame cannot be used; the others are reduced without it.
 
     Parameters
     ----------
     code : str
         The stable short name of the fault, such as ``truncated``.
     sentence : str
-        What the frame says, what was expected, and what to do.
+        What the frame holds, what was expected, and what to do.
     path : str
-        Of the file, where it was read beside others.
+        Of the file, where it was read together with others.
     """
 
     def __init__(self, code: str, sentence: str, path: str = ""):
@@ -103,7 +103,7 @@ class FrameRejected(CCDProfilesError):
 
 
 class PlanError(CCDProfilesError):
-    """A step that would give wrong numbers without a word."""
+    """A step that would silently give wrong results."""
 
 
 class OutputError(CCDProfilesError):
@@ -111,8 +111,8 @@ class OutputError(CCDProfilesError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
-        """Say that a disk is full, or refuses, and how to go on."""
-        cure = _CURES.get(error.errno, "make room or allow it,")
+        """Return the error for a file that the system does not write, with what to do."""
+        cure = _CURES.get(error.errno or 0, "make room or allow it,")
         return cls(
             f"{path} cannot be written ({words_of(error)}); {cure} "
             "and run it again: what is finished stays."
@@ -120,18 +120,18 @@ class OutputError(CCDProfilesError):
 
 
 class Locked(CCDProfilesError):
-    """Another run holds the output folder."""
+    """Another run uses the output folder."""
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Go from an exception to those during whose handling it was raised, to each once."""
-    known: set[int] = set()
-    while error is not None and id(error) not in known:
-        known.add(id(error))
+    """Go through an exception and those that caused it, each once."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
 
 def words_of(error: OSError) -> str:
-    """Return the reason of the system in words, without the number and the name of its class."""
+    """Return the reason that the system gives, without the number of the error."""
     return error.strerror or str(error) or "the system gives no reason"

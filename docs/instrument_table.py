@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ccdprofiles import Profile, Recipe, SpectralFlat
-from ccdprofiles.camera.registry import read_profiles, shipped_folder
+from ccdprofiles.camera.profile_file import read_profiles
+from ccdprofiles.camera.registry import shipped_folder
 
 COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
 

@@ -1,1 +1,1 @@
-"""The shipped profiles, one file an instrument; copy one to begin your own."""
+"""The shipped profiles, one file for each instrument; copy one as a start for your own."""

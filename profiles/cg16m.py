@@ -1,18 +1,17 @@
 """Aspen CG16M, the thermo-electrically cooled camera of the Paul P. Feder Observatory.
 
-A KAF-16803 of 4096 by 4096 pixels. Its driver has called it by two names.
+A KAF-16803 of 4096 by 4096 pixels. Its driver has used two names for it.
 
-The frames have 13 columns of overscan, 4097 to 4109, and they are useless: light
-leaks into them in flats, their level differs by 50 adu between biases and science
-while the bias does not, and dark current grows in them (the CCD data reduction guide
-shows all three). So the columns are trimmed off and nothing is taken from them. The
-BIASSEC that the observatory adds, ``[4096:4109]``, has one axis and is never read.
+The 13 columns of overscan, 4097 to 4109, are useless: light leaks into them in flats,
+their level differs by 50 adu between biases and science frames although the bias does
+not, and they collect dark current (all three are shown in the CCD data reduction guide).
+The columns are trimmed off and not used. The BIASSEC that the observatory adds,
+``[4096:4109]``, has one axis and is not read.
 
-Darks are long (90 s) and flats short (1 s), so darks are scaled, without their bias.
+Darks are long (90 s) and flats short (1 s), so that darks are scaled, without their bias.
 
-Gain and read noise are those that the observatory itself uses for photometry (its
-camera file in stellarphot, which also trusts no star above 50000 adu); nobody
-published a measurement.
+Gain and read noise are those that the observatory uses for photometry (its camera file in
+stellarphot, which accepts no star above 50000 adu); no measurement is published.
 """
 
 from astropy import units as u
@@ -24,11 +23,11 @@ profile = Profile(
     telescope="Feder Observatory 0.4 m",
     amplifiers=[
         Amplifier(
-            data="[1:4096, 1:4096]",  # KAF-16803; all that is left of it is overscan
+            data="[1:4096, 1:4096]",  # KAF-16803; the other columns are overscan
             overscan=None,  # useless, see above
             gain=1.5 * u.electron / u.adu,  # stellarphot, camera "Aspen CG 16m"
             read_noise=10 * u.electron,  # the same; the CCD guide says "around 10"
-            saturation=65535 * u.adu,  # what 16 bits can hold
+            saturation=65535 * u.adu,  # the limit of 16 bits
         )
     ],
     frame_size=(4109, 4096),  # with the columns of overscan

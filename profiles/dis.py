@@ -1,17 +1,19 @@
 """DIS, the Double Imaging Spectrograph at the ARC 3.5 m, Apache Point Observatory.
 
-Two cameras, blue and red, write files of their own (``name.0012b.fits`` and
-``name.0012r.fits``) with one INSTRUME; DETECTOR tells them apart. The wavelength
-runs along the rows, and in the red it runs backwards.
+Two cameras, blue and red, write separate files (``name.0012b.fits`` and
+``name.0012r.fits``) with the same INSTRUME; DETECTOR distinguishes them. The wavelength
+increases along the rows in the blue, and decreases in the red.
 
-The overscan is one level a frame. Red's drifts from 120 to 123 adu over a night,
-but over-exposed red flats put 40 adu of their own light into it; a level further
-than 10 adu from the night's is therefore not believed (pyvista's log of 2019-10-19).
+The overscan gives one level for each frame. In the red it drifts from 120 to 123 adu over
+a night, but over-exposed red flats add 40 adu of their own light; a level that deviates
+by more than 10 adu from the nightly median is not used (pyvista's log of 2019-10-19).
 
 Words and cards are those that PypeIt's module for DIS and an old IRAF script of the
-observatory read; no header has been seen. PypeIt reads CCDSUM for the binning, and a
-frame without it is taken for unbinned. Nobody knows whether the overscan of a
-binned frame shrinks, nor where the red channel ceases to be linear.
+observatory read; no header was available. PypeIt reads CCDSUM for the binning, and a
+frame without it counts as unbinned.
+
+Not known: whether the overscan of a binned frame is binned, and where the red channel
+ceases to be linear.
 """
 
 from astropy import units as u
@@ -20,7 +22,7 @@ from ccdprofiles import Amplifier, Combine, Profile, Recipe, SpectralFlat
 
 
 def frame_type(header):
-    """LAMP names the gas of an arc; some nights say so in IMAGETYP, some do not."""
+    """LAMP names the gas of an arc; IMAGETYP says "comp" on some nights only."""
     said = header.get("IMAGETYP")
     lamp = any(gas in str(header.get("LAMP", "")) for gas in ("He", "Ne", "Ar"))
     return "arc" if lamp and str(said).strip().lower() not in ("zero", "dark") else said
@@ -32,7 +34,7 @@ def binning(header):
 
 
 def channel(detector, gain, read_noise):
-    """Return the profile of one of the two cameras, which differ in little."""
+    """Return the profile of one of the two cameras, which differ in gain and read noise."""
     return Profile(
         instrument="DIS",
         where={"DETECTOR": (detector, detector.capitalize())},
@@ -46,7 +48,7 @@ def channel(detector, gain, read_noise):
                 saturation=65535 * u.adu,  # PypeIt
             )
         ],
-        frame_size=(2098, 1078),  # pydis; a column and 50 rows behind the sections are not used
+        frame_size=(2098, 1078),  # pydis; the last column and 50 rows are not used
         binning=binning,
         object="OBJNAME",
         filter=None,  # a grating, no filter
@@ -60,8 +62,9 @@ def channel(detector, gain, read_noise):
         },
         match={"flat": ("GRATING", "SLITMASK")},
         recipe=Recipe(
-            overscan="level",  # one a frame
-            overscan_drift=10 * u.adu,  # more than red's 3 adu a night, less than the leak of 40
+            overscan="level",  # one for each frame
+            overscan_drift=10
+            * u.adu,  # above the drift of 3 adu in the red, below the leak of 40 adu
             bias=True,
             dark="match",
             combine={

@@ -1,15 +1,15 @@
 """KOSMOS, the long-slit spectrograph at the ARC 3.5 m, Apache Point Observatory.
 
-Two amplifiers read the left and the right half of the chip. Their overscans, 50
-columns each, stand side by side at the right edge, the left one first, and each
-follows its own half within 1 adu. They stay 50 columns wide in binned frames (seen
-at 1x1 and 2x1; at 3 and 4 nobody has looked). The wavelength runs along the columns.
+Two amplifiers read the left and the right half of the chip. Their overscans, 50 columns
+each, lie at the right edge, that of the left half first, and each follows its own half
+within 1 adu. They are 50 columns wide in binned frames too (verified at 1x1 and 2x1, not
+at 3 and 4). The wavelength runs along the columns.
 
-The headers of 2021 have no gain, no sections and no OBJECT. OBJNAME keeps the name
-of the last target in flats, arcs and biases. DATE-OBS is TAI, 37 s ahead of UTC.
-The camera of the same name at Kitt Peak is another one (INSTRUME = 'KOSMOS').
+The headers of 2021 have no gain, no sections and no OBJECT. OBJNAME keeps the name of
+the last target in flats, arcs and biases. DATE-OBS is TAI, 37 s ahead of UTC. The
+spectrograph of the same name at Kitt Peak is another one (INSTRUME = 'KOSMOS').
 
-Nobody agrees on the read noise: pyvista and PypeIt say 5 electrons, specsuite 6.
+Sources differ on the read noise: 5 electrons in pyvista and PypeIt, 6 in specsuite.
 """
 
 from astropy import units as u
@@ -20,7 +20,7 @@ LAMPS = ("KRYPTON", "NEON", "ARGON", "HE-TR", "NE-TR", "AR-TR")  # TR: on the te
 
 
 def frame_type(header):
-    """Arcs have no type of their own: light, with one of the line lamps on, is one."""
+    """Arcs have no type of their own: a frame with one of the line lamps on is an arc."""
     said = header.get("IMAGETYP")
     lamp = any(str(header.get(card, "")).strip().lower() == "on" for card in LAMPS)
     return "arc" if lamp and str(said).strip().lower() not in ("bias", "dark") else said

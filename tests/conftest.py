@@ -21,6 +21,7 @@ from astropy.nddata import CCDData
 from hypothesis import settings
 
 from ccdprofiles import Profile, known_profiles, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.night import Night
 from ccdprofiles.simulate import Truth, simulate_night, windowed
 
@@ -34,6 +35,12 @@ INSTRUMENTS = ("lfc", "cg16m", "proem", "pt5m", "kosmos", "dis_blue", "dis_red",
 
 ROWS, COLUMNS = 400, 300
 """The usual size of a small night: 120,000 pixels tell a standard deviation to 0.2 %."""
+
+
+@pytest.fixture(autouse=True)
+def no_profiles_of_the_user(tmp_path, monkeypatch):
+    """Whoever runs the tests may have profiles of their own; they count for no test."""
+    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 @contextmanager

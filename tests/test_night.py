@@ -32,7 +32,6 @@ from ccdprofiles import (
     plan_night,
     reduce_night,
 )
-from ccdprofiles.camera import registry
 from ccdprofiles.errors import InputError, Locked, OutputError, PlanError, ProfileError
 from ccdprofiles.pixels import prepare
 from ccdprofiles.run.run import _Run
@@ -45,11 +44,6 @@ FRAMES = [
     Exposures("flat", 3, 1.0, filter="r"),
     Exposures("science", 2, 90.0, filter="r", object="m31"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 @pytest.fixture

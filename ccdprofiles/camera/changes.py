@@ -1,4 +1,4 @@
-"""What a caller changes in the recipes of a night for one run: ``--set NAME=VALUE``."""
+"""Settings of recipes that are changed for one run: ``--set NAME=VALUE``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any
 
 from astropy import units as u
 
@@ -38,7 +39,7 @@ _CONCERNED = {
     "flat": ("flat", "science"),
     "arc": ("arc",),
 }
-"""By the type of a master all products into which its frames go."""
+"""For each type of master all products that contain its frames."""
 
 _OF_SETTINGS = {
     "bias": ("dark", "flat", "arc", "science"),
@@ -50,7 +51,7 @@ _OF_SETTINGS = {
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
 }
-"""The products that a setting decides; one that is not listed here decides all of them."""
+"""The products that a setting affects; one that is not listed affects all of them."""
 
 _QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*\*?\s*(?:u\.)?(.*)")
 _LONGEST = 60
@@ -63,7 +64,7 @@ class Changes:
     Parameters
     ----------
     values : tuple of (name, value)
-        General names come before those of one type of frame.
+        General names come before names for one type of frame.
 
     Examples
     --------
@@ -74,21 +75,21 @@ class Changes:
     (True, 3, 5)
     """
 
-    values: tuple[tuple[str, object], ...] = ()
+    values: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, given: Mapping[str, object] | Changes | None) -> Changes:
-        """Check names and values, as far as that needs no recipe of the night.
+    def of(cls, given: Mapping[str, Any] | Changes | None) -> Changes:
+        """Check names and values, as far as possible without the recipes of the night.
 
         Parameters
         ----------
         given : mapping of str, or None
-            By the name of the setting; a quantity may be a text, such as ``"2 s"``.
+            The value of each setting; a quantity may be a text, such as ``"2 s"``.
 
         Raises
         ------
         ChangeError
-            If a setting does not exist, or cannot have that value.
+            If a setting does not exist, or cannot have its value.
         """
         if isinstance(given, Changes):
             return given
@@ -96,7 +97,7 @@ class Changes:
             raise ChangeError(
                 f"changes={given!r} is not a dict; write changes={{'electrons': True}}."
             )
-        values = {}
+        values: dict[str, Any] = {}
         for name, value in (given or {}).items():
             _check_name(name)
             is_text = isinstance(value, str) and _is_quantity(name)
@@ -125,7 +126,7 @@ class Changes:
         ----------
         recipe : Recipe
         profile : Profile or str
-            To name it in a refusal.
+            Named in an error message.
 
         Raises
         ------
@@ -133,7 +134,7 @@ class Changes:
             If a setting does not fit this recipe.
         """
         name = profile if isinstance(profile, str) else profile.name
-        parts: dict[str, object] = {}
+        parts: dict[str, Any] = {}
         for setting, value in self.values:
             part, *path = setting.split(".")
             whole = parts.get(part, getattr(recipe, part))
@@ -145,29 +146,29 @@ class Changes:
             raise ChangeError(f"{listed} does not fit the recipe of {name}: {error}") from error
 
     def cosmic_rays(self, asked: bool | CosmicRays | None) -> bool | CosmicRays | None:
-        """Return how cosmic rays are found where ``cosmic_rays=`` says so, with these settings.
+        """Return ``cosmic_rays=`` with these settings.
 
         Raises
         ------
         ChangeError
-            If both say something of cosmic rays, and not the same.
+            If the two contradict each other.
         """
-        mine = [(name, value) for name, value in self.values if name.startswith("cosmic_rays")]
-        if not mine or asked is None:
+        own = [(name, value) for name, value in self.values if name.startswith("cosmic_rays")]
+        if not own or asked is None:
             return asked
-        name, value = mine[0]
+        name, value = own[0]
         if asked is not True or name == "cosmic_rays":
             raise ChangeError(
                 f"cosmic_rays={asked!r} and the setting {name}={_text(value)} contradict each "
                 "other; give one of them."
             )
-        return replace(CosmicRays(), **{name.split(".")[1]: value for name, value in mine})
+        return CosmicRays(**{name.split(".")[1]: value for name, value in own})
 
 
 def read_change(text: str) -> tuple[str, object]:
     """Read ``NAME=VALUE``: a Python literal, a number with its unit, or a plain word.
 
-    Nothing is ever evaluated.
+    No code is evaluated.
 
     Raises
     ------
@@ -206,12 +207,12 @@ def setting_names() -> list[str]:
 
 
 def concerning(changes: Iterable[tuple[str, str]], kind: str) -> list[tuple[str, str]]:
-    """Return the settings that decide products of a type, as ``(name, text)``.
+    """Return the settings that affect products of a type, as ``(name, text)``.
 
     Parameters
     ----------
     changes : iterable of (name, text)
-        Those of a plan.
+        All changes of a plan.
     kind : {"bias", "dark", "flat", "arc", "science"}
     """
     return [(name, text) for name, text in changes if kind in _concerned(name)]
@@ -227,14 +228,14 @@ def _concerned(name: str) -> tuple[str, ...]:
 
 
 def _check_name(name: object) -> None:
-    """Refuse a setting that does not exist, with the nearest that does."""
+    """Refuse a setting that does not exist, and name the nearest that does."""
     names = setting_names()
     if name in names:
         return
     below = [n for n in names if n.startswith(f"{name}.")]
     if below:
         raise ChangeError(f"{name!r} is not one setting; there are {', '.join(below)}.")
-    # Of a part of the recipe its own settings are named, else those of the recipe.
+    # For a part of the recipe its own settings are listed, else those of the recipe.
     part = str(name).rpartition(".")[0]
     inside = [n for n in names if n.rpartition(".")[0] == part]
     if not inside:
@@ -251,8 +252,8 @@ def _check_name(name: object) -> None:
     )
 
 
-def _field(name: str):
-    """Return the field of a dataclass that a name stands for, or None."""
+def _field(name: str) -> Field | None:
+    """Return the field of a dataclass that a setting changes, or None."""
     part, *path = name.split(".")
     kinds = _PARTS[part] if path else (Recipe,)
     last = path[-1] if path else part
@@ -268,11 +269,11 @@ def _read_quantity(name: str, text: str) -> u.Quantity | None:
     """Read a number with its unit: ``2s``, ``2 s``, ``2 * u.s``."""
     if text == "None":
         return None
-    found = _QUANTITY.fullmatch(text.strip())
+    match = _QUANTITY.fullmatch(text.strip())
     unit = _UNITS.get(name, " UNIT")
-    if not found:
+    if not match:
         raise ChangeError(f"{name}={text} is not a number with a unit; write {name}=2{unit}.")
-    number, given = found[1], found[2].strip()
+    number, given = match[1], match[2].strip()
     if not given:
         raise ChangeError(f"{name}={text} has no unit; write {name}={number}{unit}.")
     try:
@@ -287,24 +288,22 @@ def _read_quantity(name: str, text: str) -> u.Quantity | None:
 
 
 def _check_value(name: str, value: object) -> None:
-    """Refuse a value that no recipe could have."""
+    """Refuse a value that is impossible in any recipe."""
     part, *path = name.split(".")
     last = path[-1] if path else part
-    made, wrong = False, None
     for kind, given in _trials(part, path, value):
         try:
             kind(**given)
-            made = True
+            return
         except (ProfileError, TypeError, ValueError) as error:
-            wrong = error
-    if not made:
-        why = str(wrong)
-        text = f"{name}{why[len(last) :]}" if why.startswith(f"{last}=") else f"{name}: {why}"
-        raise ChangeError(text) from wrong
+            fault = error
+    why = str(fault)
+    text = f"{name}{why[len(last) :]}" if why.startswith(f"{last}=") else f"{name}: {why}"
+    raise ChangeError(text) from fault
 
 
 def _trials(part: str, path: list[str], value: object) -> list[tuple[type, dict]]:
-    """Return what is made to see whether a value is possible; one of them has to be."""
+    """Return the classes and arguments to try a value with; one of them must accept it."""
     if not path:
         return [(Recipe, {part: value})]
     if part == "limits" and len(path) == 2:
@@ -318,7 +317,7 @@ def _trials(part: str, path: list[str], value: object) -> list[tuple[type, dict]
     return [(k, given if k is Flat else {"dispersion": "x"} | given) for k in kinds]
 
 
-def _changed(setting: str, value: object, whole: object, recipe: Recipe, profile: str) -> object:
+def _changed(setting: str, value: Any, whole: Any, recipe: Recipe, profile: str) -> Any:
     """Return a part of a recipe with one setting changed."""
     part, *path = setting.split(".")
     if part == "combine":
@@ -345,7 +344,7 @@ def _changed(setting: str, value: object, whole: object, recipe: Recipe, profile
         ) from error
 
 
-def _combined(path: list[str], value: object, recipe: Recipe) -> dict[str, Combine]:
+def _combined(path: list[str], value: Any, recipe: Recipe) -> dict[str, Combine]:
     """Return how masters are combined, with one setting of all or of one type changed."""
     own = dict(recipe.combine) if isinstance(recipe.combine, Mapping) else {}
     kinds = path[:1] if len(path) == 2 else ("bias", "dark", "flat")

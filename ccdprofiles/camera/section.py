@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from ..errors import SectionError
 
@@ -23,6 +24,10 @@ __all__ = ["Section", "binned", "binned_size", "compact"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
+
+Edge = Any
+"""A whole number from 1, or None where the section reaches to the edge of a frame."""
+
 _HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1"
 
 
@@ -39,10 +44,10 @@ class Section:
         The edges of the rectangle; its columns are a FITS file's first axis.
     """
 
-    first_column: int | None
-    last_column: int | None
-    first_row: int | None
-    last_row: int | None
+    first_column: Edge
+    last_column: Edge
+    first_row: Edge
+    last_row: Edge
 
     @classmethod
     def parse(cls, text: str) -> Section:
@@ -53,22 +58,21 @@ class Section:
         Raises
         ------
         SectionError
-            Unless the text holds exactly two ranges of whole numbers from 1,
-            the first of each not above the last. ccdproc accepts a section of
-            one axis and slices rows with it, which subtracts the wrong row of
-            the chip; this does not.
+            Unless the text holds exactly two ranges of whole numbers from 1, each in
+            ascending order. ccdproc accepts a section of one axis and slices rows with
+            it, which subtracts the wrong part of the chip.
         """
         if not isinstance(text, str):
             raise SectionError(f"{text!r} is not an image section; {_HOW}.")
         return _parsed(text)
 
     @property
-    def width(self) -> int | None:
+    def width(self) -> Edge:
         """The number of columns, or None where they reach to an unknown edge."""
         return None if self.last_column is None else self.last_column - self.first_column + 1
 
     @property
-    def height(self) -> int | None:
+    def height(self) -> Edge:
         """The number of rows, or None where they reach to an unknown edge."""
         return None if self.last_row is None else self.last_row - self.first_row + 1
 
@@ -78,8 +82,8 @@ class Section:
         Raises
         ------
         SectionError
-            If any of it lies outside the frame. ccdproc cuts such a section
-            silently, down to nothing.
+            If any of it lies outside the frame. ccdproc silently cuts such a section,
+            even to nothing.
         """
         rows, columns = shape
         full = Section(
@@ -103,7 +107,7 @@ class Section:
         )
 
     def overlaps(self, other: Section) -> bool:
-        """Say whether two sections share a pixel; an open end reaches for ever."""
+        """Return True if two sections share a pixel; an open end has no limit."""
         return _meet(
             (self.first_column, self.last_column), (other.first_column, other.last_column)
         ) and _meet((self.first_row, self.last_row), (other.first_row, other.last_row))
@@ -112,21 +116,23 @@ class Section:
         return f"[{_range(self.first_column, self.last_column)}, {_range(self.first_row, self.last_row)}]"
 
 
-@lru_cache(maxsize=256)  # the same few of a profile are read for every frame
+@lru_cache(maxsize=256)  # the sections of a profile are read for every frame
 def _parsed(text: str) -> Section:
-    found = _SECTION.fullmatch(re.sub(r"\s", "", text))
-    if not found:
+    match = _SECTION.fullmatch(re.sub(r"\s", "", text))
+    if not match:
         axes = text.count(",") + 1
         why = f"it has {axes} axis" if axes == 1 else "it cannot be read"
         raise SectionError(f"{text!r} is not an image section: {why}; {_HOW}.")
-    edges = []
-    for part in found.groups():
+    edges: list[Edge] = []
+    for part in match.groups():
         if part in (":", "*"):
             edges += [None, None]
             continue
         pair = _RANGE.fullmatch(part)
         if not pair:
-            raise SectionError(f"{text!r} is not an image section: {part!r} is no range; {_HOW}.")
+            raise SectionError(
+                f"{text!r} is not an image section: {part!r} is not a range; {_HOW}."
+            )
         first, last = map(int, pair.groups())
         if first < 1:
             raise SectionError(f"{text!r} is not an image section: it counts from {first}; {_HOW}.")
@@ -141,19 +147,19 @@ def _parsed(text: str) -> Section:
 def binned(
     sections: Iterable[Section], data: Iterable[Section], x: int, y: int, overscan_bins: bool = True
 ) -> list[Section]:
-    """Turn unbinned sections into those of a frame binned ``x`` by ``y``.
+    """Return unbinned sections as they lie in a frame binned ``x`` by ``y``.
 
     Parameters
     ----------
     sections : iterable of Section
-        The unbinned sections to be translated.
+        Unbinned.
     data : iterable of Section
         The data sections of all amplifiers, unbinned.
     x, y : int
         Columns and rows that were summed into one.
     overscan_bins : bool
-        False where only data columns are binned and every other column is read
-        as it is, as KOSMOS does: its strips are 50 columns wide in every binning.
+        False where only data columns are binned, as in KOSMOS, whose overscan is 50
+        columns wide in every binning.
 
     Returns
     -------
@@ -162,11 +168,11 @@ def binned(
     Raises
     ------
     SectionError
-        If nothing is left of a section.
+        If a section holds no whole binned pixel.
 
     Examples
     --------
-    The right overscan of KOSMOS begins 50 columns behind the data in every binning:
+    The right overscan of KOSMOS begins 50 columns after the data in every binning:
 
     >>> from ccdprofiles.camera.section import Section, binned
     >>> data = [Section.parse("[1:1024, 1:4096]"), Section.parse("[1025:2048, 1:4096]")]
@@ -177,20 +183,20 @@ def binned(
     spans = sorted({(s.first_column, s.last_column) for s in data})
 
     def column(edge: int) -> int:
-        """Translate a count of unbinned columns left of an edge."""
+        """Return the number of binned columns before an unbinned edge."""
         if overscan_bins:
             return -(-edge // x)
         count = edge
         for first, last in spans:
             lit = max(0, min(edge, last) - first + 1)
-            # Each amplifier bins its own columns; those that fill no bin are not read.
+            # Each amplifier bins its own columns, and drops those that fill no bin.
             count += (lit // x if edge >= last else -(-lit // x)) - lit
         return count
 
     def translate(section: Section) -> Section:
         columns = (section.first_column, section.last_column)
         rows = (section.first_row, section.last_row)
-        if columns[0] is not None and (x > 1):
+        if columns[0] is not None and x > 1:
             last = section.last_column // x if overscan_bins else column(section.last_column)
             columns = (column(columns[0] - 1) + 1, last)
         if rows[0] is not None and y > 1:
@@ -214,8 +220,8 @@ def binned_size(
 ) -> tuple[range | None, range | None]:
     """Return how many columns and rows a frame may have once it is binned ``x`` by ``y``.
 
-    Where the binning does not divide a length, cameras either cut the last pixel off
-    or read it as a partial one, so both numbers are right.
+    Where the binning does not divide a length, some cameras drop the last pixel and
+    others read it as a partial one, so that both numbers are right.
 
     Parameters
     ----------
@@ -249,17 +255,17 @@ def binned_size(
 
 
 def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
-    """Return the lengths that are right whether partial pixels are cut off or kept."""
+    """Return the lengths with partial pixels dropped, and with them kept."""
     return range(
         unbinned + sum(n // by for n in lengths), unbinned + sum(-(-n // by) for n in lengths) + 1
     )
 
 
 def compact(sections: list[Section]) -> list[Section]:
-    """Close the gaps between data sections: where each lies in the trimmed frame.
+    """Return where data sections lie in the trimmed frame, without the gaps between them.
 
-    Columns and rows that no section covers drop out, so that two halves with
-    overscan between them come to stand side by side.
+    Columns and rows that no section covers are left out, so that two halves with
+    overscan between them become neighbours.
 
     >>> from ccdprofiles.camera.section import Section, compact
     >>> halves = [Section.parse("[11:20, 1:5]"), Section.parse("[31:40, 1:5]")]
@@ -291,15 +297,15 @@ def _covered(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _rank(spans: list[tuple[int, int]], position: int) -> int:
-    """Count the covered places up to and including ``position``."""
+    """Count the covered pixels up to and including ``position``."""
     return sum(max(0, min(position, last) - first + 1) for first, last in spans)
 
 
-def _meet(a: tuple[int | None, int | None], b: tuple[int | None, int | None]) -> bool:
+def _meet(a: tuple[Edge, Edge], b: tuple[Edge, Edge]) -> bool:
     low = max(a[0] or 1, b[0] or 1)
     high = min(a[1] or float("inf"), b[1] or float("inf"))
     return low <= high
 
 
-def _range(first: int | None, last: int | None) -> str:
+def _range(first: Edge, last: Edge) -> str:
     return ":" if first is None else f"{first}:{last}"

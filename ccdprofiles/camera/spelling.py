@@ -1,4 +1,4 @@
-"""The right spelling of a word that was mistyped, where one is really near."""
+"""The nearest spelling of a mistyped word, if one is near enough."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import PurePosixPath
 __all__ = ["near_files", "near_words"]
 
 _MOST_SLIPS = 3
+"""Typing errors in a word of any length."""
 
 
 def near_words(word: object, choices: Iterable[object], number: int = 1) -> list[str]:
     """Return the choices of which a word may be a misspelling, the nearest first.
 
     A slip is a letter that is missing, added, wrong, or swapped with the next one. One
-    slip in three letters is allowed, and three in all; upper and lower case count as
-    the same letter.
+    slip per three letters is allowed, and three in total; case does not count.
 
     Parameters
     ----------
     word : object
     choices : iterable
     number : int
-        How many are returned at most.
+        The most that are returned.
 
     Examples
     --------
@@ -35,20 +35,20 @@ def near_words(word: object, choices: Iterable[object], number: int = 1) -> list
     []
     """
     text = str(word).casefold()
-    found = []
+    near = []
     for choice in map(str, choices):
         allowed = min(_MOST_SLIPS, max(len(text), len(choice)) // 3)
         slips = _slips(text, choice.casefold(), allowed)
         if slips <= allowed:
-            found.append((slips, choice))
-    return [choice for _, choice in sorted(found, key=lambda f: f[0])][:number]
+            near.append((slips, choice))
+    return [choice for _, choice in sorted(near, key=lambda n: n[0])][:number]
 
 
 def near_files(name: str, files: Iterable[str], number: int = 1) -> list[str]:
-    """Return the files whose name is one slip from another, or only longer or shorter.
+    """Return the files whose name differs by one slip, or begins with the other name.
 
-    Frames are numbered, so that names of one night are alike; what most of them share
-    does not make two of them near. Folders and the last suffix are not compared.
+    A single slip, as the names of numbered frames are alike. Folders and the last suffix
+    are not compared.
 
     Examples
     --------
@@ -59,31 +59,31 @@ def near_files(name: str, files: Iterable[str], number: int = 1) -> list[str]:
     []
     """
     text = PurePosixPath(name).stem.casefold()
-    found = []
+    near = []
     for file in files:
         stem = PurePosixPath(file).stem.casefold()
         shortest = min(len(text), len(stem))
         if shortest < 3:
             continue
         if _slips(text, stem, 1) <= 1:
-            found.append((0, file))
+            near.append((0, file))
         elif stem.startswith(text) or text.startswith(stem):
-            found.append((1, file))
-    # Of files equally near the last is taken: a number that is missing was likely too high.
-    found.reverse()
-    return [file for _, file in sorted(found, key=lambda f: f[0])][:number]
+            near.append((1, file))
+    # Of equally near files the last comes first: a missing number was probably too high.
+    near.reverse()
+    return [file for _, file in sorted(near, key=lambda n: n[0])][:number]
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Count the slips from one word to another; more than ``most`` are not counted."""
+    """Return the number of slips between two words (the distance of Damerau), up to ``most``."""
     if abs(len(one) - len(other)) > most:
         return most + 1
-    before: list[int] = []
+    previous: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
-        before, last, row = row, before, [i]
+        previous, last_but_one, row = row, previous, [i]
         for j, wanted in enumerate(other, 1):
-            slips = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            slips = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (letter != wanted))
             swapped = i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted
-            row.append(min(slips, last[j - 2] + 1) if swapped else slips)
+            row.append(min(slips, last_but_one[j - 2] + 1) if swapped else slips)
     return row[-1]

@@ -1,14 +1,14 @@
-"""Run the code of a profile so that whatever it does ends as that profile's error.
+"""Run the code of a profile so that any failure of it is reported as a fault of that profile.
 
-The file of a profile and the functions in it are code of the user. They may call
-`sys.exit`, recurse without end or loop for ever. `call` runs them: what is no ordinary
-exception becomes a `Failure` with the function, its file and the line, and what takes
+The file of a profile and the functions in it are code of the user, which may call
+`sys.exit`, recurse without end or loop for ever. `call` runs it: anything but an ordinary
+exception becomes a `Failure` with the function, its file and the line, and code that runs
 longer than `LIMIT` is stopped. Interrupts of the user pass through.
 
-In the main thread a timer stops code that is late, also while it sleeps or waits for
-input. Elsewhere, and where the program uses SIGALRM itself, a thread does so as soon as
-the code is back in Python. A call into C that never returns, code that catches
-`BaseException` and goes on, and `os._exit` cannot be stopped from inside the process.
+In the main thread a timer stops such code, also while it sleeps or waits for input. In
+other threads, and where the program uses SIGALRM itself, a thread stops it as soon as it
+is back in Python. A call into C that never returns, code that catches `BaseException`
+and goes on, and `os._exit` cannot be stopped from inside the process.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from opcode import opmap
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
+from typing import Any
 
 from ..errors import ProfileError, chain_of
 
@@ -29,29 +30,29 @@ __all__ = ["LIMIT", "Failure", "TooLong", "call", "place", "reason", "watched"]
 
 _HOUSE = Path(__file__).parents[1]
 _IMPORT = ("importlib", "importlib_metadata")
-"""The folders of Python's import; the second replaces a part of the first where it is installed."""
+"""Folders of Python's import; the second, where it is installed, replaces a part of the first."""
 
 LIMIT = 5.0
 """Seconds that a profile's file, or one of its functions on one header, may take."""
 
 IMPORTING = 60.0
-"""Seconds instead of `LIMIT` while it imports other modules, which a slow disk delays."""
+"""Seconds while it imports other modules, which a slow disk delays."""
 
 TICK = 0.25
-"""Seconds between two looks; time in which the process was stopped does not count."""
+"""Seconds between two checks; time in which the process was stopped does not count."""
 
 
 class Failure(ProfileError):
-    """The code of a profile ended in a way that no function of a header should.
+    """The code of a profile ended in a way that a function of a header should not.
 
     Parameters
     ----------
     reason : str
-        What it raised, or that it took too long.
+        The exception that it raised, or that it took too long.
     place : str
         The function, its file and the line.
     late : bool
-        Whether it was stopped because it took too long.
+        True if it was stopped because it took too long.
     """
 
     def __init__(self, reason: str, place: str, late: bool = False):
@@ -67,10 +68,10 @@ class Failure(ProfileError):
 
 
 class TooLong(BaseException):
-    """Raised inside code that takes too long; no ``except Exception`` catches it."""
+    """Raised inside code that takes too long, where ``except Exception`` does not catch it."""
 
 
-def call(function: Callable, *arguments: object) -> object:
+def call(function: Callable, *arguments: object) -> Any:
     """Call a function of a profile.
 
     Ordinary exceptions pass, and so do interrupts of the user.
@@ -78,7 +79,7 @@ def call(function: Callable, *arguments: object) -> object:
     Raises
     ------
     Failure
-        If it takes longer than `LIMIT`, recurses without end, or raises what is not an
+        If it takes longer than `LIMIT`, recurses without end, or raises other than an
         ordinary exception, such as `SystemExit` or its own `KeyboardInterrupt`.
     """
     watch = _here.watch
@@ -89,7 +90,7 @@ def call(function: Callable, *arguments: object) -> object:
     try:
         return _applied(function, arguments)
     except BaseException as error:
-        _judge(error, watch.handlers)
+        _raise_if_grave(error, watch.handlers)
         raise
     finally:
         if outermost:
@@ -98,7 +99,7 @@ def call(function: Callable, *arguments: object) -> object:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Watch the time of every `call` in this block; to arm it once is quicker than each time."""
+    """Watch the time of every `call` in this block, which is faster than to begin it each time."""
     if _here.watch is not None:
         yield
         return
@@ -130,16 +131,16 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _applied(function: Callable, arguments: tuple) -> object:
+def _applied(function: Callable, arguments: tuple) -> Any:
     return function(*arguments)
 
 
 _CALLING = _applied.__code__
-"""The one of our own frames that may be interrupted; a function in C has none."""
+"""The only frame of this package that may be interrupted, as a function in C has none."""
 
 
 class _Watch:
-    """Counts how long the code of a profile runs in one thread; a turn is one outermost call."""
+    """Measures how long the code of a profile runs in one thread; a turn is one outermost call."""
 
     def __init__(self) -> None:
         self.handlers = _handlers()
@@ -148,7 +149,7 @@ class _Watch:
         self._ticks = 0
 
     def begin(self) -> bool:
-        """Begin a turn, unless the call stands inside another."""
+        """Begin a turn, unless the call is inside another."""
         if self._turn % 2:
             return False
         self._turn += 1
@@ -159,13 +160,13 @@ class _Watch:
         self._turn += 1
 
     def late(self, frame: FrameType | None) -> bool:
-        """Return True if the code that runs in this frame has had its time."""
+        """Return True if the code that runs in this frame has used up its time."""
         turn = self._turn
         if turn % 2 == 0 or turn != self._seen:
             self._seen, self._ticks = turn, 0
             return False
         self._ticks += 1
-        # Not between our own lines, from where it would leave the call.
+        # Not between lines of this module, where the exception would leave the call.
         if frame is None or (frame.f_globals is globals() and frame.f_code is not _CALLING):
             return False
         if self._ticks * TICK < (IMPORTING if _imports(frame) else LIMIT):
@@ -184,15 +185,15 @@ _here = _Here()
 
 
 def _is_foreign(code: CodeType) -> bool:
-    """Return True if code is neither ours nor that of Python's import."""
+    """Return True if code belongs neither to this package nor to Python's import."""
     file = code.co_filename
     folder = Path(file).parent
     ours = _HOUSE in (folder, folder.parent) and folder.name != "profiles"
     return not (file.startswith("<frozen ") or {*folder.parts[-2:]} & {*_IMPORT} or ours)
 
 
-def _judge(error: BaseException, handlers: frozenset[CodeType]) -> None:
-    """Raise what an exception of a profile's code amounts to; return if it is an ordinary one."""
+def _raise_if_grave(error: BaseException, handlers: frozenset[CodeType]) -> None:
+    """Raise a `Failure`, or an interrupt of the user; return if an exception is an ordinary one."""
     if isinstance(error, Failure):
         return
     grave = [e for e in chain_of(error) if not isinstance(e, Exception)]
@@ -206,7 +207,7 @@ def _judge(error: BaseException, handlers: frozenset[CodeType]) -> None:
 
 
 def _is_interrupt(error: BaseException, handlers: frozenset[CodeType]) -> bool:
-    """Return True if a signal raised this, and not a statement of the code itself.
+    """Return True if a signal raised an exception, and not a statement of the code itself.
 
     Python's own handler raises KeyboardInterrupt between two instructions, never at a
     ``raise``; a handler in Python stands in the traceback.
@@ -245,7 +246,7 @@ def _imports(frame: FrameType | None) -> bool:
 
 
 def _alarm_is_free() -> bool:
-    """Return True if this thread may use SIGALRM and nobody else does."""
+    """Return True if this thread may use SIGALRM, and nothing else uses it."""
     return (
         hasattr(signal, "setitimer")
         and threading.current_thread() is threading.main_thread()
@@ -256,7 +257,7 @@ def _alarm_is_free() -> bool:
 
 @contextmanager
 def _timer(watch: _Watch) -> Iterator[None]:
-    """Look at every tick of a timer, which interrupts waiting too."""
+    """Check at every tick of a timer, which also interrupts waiting."""
 
     def tick(number: int, frame: FrameType | None) -> None:
         if watch.late(frame):
@@ -273,18 +274,18 @@ def _timer(watch: _Watch) -> Iterator[None]:
 
 @contextmanager
 def _watcher(watch: _Watch) -> Iterator[None]:
-    """Look from another thread, which interrupts code once it is back in Python."""
-    watched_one = threading.get_ident()
+    """Check from another thread, which interrupts code once it is back in Python."""
+    thread_id = threading.get_ident()
     done = threading.Event()
 
-    def look() -> None:
+    def check() -> None:
         while not done.wait(TICK):
-            if watch.late(sys._current_frames().get(watched_one)):
+            if watch.late(sys._current_frames().get(thread_id)):
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(watched_one), ctypes.py_object(TooLong)
+                    ctypes.c_ulong(thread_id), ctypes.py_object(TooLong)
                 )
 
-    thread = threading.Thread(target=look, name="watch", daemon=True)
+    thread = threading.Thread(target=check, name="watch", daemon=True)
     thread.start()
     try:
         yield

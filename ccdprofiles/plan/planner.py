@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from astropy import units as u
 
 from ..camera.profile import Profile
-from ..camera.recipe import nearest
+from ..camera.values import nearest
 from ..errors import PlanError
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .plan import STEPS, Input, Master, Missing, Plan, Product, _in, _plural, too_few

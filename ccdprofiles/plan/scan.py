@@ -18,7 +18,8 @@ from typing import IO
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import Changes
-from ..camera.profile import UNKNOWN, Profile
+from ..camera.header_values import UNKNOWN
+from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.registry import Registry
 from ..camera.watch import Failure, call, place, reason, watched

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..camera.recipe import FRAME_TYPES
+from ..camera.frame_types import FRAME_TYPES
 from ..camera.spelling import near_files, near_words
 from ..errors import InputError
 from .frames import IGNORED, SET_ASIDE, Frame

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..camera.profile import UNKNOWN, read_celsius
+from ..camera.header_values import UNKNOWN, read_celsius
 from ..errors import ProfileError
 from ..files.cards import Cards
 

@@ -1,6 +1,6 @@
 """Simulated nights of a camera, with the truth behind them."""
 
-from .cameras import Exposures
+from .exposures import Exposures
 from .night import simulate_night
 from .truth import Truth
 from .window import windowed

@@ -1,4 +1,4 @@
-"""How the instruments write their files, and what their nights are like: for the simulator.
+"""How the instruments write their files, and the chip and nights of each, for the simulator.
 
 Nothing here is used to reduce a frame; a header card is what the instrument
 writes, right or wrong.
@@ -6,113 +6,12 @@ writes, right or wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from ..camera.recipe import FRAME_TYPES
-from ..errors import ProfileError
+from .exposures import Exposure, Exposures
 
-__all__ = ["CAMERAS", "Camera", "Exposure", "Exposures"]
-
-
-@dataclass(frozen=True)
-class Exposures:
-    """A run of like frames in a night.
-
-    Parameters
-    ----------
-    type : {"bias", "dark", "flat", "arc", "science"}
-    number : int
-        How many.
-    exposure : float or sequence of float
-        In seconds; several are taken in turn.
-    filter : str, optional
-    folder : str
-        The sub-folder that they are written to.
-    object : str, optional
-        What OBJECT says, and which field of stars is seen; left out, what the
-        instrument's observers would have written.
-    start : float, optional
-        Hours after noon of the night's first day; left out, an hour that is usual
-        for the type. Darks of another night have one of several days.
-    binning : tuple of int, optional
-        Columns and rows; left out, that of the night.
-    light : float
-        How many times as bright as usual: less under clouds, more in a flat that
-        is over-exposed.
-    overscan_light : float
-        Light that strays into the useful overscan, in adu.
-    cards : dict
-        Put into the header last of all, unchecked; None takes a card away.
-    """
-
-    type: str
-    number: int
-    exposure: float | Sequence[float] = 0.0
-    filter: str | None = None
-    folder: str = ""
-    object: str | None = None
-    start: float | None = None
-    binning: tuple[int, int] | None = None
-    light: float = 1.0
-    overscan_light: float = 0.0
-    cards: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.type not in FRAME_TYPES:
-            raise ProfileError(f"type={self.type!r} is none of {', '.join(FRAME_TYPES)}.")
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """One frame that is to be taken.
-
-    ``number`` counts the files of this type, filter and object in their folder,
-    ``running`` all files of the folder, ``rank`` the frames that differ in nothing
-    else. ``size`` holds the rows and columns of the raw frame, then of its data.
-    """
-
-    type: str
-    exposure: float
-    filter: str | None
-    object: str
-    when: datetime
-    number: int
-    running: int
-    rank: int
-    binning: tuple[int, int]
-    exposures: Exposures
-    file: str = ""
-    size: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    @property
-    def lit(self) -> bool:
-        """Whether the shutter opens."""
-        return self.type not in ("bias", "dark")
-
-    @property
-    def day(self) -> str:
-        """The date, as in 2020-03-17."""
-        return f"{self.when:%Y-%m-%d}"
-
-    @property
-    def time(self) -> str:
-        """The time of day, as in 21:14:03."""
-        return f"{self.when:%H:%M:%S}"
-
-    @property
-    def key(self) -> tuple:
-        """What tells this frame from all others, but for its place in the night."""
-        run = self.exposures
-        what = (self.type, self.filter, self.object, self.exposure)
-        return (run.folder, *what, self.binning, self.rank)
-
-    @property
-    def julian(self) -> float:
-        """The Julian date."""
-        seconds = self.when.hour * 3600 + self.when.minute * 60 + self.when.second
-        return self.when.toordinal() + 1721424.5 + seconds / 86400
+__all__ = ["CAMERAS", "Camera"]
 
 
 def _no_cards(shot: Exposure) -> dict:
@@ -120,8 +19,8 @@ def _no_cards(shot: Exposure) -> dict:
 
 
 def _plain_name(shot: Exposure) -> str:
-    words = [shot.type, *filter(str.isalnum, shot.filter or "")]
-    return f"{shot.type}{'-' if shot.filter else ''}{''.join(words[1:])}-{shot.number:03d}.fits"
+    band = "".join(filter(str.isalnum, shot.filter or ""))
+    return f"{shot.type}{'-' if shot.filter else ''}{band}-{shot.number:03d}.fits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,32 +32,32 @@ class Camera:
     cards, file : callable
         The header and the name of a frame.
     night : tuple of Exposures
-        What is taken unless told otherwise; empty: what the recipe needs.
+        The frames of a usual night; empty: what the recipe needs.
     date : str
-        The noon that a night begins at.
+        The noon at which the night begins.
     objects : dict
-        What OBJECT says for each type.
+        The OBJECT card for each type.
     binning : tuple of int
     shape : tuple of int
         Rows and columns of the unbinned raw frame, where sections reach to the edge.
     pedestals : tuple of float
-        In adu, one an amplifier.
+        The level of each amplifier in adu.
     dark, glow : float
-        In electron / s: of every pixel, and more of it in a corner.
+        Dark current in electron / s: of every pixel, and of a glow in a corner.
     hot : float
         The fraction of hot pixels.
     hot_rates : tuple of float
-        Least and most, in electron / s.
+        Their least and largest dark current, in electron / s.
     flat, sky : float
-        In adu: a flat, and the sky of the longest science frame.
+        The level of a flat, and of the sky in the longest science frame, in adu.
     leak, reach : float
-        The fraction of the light that spills into columns without a useful
-        overscan, and how many columns far.
+        The fraction of the light that leaks into columns without a useful overscan,
+        and the number of columns over which it falls off.
     offsets : tuple of float
-        The level of those columns above the pedestal in adu: with the shutter
-        closed, and open.
+        The level of those columns above the pedestal in adu, with the shutter closed
+        and open.
     backwards : bool
-        Whether the wavelength runs against the columns or rows.
+        True if the wavelength decreases along the columns or rows.
     """
 
     cards: Callable[[Exposure], dict] = _no_cards

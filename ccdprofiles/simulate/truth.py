@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
+from ..camera.amplifier import Amplifier
+from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
+from ..camera.values import GAIN
+from .chip import bias_structure, dark_current, hot_current
+from .exposures import Exposure
+from .light import efficiency, electrons, optics
+from .readout import pedestals
+from .simulation import Layout, Simulation
 
-__all__ = ["Truth"]
+__all__ = ["Truth", "truth_of"]
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What a simulated night really holds, for a reduction to be compared with.
+    """The true images of a simulated night, with which a reduction can be compared.
 
     All images are trimmed, with the amplifiers put together, in float32.
 
@@ -24,27 +34,26 @@ class Truth:
     ----------
     folder : Path
     profile : Profile
-        As it was given.
+        The profile that was given.
     known : Profile
         A copy whose amplifiers have the gain and read noise that were simulated.
     bias : ndarray
-        In adu: what a bias holds after its overscan is subtracted, where the
-        amplifier has a useful one; else all of it.
+        In adu, after the overscan is subtracted from amplifiers with a useful one.
     dark : ndarray
         Dark current in electron / s.
     gain : ndarray
         Of each pixel, in electron / adu.
     flats : dict of ndarray
-        For each filter (``""`` where the header has none) the flat, normalised by
-        the recipe's own statistic over the illuminated pixels. A spectral one is
-        the response of the pixels times the illumination of the slit, without the
-        lamp's spectrum. Where the products are in electron it holds no ratio of gains.
+        For each filter (``""`` where the header has none) the flat, normalised by the
+        recipe's own statistic over the illuminated pixels. A spectral one is the
+        response of the pixels times the illumination of the slit, without the spectrum
+        of the lamp. If the products are in electron it holds no ratio of gains.
     arcs : dict of ndarray
         For each filter the light of the lamp, in adu / s.
     science : dict of ndarray
-        For each science file what the perfectly calibrated frame holds, in adu, or
-        in electron where the recipe says so. It knows no saturation; pixels below
-        the flat's ``minimum`` are not divided.
+        For each science file the perfectly calibrated frame, in adu, or in electron if
+        the recipe asks for it, without saturation; pixels below the flat's ``minimum``
+        are not divided.
     cosmic_rays : dict of ndarray
         For each dark and science file the pixels that were hit.
     hot : ndarray of bool
@@ -75,7 +84,7 @@ class Truth:
     def master(
         self, frame_type: str, exposure: float | None = None, filter: str | None = None
     ) -> np.ndarray:
-        """Return what a perfect master holds.
+        """Return the perfect master of a type.
 
         Parameters
         ----------
@@ -88,9 +97,8 @@ class Truth:
         Returns
         -------
         ndarray
-            A flat has no unit, all else is in adu. A dark holds its bias where
-            the recipe subtracts none. An arc is the sum of the night's, and holds
-            their dark.
+            In adu; a flat has no unit. A dark holds its bias where the recipe subtracts
+            none. An arc is the sum of the night's, and holds their dark.
 
         Raises
         ------
@@ -105,14 +113,138 @@ class Truth:
             rows = self.frames[self.frames["type"] == "dark"]
             seconds = self._only(exposure, set(rows["exposure"].tolist()), "exposure")
             dark = self.dark / self.gain * np.float32(seconds)
-            return dark if self.profile.recipe.bias else self.bias + dark
+            return dark if self.profile.recipe.bias else self.bias + dark  # type: ignore[union-attr]
         name = self._only(filter, self.arcs, "filter")
         rows = self.frames[(self.frames["type"] == "arc") & (self.frames["filter"] == name)]
         return (self.arcs[name] + self.dark / self.gain) * np.float32(rows["exposure"].sum())
 
-    def _only(self, wanted: object, there: object, what: str) -> object:
+    def _only(self, wanted: Any, values: Collection, what: str) -> Any:
         if wanted is not None:
             return wanted
-        if len(there) != 1:
-            raise KeyError(f"{what} is one of {sorted(there)}; say which.")
-        return next(iter(there))
+        if len(values) != 1:
+            raise KeyError(f"{what} is one of {sorted(values)}; give one.")
+        return next(iter(values))
+
+
+def truth_of(
+    simulation: Simulation,
+    shots: Sequence[Exposure],
+    folder: Path,
+    filters: Mapping[str, str],
+    hits: Mapping[str, np.ndarray],
+) -> Truth:
+    """Return the truth behind the frames of a simulation.
+
+    Parameters
+    ----------
+    simulation : Simulation
+    shots : sequence of Exposure
+        All frames of the night.
+    folder : Path
+        Where they were written.
+    filters : mapping
+        The filter of each file, as the profile reads it.
+    hits : mapping
+        The pixels of each dark and science file that cosmic rays hit.
+    """
+    usual = next((s for s in shots if s.binning == simulation.binning), shots[0])
+    layout = simulation.layout(usual)
+    of: dict[str, dict[str, Exposure]] = {kind: {} for kind in FRAME_TYPES}
+    for shot in shots:
+        if shot.binning == usual.binning:
+            of[shot.type][filters[shot.file]] = shot
+    pedestal = [
+        0.0 if readout.overscan is not None else level
+        for readout, level in zip(
+            layout.amplifiers.readouts, pedestals(simulation, layout), strict=True
+        )
+    ]
+    return Truth(
+        folder=folder,
+        profile=simulation.profile,
+        known=_known(simulation.profile, layout),
+        bias=bias_structure(simulation, usual) + layout.spread(pedestal),
+        dark=dark_current(simulation, usual) * simulation.area(usual),
+        gain=layout.gain,
+        flats={name: _flat(simulation, usual, name) for name in of["flat"]},
+        arcs={
+            name: electrons(simulation, shot, name) / layout.gain / np.float32(shot.exposure)
+            for name, shot in of["arc"].items()
+        },
+        science={
+            s.file: _calibrated(simulation, s, filters[s.file])
+            for s in shots
+            if s.type == "science"
+        },
+        cosmic_rays=dict(hits),
+        hot=hot_current(simulation, usual) > 0,
+        illuminated=_illuminated(simulation, usual, {*of["flat"], *of["science"]}),
+        frames=_table(shots, filters),
+    )
+
+
+def _table(shots: Sequence[Exposure], filters: Mapping[str, str]) -> Table:
+    table = Table()
+    table["file"] = [s.file for s in shots]
+    table["type"] = [s.type for s in shots]
+    table["exposure"] = [s.exposure for s in shots] * u.s
+    table["filter"] = [filters[s.file] for s in shots]
+    return table
+
+
+def _illuminated(simulation: Simulation, shot: Exposure, filters: set[str]) -> np.ndarray:
+    """Return the pixels that see the sky in all filters."""
+    level = getattr(simulation.recipe.flat, "illuminated", 0.3)
+    lit = np.ones(simulation.layout(shot).amplifiers.shape, bool)
+    for name in filters:
+        light = optics(simulation, name, shot)
+        # relative to the middle of the slit, not to the whole frame
+        lit &= light >= level * np.median(light[light > 0.05])
+    return lit
+
+
+def _flat(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
+    """Return the true flat of a filter, normalised as the recipe does."""
+    flat = efficiency(simulation, filter, shot)
+    if not simulation.recipe.electrons:
+        flat = flat / simulation.layout(shot).gain
+    good = _illuminated(simulation, shot, {filter})
+    return flat / np.float32(simulation.statistic(flat[good]))
+
+
+def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
+    """Return a perfectly calibrated frame in the unit of the product."""
+    key = (shot.exposures.object, shot.exposure, filter, shot.binning, shot.exposures.light)
+
+    def make() -> np.ndarray:
+        image = electrons(simulation, shot, filter)
+        if not simulation.recipe.electrons:
+            image = image / simulation.layout(shot).gain
+        if simulation.recipe.flat is None:
+            return image
+        flat = simulation.once(
+            ("flat", filter, shot.binning), lambda: _flat(simulation, shot, filter)
+        )
+        return image / np.where(flat >= simulation.recipe.flat.minimum, flat, np.float32(1))
+
+    return simulation.once(("calibrated", *key), make)
+
+
+def _known(profile: Profile, layout: Layout) -> Profile:
+    """Return a profile with the gain, read noise and saturation that were simulated."""
+    numbers = [
+        {
+            "gain": gain * GAIN,
+            "read_noise": r.read_noise * u.electron,
+            "saturation": (r.saturation or 65535.0) * u.adu,
+        }
+        for r, gain in zip(layout.amplifiers.readouts, layout.gains, strict=True)
+    ]
+
+    def filled(amplifiers: Sequence[Amplifier]) -> tuple[Amplifier, ...]:
+        return tuple(replace(a, **n) for a, n in zip(amplifiers, numbers, strict=True))
+
+    amplifiers = profile.amplifiers
+    if not callable(amplifiers):
+        return replace(profile, amplifiers=filled(amplifiers), file="")
+    return replace(profile, amplifiers=lambda header: filled(amplifiers(header)), file="")

@@ -1,29 +1,30 @@
-"""A camera whose chip is cut to a small window."""
+"""Small copies of cameras, for fast simulations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ..camera.amplifier import (
-    Amplifier,
-    declared_size,
-)
+from ..camera.amplifier import Amplifier
+from ..camera.frame_size import declared_size
 from ..camera.profile import Profile
 from ..camera.registry import load_profile
-from ..camera.section import Section
+from ..camera.section import Edge, Section
 from ..errors import ProfileError
-from .night import _camera_of
+from .headers import camera_of
 
 __all__ = ["windowed"]
 
+Span = tuple[Edge, Edge]
+"""The first and last column, or row, of a section."""
+
 
 def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
-    """Return a small copy of a camera: fewer pixels of data, all else as it was.
+    """Return a copy of a camera with fewer pixels of data.
 
-    Overscan keeps its width and its place beside the data, so that what is useful
-    of it stays useful.
+    Overscan keeps its width and its place beside the data.
 
     Parameters
     ----------
@@ -32,30 +33,32 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
         Of the trimmed frame, all amplifiers together, in the binning that
         `simulate_night` takes for this instrument.
 
-    Returns
-    -------
-    Profile
-
     Raises
     ------
     ProfileError
-        If the rows or columns cannot be shared out evenly among the amplifiers.
+        If the rows or columns cannot be divided evenly among the amplifiers.
+
+    Examples
+    --------
+    >>> from ccdprofiles.simulate import windowed
+    >>> windowed("lfc", 60, 80).amplifiers[0].overscan
+    '[88:112, 1:60]'
     """
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
-    x, y = _camera_of(profile).binning if profile.binning is not None else (1, 1)
+    x, y = camera_of(profile).binning if profile.binning is not None else (1, 1)
     size = (rows * y, columns * x)
     amplifiers, frame_size = profile.amplifiers, profile.frame_size
     if not callable(amplifiers) and not callable(frame_size):
         frame_size = _cut_frame(frame_size, amplifiers, size)
         return replace(profile, amplifiers=_cut(amplifiers, size), frame_size=frame_size, file="")
 
-    def of(value: object, header: Mapping) -> object:
+    def of(value: Any, header: Mapping) -> Any:
         return value(header) if callable(value) else value
 
     def cut(header: Mapping) -> tuple[Amplifier, ...]:
         return _cut(tuple(of(amplifiers, header)), size)
 
-    def cut_frame(header: Mapping) -> tuple[int, int] | Mapping | None:
+    def cut_frame(header: Mapping) -> Any:
         return _cut_frame(of(frame_size, header), tuple(of(amplifiers, header)), size)
 
     return replace(
@@ -63,96 +66,87 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     )
 
 
-# A small copy of a camera.
-
-
-def _cut(amplifiers: tuple[Amplifier, ...], size: tuple[int, int]) -> tuple[Amplifier, ...]:
-    """Give each amplifier its share of ``size`` (rows, columns), unbinned."""
+def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:
+    """Return amplifiers that share ``size`` (rows, columns), unbinned."""
     chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    across, along = _shares(chip, size)
+    shares = _shares(chip, size)
     small = []
     for amplifier in amplifiers:
-        beside = [Section.parse(a.data) for a in amplifiers if a.extension == amplifier.extension]
-
-        def moved(text: str | None, among: list[Section] = beside) -> str | None:
-            if text is None:
-                return None
-            old = Section.parse(text)
-            columns = [(s.first_column, s.last_column) for s in among]
-            rows = [(s.first_row, s.last_row) for s in among]
-            return str(
-                Section(
-                    *_moved((old.first_column, old.last_column), columns, across),
-                    *_moved((old.first_row, old.last_row), rows, along),
-                )
-            )
-
+        image = [Section.parse(a.data) for a in amplifiers if a.extension == amplifier.extension]
         small.append(
             replace(
                 amplifier,
-                data=moved(amplifier.data),
-                overscan=moved(amplifier.overscan),
-                detector=moved(amplifier.detector, chip),
+                data=_moved_section(amplifier.data, image, shares),
+                overscan=_moved_section(amplifier.overscan, image, shares),
+                detector=_moved_section(amplifier.detector, chip, shares),
             )
         )
     return tuple(small)
 
 
-def _cut_frame(
-    frame_size: object, amplifiers: tuple[Amplifier, ...], size: tuple[int, int]
-) -> tuple[int, int] | dict | None:
-    """Cut the size of the raw frame as its data are cut; what lies beside them stays."""
+def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> Any:
+    """Return the size of the raw frame with smaller data; all beside them stays."""
     if frame_size is None:
         return None
     across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
 
-    def small(extension: object) -> tuple[int, int]:
-        columns, rows = declared_size(frame_size, extension)
+    def small(extension: int | str | None) -> tuple[int, int]:
+        columns, rows = declared_size(frame_size, extension)  # type: ignore[misc]
         data = [Section.parse(a.data) for a in amplifiers if a.extension == extension]
-        return (
-            _length(columns, [(s.first_column, s.last_column) for s in data], across),
-            _length(rows, [(s.first_row, s.last_row) for s in data], along),
-        )
+        return _length(columns, _columns(data), across), _length(rows, _rows(data), along)
 
     if not isinstance(frame_size, Mapping):
         return small(amplifiers[0].extension)
     return {extension: small(extension) for extension in {a.extension for a in amplifiers}}
 
 
-def _length(length: int, spans: list[tuple[int | None, int | None]], width: int) -> int:
-    edges = (None, None) if spans[0][0] is None else (1, length)
-    return _moved(edges, spans, width)[1]
+def _columns(sections: Sequence[Section]) -> list[Span]:
+    return [(s.first_column, s.last_column) for s in sections]
 
 
-def _shares(chip: list[Section], size: tuple[int, int]) -> tuple[int, int]:
+def _rows(sections: Sequence[Section]) -> list[Span]:
+    return [(s.first_row, s.last_row) for s in sections]
+
+
+def _shares(chip: Sequence[Section], size: tuple[int, int]) -> tuple[int, int]:
     """Return the columns and rows of each amplifier in a frame of ``size`` (rows, columns)."""
-    return (
-        _share(size[1], {(s.first_column, s.last_column) for s in chip}, "columns"),
-        _share(size[0], {(s.first_row, s.last_row) for s in chip}, "rows"),
-    )
+    return _share(size[1], {*_columns(chip)}, "columns"), _share(size[0], {*_rows(chip)}, "rows")
 
 
-def _share(size: int, spans: set[tuple], what: str) -> int:
+def _share(size: int, spans: Collection[Span], what: str) -> int:
     if size < len(spans) or size % len(spans):
-        raise ProfileError(f"{size} {what} cannot be shared out among {len(spans)} amplifiers.")
+        raise ProfileError(
+            f"{size} {what} cannot be divided among {len(spans)} amplifiers; give a multiple."
+        )
     return size // len(spans)
 
 
-def _moved(
-    edges: tuple[int | None, int | None], spans: list[tuple[int | None, int | None]], width: int
-) -> tuple[int, int]:
-    """Move a range to where it lies when each of ``spans`` is cut to ``width``."""
+def _moved_section(text: str | None, data: Sequence[Section], shares: tuple[int, int]) -> Any:
+    """Return where a section lies when the data are cut to their shares."""
+    if text is None:
+        return None
+    section = Section.parse(text)
+    (columns,), (rows,) = _columns([section]), _rows([section])
+    across, along = shares
+    return str(Section(*_moved(columns, _columns(data), across), *_moved(rows, _rows(data), along)))
+
+
+def _length(length: int, spans: list[Span], width: int) -> int:
+    return _moved((None, None) if spans[0][0] is None else (1, length), spans, width)[1]
+
+
+def _moved(edges: Span, spans: list[Span], width: int) -> Span:
+    """Return where a range lies when each of ``spans`` is cut to ``width``."""
     if edges[0] is None:
         return 1, width
-    spans = sorted({s for s in spans if s[0] is not None})
 
     def place(edge: int) -> int:
-        gone = 0
-        for first, last in spans:
+        lost = 0
+        for first, last in sorted({s for s in spans if s[0] is not None}):
             if edge >= last:
-                gone += last - first + 1 - width
+                lost += last - first + 1 - width
             elif edge >= first:
-                gone += max(0, edge - (first + width - 1))
-        return edge - gone
+                lost += max(0, edge - (first + width - 1))
+        return edge - lost
 
     return place(edges[0] - 1) + 1, place(edges[1])

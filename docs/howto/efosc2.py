@@ -12,17 +12,17 @@ ADU = u.electron / u.adu
 
 
 def frame_type(header):
-    """Biases are labelled DARK, of no time at all."""
+    """Biases are labelled DARK, with an exposure of 0 s."""
     word = header.get("ESO DPR TYPE")
     return "bias" if word == "DARK" and header.get("EXPTIME") == 0 else word
 
 
 def recipe(header):
-    """Images and spectra share their biases, and differ in how a flat is made."""
+    """Images and spectra have the same biases, and different flats."""
     spectrum = header.get("ESO DPR TECH") == "SPECTRUM"
     return Recipe(
-        # The strip trails light of bright frames (312 adu beside a sky flat of
-        # 35,000, 217 in a bias): one level a frame, and the night's if it stands apart.
+        # Light of bright frames leaks into the overscan (312 adu beside a sky flat of
+        # 35,000, 217 in a bias): one level for each frame, or the nightly median.
         overscan="level",
         overscan_drift=10 * u.adu,
         bias=True,

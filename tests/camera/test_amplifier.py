@@ -6,7 +6,8 @@ import pytest
 from astropy import units as u
 
 from ccdprofiles import Amplifier, Profile, Recipe
-from ccdprofiles.camera.amplifier import amplifier_set, check_amplifiers
+from ccdprofiles.camera.amplifier import check_amplifiers
+from ccdprofiles.camera.placement import amplifier_set
 from ccdprofiles.errors import FrameRejected, ProfileError, SectionError
 
 HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1."
@@ -37,7 +38,7 @@ def test_overscan_has_no_default():
         (
             {"overscan": "[2048:2080, 1:4128]"},
             "overscan [2048:2080, 1:4128] lies on the data [1:2048, 1:4128]; "
-            "give the strip that holds no light.",
+            "give the strip that receives no light.",
         ),
         (
             {"overscan": "[2049:2080, 1:4127]"},
@@ -134,14 +135,14 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="b", data="[11:20, 1:5]", overscan=None),
             ],
             "overscan [15:18, 1:5] lies on the data [11:20, 1:5]; "
-            "give the strip that holds no light.",
+            "give the strip that receives no light.",
         ),
         (
             [
                 Amplifier(data="[1:10, 1:5]", overscan=None),
                 Amplifier(data="[11:20, 1:5]", overscan=None),
             ],
-            "two amplifiers have one name; name each, such as name='left'.",
+            "two amplifiers have the same name; name each, such as name='left'.",
         ),
         (
             [
@@ -156,12 +157,12 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="a", data="[1:10, 1:5]", overscan=None, extension=1),
                 Amplifier(name="b", data="[1:10, 1:5]", overscan=None, extension=2),
             ],
-            "amplifiers lie in several extensions, and their sections do not tell how they "
-            "stand side by side; give each its detector='[…]'.",
+            "amplifiers lie in several extensions, and their sections do not tell where each "
+            "lies on the detector; give each its detector='[…]'.",
         ),
         (
             [Amplifier(data="[1:10, 1:5]", overscan=None), "[11:20, 1:5]"],
-            "amplifiers holds '[11:20, 1:5]', which is no Amplifier(...).",
+            "amplifiers holds '[11:20, 1:5]', which is not an Amplifier(...).",
         ),
     ],
 )
@@ -213,14 +214,14 @@ def test_a_number_may_be_a_function_of_the_header():
     [
         (
             1.3,
-            "the profile's function says: gain=1.3 is not in electron / adu; "
+            "gain=1.3 is not in electron / adu; "
             "write it as gain=1.3 * u.electron / u.adu. "
-            "Correct its header, or gain= in the profile.",
+            "The profile's function returns it; correct the header, or gain= in the profile.",
         ),
         (
             0 * u.electron / u.adu,
-            "the profile's function says: gain=0.0 electron / adu is not a positive number. "
-            "Correct its header, or gain= in the profile.",
+            "gain=0.0 electron / adu is not a positive number. "
+            "The profile's function returns it; correct the header, or gain= in the profile.",
         ),
     ],
 )

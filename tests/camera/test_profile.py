@@ -7,16 +7,10 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.modeling.models import (
-    Const1D,
-    Const2D,
-    Gaussian2D,
-    Identity,
-    Mapping,
     Polynomial1D,
-    Shift,
 )
 
-from ccdprofiles import Amplifier, Combine, CosmicRays, Flat, Profile, Recipe, SpectralFlat
+from ccdprofiles import Amplifier, Combine, CosmicRays, Profile, Recipe, SpectralFlat
 from ccdprofiles.errors import FrameRejected, ProfileError
 
 WHOLE = Amplifier(data="[1:100, 1:100]", overscan=None)
@@ -44,229 +38,71 @@ def rejection_of(read, header):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (
-            {"bias": False, "dark": "scale"},
-            "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled.",
-        ),
-        (
-            {"dark": "scaled"},
-            "dark='scaled' is none of match, scale or None (did you mean 'scale'?).",
-        ),
-        (
-            {"overscan": "medain"},
-            "overscan='medain' is none of median, mean, level or an astropy model "
-            "(did you mean 'median'?).",
-        ),
-        (
-            {"overscan": Gaussian2D()},
-            "overscan=Gaussian2D(...) is a model of 2 inputs and 1 output; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Gaussian2D() + Const2D()},
-            "overscan=CompoundModel(...) is a model of 2 inputs and 1 output; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Shift() & Shift()},
-            "overscan=CompoundModel(...) is a model of 2 inputs and 2 outputs; a model that gives "
-            "a level for each row is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Mapping((0, 0))},
-            "overscan=Mapping(...) is a model of 1 input and 2 outputs; a model that gives a level "
-            "for each row is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Identity(1)},
-            "overscan=Identity(...) is a model without parameters to fit; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Const1D([1, 2], n_models=2)},
-            "overscan=Const1D(...) is a set of 2 models; a model that gives a level for each row "
-            "is needed, as Polynomial1D(3).",
-        ),
-        (
-            {"overscan": Polynomial1D},
-            "overscan=Polynomial1D is a class, where a model was expected; write "
-            "overscan=Polynomial1D(...).",
-        ),
-        ({"bias": "yes"}, "bias='yes' is not True or False."),
-        ({"electrons": 1}, "electrons=1 is not True or False."),
-        (
-            {"exposure_tolerance": 1},
-            "exposure_tolerance=1 is not in s; write it as exposure_tolerance=1 * u.s.",
-        ),
-        (
-            {"overscan_drift": 10},
-            "overscan_drift=10 is not in adu; write it as overscan_drift=10 * u.adu.",
-        ),
-        (
-            {"flat": "median"},
-            "flat='median' is none; write flat=Flat(), flat=SpectralFlat(...) or None.",
-        ),
-        ({"flat": True}, "flat=True is none; write flat=Flat(), flat=SpectralFlat(...) or None."),
-        ({"cosmic_rays": True}, "cosmic_rays=True is none; write CosmicRays() or None."),
-        ({"combine": "median"}, "combine='median' is none; write Combine(...)."),
-        ({"combine": {"bias": "median"}}, "combine='median' is none; write Combine(...)."),
-        (
-            {"combine": {"flats": Combine()}},
-            "combine='flats' is none of bias, dark, flat, arc (did you mean 'flat'?).",
-        ),
-        (
-            {"name": "reduced"},
-            "name='reduced' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
-        ),
-        (
-            {"name": "out/{stem}"},
-            "name='out/{stem}' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
-        ),
-        (
-            {"name": "{stem}_{filter}"},
-            "name='{stem}_{filter}' is no product name; it needs {stem} and no folder, "
-            "as '{stem}_cal'.",
-        ),
-        (
-            {"name": None},
-            "name=None is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
-        ),
-        (
-            {"name": "{stem}\0"},
-            "name='{stem}\\x00' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
-        ),
-        (
-            {"name": "{stem}\udcff"},
-            "name='{stem}\\udcff' is no product name; it needs {stem} and no folder, as '{stem}_cal'.",
-        ),
-    ],
-)
-def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
-    assert refusal_of(Recipe, **values) == sentence
-
-
-@pytest.mark.parametrize(
-    ("make", "values", "sentence"),
-    [
-        (
-            Combine,
-            {"method": "mean"},
-            "method='mean' is none of average, median, sum (did you mean 'median'?).",
-        ),
-        (Combine, {"clip": 0}, "clip=0 is no positive number; give one, or None."),
-        (Combine, {"clip": True}, "clip=True is no positive number; give one, or None."),
-        (Combine, {"clip": math.nan}, "clip=nan is no positive number; give one, or None."),
-        (Flat, {"scale": "inverse"}, "scale='inverse' is none of median, mode, mean."),
-        (Flat, {"minimum": 1.5}, "minimum=1.5 is no fraction between 0 and 1."),
-        (
-            SpectralFlat,
-            {"dispersion": 1},
-            "dispersion=1 is none of x, y.",
-        ),
-        (
-            SpectralFlat,
-            {"dispersion": "y", "fit": "splines"},
-            "fit='splines' is none of spline, polynomial (did you mean 'spline'?).",
-        ),
-        (
-            SpectralFlat,
-            {"dispersion": "y", "fit": Polynomial1D},
-            "fit=Polynomial1D is none of spline, polynomial.",
-        ),
-        (
-            SpectralFlat,
-            {"dispersion": "y", "order": 2.5},
-            "order=2.5 is no whole number from 1.",
-        ),
-        (
-            SpectralFlat,
-            {"dispersion": "y", "illuminated": 80},
-            "illuminated=80 is no fraction between 0 and 1.",
-        ),
-        (SpectralFlat, {"dispersion": "y", "clip": -1}, "clip=-1 is no positive number."),
-        (CosmicRays, {"sigclip": 0}, "sigclip=0 is no positive number."),
-        (CosmicRays, {"sigclip": 10**400}, f"sigclip={10**400} is no positive number."),
-        (CosmicRays, {"niter": 2.5}, "niter=2.5 is no whole number from 1."),
-        (CosmicRays, {"repair": "no"}, "repair='no' is not True or False."),
-        (CosmicRays, {"sepmed": 1}, "sepmed=1 is not True or False."),
-        (
-            CosmicRays,
-            {"cleantype": "median"},
-            "cleantype='median' is none of meanmask, medmask, idw.",
-        ),
-        (
-            CosmicRays,
-            {"cleantype": "medmsak"},
-            "cleantype='medmsak' is none of meanmask, medmask, idw (did you mean 'medmask'?).",
-        ),
-    ],
-)
-def test_refuses_a_step_that_cannot_be_right(make, values, sentence):
-    assert refusal_of(make, **values) == sentence
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"instrument": ""}, "instrument='' is no value of INSTRUME."),
-        ({"instrument": ("A", 2)}, "instrument=2 is no value of INSTRUME."),
-        ({"instrument": 5}, "instrument=5 is no text, tuple of texts or function."),
+        ({"instrument": ""}, "instrument='' is not a value of INSTRUME."),
+        ({"instrument": ("A", 2)}, "instrument=2 is not a value of INSTRUME."),
+        ({"instrument": 5}, "instrument=5 is not a text, a tuple of texts or a function."),
         (
             {"instrument": None},
-            "instrument=None needs where={...}: without INSTRUME other cards must tell this "
-            "camera from all others.",
+            "instrument=None needs where={...}: without INSTRUME other cards must identify "
+            "this camera.",
         ),
-        ({"where": "APO"}, "where='APO' is none; write where={'CARD': 'value'}."),
+        (
+            {"where": "APO"},
+            "where='APO' is not a dict of header cards; use where={'CARD': 'value'}.",
+        ),
         ({"amplifiers": []}, "amplifiers=[] is empty; a camera has at least one."),
         (
             {"amplifiers": WHOLE},
-            "amplifiers=Amplifier(...) is no list; write amplifiers=[Amplifier(...)].",
+            "amplifiers=Amplifier(...) is not a list; use amplifiers=[Amplifier(...)].",
         ),
         (
             {"amplifiers": [WHOLE, Amplifier(name="b", data="[100:200, 1:100]", overscan=None)]},
             "the amplifiers' data [1:100, 1:100] and [100:200, 1:100] overlap; "
             "each pixel is read by one amplifier.",
         ),
-        ({"recipe": None}, "recipe=None is none; write recipe=Recipe(...)."),
-        ({"unit": "adu"}, "unit='adu' is no unit; write unit=u.adu."),
-        ({"exposure": ""}, "exposure='' is no name of a header card."),
-        ({"filter": ("FILTER", 2)}, "filter=2 is no name of a header card."),
+        ({"recipe": None}, "recipe=None is not a recipe; use recipe=Recipe(...)."),
+        ({"unit": "adu"}, "unit='adu' is not a unit; use unit=u.adu."),
+        ({"exposure": ""}, "exposure='' is not the name of a header card."),
+        ({"filter": ("FILTER", 2)}, "filter=2 is not the name of a header card."),
         (
             {"frame_type": None},
-            "frame_type=None: without the type of its frames no night can be planned; "
+            "frame_type=None: without the types of its frames no night can be planned; "
             "give a card or a function of the header.",
         ),
         (
             {"frame_types": {"FLATFIELD": "flats"}},
-            "frame_types says 'FLATFIELD' is a 'flats'; a frame is one of bias, dark, flat, arc, "
-            "science, or None (did you mean 'flat'?).",
+            "frame_types maps 'FLATFIELD' to 'flats', which is not one of bias, dark, flat, arc, "
+            "science or None (did you mean 'flat'?).",
         ),
-        ({"frame_types": "flat"}, "frame_types='flat' is no dict of words."),
+        (
+            {"frame_types": "flat"},
+            "frame_types='flat' is not a dict of words; use frame_types={'LIGHT': 'science'}.",
+        ),
         (
             {"binning": ("XBIN",)},
-            "binning=('XBIN',) is none; give the two cards, columns first. Where one card holds both "
+            "binning=('XBIN',) is not a pair of header cards; give two, columns first. Where one card holds both "
             "numbers, as '2 2', write binning=lambda header: header['XBIN'].split().",
         ),
         (
             {"binning": "CCDSUM"},
-            "binning='CCDSUM' is none; give the two cards, columns first. Where one card holds both "
+            "binning='CCDSUM' is not a pair of header cards; give two, columns first. Where one card holds both "
             "numbers, as '2 2', write binning=lambda header: header['CCDSUM'].split().",
         ),
         (
             {"binning": ("X", "Y", "Z")},
-            "binning=('X', 'Y', 'Z') is none; give the two cards, columns first.",
+            "binning=('X', 'Y', 'Z') is not a pair of header cards; give two, columns first.",
         ),
-        ({"binning": ("XBIN", 4)}, "binning=4 is no name of a header card."),
-        ({"match": "SLIT"}, "match='SLIT' is one text; write match=('SLIT',)."),
+        ({"binning": ("XBIN", 4)}, "binning=4 is not the name of a header card."),
+        ({"match": "SLIT"}, "match='SLIT' is a single text; use match=('SLIT',)."),
         (
             {"match": {"flats": ("SLIT",)}},
-            "match='flats' is none of bias, dark, flat (did you mean 'flat'?).",
+            "match='flats' is not one of bias, dark, flat (did you mean 'flat'?).",
         ),
-        ({"match": None}, "match=None is no tuple of header cards; write match=('CARD',)."),
-        ({"match": ("GAIN", 1)}, "match=1 is no name of a header card."),
+        ({"match": None}, "match=None is not a tuple of header cards; use match=('CARD',)."),
+        ({"match": ("GAIN", 1)}, "match=1 is not the name of a header card."),
         (
             {"match": {"flat": "SLIT"}},
-            "match={'flat': 'SLIT'} holds 'SLIT', which is no tuple of header cards; write "
+            "match={'flat': 'SLIT'} holds 'SLIT', which is not a tuple of header cards; use "
             "match={'flat': ('CARD',)}.",
         ),
     ],
@@ -361,7 +197,7 @@ def test_a_value_that_cannot_be_written_down_is_refused():
     for value, why in ((Shy("FILTER"), "ValueError: of itself"), (Turning(), "RecursionError")):
         profile = camera(filter=value, name="c")
         sentence = refusal_of(lambda made: made.hash, profile)
-        assert sentence.startswith(f"c: a value of the profile cannot be written down ({why}")
+        assert sentence.startswith(f"c: a value of the profile cannot be hashed ({why}")
 
 
 def test_an_object_without_attributes_may_read_a_header():
@@ -508,7 +344,7 @@ def test_a_misspelt_common_word_is_recognised_as_such(said, meant):
 )
 def test_words_that_are_not_common_are_never_science(word):
     _, sentence = rejection_of(camera().frame_type_of, {"IMAGETYP": word})
-    assert "is no type of frame" in sentence
+    assert "is not a type of frame" in sentence
 
 
 @pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
@@ -532,22 +368,22 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
     [
         (
             {},
-            "IMAGETYP is missing; it should say what type of frame this is; "
+            "IMAGETYP is missing, so that the type of the frame is not known; "
             "give the profile another frame_type=.",
         ),
         (
             {"IMAGETYP": "   "},
-            "IMAGETYP is missing; it should say what type of frame this is; "
+            "IMAGETYP is missing, so that the type of the frame is not known; "
             "give the profile another frame_type=.",
         ),
         (
             {"IMAGETYP": "Flet "},
-            "IMAGETYP = 'Flet' is no type of frame that the profile knows "
+            "IMAGETYP = 'Flet' is not a type of frame known to the profile "
             "(did you mean 'flat'?); add the word to its frame_types=.",
         ),
         (
             {"IMAGETYP": 3},
-            "IMAGETYP = 3 is no type of frame that the profile knows; "
+            "IMAGETYP = 3 is not a type of frame known to the profile; "
             "add the word to its frame_types=.",
         ),
     ],
@@ -562,32 +398,32 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": lambda header: 5},
             "frame_type_of",
-            "the function frame_type= returns 5, which is no type of frame that the profile knows; "
+            "the function frame_type= returns 5, which is not a type of frame known to the profile; "
             "add the word to its frame_types=.",
         ),
         (
             {"frame_type": lambda header: None},
             "frame_type_of",
-            "the function frame_type= returns nothing for this header; it should say what type of "
-            "frame this is; give the profile another frame_type=.",
+            "the function frame_type= returns nothing for this header, so that the type of the "
+            "frame is not known; give the profile another frame_type=.",
         ),
         (
             {"frame_type": ("IMAGETYP", "OBSTYPE")},
             "frame_type_of",
-            "IMAGETYP/OBSTYPE is missing; it should say what type of frame this is; give the "
+            "IMAGETYP/OBSTYPE is missing, so that the type of the frame is not known; give the "
             "profile another frame_type=.",
         ),
         (
             {"exposure": lambda header: -5},
             "exposure_of",
-            "the function exposure= returns -5, which is no exposure in seconds between 0 and a "
-            "day; correct the header, or set the frame aside.",
+            "the function exposure= returns -5, which is not an exposure between 0 and "
+            "86400 s; correct the header, or set the frame aside.",
         ),
         (
             {"binning": lambda header: (0, 1)},
             "binning_of",
-            "the function binning= returns (0, 1), which is no binning; two whole numbers from 1 "
-            "were expected; correct the header, or binning= in the profile.",
+            "the function binning= returns (0, 1), which is not a binning; two positive whole "
+            "numbers were expected; correct the header, or binning= in the profile.",
         ),
     ],
 )
@@ -692,7 +528,7 @@ def test_exposures_that_are_none(said):
     quoted = repr(said)
     assert rejection_of(camera().exposure_of, {"EXPTIME": said}) == (
         "exposure",
-        f"EXPTIME = {quoted} is no exposure in seconds between 0 and a day; "
+        f"EXPTIME = {quoted} is not an exposure between 0 and 86400 s; "
         "correct the header, or set the frame aside.",
     )
 
@@ -711,7 +547,7 @@ def test_binnings_that_are_none(said):
     header = {k: v for k, v in zip(("XBIN", "YBIN"), said, strict=True) if v is not None}
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, header) == (
         "binning",
-        f"XBIN, YBIN = {said} is no binning; two whole numbers from 1 were expected; "
+        f"XBIN, YBIN = {said} is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in the profile.",
     )
 
@@ -719,7 +555,7 @@ def test_binnings_that_are_none(said):
 def test_binning_cards_that_are_missing_are_named():
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, {}) == (
         "binning",
-        "XBIN and YBIN are missing, where two whole numbers from 1 were expected; correct the "
+        "XBIN and YBIN are missing, where two positive whole numbers were expected; correct the "
         "header, or binning= in the profile.",
     )
 
@@ -730,7 +566,7 @@ def test_binning_may_be_left_out_or_a_function():
     assert split.binning_of({"CCDSUM": "2 4"}) == (2, 4)
     assert rejection_of(split.binning_of, {"CCDSUM": "2"}) == (
         "binning",
-        "the function binning= returns ['2'], which is no binning; two whole numbers from 1 were expected; "
+        "the function binning= returns ['2'], which is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in the profile.",
     )
 
@@ -948,19 +784,3 @@ def test_a_fits_header_will_do():
     profile = camera()
     assert profile.fits(header)
     assert (profile.frame_type_of(header), profile.exposure_of(header)) == ("bias", 0)
-
-
-@pytest.mark.parametrize(
-    ("combine", "frame_type", "wanted"),
-    [
-        (Combine(), "bias", Combine()),
-        (Combine(method="median"), "flat", Combine(method="median")),
-        (Combine(method="median"), "arc", Combine(method="sum", clip=None)),
-        ({"bias": Combine(clip=3)}, "bias", Combine(clip=3)),
-        ({"bias": Combine(clip=3)}, "dark", Combine()),
-        ({"bias": Combine(clip=3)}, "arc", Combine(method="sum", clip=None)),
-        ({"arc": Combine(method="median")}, "arc", Combine(method="median")),
-    ],
-)
-def test_how_each_type_is_combined(combine, frame_type, wanted):
-    assert Recipe(combine=combine).combine_for(frame_type) == wanted

@@ -8,7 +8,9 @@ import pytest
 import ccdprofiles
 from ccdprofiles import Amplifier, Profile, Recipe, known_profiles, load_profile, simulate_night
 from ccdprofiles.camera import registry, watch
-from ccdprofiles.camera.registry import Registry, read_profiles
+from ccdprofiles.camera.installed import ENTRY_POINTS
+from ccdprofiles.camera.profile_file import read_profiles
+from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
 
@@ -45,7 +47,7 @@ def installed(monkeypatch, *points):
     real = importlib.metadata.entry_points
 
     def entry_points(**which):
-        return points if which.get("group") == registry.ENTRY_POINTS else real(**which)
+        return points if which.get("group") == ENTRY_POINTS else real(**which)
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
 
@@ -67,7 +69,7 @@ def install(monkeypatch):
         module = sys.modules.get(offered) or types.ModuleType(offered)
         monkeypatch.setitem(sys.modules, offered, module)
         value = f"{offered}:profile" if hasattr(module, "profile") else offered
-        point = importlib.metadata.EntryPoint(name, value, registry.ENTRY_POINTS)
+        point = importlib.metadata.EntryPoint(name, value, ENTRY_POINTS)
         installed(monkeypatch, point)
 
     return offer
@@ -139,6 +141,11 @@ def test_a_profile_made_on_the_spot_is_named_after_its_instrument():
     assert found.choose({"INSTRUME": "My Cam 2"}).name == "my_cam_2"
 
 
+def test_a_profile_without_a_name_never_takes_one_that_was_given():
+    found = Registry.gather([camera(name="mycam", where={"CHIP": 1}), camera()])
+    assert [p.name for p in found.profiles[:2]] == ["mycam", "mycam_2"]
+
+
 # Which comes first.
 
 
@@ -159,18 +166,18 @@ def test_order_is_caller_then_user_then_installed_then_shipped(
     assert widths() == ["[1:1, 1:100]"]
 
 
-def test_a_stand_in_is_reported(user):
+def test_a_replaced_profile_is_reported(user):
     path = write(user / "lfc.py", "LFC")
     shipped = registry.shipped_folder() / "lfc.py"
     found = Registry.gather()
-    assert found.replaced == (f"{path} stands in for {shipped}: both are named 'lfc'.",)
+    assert found.replaced == (f"{path} replaces {shipped}: both are named 'lfc'.",)
     assert found.choose({"INSTRUME": "LFC"}).file == str(path)
 
 
-def test_a_profile_made_on_the_spot_stands_in_too():
+def test_a_profile_given_by_the_caller_replaces_one_of_its_name():
     found = Registry.gather([camera(name="sbo", instrument="SBO")])
     assert found.replaced == (
-        f"a profile given by the caller stands in for "
+        f"a profile given by the caller replaces "
         f"{registry.shipped_folder() / 'sbo.py'}: both are named 'sbo'.",
     )
 
@@ -214,7 +221,7 @@ def test_an_installed_thing_that_is_no_profile_is_left_out(install, monkeypatch)
 
 
 def test_an_installed_profile_that_cannot_be_imported_is_left_out(monkeypatch):
-    point = importlib.metadata.EntryPoint("extra", "no_such_package", registry.ENTRY_POINTS)
+    point = importlib.metadata.EntryPoint("extra", "no_such_package", ENTRY_POINTS)
     installed(monkeypatch, point)
     assert Registry.gather().broken == (
         "the installed profile 'extra' of no_such_package cannot be read (ModuleNotFoundError: "
@@ -279,7 +286,7 @@ def test_two_profiles_that_fit_are_an_error(tmp_path):
     assert refusal_of(found.choose, header, kind=AmbiguousProfile) == (
         f"INSTRUME = 'MyCam' fits 2 profiles, one ({one}) and two ({two}); "
         "the cards that decide are INSTRUME, TELESCOP; "
-        "give one of them a where= that tells them apart, or name one with --profile."
+        "give one of them a where= that distinguishes them, or name one with --profile."
     )
     assert found.choose({"INSTRUME": "MyCam", "TELESCOP": "2m"}).name == "two"
 
@@ -413,9 +420,9 @@ def test_what_is_wrong_with_a_file(tmp_path, before, after, sentence):
 
 def test_a_file_that_is_none(tmp_path):
     path = tmp_path / "mycam.py"
-    assert refusal_of(load_profile, path) == f"{path} is no file; a profile is one Python file."
+    assert refusal_of(load_profile, path) == f"{path} is not a file; a profile is one Python file."
     assert refusal_of(load_profile, "./mycam.py") == (
-        "mycam.py is no file; a profile is one Python file."
+        "mycam.py is not a file; a profile is one Python file."
     )
 
 
@@ -423,14 +430,14 @@ def test_a_file_that_is_none(tmp_path):
 def test_a_broken_file_of_the_user_costs_itself(user, text, caplog):
     write(user / "mycam.py").write_text(text)
     assert sorted(known_profiles()) == SHIPPED
-    ((told,),) = [[r.getMessage() for r in caplog.records]]
-    assert told.startswith("mycam.py")
-    assert told.endswith(f"(in your own folder, {user})")
+    ((sentence,),) = [[r.getMessage() for r in caplog.records]]
+    assert sentence.startswith("mycam.py")
+    assert sentence.endswith(f"(in your own folder, {user})")
     assert load_profile("lfc").name == "lfc"
     assert len(caplog.records) == 1
     why = refusal_of(Registry.gather().choose, {"INSTRUME": "MyCam"}, kind=UnknownInstrument)
-    assert why.endswith(f"Or is it in a file that cannot be read? {told}")
-    assert refusal_of(load_profile, "mycam").endswith(told)
+    assert why.endswith(f"A file that cannot be read may hold it: {sentence}")
+    assert refusal_of(load_profile, "mycam").endswith(sentence)
     assert "mycam.py" in refusal_of(load_profile, user / "mycam.py")
 
 
@@ -567,7 +574,7 @@ def test_a_function_for_the_instrument_that_would_end_the_program_is_named():
 def test_a_function_for_the_instrument_that_fails_is_named_where_nothing_fits():
     found = Registry.gather([camera(name="f", instrument=lambda header: header["CAMTYPE"] == 1)])
     assert refusal_of(found.choose, {}, kind=UnknownInstrument).endswith(
-        "or name one with --profile. instrument= of the profile f fails on it (KeyError: 'CAMTYPE')."
+        "or name one with --profile. instrument= of the profile f fails on this header (KeyError: 'CAMTYPE')."
     )
 
 
@@ -576,7 +583,7 @@ def distribution(folder, name, version, points, **modules):
     metadata = folder / f"{name}-{version}.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{points}\n")
+    (metadata / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{points}\n")
     for module_name, text in modules.items():
         (folder / f"{module_name}.py").write_text(text)
 
@@ -649,7 +656,7 @@ def test_of_two_packages_with_one_name_the_first_by_name_counts_and_it_is_report
     found = Registry.gather()
     assert found["mine"].file == "alpha_cam:profile"
     assert found.replaced == (
-        "alpha_cam:profile stands in for zeta_cam:profile: both are named 'mine'.",
+        "alpha_cam:profile replaces zeta_cam:profile: both are named 'mine'.",
     )
 
 

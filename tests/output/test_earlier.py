@@ -7,7 +7,6 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import reduce_night, simulate_night
-from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import OutputError
 from ccdprofiles.output.earlier import earlier_night
@@ -16,11 +15,6 @@ from ccdprofiles.simulate import Exposures, windowed
 SMALL = windowed("cg16m", 16, 24)
 SCIENCE = Exposures("science", 2, 90.0, filter="r", object="m31")
 LATER = "2031-01-02"
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 @pytest.fixture(scope="module")

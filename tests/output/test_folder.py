@@ -12,7 +12,6 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import plan_night, reduce_night, simulate_night, verify_night
-from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
 from ccdprofiles.night import scan
@@ -29,11 +28,6 @@ FRAMES = [
     Exposures("science", 2, 90.0, filter="r", object="m31"),
 ]
 BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 @pytest.fixture(scope="module")

@@ -408,24 +408,24 @@ def test_the_limits_are_those_of_the_reference():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"saturated": 0}, "saturated=0 is no fraction above 0 and up to 1."),
-        ({"constant_rows": 5}, "constant_rows=5 is no fraction above 0 and up to 1."),
-        ({"common_value": "a"}, "common_value='a' is no fraction above 0 and up to 1."),
+        ({"saturated": 0}, "saturated=0 is not a fraction above 0 and up to 1."),
+        ({"constant_rows": 5}, "constant_rows=5 is not a fraction above 0 and up to 1."),
+        ({"common_value": "a"}, "common_value='a' is not a fraction above 0 and up to 1."),
         (
             {"flat_level": 0.1},
-            "flat_level=0.1 is none; write the least and the most, as (0.1, 0.8), or None.",
+            "flat_level=0.1 is not a range; give the least and the most, as (0.1, 0.8), or None.",
         ),
         (
             {"read_noise": (2, 1)},
-            "read_noise=(2, 1) is none; write the least and the most, as (0.1, 0.8), or None.",
+            "read_noise=(2, 1) is not a range; give the least and the most, as (0.1, 0.8), or None.",
         ),
-        ({"outlier": -1}, "outlier=-1 is no positive number; give one, or None."),
+        ({"outlier": -1}, "outlier=-1 is not a positive number; give one, or None."),
         ({"level": 5}, "level=5 is not in adu; write it as level=5 * u.adu."),
-        ({"frames": 0}, "frames=0 is no whole number from 1."),
-        ({"frames": {"bias": True}}, "frames=True is no whole number from 1."),
+        ({"frames": 0}, "frames=0 is not a positive whole number."),
+        ({"frames": {"bias": True}}, "frames=True is not a positive whole number."),
         (
             {"frames": {"flats": 3}},
-            "frames='flats' is none of bias, dark, flat, arc (did you mean 'flat'?).",
+            "frames='flats' is not one of bias, dark, flat, arc (did you mean 'flat'?).",
         ),
     ],
 )
@@ -438,7 +438,7 @@ def test_limits_that_cannot_be_right_are_refused(wrong, sentence):
 
 def test_a_recipe_takes_limits_and_nothing_else_for_them():
 
-    with pytest.raises(ProfileError, match="limits=3 is none; write Limits"):
+    with pytest.raises(ProfileError, match="limits=3 is not a set of limits; use Limits"):
         Recipe(limits=3)
     strict, usual = Recipe(limits=Limits(saturated=0.01)), Recipe()
     profiles = [Profile(instrument="C", amplifiers=[AMPLIFIER], recipe=r) for r in (strict, usual)]

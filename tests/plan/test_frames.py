@@ -198,7 +198,7 @@ def test_an_exposure_that_cannot_be_is_refused(tmp_path, exposure, shown):
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "exposure",
-        f"EXPTIME = {shown} is no exposure in seconds between 0 and a day; "
+        f"EXPTIME = {shown} is not an exposure between 0 and 86400 s; "
         "correct the header, or set the frame aside.",
     )
 
@@ -235,7 +235,7 @@ def test_a_type_that_no_one_explained_is_refused_with_the_nearest_word(tmp_path)
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-type",
-        "IMAGETYP = 'FLATT' is no type of frame that testcam knows (did you mean 'flat'?); "
+        "IMAGETYP = 'FLATT' is not a type of frame known to testcam (did you mean 'flat'?); "
         "add the word to its frame_types=.",
     )
 
@@ -245,7 +245,7 @@ def test_a_missing_type_is_refused(tmp_path):
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-type",
-        "IMAGETYP is missing; it should say what type of frame this is; "
+        "IMAGETYP is missing, so that the type of the frame is not known; "
         "give testcam another frame_type=.",
     )
 
@@ -338,7 +338,7 @@ def test_a_binning_that_is_none_is_refused(tmp_path):
     assert said(only(tmp_path, camera(binning=("XB", "YB")))) == (
         SET_ASIDE,
         "binning",
-        "XB, YB = ('two', 2) is no binning; two whole numbers from 1 were expected; "
+        "XB, YB = ('two', 2) is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in testcam.",
     )
 

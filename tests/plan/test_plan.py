@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccdprofiles import Amplifier, Combine, Profile, Recipe, plan_night, reduce_night
-from ccdprofiles.camera import registry
 from ccdprofiles.errors import PlanError
 from ccdprofiles.files import pixels
 from ccdprofiles.plan import planner
@@ -24,11 +23,6 @@ from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 make_plan = functools.partial(planner.make_plan, min_frames=1)
 """Most nights of this page have one or two frames of a kind, to be seen at a glance."""
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def camera(name="cam", overscan=None, **changes):

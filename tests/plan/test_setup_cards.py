@@ -12,7 +12,6 @@ from astropy import units as u
 from astropy.io import fits
 
 from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, reduce_night
-from ccdprofiles.camera import registry
 from ccdprofiles.errors import ProfileError
 from ccdprofiles.files.cards import Cards, differing
 from ccdprofiles.night import plan_night
@@ -42,11 +41,6 @@ ASI = Profile(
 )
 BIASED = replace(ASI, recipe=Recipe(bias=True, dark=None, flat=None))
 FLATS = replace(ASI, recipe=Recipe(bias=True, dark=None, flat=Flat()))
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def frame(file, kind, profile=ASI, exposure=30.0, date="2026-11-20T22:00:00", **more):
@@ -563,14 +557,14 @@ def test_a_profile_may_ignore_a_card():
     [
         (
             {"mixed_setup": "splitt"},
-            "mixed_setup='splitt' is none of split, refuse (did you mean 'split'?)",
+            "mixed_setup='splitt' is not one of split, refuse (did you mean 'split'?)",
         ),
         (
             {"ignore_cards": "GAIN"},
-            "ignore_cards='GAIN' is one text; write ignore_cards=('GAIN',).",
+            "ignore_cards='GAIN' is a single text; use ignore_cards=('GAIN',).",
         ),
-        ({"ignore_cards": 3}, "ignore_cards=3 is no tuple of header cards"),
-        ({"ignore_cards": ("",)}, "ignore_cards='' is no name of a header card"),
+        ({"ignore_cards": 3}, "ignore_cards=3 is not a tuple of header cards"),
+        ({"ignore_cards": ("",)}, "ignore_cards='' is not the name of a header card"),
         ({"ignore_cards": ("SLIT",), "match": {"flat": ("SLIT",)}}, "which match= compares"),
     ],
 )

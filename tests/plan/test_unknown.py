@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.plan.unknown import header_words
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def write(path, **cards):

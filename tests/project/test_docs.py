@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ccdprofiles import known_profiles, plan_night, simulate_night
-from ccdprofiles.camera.registry import read_profiles
+from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.cli.command import main
 from ccdprofiles.simulate import windowed
 

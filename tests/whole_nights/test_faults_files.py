@@ -320,7 +320,7 @@ FILES = {
     "F15": Fault(
         cards("EXPTIME = NaN"),
         "exposure",
-        "EXPTIME/EXPOSURE = nan is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = nan is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
     ),
     "F16": Fault(
@@ -460,31 +460,31 @@ HEADERS = {
     "H2": Fault(
         cards(drop=("IMAGETYP",)),
         "no-type",
-        "IMAGETYP is missing; it should say what type of frame this is; give cg16m another "
+        "IMAGETYP is missing, so that the type of the frame is not known; give cg16m another "
         "frame_type=.",
     ),
     "H3": Fault(
         cards("IMAGETYP= 'LIHGT'"),
         "no-type",
-        "IMAGETYP = 'LIHGT' is no type of frame that cg16m knows (did you mean 'light'?); "
+        "IMAGETYP = 'LIHGT' is not a type of frame known to cg16m (did you mean 'light'?); "
         "add the word to its frame_types=.",
     ),
     "H4 unit": Fault(
         cards("EXPTIME = '90s'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '90s' is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = '90s' is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
     ),
     "H4 underscore": Fault(
         cards("EXPTIME = '9_0'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '9_0' is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = '9_0' is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
     ),
     "H4 infinite": Fault(
         cards("EXPTIME = 1E999"),
         "exposure",
-        "EXPTIME/EXPOSURE = inf is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = inf is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
     ),
     "H5": Fault(
@@ -509,14 +509,14 @@ HEADERS = {
     "H8": Fault(
         cards("EXPTIME = -90.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = -90.0 is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = -90.0 is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
         kind="dark",
     ),
     "H11": Fault(
         cards("EXPTIME = 90000.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = 90000.0 is no exposure in seconds between 0 and a day; correct the "
+        "EXPTIME/EXPOSURE = 90000.0 is not an exposure between 0 and 86400 s; correct the "
         "header, or set the frame aside.",
     ),
     "H14": Fault(
@@ -532,20 +532,20 @@ HEADERS = {
     "H15": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=0.0),
         "gain",
-        "the profile's function says: gain=0.0 electron / adu is not a positive number. "
-        "Correct its header, or gain= in the profile.",
+        "gain=0.0 electron / adu is not a positive number. The profile's function "
+        "returns it; correct the header, or gain= in the profile.",
     ),
     "H15 negative": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=-1.5),
         "gain",
-        "the profile's function says: gain=-1.5 electron / adu is not a positive number. "
-        "Correct its header, or gain= in the profile.",
+        "gain=-1.5 electron / adu is not a positive number. The profile's function "
+        "returns it; correct the header, or gain= in the profile.",
     ),
     "H15 NaN": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="NaN"),
         "gain",
-        "the profile's function says: gain=nan electron / adu is not a positive number. "
-        "Correct its header, or gain= in the profile.",
+        "gain=nan electron / adu is not a positive number. The profile's function "
+        "returns it; correct the header, or gain= in the profile.",
     ),
     "H15 no number": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="high"),
@@ -556,7 +556,7 @@ HEADERS = {
     "H17 binning": Fault(
         cards("XBINNING= 0"),
         "binning",
-        "XBINNING, YBINNING = (0, 1) is no binning; two whole numbers from 1 were expected; "
+        "XBINNING, YBINNING = (0, 1) is not a binning; two positive whole numbers were expected; "
         "correct the header, or binning= in cg16m.",
     ),
     "H18 IRAF": Fault(

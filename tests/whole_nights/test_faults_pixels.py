@@ -18,7 +18,6 @@ from astropy import units as u
 from astropy.io import fits
 
 from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, plan_night, reduce_night
-from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, PlanError
 from ccdprofiles.products.band import DQ_BITS
@@ -49,11 +48,6 @@ KEPT = " To use it all the same: keep=[FILE] (--keep FILE)."
 
 BIAS, DARK = "masters/c_bias_1x1.fits", "masters/c_dark_30s_1x1.fits"
 FLAT_R, FLAT_G = "masters/c_flat_r_1x1.fits", "masters/c_flat_g_1x1.fits"
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 # Nights, good and bad.

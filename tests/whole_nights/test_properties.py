@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ccdprofiles import Amplifier, Profile, Recipe
-from ccdprofiles.camera import registry
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import FrameRejected, SectionError
@@ -38,11 +37,6 @@ CAMERA = Profile(
     recipe=Recipe(bias=True, dark="match"),
 )
 REGISTRY = Registry((CAMERA,))
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def outcome(function, *arguments):

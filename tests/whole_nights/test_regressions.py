@@ -25,7 +25,6 @@ from ccdprofiles import (
     known_profiles,
     night,
 )
-from ccdprofiles.camera import registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
 from ccdprofiles.files.pixels import Pixels
@@ -42,11 +41,6 @@ reduce_night = functools.partial(night.reduce_night, min_frames=1)
 SATURATED, COSMIC_RAY, NO_DATA, HOT = (
     DQ_BITS[name] for name in ("saturated", "cosmic ray", "no data", "hot")
 )
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def camera(data="[1:16, 1:16]", overscan=None, unit=u.adu, instrument="C", **recipe):

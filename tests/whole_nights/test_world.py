@@ -23,7 +23,6 @@ from astropy.table import Table
 
 import ccdprofiles
 from ccdprofiles import plan_night, reduce_night, simulate_night
-from ccdprofiles.camera import registry
 from ccdprofiles.cli import command as cli
 from ccdprofiles.errors import InputError, OutputError
 from ccdprofiles.files.places import write_new
@@ -138,11 +137,6 @@ def reduce_command(folder, output, *more):
         "2",
         *more,
     ]
-
-
-@pytest.fixture(autouse=True)
-def no_profiles_of_the_user(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "user_folder", lambda: tmp_path / "no profiles")
 
 
 def tree(folder, log=False):

@@ -1,0 +1,226 @@
+"""Checks of the fields of a profile, which are made when the profile is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from astropy import units as u
+
+from ..errors import ProfileError
+from .amplifier import Amplifier, check_amplifiers
+from .frame_size import declared_size, sections_reach
+from .frame_types import FRAME_TYPES
+from .header_values import lower_word
+from .recipe import Recipe
+from .values import nearest, one_of, read_only, several
+
+__all__ = ["checked", "checked_frame_size"]
+
+_CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type")
+
+
+def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a profile as it keeps them: tuples and read-only mappings.
+
+    Raises
+    ------
+    ProfileError
+        If a field cannot be right.
+    """
+    values = dict(fields)
+    values["instrument"] = _instrument(values["instrument"], values["where"])
+    values["where"] = _where(values["where"])
+    values["amplifiers"] = _amplifiers(values["amplifiers"])
+    for name in _CARD_FIELDS:
+        values[name] = _cards(values[name], name)
+    if values["frame_type"] is None:
+        raise ProfileError(
+            "frame_type=None: without the types of its frames no night can be planned; "
+            "give a card or a function of the header."
+        )
+    values["binning"] = _binning(values["binning"])
+    values["match"] = _match(values["match"])
+    one_of(values["mixed_setup"], ("split", "refuse"), "mixed_setup")
+    values["ignore_cards"] = _ignore_cards(values["ignore_cards"], values["match"])
+    values["frame_types"] = _frame_types(values["frame_types"])
+    size, amplifiers = values["frame_size"], values["amplifiers"]
+    if size is not None and not callable(size):
+        values["frame_size"] = checked_frame_size(size, () if callable(amplifiers) else amplifiers)
+    if not isinstance(values["recipe"], Recipe) and not callable(values["recipe"]):
+        raise ProfileError(f"recipe={values['recipe']!r} is not a recipe; use recipe=Recipe(...).")
+    if not isinstance(values["unit"], u.UnitBase):
+        raise ProfileError(f"unit={values['unit']!r} is not a unit; use unit=u.adu.")
+    return values
+
+
+def _instrument(instrument: Any, where: Any) -> Any:
+    if isinstance(instrument, list):
+        instrument = tuple(instrument)
+    if instrument is None:
+        if not where:
+            raise ProfileError(
+                "instrument=None needs where={...}: without INSTRUME other cards must identify "
+                "this camera."
+            )
+    elif isinstance(instrument, str | tuple):
+        for name in (instrument,) if isinstance(instrument, str) else instrument:
+            if not isinstance(name, str) or not name.strip():
+                raise ProfileError(f"instrument={name!r} is not a value of INSTRUME.")
+    elif not callable(instrument):
+        raise ProfileError(
+            f"instrument={instrument!r} is not a text, a tuple of texts or a function."
+        )
+    return instrument
+
+
+def _where(where: Any) -> Mapping:
+    if not isinstance(where, Mapping):
+        raise ProfileError(
+            f"where={where!r} is not a dict of header cards; use where={{'CARD': 'value'}}."
+        )
+    return read_only(where)
+
+
+def _amplifiers(amplifiers: Any) -> Any:
+    if isinstance(amplifiers, Amplifier):
+        raise ProfileError(
+            "amplifiers=Amplifier(...) is not a list; use amplifiers=[Amplifier(...)]."
+        )
+    if callable(amplifiers):
+        return amplifiers
+    amplifiers = tuple(amplifiers)
+    if not amplifiers:
+        raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
+    check_amplifiers(amplifiers)
+    return amplifiers
+
+
+def _cards(cards: Any, field: str) -> Any:
+    """Return one card, several as a tuple, a function, or None."""
+    if cards is None or callable(cards):
+        return cards
+    cards = tuple(cards) if isinstance(cards, list) else cards
+    _check_cards((cards,) if isinstance(cards, str) else cards, field)
+    return cards
+
+
+def _check_cards(cards: Sequence, field: str) -> None:
+    for card in cards:
+        if not isinstance(card, str) or not card.strip():
+            raise ProfileError(f"{field}={card!r} is not the name of a header card.")
+
+
+def _binning(binning: Any) -> Any:
+    if binning is None or callable(binning):
+        return binning
+    cards = (binning,) if isinstance(binning, str) else tuple(binning)
+    if len(cards) != 2:
+        text = f"binning={binning!r} is not a pair of header cards; give two, columns first."
+        if len(cards) == 1 and isinstance(cards[0], str):
+            text += (
+                " Where one card holds both numbers, as '2 2', write "
+                f"binning=lambda header: header[{cards[0]!r}].split()."
+            )
+        raise ProfileError(text)
+    _check_cards(cards, "binning")
+    return cards
+
+
+def _match(match: Any) -> Any:
+    if callable(match):
+        raise ProfileError("match= is a function; give the names of cards, or a dict of them.")
+    if not isinstance(match, Mapping):
+        return _tuple_of_cards(match, "match")
+    for frame_type, cards in match.items():
+        one_of(frame_type, ("bias", "dark", "flat"), "match")
+        if not isinstance(cards, tuple | list):
+            raise ProfileError(
+                f"match={match!r} holds {cards!r}, which is not a tuple of header cards; "
+                "use match={'flat': ('CARD',)}."
+            )
+        _check_cards(cards, "match")
+    return read_only({frame_type: tuple(cards) for frame_type, cards in match.items()})
+
+
+def _tuple_of_cards(cards: Any, field: str) -> tuple[str, ...]:
+    if isinstance(cards, str):
+        raise ProfileError(f"{field}={cards!r} is a single text; use {field}=({cards!r},).")
+    if not isinstance(cards, tuple | list):
+        raise ProfileError(
+            f"{field}={cards!r} is not a tuple of header cards; use {field}=('CARD',)."
+        )
+    _check_cards(cards, field)
+    return tuple(cards)
+
+
+def _ignore_cards(cards: Any, match: tuple | Mapping) -> tuple[str, ...]:
+    ignored = _tuple_of_cards(cards, "ignore_cards")
+    compared = match if isinstance(match, tuple) else sum(match.values(), ())
+    for card in ignored:
+        if card in compared:
+            raise ProfileError(
+                f"ignore_cards names {card!r}, which match= compares; take it out of one of them."
+            )
+    return ignored
+
+
+def _frame_types(frame_types: Any) -> Mapping:
+    if not isinstance(frame_types, Mapping):
+        raise ProfileError(
+            f"frame_types={frame_types!r} is not a dict of words; use frame_types={{'LIGHT': "
+            "'science'}."
+        )
+    for word, frame_type in frame_types.items():
+        if frame_type is not None and frame_type not in FRAME_TYPES:
+            raise ProfileError(
+                f"frame_types maps {word!r} to {frame_type!r}, which is not one of "
+                f"{', '.join(FRAME_TYPES)} or None{nearest(frame_type, FRAME_TYPES)}."
+            )
+    return read_only({lower_word(word): kind for word, kind in frame_types.items()})
+
+
+def checked_frame_size(
+    frame_size: Any, amplifiers: Sequence[Amplifier]
+) -> tuple[int, int] | Mapping[int | str, tuple[int, int]]:
+    """Return ``frame_size=`` as tuples.
+
+    Raises
+    ------
+    ProfileError
+        If it is not a size, or smaller than the sections.
+    """
+    sizes = frame_size if isinstance(frame_size, Mapping) else {None: frame_size}
+    for size in sizes.values():
+        if not (several(size) and len(size) == 2 and all(map(_is_length, size))):
+            raise ProfileError(
+                f"frame_size={size!r} is not the size of a frame; give its columns and rows, "
+                "unbinned, as frame_size=(4109, 4096)."
+            )
+    tuples = {extension: tuple(size) for extension, size in sizes.items()}
+    result = read_only(tuples) if isinstance(frame_size, Mapping) else tuples[None]
+    for amplifier in amplifiers:
+        _check_reach(amplifier, declared_size(result, amplifier.extension), tuples)
+    return result
+
+
+def _check_reach(
+    amplifier: Amplifier, size: tuple[int, int] | None, sizes: Mapping[Any, tuple]
+) -> None:
+    """Refuse a frame size that does not hold the sections of an amplifier."""
+    if size is None:
+        raise ProfileError(
+            f"frame_size= has no size for extension {amplifier.extension!r}, which an "
+            f"amplifier names; it has {', '.join(map(repr, sizes))}."
+        )
+    columns, rows = sections_reach([amplifier])
+    if (columns or 0) > size[0] or (rows or 0) > size[1]:
+        sections = " or ".join(t for t in (amplifier.data, amplifier.overscan) if t)
+        raise ProfileError(
+            f"section {sections} lies outside frame_size={size}; both are unbinned, "
+            "columns first; correct one of them."
+        )
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,123 @@
+"""The size of a raw frame: what a profile accounts for, and a refusal of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..errors import SectionError
+from .amplifier import Amplifier
+from .section import Section, binned_size
+
+__all__ = ["check_frame_size", "declared_size", "sections_reach"]
+
+Lengths = tuple[range | None, range | None]
+"""The columns and rows that are right; None stands for any number of them."""
+
+
+def declared_size(
+    frame_size: tuple[int, int] | Mapping | None, extension: int | str | None
+) -> tuple[int, int] | None:
+    """Return the unbinned columns and rows that a profile gives for an extension, or None."""
+    return frame_size.get(extension) if isinstance(frame_size, Mapping) else frame_size
+
+
+def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | None]:
+    """Return the last column and row of all sections, unbinned; None where one is open."""
+    texts = [t for a in amplifiers for t in (a.data, a.overscan) if t is not None]
+    sections = [Section.parse(text) for text in texts]
+    return _last([s.last_column for s in sections]), _last([s.last_row for s in sections])
+
+
+def _last(edges: list[int | None]) -> int | None:
+    return None if None in edges else max(e for e in edges if e is not None)
+
+
+def check_frame_size(
+    amplifiers: Sequence[Amplifier],
+    shapes: Mapping,
+    binning: tuple[int, int],
+    overscan_bins: bool,
+    frame_size: tuple[int, int] | Mapping | None,
+    cards: str,
+) -> None:
+    """Refuse a frame of another size than the profile accounts for.
+
+    Parameters
+    ----------
+    amplifiers, shapes, binning, overscan_bins
+        As in `ccdprofiles.camera.placement.amplifier_set`.
+    frame_size : tuple of int, mapping or None
+        Columns and rows of the unbinned raw frame, or those of each extension. None: the
+        sections reach to its last column and row.
+    cards : str
+        The cards of the binning, or nothing where the profile names none.
+
+    Raises
+    ------
+    SectionError
+        If the frame is larger, so that part of it would be left out by mistake, or smaller.
+    """
+    for extension in dict.fromkeys(a.extension for a in amplifiers):
+        here = [a for a in amplifiers if a.extension == extension]
+        size = declared_size(frame_size, extension) or sections_reach(here)
+        data = [Section.parse(a.data) for a in here]
+        expected = binned_size(size, data, *binning, overscan_bins)
+        rows, columns = shapes[extension]
+        if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
+            continue
+        image = "the frame" if extension is None else f"extension {extension!r}"
+        reach = "as frame_size= says" if frame_size else "as the sections reach no further"
+        cure = _cure(expected, (columns, rows), binning, overscan_bins, bool(frame_size), cards)
+        raise SectionError(
+            f"{image} has {_by(columns, rows)}, where {_expected(expected, columns, rows)} were "
+            f"expected{_unbinned(size, binning)}, {reach}; {cure}."
+        )
+
+
+def _by(columns: object, rows: object) -> str:
+    return f"{columns} columns and {rows} rows"
+
+
+def _expected(expected: Lengths, columns: int, rows: int) -> str:
+    """Write the expected numbers of columns and rows; any is right on an open axis."""
+    texts = [
+        str(n) if e is None else " or ".join(map(str, sorted({e[0], e[-1]})))
+        for e, n in zip(expected, (columns, rows), strict=True)
+    ]
+    return _by(*texts)
+
+
+def _unbinned(size: tuple[int | None, int | None], binning: tuple[int, int]) -> str:
+    if binning == (1, 1):
+        return ""
+    columns, rows = ("any" if n is None else n for n in size)
+    return f" at a binning of {binning[0]} x {binning[1]} ({columns} x {rows} unbinned)"
+
+
+def _cure(
+    expected: Lengths,
+    size: tuple[int, int],
+    binning: tuple[int, int],
+    overscan_bins: bool,
+    declared: bool,
+    cards: str,
+) -> str:
+    """Return what to do about a frame of another size."""
+    x, y = binning
+    smaller = any(e is not None and n < e[0] for e, n in zip(expected, size, strict=True))
+    if cards:
+        cures = [f"correct {cards} if the binning is not {x} x {y}"]
+    else:
+        cures = ["name the cards of the binning in binning= if the frame is binned"] * smaller
+    if smaller:
+        cures.append("set the frame aside if it was cut or windowed")
+        cures.append(f"else correct {'frame_size=' if declared else 'the sections'} in the profile")
+    elif declared:
+        cures.append(f"{'or ' * len(cures)}correct frame_size= in the profile if it is wrong")
+    else:
+        whole = (
+            "(columns, rows)" if x > 1 and not overscan_bins else f"({size[0] * x}, {size[1] * y})"
+        )
+        cures.append(f"write frame_size={whole} in the profile if the rest is not to be used")
+        cures.append("else give sections that cover it")
+    return ", ".join(cures)

@@ -1,0 +1,138 @@
+"""The headers of simulated frames, as the instrument writes them and the profile reads them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from astropy.io import fits
+
+from ..camera.profile import Profile
+from ..camera.values import several
+from ..errors import FrameRejected, ProfileError
+from .cameras import CAMERAS, Camera
+from .exposures import Exposure, Exposures
+
+__all__ = ["camera_of", "frame_header"]
+
+_SERIES = Exposures("science", 1, 1.0)
+_SCIENCE = Exposure(
+    "science", 1.0, None, "field", datetime(2020, 3, 17, 21), 1, 1, 1, (1, 1), _SERIES
+)
+
+
+def camera_of(profile: Profile) -> Camera:
+    """Return the instrument whose headers a profile fits, or a generic camera."""
+    if profile.instruments:
+        for camera in CAMERAS:
+            if profile.fits(_filled(camera.cards(_SCIENCE))):
+                return camera
+    return Camera()
+
+
+def frame_header(
+    profile: Profile, camera: Camera, shot: Exposure, more: Callable[..., Mapping] | None
+) -> fits.Header:
+    """Return the header of a frame.
+
+    Parameters
+    ----------
+    profile : Profile
+    camera : Camera
+        Writes its usual cards.
+    shot : Exposure
+    more : callable or None
+        Returns further cards, as ``header=`` of `ccdprofiles.simulate_night`.
+
+    Raises
+    ------
+    ProfileError
+        If the profile would read it otherwise.
+    """
+    header = _filled(camera.cards(shot))
+    _complete(header, profile, shot)
+    if more is not None:
+        header.update(more(shot.type, shot.exposure, shot.filter, shot.number))
+    _check_recognised(header, profile, shot)
+    return header
+
+
+def _filled(cards: Mapping) -> fits.Header:
+    header = fits.Header()
+    header.update(cards)
+    return header
+
+
+def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
+    """Write the cards that the profile reads, where the instrument does not write them."""
+    if profile.instruments and not profile.knows(header):
+        header["INSTRUME"] = profile.instruments[0]
+    for _ in profile.where:
+        disagreement = profile.disagreement(header)
+        if disagreement is None:
+            break
+        card = disagreement.split(" = ")[0]
+        wanted = profile.where[card]
+        value = next(iter(wanted)) if several(wanted) else wanted
+        header[card] = _plainly(value) if isinstance(value, str) else value
+    if _value_of(profile.frame_type_of, header) != shot.type:
+        words = [w for w, kind in profile.frame_types.items() if kind == shot.type]
+        word = shot.type if shot.type in words or not words else words[0]
+        header[_first(profile.frame_type, "IMAGETYP")] = word.upper()
+    if _value_of(profile.exposure_of, header) != shot.exposure and profile.exposure is not None:
+        header[_first(profile.exposure, "EXPTIME")] = shot.exposure
+    for name, value, card in (
+        ("filter", shot.filter, "FILTER"),
+        ("object", shot.object, "OBJECT"),
+        ("date", f"{shot.day}T{shot.time}", "DATE-OBS"),
+    ):
+        cards = getattr(profile, name)
+        missing = cards is not None and profile.text_of(name, header) is None
+        if value and missing and not (name == "object" and not shot.lit):
+            header[_first(cards, card)] = value
+    if profile.binning is not None and not callable(profile.binning):
+        for card, number in zip(profile.binning, shot.binning, strict=True):
+            header[card] = number
+
+
+def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> None:
+    """Refuse a frame that the profile would set aside."""
+    hint = "give simulate_night a header= that writes the cards the profile reads."
+    if not profile.fits(header):
+        raise ProfileError(f"{shot.file}: the profile does not recognise its own camera; {hint}")
+    checks: list[tuple[str, Callable, object]] = [("type", profile.frame_type_of, shot.type)]
+    if profile.exposure is not None and shot.type != "bias":
+        checks.append(("exposure", profile.exposure_of, shot.exposure))
+    if profile.binning is not None:
+        checks.append(("binning", profile.binning_of, shot.binning))
+    if profile.filter is not None and shot.filter:
+        checks.append(
+            ("filter", lambda h: profile.text_of("filter", h) or shot.filter, shot.filter)
+        )
+    for what, read, wanted in checks:
+        value = _value_of(read, header)
+        if value != wanted:
+            raise ProfileError(
+                f"{shot.file}: the profile reads {what} {value!r} instead of {wanted!r}; {hint}"
+            )
+
+
+def _value_of(read: Callable, header: Mapping) -> object:
+    try:
+        return read(header)
+    except FrameRejected:
+        return None
+
+
+def _first(cards: Any, otherwise: str) -> str:
+    if isinstance(cards, str):
+        return cards
+    return otherwise if callable(cards) or not cards else cards[0]
+
+
+def _plainly(pattern: str) -> str:
+    """Return a text that a shell pattern fits."""
+    text = pattern.replace("*", "").replace("?", "x")
+    return text if fnmatch.fnmatchcase(text, pattern) else pattern
