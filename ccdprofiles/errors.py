@@ -1,21 +1,21 @@
-"""The tree of refusals.
+"""The errors that this package raises.
 
 ::
 
     CCDProfilesError
-    ├── ProfileError             a profile that cannot be right, or the wrong one asked for
-    │   ├── UnknownInstrument    no profile knows this header
-    │   ├── AmbiguousProfile     two profiles know it
-    │   └── ChangeError          a setting changed for a run that does not exist, or does not fit
-    ├── SectionError             a section that is none, or that lies outside the frame
+    ├── ProfileError             a profile that cannot be right or does not exist
+    │   ├── UnknownInstrument    no profile fits a header
+    │   ├── AmbiguousProfile     several profiles fit a header
+    │   └── ChangeError          a changed setting that does not exist or does not fit
+    ├── SectionError             an invalid image section, or one outside the frame
     ├── InputError               the folder of the night cannot be used
-    │   └── EmptyNight           it holds no file
-    ├── FrameRejected            one frame cannot be used; becomes its row, never leaves a run
-    ├── PlanError                a step that would give wrong numbers without a word
+    │   └── EmptyNight           the folder of the night holds no file
+    ├── FrameRejected            one frame cannot be used; the night goes on without it
+    ├── PlanError                a step that would silently give wrong results
     ├── OutputError              the products cannot be written
-    └── Locked                   another run holds the output folder
+    └── Locked                   another run uses the output folder
 
-Every message says which file, what it says, what was expected and what to do.
+Every message says which file is concerned, what it holds, what was expected and what to do.
 """
 
 import errno
