@@ -10,7 +10,7 @@ from pathlib import Path
 from ccdprofiles import Profile, Recipe, SpectralFlat
 from ccdprofiles.camera.registry import read_profiles, shipped_folder
 
-COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
+COLUMNS = ("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe")
 
 
 def shipped() -> list[Profile]:
