@@ -1,1 +1,1 @@
-"""The shipped profiles, one file per instrument. Copy one to start your own."""
+"""The shipped profiles, one file an instrument; copy one to begin your own."""

@@ -1,19 +1,18 @@
 """Aspen CG16M, the thermo-electrically cooled camera of the Paul P. Feder Observatory.
 
-The detector is a KAF-16803 with 4096 by 4096 pixels. Two versions of its driver write
-different values of INSTRUME.
+A KAF-16803 of 4096 by 4096 pixels. Its driver has called it by two names.
 
-The frames have 13 columns of overscan, 4097 to 4109, which cannot be used: light leaks
-into them in flats, their level differs by 50 adu between biases and science frames
-while the bias level does not, and they accumulate dark current (the CCD data reduction
-guide shows all three effects). The columns are therefore trimmed and not used. The
-BIASSEC that the observatory adds, ``[4096:4109]``, has a single axis and is not read.
+The frames have 13 columns of overscan, 4097 to 4109, and they are useless: light
+leaks into them in flats, their level differs by 50 adu between biases and science
+while the bias does not, and dark current grows in them (the CCD data reduction guide
+shows all three). So the columns are trimmed off and nothing is taken from them. The
+BIASSEC that the observatory adds, ``[4096:4109]``, has one axis and is never read.
 
-Darks are long (90 s) and flats are short (1 s), so bias-subtracted darks are scaled.
+Darks are long (90 s) and flats short (1 s), so darks are scaled, without their bias.
 
-Gain and read noise are the values that the observatory uses for photometry (in its
-camera file for stellarphot, which also excludes stars above 50000 adu). We know of no
-published measurement.
+Gain and read noise are those that the observatory itself uses for photometry (its
+camera file in stellarphot, which also trusts no star above 50000 adu); nobody
+published a measurement.
 """
 
 from astropy import units as u
@@ -25,16 +24,16 @@ profile = Profile(
     telescope="Feder Observatory 0.4 m",
     amplifiers=[
         Amplifier(
-            data="[1:4096, 1:4096]",  # KAF-16803; the other columns are overscan
-            overscan=None,  # not usable, see above
+            data="[1:4096, 1:4096]",  # KAF-16803; all that is left of it is overscan
+            overscan=None,  # useless, see above
             gain=1.5 * u.electron / u.adu,  # stellarphot, camera "Aspen CG 16m"
             read_noise=10 * u.electron,  # the same; the CCD guide says "around 10"
-            saturation=65535 * u.adu,  # largest 16-bit value
+            saturation=65535 * u.adu,  # what 16 bits can hold
         )
     ],
-    frame_size=(4109, 4096),  # including the columns of overscan
+    frame_size=(4109, 4096),  # with the columns of overscan
     binning=("XBINNING", "YBINNING"),
-    exposure=("EXPTIME", "EXPOSURE"),  # both are present and equal
+    exposure=("EXPTIME", "EXPOSURE"),  # both are there, and equal
     frame_types={"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "LIGHT": "science"},
     recipe=Recipe(bias=True, dark="scale", flat=Flat(scale="median")),
 )

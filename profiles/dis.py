@@ -1,18 +1,17 @@
 """DIS, the Double Imaging Spectrograph at the ARC 3.5 m, Apache Point Observatory.
 
-The two cameras, blue and red, write separate files (``name.0012b.fits`` and
-``name.0012r.fits``) with the same INSTRUME; DETECTOR distinguishes them. The wavelength
-runs along the rows, in the red camera in the opposite direction.
+Two cameras, blue and red, write files of their own (``name.0012b.fits`` and
+``name.0012r.fits``) with one INSTRUME; DETECTOR tells them apart. The wavelength
+runs along the rows, and in the red it runs backwards.
 
-One overscan level is subtracted per frame. In the red camera it drifts from 120 to
-123 adu during a night, but in over-exposed flats it contains 40 adu of trailed light. A
-level that deviates by more than 10 adu from the nightly median is therefore replaced by
-it (pyvista's log of 2019-10-19).
+The overscan is one level a frame. Red's drifts from 120 to 123 adu over a night,
+but over-exposed red flats put 40 adu of their own light into it; a level further
+than 10 adu from the night's is therefore not believed (pyvista's log of 2019-10-19).
 
-The names of cards and frame types are those used by PypeIt's module for DIS and by an
-old IRAF script of the observatory; we have not seen a header. PypeIt reads the binning
-from CCDSUM; a frame without this card is assumed to be unbinned. It is not known whether
-the overscan is binned in binned frames, or where the red camera becomes non-linear.
+Words and cards are those that PypeIt's module for DIS and an old IRAF script of the
+observatory read; no header has been seen. PypeIt reads CCDSUM for the binning, and a
+frame without it is taken for unbinned. Nobody knows whether the overscan of a
+binned frame shrinks, nor where the red channel ceases to be linear.
 """
 
 from astropy import units as u
@@ -21,19 +20,19 @@ from ccdprofiles import Amplifier, Combine, Profile, Recipe, SpectralFlat
 
 
 def frame_type(header):
-    """LAMP names the gas of an arc lamp; IMAGETYP identifies arcs only in some nights."""
+    """LAMP names the gas of an arc; some nights say so in IMAGETYP, some do not."""
     said = header.get("IMAGETYP")
     lamp = any(gas in str(header.get("LAMP", "")) for gas in ("He", "Ne", "Ar"))
     return "arc" if lamp and str(said).strip().lower() not in ("zero", "dark") else said
 
 
 def binning(header):
-    """CCDSUM contains both numbers in one text, columns first."""
+    """CCDSUM holds both numbers in one text, columns first."""
     return str(header.get("CCDSUM", "1 1")).split()
 
 
 def channel(detector, gain, read_noise):
-    """Return the profile of one of the two cameras, which differ only slightly."""
+    """Return the profile of one of the two cameras, which differ in little."""
     return Profile(
         instrument="DIS",
         where={"DETECTOR": (detector, detector.capitalize())},
@@ -47,10 +46,10 @@ def channel(detector, gain, read_noise):
                 saturation=65535 * u.adu,  # PypeIt
             )
         ],
-        frame_size=(2098, 1078),  # pydis; the last column and 50 rows are not used
+        frame_size=(2098, 1078),  # pydis; a column and 50 rows behind the sections are not used
         binning=binning,
         object="OBJNAME",
-        filter=None,  # a grating instead of a filter
+        filter=None,  # a grating, no filter
         frame_type=frame_type,
         frame_types={
             "zero": "bias",
@@ -61,9 +60,8 @@ def channel(detector, gain, read_noise):
         },
         match={"flat": ("GRATING", "SLITMASK")},
         recipe=Recipe(
-            overscan="level",  # one level per frame
-            overscan_drift=10
-            * u.adu,  # above the red camera's drift of 3 adu, below the leak of 40
+            overscan="level",  # one a frame
+            overscan_drift=10 * u.adu,  # more than red's 3 adu a night, less than the leak of 40
             bias=True,
             dark="match",
             combine={
@@ -73,7 +71,7 @@ def channel(detector, gain, read_noise):
             flat=SpectralFlat(
                 dispersion="x",
                 fit="polynomial",
-                order=7,  # as in the observatory's course
+                order=7,  # as the observatory's course fits DIS flats
             ),
             electrons=True,
         ),

@@ -1,17 +1,15 @@
 """KOSMOS, the long-slit spectrograph at the ARC 3.5 m, Apache Point Observatory.
 
-Two amplifiers read the left and the right half of the detector. Their overscans, 50
-columns each, are next to each other at the right edge, that of the left half first.
-Each follows the level of its half within 1 adu. They are also 50 columns wide in binned
-frames (seen at 1x1 and 2x1; not checked at 3 and 4). The wavelength runs along the
-columns.
+Two amplifiers read the left and the right half of the chip. Their overscans, 50
+columns each, stand side by side at the right edge, the left one first, and each
+follows its own half within 1 adu. They stay 50 columns wide in binned frames (seen
+at 1x1 and 2x1; at 3 and 4 nobody has looked). The wavelength runs along the columns.
 
-The headers of 2021 contain no gain, no sections and no OBJECT. In flats, arcs and biases
-OBJNAME is the name of the previous target. DATE-OBS is TAI, 37 s ahead of UTC. The
-camera with the same name at Kitt Peak is a different one (INSTRUME = 'KOSMOS').
+The headers of 2021 have no gain, no sections and no OBJECT. OBJNAME keeps the name
+of the last target in flats, arcs and biases. DATE-OBS is TAI, 37 s ahead of UTC.
+The camera of the same name at Kitt Peak is another one (INSTRUME = 'KOSMOS').
 
-Published values of the read noise differ: 5 electrons in pyvista and PypeIt, 6 in
-specsuite.
+Nobody agrees on the read noise: pyvista and PypeIt say 5 electrons, specsuite 6.
 """
 
 from astropy import units as u
@@ -22,7 +20,7 @@ LAMPS = ("KRYPTON", "NEON", "ARGON", "HE-TR", "NE-TR", "AR-TR")  # TR: on the te
 
 
 def frame_type(header):
-    """Arcs have no type of their own: they are frames taken with one of the line lamps on."""
+    """Arcs have no type of their own: light, with one of the line lamps on, is one."""
     said = header.get("IMAGETYP")
     lamp = any(str(header.get(card, "")).strip().lower() == "on" for card in LAMPS)
     return "arc" if lamp and str(said).strip().lower() not in ("bias", "dark") else said
@@ -43,14 +41,14 @@ profile = Profile(
         ),
         Amplifier(
             name="right",
-            data="[1025:2048, 1:4096]",  # as for the left half
+            data="[1025:2048, 1:4096]",  # as the left one
             overscan="[2106:2138, 1:4096]",  # useful part of 2099 to 2148: PypeIt, pyvista
-            gain=0.6 * u.electron / u.adu,  # as for the left half
-            read_noise=5 * u.electron,  # as for the left half
-            saturation=262143 * u.adu,  # as for the left half
+            gain=0.6 * u.electron / u.adu,  # as the left one
+            read_noise=5 * u.electron,  # as the left one
+            saturation=262143 * u.adu,  # as the left one
         ),
     ],
-    frame_size=(2148, 4096),  # the right overscan extends to column 2148
+    frame_size=(2148, 4096),  # the right overscan goes on to 2148
     binning=("BINX", "BINY"),
     overscan_bins=False,
     object="OBJNAME",

@@ -1,12 +1,12 @@
-"""SBO, a camera of Sommers-Bausch Observatory, Boulder: an example to copy.
+"""SBO, a camera of Sommers-Bausch Observatory, Boulder: an example to be copied.
 
-Known properties: there is no overscan, nothing is trimmed, a dark of the same exposure
-time replaces the bias, and XBINNING and YBINNING contain the binning.
+Known of it: there is no overscan, nothing is trimmed, a dark of the frame's own
+exposure stands in for the bias, and XBINNING and YBINNING hold the binning.
 
-Not known are its INSTRUME ("SBO" is a placeholder that matches no real header), the model
-of the camera, its size, gain, read noise and saturation level. Copy this file into your
-own profile folder, replace INSTRUME by that of your headers, and enter the values that
-you know. None is better than a guess.
+Nobody knows: what its INSTRUME says ("SBO" is a placeholder that no real header will
+fit), which camera it is, its size, gain, read noise and saturation. Copy this file
+into your own folder of profiles, put the INSTRUME of your headers in, and fill in
+what you know; a None is better than a guess.
 """
 
 from ccdprofiles import Amplifier, Flat, Profile, Recipe
@@ -18,9 +18,9 @@ profile = Profile(
         Amplifier(
             data="[:, :]",  # the whole frame, whatever its size
             overscan=None,  # the observatory's course trims nothing
-            gain=None,  # not known
-            read_noise=None,  # not known
-            saturation=None,  # not known
+            gain=None,  # nobody knows
+            read_noise=None,  # nobody knows
+            saturation=None,  # nobody knows
         )
     ],
     binning=("XBINNING", "YBINNING"),

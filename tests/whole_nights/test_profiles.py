@@ -123,7 +123,7 @@ def test_amplifiers_go_together(name):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_says_which_values_are_not_known(name):
+def test_says_what_nobody_knows(name):
     profile = PROFILES[name]
     unknown = {
         field
@@ -131,7 +131,7 @@ def test_says_which_values_are_not_known(name):
         for field in ("gain", "read_noise", "saturation")
         if getattr(amplifier, field) is None
     }
-    assert not unknown or "Not known are" in profile.notes
+    assert not unknown or "Nobody knows:" in profile.notes
 
 
 @pytest.mark.parametrize("name", PROFILES)
