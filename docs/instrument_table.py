@@ -1,7 +1,7 @@
-"""The instruments page, read from the profiles whenever the pages are built.
+"""Sphinx directives that generate the instruments page from the shipped profiles.
 
-``.. instrument-table::`` lays the profiles out as a table, ``.. instrument-notes::``
-shows what each says about itself and where its numbers come from.
+``.. instrument-table::`` writes the table of the profiles, ``.. instrument-notes::`` the notes
+of each profile, with the sources of its numbers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,27 +11,27 @@ from ccdprofiles import Profile, Recipe, SpectralFlat
 from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.camera.registry import shipped_folder
 
-COLUMNS = ("profile", "camera", "chosen by", "data", "overscan", "gain, read noise", "recipe")
+COLUMNS = ("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe")
 
 
 def shipped() -> list[Profile]:
-    """Return the profiles that come with the package, by name."""
+    """Return the profiles that come with the package, sorted by name."""
     files = [p for p in shipped_folder().glob("*.py") if not p.name.startswith("_")]
     return sorted((p for file in files for p in read_profiles(file)), key=lambda p: p.name)
 
 
 def table(profiles: Iterable[Profile]) -> list[str]:
-    """Lay profiles out as the lines of a reST table."""
+    """Return the lines of a reST table with one row per profile."""
     lines = [".. list-table::", "   :header-rows: 1"]
     lines += ["   :class: instruments", "   :widths: 8 16 16 17 17 11 15", ""]
     for row in (COLUMNS, *(_row(profile) for profile in profiles)):
         lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
-    # Every row but its first cell is indented below the star.
+    # In a list-table only the first cell of a row has the star; the others are indented below it.
     return [line.replace("   - ", "     - ", 1) for line in lines]
 
 
 def notes(profiles: Sequence[Profile]) -> list[str]:
-    """Show what every profile says about itself, a section for each file."""
+    """Return the notes of the profiles as reST lines, one section per profile file."""
     lines = []
     for path in dict.fromkeys(p.file for p in profiles):
         of_file = [p for p in profiles if p.file == path]
@@ -61,8 +61,8 @@ def _chosen_by(profile: Profile) -> str:
 
 
 def _values(value: object) -> str:
-    several = value if isinstance(value, tuple) else (value,)
-    return " or ".join("missing" if v is None else f"``{v}``" for v in several)
+    values = value if isinstance(value, tuple) else (value,)
+    return " or ".join("missing" if v is None else f"``{v}``" for v in values)
 
 
 def _each(profile: Profile, field: str) -> str:
@@ -70,11 +70,11 @@ def _each(profile: Profile, field: str) -> str:
 
 
 def _number(profile: Profile, field: str) -> str:
-    said = list(dict.fromkeys(_said(getattr(a, field)) for a in profile.amplifiers))
-    return ", ".join(said)
+    values = (_quantity(getattr(a, field)) for a in profile.amplifiers)
+    return ", ".join(dict.fromkeys(values))
 
 
-def _said(value: object) -> str:
+def _quantity(value: object) -> str:
     if value is None:
         return "not known"
     if callable(value):
@@ -86,21 +86,21 @@ def _said(value: object) -> str:
 def _recipe(recipe: Recipe) -> str:
     steps = ["bias"] if recipe.bias else []
     if recipe.dark:
-        steps.append({"match": "dark of the exposure", "scale": "dark, scaled"}[recipe.dark])
+        steps.append({"match": "matched dark", "scale": "scaled dark"}[recipe.dark])
     if isinstance(recipe.flat, SpectralFlat):
         steps.append(f"spectral flat along {recipe.flat.dispersion}")
     elif recipe.flat:
-        steps.append(f"flat by its {recipe.flat.scale}")
-    return f"{', '.join(steps)}; {'electron' if recipe.electrons else 'adu'}"
+        steps.append(f"flat normalised by its {recipe.flat.scale}")
+    return f"{', '.join(steps)}; products in {'electrons' if recipe.electrons else 'adu'}"
 
 
 def setup(app):
-    """Make the two directives known to Sphinx."""
+    """Register the two directives with Sphinx."""
     from docutils import nodes
     from docutils.parsers.rst import Directive
     from docutils.statemachine import StringList
 
-    def directive(made):
+    def directive(lines_of):
         class Lines(Directive):
             def run(self):
                 profiles = shipped()
@@ -110,7 +110,7 @@ def setup(app):
                 holder = nodes.section()
                 holder.document = self.state.document
                 self.state.nested_parse(
-                    StringList(made(profiles), "profiles"), 0, holder, match_titles=1
+                    StringList(lines_of(profiles), "profiles"), 0, holder, match_titles=1
                 )
                 return holder.children
 

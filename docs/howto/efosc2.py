@@ -1,7 +1,7 @@
 """EFOSC2 at the ESO 3.58 m NTT, La Silla: images and long-slit spectra with one CCD.
 
-Loral 2048 x 2048, read out by its left port and mostly binned 2 x 2. All numbers
-were read off frames and headers of January 2022.
+Loral 2048 x 2048, read out through its left port and mostly binned 2 x 2. All numbers
+were measured in frames, or read from headers, of January 2022.
 """
 
 from astropy import units as u
@@ -12,21 +12,22 @@ ADU = u.electron / u.adu
 
 
 def frame_type(header):
-    """Biases are labelled DARK, with an exposure of 0 s."""
+    """Biases are labelled DARK, with an exposure time of 0 s."""
     word = header.get("ESO DPR TYPE")
     return "bias" if word == "DARK" and header.get("EXPTIME") == 0 else word
 
 
 def recipe(header):
-    """Images and spectra have the same biases, and different flats."""
+    """Images and spectra share their biases but need different flats."""
     spectrum = header.get("ESO DPR TECH") == "SPECTRUM"
     return Recipe(
-        # Light of bright frames leaks into the overscan (312 adu beside a sky flat of
-        # 35,000, 217 in a bias): one level for each frame, or the nightly median.
+        # In bright frames the overscan contains trailed light (312 adu in a sky flat of
+        # 35,000 adu, 217 in a bias): use one level per frame, and the nightly median instead
+        # if it deviates.
         overscan="level",
         overscan_drift=10 * u.adu,
         bias=True,
-        dark=None,  # no dark was ever taken
+        dark=None,  # no darks were taken
         flat=SpectralFlat(dispersion="y", order=16) if spectrum else Flat(),
         electrons=True,
     )
@@ -37,19 +38,20 @@ profile = Profile(
     telescope="ESO NTT",
     amplifiers=[
         Amplifier(
-            # The header puts six columns of prescan on the left (PRSCX = 6, OVSCX = 0).
-            # In a flat they lie on the right: columns 1024 to 1029 of a binned frame
-            # are dark, 1022 and 1023 are odd, and rows above 1016 see no light.
+            # According to the header there are six columns of prescan on the left
+            # (PRSCX = 6, OVSCX = 0). Flats show the overscan on the right: columns 1024 to
+            # 1029 of a binned frame are unexposed, columns 1022 and 1023 deviate, and rows
+            # above 1016 receive no light.
             data="[1:2042, 1:2032]",
             overscan="[2047:2054, 1:2032]",
-            # GAIN = 0.91 is adu per electron; CONAD = 1.10 is the one that we mean.
+            # GAIN = 0.91 is in adu per electron; CONAD = 1.10 is in electrons per adu.
             gain=lambda header: header["ESO DET OUT1 CONAD"] * ADU,
-            # RON says 7.8, but differences of these biases scatter by 10.3 adu, which are 11.3.
+            # RON is 7.8, but the biases show 10.3 adu, which is 11.3 electrons.
             read_noise=11.3 * u.electron,
             saturation=65535 * u.adu,  # 16 bits
         ),
     ],
-    frame_size=(2060, 2060),  # 1030 x 1030 binned, with the strips that are not used
+    frame_size=(2060, 2060),  # 1030 x 1030 binned, including the unused columns and rows
     binning=("ESO DET WIN1 BINX", "ESO DET WIN1 BINY"),
     filter="ESO INS FILT1 NAME",
     frame_type=frame_type,
@@ -60,7 +62,7 @@ profile = Profile(
         "OBJECT": "science",
         "STD": "science",
     },
-    # A flat of one slit or grism is none for another.
+    # A flat of one slit or grism must not be used for another.
     match={"flat": ("ESO DPR TECH", "ESO INS SLIT1 NAME", "ESO INS GRIS1 NAME")},
     recipe=recipe,
 )

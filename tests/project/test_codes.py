@@ -43,7 +43,7 @@ def codes_of(path):
             yield f"{path.name}, line {said.lineno}: {ast.unparse(said)}"
 
 
-OF_USED_FRAMES = {"kept"}
+OF_USED_FRAMES = {"kept", "not-needed"}
 """Codes of frames that nothing set aside."""
 
 USED = sorted(OF_USED_FRAMES | {code for path in HOUSE.rglob("*.py") for code in codes_of(path)})
