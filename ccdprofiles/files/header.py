@@ -41,6 +41,12 @@ class ProductHeader:
         self._cards: dict[str, str] = {}
         self._history: list[str] = []
 
+    def copy(self) -> ProductHeader:
+        """Return a header with the same cards."""
+        header = ProductHeader()
+        header.update(self)
+        return header
+
     def __contains__(self, keyword: object) -> bool:
         return keyword in self._cards
 

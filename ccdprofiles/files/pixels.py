@@ -15,12 +15,14 @@ from typing import IO
 import numpy as np
 
 from ..errors import FrameRejected, OutputError
+from .checksum import folded, word_sum
+from .hdus import HEADER_LIMIT
 from .quiet import caught_warnings
-from .raw import HEADER_LIMIT, Digest, RawFile, RawImage, _descriptor, _refuse_other, opened
+from .raw import RawFile, RawImage, refuse_changed
+from .reading import PIECE, Digest, Passage, fill, opened
 
 __all__ = ["Pixels", "physical", "rows_of"]
 
-_PIECE = 2**19
 _LARGEST = 1e15
 """No detector counts so far, and float32 holds the square of it and the sum of many."""
 _ROWS = 512
@@ -96,7 +98,7 @@ class Pixels:
             stream, dtype = self._tiled(image)
             data = np.empty((stop - first, image.shape[1]), dtype)
             offset = first * image.shape[1] * dtype.itemsize
-            _fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
+            fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
             return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
@@ -130,16 +132,16 @@ class Pixels:
             yield from self._unpacked_bands(digest)
             return
         with opened(self.raw.path) as stream:
-            passage = _Passage(stream.fileno(), digest)
+            passage = Passage(stream.fileno(), digest)
             for image in self.raw.images:
                 passage.go_to(image.offset)
                 first = total = 0
                 row = image.shape[1] * image.stored.itemsize
                 stop = image.offset + image.shape[0] * row
                 # Four rows are always a multiple of the four bytes that DATASUM adds up.
-                some = max(4, _PIECE // row // 4 * 4)
-                for piece in passage.pieces(stop, some * row):
-                    total += 0 if image.datasum is None else _sum32(piece)
+                step = max(4, PIECE // row // 4 * 4)
+                for piece in passage.pieces(stop, step * row):
+                    total += 0 if image.datasum is None else word_sum(piece)
                     band = np.frombuffer(piece, image.stored).reshape(-1, image.shape[1])
                     yield image, first, band
                     first += len(band)
@@ -172,23 +174,20 @@ class Pixels:
             ``checksum`` if its header says another sum.
         """
         total = 0
-        for start in range(image.offset, image.offset + image.nbytes, _PIECE):
-            piece = memoryview(bytearray(min(_PIECE, image.offset + image.nbytes - start)))
+        for start in range(image.offset, image.offset + image.nbytes, PIECE):
+            piece = memoryview(bytearray(min(PIECE, image.offset + image.nbytes - start)))
             self._read(piece, start)
-            total += _sum32(piece)
+            total += word_sum(piece)
         return _refuse_sum(image, total)
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
             self.unpack()
-            _fill(self._unpacked.fileno(), buffer, offset)
+            fill(self._unpacked.fileno(), buffer, offset)
             return
-        descriptor = _descriptor(self.raw.path)
-        try:
-            _refuse_other(os.fstat(descriptor), self.raw)
-            _fill(descriptor, buffer, offset)
-        finally:
-            os.close(descriptor)
+        with opened(self.raw.path) as file:
+            refuse_changed(self.raw, os.fstat(file.fileno()))
+            fill(file.fileno(), buffer, offset)
 
     def _decoded(self, image: RawImage) -> np.ndarray:
         """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
@@ -199,7 +198,7 @@ class Pixels:
             caught_warnings() as caught,
             fits.open(file, memmap=False) as hdus,
         ):
-            _refuse_other(os.fstat(file.fileno()), self.raw)
+            refuse_changed(self.raw, os.fstat(file.fileno()))
             tiles = hdus[image.index].data.reshape(image.shape)
         # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
         spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
@@ -224,33 +223,6 @@ class Pixels:
                 _put(stream, np.ascontiguousarray(native).data)
                 self._tiles[image.index] = (stream, native.dtype)
             return self._tiles[image.index]
-
-
-class _Passage:
-    """A file that is read once from front to back, every byte of it told to a digest."""
-
-    def __init__(self, descriptor: int, digest: Digest):
-        self._descriptor = descriptor
-        self._digest = digest
-        self._buffer = memoryview(b"")
-        self._position = 0
-
-    def pieces(self, stop: int, size: int = _PIECE) -> Iterator[memoryview]:
-        """Read up to a place, each piece into the memory of the one before it."""
-        while self._position < stop:
-            size = min(size, stop - self._position)
-            if len(self._buffer) < size:
-                self._buffer = memoryview(np.empty(size, "u1"))
-            piece = self._buffer[:size]
-            _fill(self._descriptor, piece, self._position)
-            self._digest.update(piece)
-            self._position += size
-            yield piece
-
-    def go_to(self, place: int) -> None:
-        """Read what lies before a place and is no pixel."""
-        for _ in self.pieces(place):
-            pass
 
 
 def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
@@ -326,17 +298,9 @@ def _drop_impossible(values: np.ndarray) -> None:
         values[~(np.abs(values) <= _LARGEST)] = np.nan
 
 
-def _sum32(octets: memoryview) -> int:
-    """Add up numbers of 32 bits, the last of which may lack some."""
-    if len(octets) % 4:
-        octets = bytes(octets) + b"\0" * (-len(octets) % 4)
-    return int(np.frombuffer(octets, ">u4").sum(dtype="u8"))
-
-
 def _refuse_sum(image: RawImage, total: int) -> int:
     """Hold a sum against DATASUM; return it as that would say it."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
+    total = folded(total)
     # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
     if image.datasum not in (None, total):
         raise FrameRejected(
@@ -347,18 +311,6 @@ def _refuse_sum(image: RawImage, total: int) -> int:
     return total
 
 
-def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
-    """Read a buffer full."""
-    done = 0
-    while done < len(buffer):
-        step = os.preadv(descriptor, [buffer[done:]], offset + done)
-        if step == 0:
-            raise FrameRejected(
-                "truncated", "it ends before its last pixel; copy it again from the camera."
-            )
-        done += step
-
-
 def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
     # What its headers promise, and no more: a few bytes can unpack to a full disk.
@@ -366,7 +318,7 @@ def _unpacked(raw: RawFile):
     out = _temporary()
     try:
         with opened(raw.path) as plain, gzip.open(plain) as packed:
-            _refuse_other(os.fstat(plain.fileno()), raw)
+            refuse_changed(raw, os.fstat(plain.fileno()))
             while chunk := packed.read(2**20):
                 _put(out, chunk)
                 if out.tell() > limit:

@@ -261,14 +261,11 @@ def is_our_product(path: Path) -> bool:
 
     A file that somebody made from a product may have its cards, and is not ours.
     """
-    from ..products.checksum import read_saved
+    from ..products.saved import check_product
 
     if path.is_symlink() or path.name.startswith("."):
         return False
-    try:
-        saved = read_saved(path, pixels=False)
-    except OSError:
-        return False
+    saved = check_product(path, pixels=False)
     return not saved.faults and all(card in saved.header for card in _OUR_CARDS)
 
 

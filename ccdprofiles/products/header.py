@@ -125,7 +125,7 @@ def _is_sky(keyword: str) -> bool:
 
 def _card_texts(cards: Cards) -> Iterable[str]:
     """Go through the cards of a header, then of the primary one below it, as text."""
-    for source in (cards,) if cards.below is None else (cards, cards.below):
+    for source in (cards,) if cards.primary is None else (cards, cards.primary):
         text = source.block.decode("ascii", "replace")
         texts = [text[start : start + 80] for start in range(0, len(text), 80)]
         if "CONTINUE" in text:

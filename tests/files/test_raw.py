@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ccdprofiles.errors import FrameRejected
 from ccdprofiles.files import cards as cards_module
+from ccdprofiles.files import hdus as hdus_module
 from ccdprofiles.files import pixels as pixels_module
 from ccdprofiles.files import raw as raw_module
 from ccdprofiles.files.cards import Cards
@@ -25,9 +26,9 @@ REAL = Path(
 REAL_FILES = sorted(p for p in REAL.rglob("*.fi*") if p.suffix in (".fits", ".fit"))
 
 
-def cards(*lines, below=None):
+def cards(*lines, primary=None):
     octets = (line if isinstance(line, bytes) else line.encode() for line in lines)
-    return Cards(b"".join(o.ljust(80)[:80] for o in octets), below)
+    return Cards(b"".join(o.ljust(80)[:80] for o in octets), primary)
 
 
 def value(line):
@@ -119,15 +120,15 @@ def test_of_a_keyword_that_stands_twice_the_first_counts():
     assert made["SAME"] == 1
 
 
-def test_a_keyword_says_two_things_where_its_values_differ_and_it_counts():
-    below = cards("ONE     = 1", "ONE     = 2", "TWO     = 1 / a", "TWO     = 1.0 / b")
-    above = cards("SIX     = 6", "SIX     = 7", "TWO     = 3", below=below)
-    assert below.twice == {"ONE"}
-    assert above.twice == {"SIX"}
-    said = {name: above.says_two_things(name) for name in ("one", "TWO", "HIERARCH SIX", "NONE")}
+def test_a_keyword_conflicts_where_its_values_differ_and_it_counts():
+    primary = cards("ONE     = 1", "ONE     = 2", "TWO     = 1 / a", "TWO     = 1.0 / b")
+    above = cards("SIX     = 6", "SIX     = 7", "TWO     = 3", primary=primary)
+    assert primary.conflicting == {"ONE"}
+    assert above.conflicting == {"SIX"}
+    said = {name: above.conflicts(name) for name in ("one", "TWO", "HIERARCH SIX", "NONE")}
     assert said == {"one": True, "TWO": False, "HIERARCH SIX": True, "NONE": False}
     # Below, where the image says nothing of its own.
-    assert not cards("ONE     = 1", below=below).says_two_things("ONE")
+    assert not cards("ONE     = 1", primary=primary).conflicts("ONE")
 
 
 def test_what_a_terminal_would_obey_is_not_handed_on():
@@ -158,7 +159,7 @@ def test_a_missing_card_is_a_key_error_and_an_empty_one_is_missing_to_get():
 
 def test_cards_of_an_image_lie_over_those_of_the_primary_header():
     primary = cards("OBJECT  = 'M 31'", "EXPTIME = 1.0")
-    made = cards("EXPTIME = 30.0", below=primary)
+    made = cards("EXPTIME = 30.0", primary=primary)
     assert (made["EXPTIME"], made["OBJECT"]) == (30, "M 31")
     assert "OBJECT" in made
     assert sorted(made) == ["EXPTIME", "OBJECT"]
@@ -428,12 +429,12 @@ def test_a_file_that_is_none_is_refused(tmp_path, octets, code):
 
 
 def test_a_header_of_no_end_is_not_read_for_ever(tmp_path):
-    lines = b"KEY     = 3".ljust(80) * (raw_module.HEADER_LIMIT // 80 + 9000)
+    lines = b"KEY     = 3".ljust(80) * (hdus_module.HEADER_LIMIT // 80 + 9000)
     (tmp_path / "a.fits").write_bytes(b"SIMPLE  =                    T".ljust(80) + lines)
     code, sentence = refused(tmp_path / "a.fits")
     assert (code, sentence) == (
         "fits",
-        f"its header is longer than {raw_module.HEADER_LIMIT} bytes, more than any camera "
+        f"its header is longer than {hdus_module.HEADER_LIMIT} bytes, more than any camera "
         "writes; copy it again, or take it out of the night.",
     )
 
@@ -467,7 +468,7 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_refused(tmp_path):
 
 
 def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw_module, "HEADER_LIMIT", 2880)
+    monkeypatch.setattr(pixels_module, "HEADER_LIMIT", 2880)
     path = tmp_path / "a.fits.gz"
     pixels = np.tile(noise(shape=(420, 420), dtype="u1"), (10, 10))
     fits.PrimaryHDU(pixels).writeto(tmp_path / "x.fits")
@@ -482,7 +483,7 @@ def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
 
 
 def test_a_gzipped_image_may_have_a_large_table_behind_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw_module, "HEADER_LIMIT", 4 * 2880)
+    monkeypatch.setattr(pixels_module, "HEADER_LIMIT", 4 * 2880)
     column = fits.Column("a", "J", array=np.random.default_rng(1).integers(0, 2**30, 20000))
     hdus = [fits.PrimaryHDU(noise()), fits.BinTableHDU.from_columns([column])]
     fits.HDUList(hdus).writeto(tmp_path / "a.fits")
@@ -499,7 +500,7 @@ def summed(path, data):
 @pytest.mark.parametrize("packing", ["plain", "gzip"])
 @pytest.mark.parametrize("shape", [(13, 7), (13, 8), (1, 1)])
 def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
-    monkeypatch.setattr(pixels_module, "_PIECE", 64)
+    monkeypatch.setattr(pixels_module, "PIECE", 64)
     path = summed(tmp_path / "a.fits", noise(shape=shape))
     wanted = int(fits.getheader(path)["DATASUM"])
     octets = path.read_bytes()
@@ -528,7 +529,7 @@ def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
 def test_a_file_is_read_once_for_its_digest_its_sums_and_its_rows(
     tmp_path, packing, piece, monkeypatch
 ):
-    monkeypatch.setattr(pixels_module, "_PIECE", piece)
+    monkeypatch.setattr(pixels_module, "PIECE", piece)
     monkeypatch.setattr(pixels_module, "_ROWS", 5)
     path = tmp_path / "a.fits"
     kind = fits.CompImageHDU if packing == "tiles" else fits.ImageHDU

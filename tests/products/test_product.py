@@ -35,7 +35,7 @@ from ccdprofiles.products.header import (
     shift_wcs,
 )
 from ccdprofiles.products.product import ProductFile, product_key, sha256_of, write_text
-from ccdprofiles.products.saved import SavedProduct, saved_key
+from ccdprofiles.products.saved import SavedProduct, check_product
 
 HEADERS = sorted((Path(__file__).parents[1] / "headers").glob("*.header"))
 REAL = Path(
@@ -407,10 +407,10 @@ def test_a_saved_product_is_read_in_bands(tmp_path):
 
 def test_a_product_is_known_by_its_key_unless_it_is_cut(tmp_path):
     path = write(tmp_path / "a.fits", cards=header(CPKEY="abc"))
-    assert saved_key(path) == "abc"
+    assert check_product(path).header["CPKEY"] == "abc"
     path.write_bytes(path.read_bytes()[:-2880])
-    assert saved_key(path) is None
-    assert saved_key(tmp_path / "nothing.fits") is None
+    assert check_product(path).faults == ("its PROVENANCE is damaged, cut off or missing",)
+    assert check_product(tmp_path / "nothing.fits").faults == ("it is gone",)
     with pytest.raises(FrameRejected):
         SavedProduct(path)
 
@@ -442,8 +442,8 @@ def joined(header, more):
     return header
 
 
-def cards(*lines, below=None):
-    return Cards(block(*lines), below)
+def cards(*lines, primary=None):
+    return Cards(block(*lines), primary)
 
 
 def test_cards_of_structure_sections_and_checksums_are_left_behind():
@@ -566,7 +566,7 @@ def test_real_frames_make_valid_products(tmp_path, real):
 
 def test_the_card_of_an_image_counts_before_that_of_the_primary_header():
     primary = cards("OBJECT  = 'M 31'", "GAIN    = 1.0", "TELESCOP= 'big'")
-    copied = copied_header(cards("GAIN    = 2.0", "EXPTIME = 30.0", below=primary))
+    copied = copied_header(cards("GAIN    = 2.0", "EXPTIME = 30.0", primary=primary))
     assert copied["GAIN"] == 2
     assert (copied["OBJECT"], copied["TELESCOP"], copied["EXPTIME"]) == ("M 31", "big", 30)
 
