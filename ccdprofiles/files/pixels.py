@@ -24,7 +24,7 @@ from .reading import PIECE, Digest, Passage, fill, opened
 __all__ = ["Pixels", "physical", "rows_of"]
 
 _LARGEST = 1e15
-"""No detector counts so far, and float32 holds the square of it and the sum of many."""
+"""More than any detector counts; float32 holds its square and the sum of many."""
 _ROWS = 512
 
 
@@ -54,7 +54,7 @@ class Pixels:
         self.close()
 
     def close(self) -> None:
-        """Give back what was unpacked."""
+        """Delete what was unpacked."""
         if self._unpacked is not None:
             self._unpacked.close()
         self._unpacked = None
@@ -63,7 +63,7 @@ class Pixels:
         self._tiles.clear()
 
     def unpack(self) -> None:
-        """Unpack the file, if it is packed, to find out whether that can be done."""
+        """Unpack the file if it is packed, which shows whether that can be done."""
         if self.raw.gzipped:
             with self._lock:
                 if self._unpacked is None:
@@ -83,7 +83,7 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``truncated`` if the file holds fewer pixels than it says.
+            ``truncated`` if the file holds fewer pixels than its header says.
         """
         return physical(self.stored(image, first, stop), image, dtype)
 
@@ -92,7 +92,7 @@ class Pixels:
     ) -> np.ndarray:
         """Read rows as the file stores them; `physical` makes floats of them.
 
-        Rows of a plain image may be read into a place that is there, of its type.
+        Rows of an image that is not tile-compressed may be read into ``out``.
         """
         if image.packed:
             stream, dtype = self._tiled(image)
@@ -107,12 +107,12 @@ class Pixels:
         return data
 
     def bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
-        """Read the file once from front to back, and give the rows of all its images.
+        """Read the file once from front to back, and yield the rows of all its images.
 
         Parameters
         ----------
         digest : hash, such as ``hashlib.sha256()``
-            Told every byte of the file as it lies on the disk.
+            Updated with every byte of the file as it lies on the disk.
 
         Yields
         ------
@@ -120,13 +120,13 @@ class Pixels:
         int
             The first of the rows, from 0.
         ndarray
-            The rows as the file stores them. The next ones are read into the same place.
+            The rows as the file stores them; the next ones overwrite them.
 
         Raises
         ------
         FrameRejected
             ``truncated`` if the file has become shorter, ``checksum`` if an image has
-            another sum than its DATASUM says, or the reason why it cannot be unpacked.
+            another sum than its DATASUM, or the reason why it cannot be unpacked.
         """
         if self.raw.gzipped or any(image.packed for image in self.raw.images):
             yield from self._unpacked_bands(digest)
@@ -171,7 +171,7 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``checksum`` if its header says another sum.
+            ``checksum`` if its header has another sum.
         """
         total = 0
         for start in range(image.offset, image.offset + image.nbytes, PIECE):
@@ -190,7 +190,7 @@ class Pixels:
             fill(file.fileno(), buffer, offset)
 
     def _decoded(self, image: RawImage) -> np.ndarray:
-        """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
+        """Let astropy unpack the tiles of an image; a warning of its decoders counts as an error."""
         from astropy.io import fits
 
         with (
@@ -200,7 +200,7 @@ class Pixels:
         ):
             refuse_changed(self.raw, os.fstat(file.fileno()))
             tiles = hdus[image.index].data.reshape(image.shape)
-        # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
+        # Other warnings concern cards, such as a BLANK of real numbers, and no pixel.
         spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
         if spoilt:
             raise ValueError(spoilt[0])
@@ -226,7 +226,7 @@ class Pixels:
 
 
 def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
-    """Return those of a band's rows that belong to some rows, and which of these is the first.
+    """Return the part of a band that lies within given rows, and where in these it begins.
 
     Parameters
     ----------
@@ -243,9 +243,9 @@ def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]
 def physical(
     data: np.ndarray, image: RawImage, dtype: str = "f4", out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Turn stored into physical values; unsigned 16 bits are exact in float32.
+    """Turn stored values into physical ones; unsigned 16 bits are exact in float32.
 
-    Infinity, and what is further from zero than 1e15, is no data: it becomes NaN.
+    Infinity, and values further from zero than 1e15, become NaN.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def physical(
 
 
 def _drop_impossible(values: np.ndarray) -> None:
-    """Make NaN of infinity and of numbers that no detector counts."""
+    """Set infinity and numbers that no detector counts to NaN."""
     with np.errstate(invalid="ignore"):
         # A pixel without a value makes both ends NaN, and every pixel is looked at.
         if values.size and values.min() >= -_LARGEST and values.max() <= _LARGEST:
@@ -299,9 +299,9 @@ def _drop_impossible(values: np.ndarray) -> None:
 
 
 def _refuse_sum(image: RawImage, total: int) -> int:
-    """Hold a sum against DATASUM; return it as that would say it."""
+    """Refuse a sum that is not DATASUM; return it with its carries added."""
     total = folded(total)
-    # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
+    # CHECKSUM is not checked: after a card was corrected by hand it is wrong.
     if image.datasum not in (None, total):
         raise FrameRejected(
             "checksum",
@@ -313,7 +313,7 @@ def _refuse_sum(image: RawImage, total: int) -> int:
 
 def _unpacked(raw: RawFile):
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
-    # What its headers promise, and no more: a few bytes can unpack to a full disk.
+    # No more than its headers promise: a small file may unpack to more than the disk holds.
     limit = raw.end + HEADER_LIMIT
     out = _temporary()
     try:
@@ -346,10 +346,10 @@ def _temporary() -> IO[bytes]:
         raise _no_room(error) from error
 
 
-def _put(out: IO[bytes], octets: bytes | memoryview) -> None:
-    """Write to a temporary file; that its disk is full is no fault of the frame."""
+def _put(out: IO[bytes], data: bytes | memoryview) -> None:
+    """Write to a temporary file; a full disk is not a fault of the frame."""
     try:
-        out.write(octets)
+        out.write(data)
         out.flush()
     except OSError as error:
         with suppress(OSError):

@@ -1,9 +1,6 @@
-"""A raw file: its header blocks, and rows of its pixels by plain reads.
+"""Raw frames as files: their headers and images, described without reading pixels.
 
-Headers are read block by block without their pixels, and a card is parsed when
-someone asks for it; one broken card costs that card, not the night. Pixels are
-read a band of rows at a time, and never through a memory map: a file that is cut
-while it is mapped kills the process.
+A card is parsed when it is asked for, so a broken card costs itself, not the night.
 """
 
 from __future__ import annotations
@@ -58,7 +55,7 @@ class RawImage:
     nbytes : int
         Of the data of its HDU.
     datasum : int or None
-        The sum that its header says they have.
+        The sum of these that the header gives.
     """
 
     index: int
@@ -94,7 +91,7 @@ class RawFile:
         Of the image, or of the first of several, over those of the primary HDU.
     images : tuple of RawImage
     gzipped : bool
-        Told by the first bytes, not by the name.
+        As its first bytes show, not its name.
     padded : bool
         False where the last block is shorter than FITS wants it; readable all the same.
     mtime_ns : int
@@ -146,7 +143,7 @@ def read_raw(path: Path) -> RawFile:
     with opened(path) as plain:
         file = os.fstat(plain.fileno())
         if file.st_size == 0:
-            raise FrameRejected("empty", "it holds no byte; copy it again from the camera.")
+            raise FrameRejected("empty", "it is empty; copy it again from the camera.")
         start = plain.read(4 * BLOCK)
         gzipped = start[:2] == b"\x1f\x8b"
         try:
@@ -186,7 +183,7 @@ def _described(
 ) -> RawFile:
     """Describe the images of a file from its headers."""
     images: list[RawImage] = []
-    chosen = None
+    headers: list[Cards] = []
     size = file.st_size
     for hdu in hdus_of(stream, start, None if gzipped else size):
         image = _image(hdu)
@@ -194,16 +191,22 @@ def _described(
         if image is not None:
             if image.packed:
                 _refuse_growth(hdu.cards, image, size)
-            chosen = chosen or hdu.cards
+            headers.append(hdu.cards)
             images.append(image)
     if not images:
         raise FrameRejected(
             "no-image",
             "it holds no image, only tables or headers; take it out of the night.",
         )
-    whole_blocks = gzipped or padded(hdu.end) <= size
     return RawFile(
-        path, size, chosen, tuple(images), gzipped, whole_blocks, file.st_mtime_ns, hdu.end
+        path,
+        size,
+        headers[0],
+        tuple(images),
+        gzipped,
+        padded=gzipped or padded(hdu.end) <= size,
+        mtime_ns=file.st_mtime_ns,
+        end=hdu.end,
     )
 
 
@@ -280,7 +283,7 @@ def _refuse_packing(cards: Cards, bitpix: int) -> None:
 
 
 def _refuse_scaling(cards: Cards) -> None:
-    """Refuse pixels that could not be turned into numbers, or into which ones is not clear."""
+    """Refuse pixels that cannot be scaled, or whose shape or scale is ambiguous."""
     for keyword in ("BZERO", "BSCALE"):
         value = cards.own(keyword)
         if value is None:
@@ -294,7 +297,7 @@ def _refuse_scaling(cards: Cards) -> None:
         if keyword in _SHAPING:
             raise FrameRejected(
                 "twice",
-                f"{keyword} stands twice in its header and says two things; correct the header.",
+                f"{keyword} occurs twice in its header with different values; correct the header.",
             )
 
 

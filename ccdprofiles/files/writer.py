@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -36,7 +35,6 @@ class Writers:
     def __init__(self) -> None:
         self._thread = Threads(1, "writer")
         self._room = threading.Semaphore(_UNDER_WAY)
-        self._spare: deque[np.ndarray] = deque()
 
     def __enter__(self) -> Writers:
         return self
@@ -44,24 +42,12 @@ class Writers:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(wait=True)
 
-    def chunk(self) -> np.ndarray:
-        """Return a chunk of memory, which may hold anything."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            return _aligned(_CHUNK)
-
-    def submit(self, write: Callable, chunk: np.ndarray, size: int, place: int) -> Future:
-        """Have ``write(chunk[:size], place)`` called; waits if the disk cannot follow."""
+    def submit(self, write: Callable, chunk: np.ndarray, place: int) -> Future:
+        """Have ``write(chunk, place)`` called; waits if the disk cannot follow."""
         self._room.acquire()
-        return self._thread.submit(self._write, write, chunk, size, place)
-
-    def _write(self, write: Callable, chunk: np.ndarray, size: int, place: int) -> None:
-        try:
-            write(chunk[:size], place)
-        finally:
-            self._spare.append(chunk)
-            self._room.release()
+        future = self._thread.submit(write, chunk, place)
+        future.add_done_callback(lambda _: self._room.release())
+        return future
 
 
 class NewFile:
@@ -130,7 +116,7 @@ class NewFile:
         """Write all that is left; from now on the file can be read."""
         with self._lock:
             for number in sorted(self._chunks):
-                self._hand_over(number)
+                self._write(self._chunks.pop(number), number * _CHUNK)
         for future in self._under_way:
             future.result()
         os.ftruncate(self._file, self._size)
@@ -148,19 +134,19 @@ class NewFile:
 
     def _chunk(self, number: int) -> np.ndarray:
         if number not in self._chunks:
-            chunk = _aligned(_CHUNK) if self._writers is None else self._writers.chunk()
-            chunk[...] = 0
-            self._chunks[number], self._filled[number] = chunk, 0
+            # The last one ends where its last block does.
+            size = -(-(self._size - number * _CHUNK) // _BLOCK) * _BLOCK
+            self._chunks[number] = _aligned_zeros(min(size, _CHUNK))
+            self._filled[number] = 0
         return self._chunks[number]
 
     def _hand_over(self, number: int) -> None:
-        """Write a chunk, or have it written; the last one up to the end of its last block."""
+        """Write a full chunk, or have it written."""
         chunk, place = self._chunks.pop(number), number * _CHUNK
-        size = min(_CHUNK, -(-(self._size - place) // _BLOCK) * _BLOCK)
         if self._writers is None:
-            self._write(chunk[:size], place)
+            self._write(chunk, place)
         else:
-            self._under_way.append(self._writers.submit(self._write, chunk, size, place))
+            self._under_way.append(self._writers.submit(self._write, chunk, place))
 
     def _write(self, chunk: np.ndarray, place: int) -> None:
         view, start = chunk.data, place
@@ -202,8 +188,8 @@ def _use_cache(file: int) -> bool:
     return bool(flags & direct)
 
 
-def _aligned(size: int) -> np.ndarray:
-    """Return memory that begins at a multiple of a block."""
-    memory = np.empty(size + _BLOCK, "u1")
+def _aligned_zeros(size: int) -> np.ndarray:
+    """Return zeros in memory that begins at a multiple of a block."""
+    memory = np.zeros(size + _BLOCK, "u1")
     start = -memory.ctypes.data % _BLOCK
     return memory[start : start + size]

@@ -451,7 +451,7 @@ def _may_go(path: Path) -> bool:
         start = stream.read(_LONGEST)
     ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))
     cut = len(start) < _LONGEST and start.startswith(b"SIMPLE  =") and not ends
-    return cut or not start.strip(b"\0") or made_by_us(path)
+    return cut or not start.strip(b"\0") or made_by_us(start)
 
 
 def _is_or_holds(output: Path, given: Path) -> bool:

@@ -40,7 +40,7 @@ __all__ = [
     "write_text",
 ]
 _TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
-"""Names of ours, with the number of the process; other people's hidden files stay."""
+"""Our names hold the number of the process; hidden files of others stay."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ProductFile:
     inputs : sequence of (file, sha256, role)
         For the PROVENANCE table.
     writers : Writers, optional
-        Write it past the system's cache, as nothing of this night will read it.
+        Write it past the system's cache, as it will not be read again.
 
     Raises
     ------
@@ -250,8 +250,8 @@ def _constant(size: int, value: int, stored: str) -> np.ndarray:
 
 def product_key(parts: Mapping[str, object]) -> str:
     """Return a short hash of all that decides a product, by which a second run knows it."""
-    told = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    text = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def sha256_of(path: Path) -> str:
@@ -261,9 +261,9 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_leftovers(places: Places) -> None:
-    """Remove what a run that was killed left unfinished under temporary names.
+    """Remove unfinished files that a killed run left under temporary names.
 
-    A folder that became a link since the run began leads to files that are not ours.
+    A folder that became a link since the run began may lead to files of others.
     """
     for folder in (*places.folders.values(), places.root):
         pattern = ".*.tmp" if folder == places.root else "**/.*.tmp"
@@ -275,10 +275,10 @@ def remove_leftovers(places: Places) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; one that says so already is left alone."""
+    """Write a text file completely or not at all; one of the same text is left alone."""
     refuse_link(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # A function of a profile may return half a character, which no file can hold.
+    # A function of a profile may return half a surrogate pair, which cannot be encoded.
     written = text.encode(errors="backslashreplace")
     try:
         if not path.is_symlink() and path.is_file() and path.read_bytes() == written:

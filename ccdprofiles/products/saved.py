@@ -39,7 +39,7 @@ _HDUS = ["PRIMARY", "MASK", "UNCERT", "DQ", "PROVENANCE"]
 
 @dataclass(frozen=True)
 class CheckedProduct:
-    """A product on the disk as one reading of its file found it.
+    """A product as it was when its file was read.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def check_product(path: Path, pixels: bool = True) -> CheckedProduct:
 
 
 def sha256_or_fault(path: Path) -> tuple[str, str]:
-    """Return the SHA-256 of a file and no fault, or no SHA-256 and why there is none."""
+    """Return the SHA-256 of a file and an empty fault, or an empty SHA-256 and the fault."""
     try:
         with opened(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest(), ""
@@ -215,7 +215,7 @@ class SavedProduct:
         return self.raw.images[0].shape
 
     def refuse_changed(self) -> None:
-        """Refuse a product that is no longer the file whose header was read.
+        """Refuse a product that is not the file whose header was read.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class SavedProduct:
         with self._blamed():
             if rows * columns > _SMALL:
                 return self._read(first, stop, variance)
-            # A small master is asked for by every few frames of a long series.
+            # Every few frames of a long series ask for a small master.
             if variance not in self._whole:
                 self._whole[variance] = self._read(0, rows, variance)
         band = self._whole[variance]
@@ -294,10 +294,8 @@ def _band(data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray | Non
     return Band(data, variance, None if flags is None or not flags.any() else flags)
 
 
-def made_by_us(path: Path) -> bool:
-    """Return True if a file begins as our products do, whether it is complete or not."""
-    with opened(path) as stream:
-        start = stream.read(64 * 2880)
+def made_by_us(start: bytes) -> bool:
+    """Return True if the first blocks of a file are those of our products."""
     if not start.startswith(b"SIMPLE  ="):
         return False
     cards = (start[place : place + 80] for place in range(0, len(start), 80))

@@ -640,7 +640,7 @@ ALLOW = "allow it to be read, copy it again, or take it out of the night."
 FAULTS = {
     "empty": (
         lambda path: path.write_bytes(b""),
-        "it holds no byte; copy it again from the camera.",
+        "it is empty; copy it again from the camera.",
     ),
     "not-fits": (
         text,

@@ -123,10 +123,8 @@ def test_a_small_master_is_read_once(tmp_path, write, monkeypatch):
 
 
 def test_a_file_of_ours_is_known_by_its_first_cards(tmp_path, write, header):
-    ours = write(tmp_path / "a.fits", cards=header(CPVERS="1"))
+    ours = write(tmp_path / "a.fits", cards=header(CPVERS="1")).read_bytes()
     assert made_by_us(ours)
-    ours.write_bytes(ours.read_bytes()[:2000])
-    assert made_by_us(ours)
-    assert not made_by_us(write(tmp_path / "b.fits"))
-    (tmp_path / "c").write_bytes(b"CPVERS  =".ljust(2880))
-    assert not made_by_us(tmp_path / "c")
+    assert made_by_us(ours[:2000])
+    assert not made_by_us(write(tmp_path / "b.fits").read_bytes())
+    assert not made_by_us(b"CPVERS  =".ljust(2880))

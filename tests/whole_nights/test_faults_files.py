@@ -235,7 +235,7 @@ FILES = {
         "truncated",
         f"its header promises 6944 bytes and it has 5760; {AGAIN}",
     ),
-    "F5": Fault(lambda o: b"", "empty", f"it holds no byte; {AGAIN}"),
+    "F5": Fault(lambda o: b"", "empty", f"it is empty; {AGAIN}"),
     "F6 text": Fault(
         lambda o: b"hello",
         "not-fits",
@@ -338,7 +338,7 @@ FILES = {
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
         "twice",
-        "BZERO stands twice in its header and says two things; correct the header.",
+        "BZERO occurs twice in its header with different values; correct the header.",
     ),
     "F18": Fault(table, "no-image", f"it holds no image, only tables or headers; {OUT}"),
     "F19 fifo": Fault(
