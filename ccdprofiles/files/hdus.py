@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import IO
+from typing import TypeGuard
 
 from ..errors import FrameRejected
 from .cards import BLOCK, END, Cards
 
-__all__ = ["HDU", "hdus_of", "integer", "padded"]
+__all__ = ["HDU", "Stream", "hdus_of", "integer", "is_integer", "padded"]
 
+Stream = io.FileIO | io.BufferedIOBase
 HEADER_LIMIT = 1000 * BLOCK
 HDU_LIMIT = 200
 STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -57,7 +59,7 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def hdus_of(stream: IO[bytes], start: bytes = b"", size: int | None = None) -> Iterator[HDU]:
+def hdus_of(stream: Stream, start: bytes = b"", size: int | None = None) -> Iterator[HDU]:
     """Go from header to header of a file, stepping over the data between them.
 
     What follows the last HDU is left alone. Whether the file is long enough for the data
@@ -102,13 +104,18 @@ def hdus_of(stream: IO[bytes], start: bytes = b"", size: int | None = None) -> I
             return
 
 
-def integer(cards: Cards, keyword: str, default: int | None = -1) -> int | None:
+def integer(cards: Cards, keyword: str, default: int = -1) -> int:
     """Return the integer that a header itself gives for a keyword, or ``default``."""
     value = cards.own(keyword)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return value if is_integer(value) else default
 
 
-def _header(stream: IO[bytes], start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
+def is_integer(value: object) -> TypeGuard[int]:
+    """Return True if the value of a card is an integer, and not T or F."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _header(stream: Stream, start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
     """Read header blocks up to END; None if the file has no further HDU."""
     block = start
     if not block:

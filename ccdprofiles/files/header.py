@@ -75,7 +75,8 @@ class ProductHeader:
         if isinstance(value, np.generic):
             value = value.item()
         # True, 1 and 1.0 are one key of a cache, and three values of a card.
-        self._cards[keyword] = _written(keyword, type(value), value, comment)
+        kind: type = type(value)
+        self._cards[keyword] = _written(keyword, kind, value, comment)
 
     def __delitem__(self, keyword: str) -> None:
         del self._cards[keyword]
@@ -136,7 +137,7 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
         header.add_history(value)
         return header.tostring(endcard=False, padding=False)
     plain = ""
-    if kind is str and _PLAIN.fullmatch(value):
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
         plain = f"'{value:<8}'".ljust(20)
     elif kind is float and _DECIMAL.fullmatch(str(value)):
         plain = str(value).rjust(20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import tempfile
 import threading
@@ -43,7 +42,7 @@ class Pixels:
 
     def __init__(self, raw: RawFile):
         self.raw = raw
-        self._unpacked = None
+        self._unpacked: IO[bytes] | None = None
         self._tiles: dict[int, tuple[IO[bytes], np.dtype]] = {}
         self._lock = threading.Lock()
 
@@ -65,9 +64,7 @@ class Pixels:
     def unpack(self) -> None:
         """Unpack the file if it is packed, which shows whether that can be done."""
         if self.raw.gzipped:
-            with self._lock:
-                if self._unpacked is None:
-                    self._unpacked = _unpacked(self.raw)
+            self._unpacked_file()
         for image in self.raw.images:
             if image.packed:
                 self._tiled(image)
@@ -98,12 +95,12 @@ class Pixels:
             stream, dtype = self._tiled(image)
             data = np.empty((stop - first, image.shape[1]), dtype)
             offset = first * image.shape[1] * dtype.itemsize
-            fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
+            fill(stream.fileno(), data.reshape(-1).view("u1").data, offset)
             return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
         data = np.empty((stop - first, columns), image.stored) if out is None else out
-        self._read(memoryview(data.reshape(-1).view("u1")), offset)
+        self._read(data.reshape(-1).view("u1").data, offset)
         return data
 
     def bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
@@ -155,7 +152,7 @@ class Pixels:
 
     def _unpacked_bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
         with opened(self.raw.path) as stream:
-            hashlib.file_digest(stream, lambda: digest)
+            Passage(stream.fileno(), digest).go_to(self.raw.size)
         for image in self.raw.images:
             if image.datasum is not None:
                 self.datasum(image)
@@ -182,12 +179,17 @@ class Pixels:
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
-            self.unpack()
-            fill(self._unpacked.fileno(), buffer, offset)
+            fill(self._unpacked_file().fileno(), buffer, offset)
             return
         with opened(self.raw.path) as file:
             refuse_changed(self.raw, os.fstat(file.fileno()))
             fill(file.fileno(), buffer, offset)
+
+    def _unpacked_file(self) -> IO[bytes]:
+        with self._lock:
+            if self._unpacked is None:
+                self._unpacked = _unpacked(self.raw)
+            return self._unpacked
 
     def _decoded(self, image: RawImage) -> np.ndarray:
         """Let astropy unpack the tiles of an image; a warning of its decoders counts as an error."""
@@ -311,7 +313,7 @@ def _refuse_sum(image: RawImage, total: int) -> int:
     return total
 
 
-def _unpacked(raw: RawFile):
+def _unpacked(raw: RawFile) -> IO[bytes]:
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
     # No more than its headers promise: a small file may unpack to more than the disk holds.
     limit = raw.end + HEADER_LIMIT

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from ..errors import FrameRejected
 from .cards import BLOCK, Cards
-from .hdus import CORRECT, HDU, STORED, hdus_of, integer, padded
+from .hdus import CORRECT, HDU, STORED, Stream, hdus_of, integer, is_integer, padded
 from .reading import opened
 
 __all__ = ["RawFile", "RawImage", "read_raw", "refuse_changed"]
@@ -179,7 +178,7 @@ def refuse_changed(raw: RawFile, now: os.stat_result | None = None) -> None:
 
 
 def _described(
-    path: Path, stream: IO[bytes], start: bytes, file: os.stat_result, gzipped: bool
+    path: Path, stream: Stream, start: bytes, file: os.stat_result, gzipped: bool
 ) -> RawFile:
     """Describe the images of a file from its headers."""
     images: list[RawImage] = []
@@ -210,7 +209,7 @@ def _described(
     )
 
 
-def _refuse_cut(hdu: HDU, stream: IO[bytes], size: int, gzipped: bool) -> None:
+def _refuse_cut(hdu: HDU, stream: Stream, size: int, gzipped: bool) -> None:
     """Refuse a file that is too short for the data of an HDU, or that unpacks to far too much."""
     if gzipped and hdu.end > GROWTH_LIMIT * size:
         raise FrameRejected(
@@ -251,6 +250,7 @@ def _image(hdu: HDU) -> RawImage | None:
         )
     if not packed:
         _refuse_scaling(cards)
+    blank = cards.own(f"{prefix}BLANK")
     datasum = str(cards.own("DATASUM", "")).strip()
     return RawImage(
         index=hdu.index,
@@ -259,7 +259,7 @@ def _image(hdu: HDU) -> RawImage | None:
         bitpix=bitpix,
         bzero=_real(cards, "BZERO", 0.0),
         bscale=_real(cards, "BSCALE", 1.0),
-        blank=integer(cards, f"{prefix}BLANK", None),
+        blank=blank if is_integer(blank) else None,
         offset=hdu.data,
         packed=packed,
         planes=prod(axes[2:]),
@@ -288,8 +288,10 @@ def _refuse_scaling(cards: Cards) -> None:
         value = cards.own(keyword)
         if value is None:
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and abs(value) < 1e300) or (keyword == "BSCALE" and value == 0):
+        number = (
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+        )
+        if not number or (keyword == "BSCALE" and value == 0):
             raise FrameRejected(
                 "scaling", f"{keyword} = {value!r} cannot scale pixels to numbers; {CORRECT}"
             )

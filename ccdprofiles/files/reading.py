@@ -5,11 +5,12 @@ A file that is cut while it is mapped kills the process; a read that comes up sh
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Digest(Protocol):
         """Add bytes."""
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> io.FileIO:
     """Open a regular file for reading; a FIFO in its place would block for ever.
 
     Raises
@@ -42,7 +43,7 @@ def opened(path: Path) -> IO[bytes]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FrameRejected("not-a-file", NOT_A_FILE)
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return io.FileIO(descriptor)
 
 
 def fill(descriptor: int, buffer: memoryview, offset: int) -> None:
@@ -85,7 +86,7 @@ class Passage:
         while self._position < stop:
             size = min(size, stop - self._position)
             if len(self._buffer) < size:
-                self._buffer = memoryview(np.empty(size, "u1"))
+                self._buffer = np.empty(size, "u1").data
             piece = self._buffer[:size]
             fill(self._descriptor, piece, self._position)
             if self._digest is not None:

@@ -65,10 +65,11 @@ def combined_header(headers: Sequence[Cards]) -> ProductHeader:
 def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
     """Shift the world coordinates by the columns and rows that were trimmed at the origin."""
     for keyword in header:
-        axis = keyword.startswith("CRPIX") and re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
-        shift = axis and (columns, rows)[int(axis[1]) - 1]
-        if shift and isinstance(header[keyword], int | float):
-            header[keyword] = header[keyword] - shift
+        axis = re.fullmatch(r"CRPIX([12])[A-Z]?", keyword) if keyword[:5] == "CRPIX" else None
+        shift = (columns, rows)[int(axis[1]) - 1] if axis else 0
+        value = header[keyword] if shift else None
+        if isinstance(value, int | float):
+            header[keyword] = value - shift
 
 
 def add_mjd(header: ProductHeader, date: str | None = None) -> None:
@@ -79,12 +80,12 @@ def add_mjd(header: ProductHeader, date: str | None = None) -> None:
     """
     if date is not None and "T" in date and "T" not in str(header.get("DATE-OBS", "T")):
         header["DATE-OBS"] = date
-    for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
-        if keyword not in header and isinstance(header.get(date), str):
-            when = _time(header[date])
-            if when is not None:
-                mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
-                header.set_after(date, keyword, round(mjd, 9), f"[d] {date}")
+    for keyword, source in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
+        text = header.get(source)
+        when = _time(text) if isinstance(text, str) and keyword not in header else None
+        if when is not None:
+            mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
+            header.set_after(source, keyword, round(mjd, 9), f"[d] {source}")
 
 
 def ascii_text(text: object) -> str:

@@ -132,6 +132,8 @@ class ProductFile:
         try:
             self._put("", first, data, word_sum(data, "="))
             if "UNCERT" in self._planes:
+                if band.variance is None:
+                    raise ValueError("a band of a product with UNCERT needs a variance")
                 with np.errstate(invalid="ignore"):
                     uncertainty = np.ascontiguousarray(np.sqrt(band.variance), "f4")
                 self._put("UNCERT", first, uncertainty, word_sum(uncertainty, "="))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def _fault(error: FrameRejected | OSError) -> str:
     return f"it cannot be read ({words_of(error)})"
 
 
-def _checked(stream: IO[bytes], pixels: bool) -> CheckedProduct:
+def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
     size = os.fstat(stream.fileno()).st_size
     hdus = list(_complete_hdus(stream, size))
     sha256 = ""
@@ -117,7 +117,7 @@ def _checked(stream: IO[bytes], pixels: bool) -> CheckedProduct:
     return CheckedProduct(hdus[0].cards, rows, tuple(faults), sha256)
 
 
-def _complete_hdus(stream: IO[bytes], size: int) -> Iterator[HDU]:
+def _complete_hdus(stream: io.FileIO, size: int) -> Iterator[HDU]:
     """Go from HDU to HDU as far as they are FITS and the file is long enough for them."""
     with suppress(FrameRejected):
         for hdu in hdus_of(stream, size=size):
@@ -163,7 +163,7 @@ def _wrong_sums(hdu: HDU, header: int, data: int) -> Iterator[str]:
         yield f"the header of its {name} changed, as CHECKSUM shows"
 
 
-def _rows(stream: IO[bytes], table: HDU) -> Iterator[tuple[str, str, str]]:
+def _rows(stream: io.FileIO, table: HDU) -> Iterator[tuple[str, str, str]]:
     """Read the rows of a PROVENANCE table, whose three columns hold text."""
     forms = (str(table.cards[f"TFORM{n}"]).strip() for n in (1, 2, 3))
     widths = [int(form.removesuffix("A")) for form in forms]
@@ -245,8 +245,9 @@ class SavedProduct:
             if variance not in self._whole:
                 self._whole[variance] = self._read(0, rows, variance)
         band = self._whole[variance]
-        planes = (band.data, band.variance, band.flags)
-        return _band(*(p if p is None else p[first:stop] for p in planes))
+        square = None if band.variance is None else band.variance[first:stop]
+        flags = None if band.flags is None else band.flags[first:stop]
+        return _band(band.data[first:stop], square, flags)
 
     def _read(self, first: int, stop: int, variance: bool) -> Band:
         try:
