@@ -11,14 +11,13 @@ from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 from .errors import InputError, words_of
-from .files.cards import Cards
 from .files.places import local_path, path_of_escaped
 from .files.threads import Threads
 from .output.folder import is_our_product
 from .plan.frames import shown_name
 from .plan.selection import NOT_ASKED
-from .products.checksum import SavedCards, read_saved, sha256_or_fault
 from .products.header import ascii_text
+from .products.saved import GONE, CheckedProduct, check_product, sha256_or_fault
 from .report.page import USED
 
 __all__ = ["Verified", "verify_night"]
@@ -30,7 +29,6 @@ UNCHECKED = "not checked"
 
 MADE, USED_UP = "product", "input"
 
-_GONE = "it is gone"
 _MASTER = "master "
 _LENT = "calibrations/"
 _AGAIN = "; reduce the night once more"
@@ -138,9 +136,9 @@ def verify_night(
     others = {name for name in _found(output) - belongs if is_our_product(output / name)}
     names = sorted(belongs | others)
     with Threads(jobs or None) as pool:
-        saved = dict(zip(names, pool.map(lambda n: _saved(output / n), names), strict=True))
+        saved = dict(zip(names, pool.map(lambda n: check_product(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
-        found = pool.map(lambda one: sha256_or_fault(paths.of(*one)), inputs)
+        found = pool.map(lambda one: _sha256_of(*one, saved, paths), inputs)
         sums = dict(zip(inputs, found, strict=True))
     frames = _science_of(night)
     rows = {
@@ -149,7 +147,7 @@ def verify_night(
     for (file, role), (sha, fault) in sums.items():
         verdict, reason = _compared(sha, fault, inputs[file, role])
         if not _own(file, role):
-            where = f" from {paths.folder(file, role)}" if fault == _GONE else ""
+            where = f" from {paths.folder(file, role)}" if fault == GONE else ""
             rows[file, role] = (file, USED_UP, role, verdict, reason + where)
         elif verdict == CHANGED and rows[file][3] == WHOLE:
             rows[file] = (*rows[file][:3], verdict, reason + _AGAIN)
@@ -169,7 +167,7 @@ def _night_of(output: Path) -> Table:
     try:
         if path.exists() and not path.is_file():
             # To open a FIFO would wait for ever.
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         night = Table.read(path, format="ascii.ecsv")
         lost = {"product", "verdict"} - set(night.colnames)
         if lost or not isinstance(night.meta.get("folders", {}), Mapping):
@@ -244,16 +242,17 @@ def _found(output: Path) -> set[str]:
     return {p.relative_to(output).as_posix() for p in paths if not p.name.startswith(".")}
 
 
-def _saved(path: Path) -> SavedCards:
-    try:
-        return read_saved(path)
-    except FileNotFoundError:
-        return SavedCards(Cards(b""), faults=(_GONE,))
-    except OSError as error:
-        return SavedCards(Cards(b""), faults=(f"it cannot be read ({words_of(error)})",))
+def _sha256_of(
+    file: str, role: str, saved: Mapping[str, CheckedProduct], paths: _Paths
+) -> tuple[str, str]:
+    """Return the SHA-256 of what went in, or why there is none; masters were read already."""
+    if _own(file, role) and file in saved:
+        product = saved[file]
+        return product.sha256, "" if product.sha256 else product.faults[0]
+    return sha256_or_fault(paths.of(file, role))
 
 
-def _inputs(saved: Mapping[str, SavedCards]) -> dict[tuple[str, str], list[tuple[str, str]]]:
+def _inputs(saved: Mapping[str, CheckedProduct]) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """Collect what went into products: by file and role, which of them says which SHA-256."""
     inputs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for product, said in saved.items():
@@ -263,7 +262,7 @@ def _inputs(saved: Mapping[str, SavedCards]) -> dict[tuple[str, str], list[tuple
 
 
 def _judged(
-    name: str, saved: SavedCards, belongs: bool, frames: list[str]
+    name: str, saved: CheckedProduct, belongs: bool, frames: list[str]
 ) -> tuple[str, str, str, str, str]:
     """Return the row of a product, as far as its own file and the table of the night tell."""
     science = name.startswith("science/")
@@ -277,7 +276,7 @@ def _judged(
     if not faults and frames and not {file.strip() for file, *_ in saved.provenance} & set(frames):
         faults = [f"it was not made of {frames[0]}, as the table of the night says"]
     if faults:
-        verdict = MISSING if faults == [_GONE] else CHANGED
+        verdict = MISSING if faults == [GONE] else CHANGED
         again = _AGAIN if verdict == MISSING else _REMOVE
         reason = "; ".join(faults) + (again if belongs else f"; {_STALE}")
         return name, MADE, role, verdict, reason
@@ -287,7 +286,7 @@ def _judged(
 def _compared(sha: str, fault: str, users: list[tuple[str, str]]) -> tuple[str, str]:
     """Return verdict and reason of what went in, by what the products say of it."""
     if fault:
-        return (MISSING if fault == _GONE else CHANGED), fault
+        return (MISSING if fault == GONE else CHANGED), fault
     others = [product for product, told in users if told != sha]
     if not others:
         return WHOLE, ""

@@ -143,7 +143,7 @@ def test_a_night_is_printed_for_people(raw):
         "3 of 3 masters and 2 of 2 planned science frames are there, 5 of them from before\n"
         "\n"
         "Set aside\n"
-        "  broken.fits: it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+        "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
         "copy it again, or take it out of the night."
     )
 

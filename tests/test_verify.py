@@ -11,9 +11,8 @@ from astropy.io import fits
 from ccdprofiles import reduce_night, simulate_night, verify_night
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError
-from ccdprofiles.products.checksum import read_saved, sha256_or_fault
+from ccdprofiles.products.saved import check_product, sha256_or_fault
 from ccdprofiles.simulate import Exposures, windowed
-from ccdprofiles.verify import _saved
 
 SMALL = windowed("cg16m", 16, 24)
 FRAMES = [
@@ -26,7 +25,7 @@ BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", 
 
 
 def faults_of(path):
-    return _saved(path).faults
+    return check_product(path).faults
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +100,12 @@ def test_a_turned_bit_in_any_plane_is_found(night, plane):
         where = hdus[plane].fileinfo()
     flip(path, where["datLoc"] + 1)
     name = path.relative_to(night / "out").as_posix()
-    why = f"the data of its {plane} changed, as DATASUM tells; remove it and reduce the night once more"
+    why = f"the data of its {plane} changed, as DATASUM shows; remove it and reduce the night once more"
     assert bad(night) == {name: ("changed", why)}
     flip(path, where["datLoc"] + 1)
     assert bad(night) == {}
     flip(path, where["hdrLoc"] + 2880 - 20)
-    why = f"the header of its {plane} changed, as CHECKSUM tells; remove it and reduce the night once more"
+    why = f"the header of its {plane} changed, as CHECKSUM shows; remove it and reduce the night once more"
     assert bad(night) == {name: ("changed", why)}
 
 
@@ -127,7 +126,9 @@ def test_two_products_that_exchanged_their_names_are_found(night):
 def test_a_table_that_would_be_waited_for_is_refused(night):
     (night / "out" / "night.ecsv").unlink()
     os.mkfifo(night / "out" / "night.ecsv")
-    with pytest.raises(InputError, match=r"night\.ecsv cannot be read \(it is no regular file\)"):
+    with pytest.raises(
+        InputError, match=r"night\.ecsv cannot be read \(it is not a regular file\)"
+    ):
         verify_night(night / "out")
     assert reduce_night(night / "raw", night / "out", profiles=[SMALL], jobs=1).ok
     assert bad(night) == {}
@@ -151,12 +152,12 @@ def test_a_cut_at_every_block_is_found(night):
         path.write_bytes(whole[:length])
         assert faults_of(path), length
     path.write_bytes(b"no FITS file")
-    assert faults_of(path) == ("it is no whole FITS file",)
+    assert faults_of(path) == ("it is not a complete FITS file",)
     path.unlink()
     assert faults_of(path) == ("it is gone",)
     os.mkfifo(path)
-    assert faults_of(path) == ("it is no regular file",)
-    assert sha256_or_fault(path) == ("", "it is no regular file")
+    assert faults_of(path) == ("it is not a regular file",)
+    assert sha256_or_fault(path) == ("", "it is not a regular file")
 
 
 def test_a_file_cut_between_two_hdus_is_found(night):
@@ -165,7 +166,10 @@ def test_a_file_cut_between_two_hdus_is_found(night):
         start = hdus["DQ"].fileinfo()["hdrLoc"]
     path.write_bytes(path.read_bytes()[:start])
     ((verdict, why),) = bad(night).values()
-    assert (verdict, why.split(";")[0]) == ("changed", "its DQ, PROVENANCE are cut off or missing")
+    assert (verdict, why.split(";")[0]) == (
+        "changed",
+        "its DQ, PROVENANCE are damaged, cut off or missing",
+    )
 
 
 def test_a_product_written_without_a_plane_is_found(night):
@@ -174,18 +178,18 @@ def test_a_product_written_without_a_plane_is_found(night):
         fits.HDUList([h.copy() for h in hdus if h.name != "UNCERT"]).writeto(
             path, overwrite=True, checksum=True
         )
-    assert faults_of(path) == ("its UNCERT is cut off or missing",)
+    assert faults_of(path) == ("its UNCERT is damaged, cut off or missing",)
 
 
 def test_sums_are_those_of_astropy(made):
     for path in sorted((made / "out").rglob("*.fits")):
-        saved = read_saved(path)
+        saved = check_product(path)
         assert saved.faults == ()
         with fits.open(path, memmap=False) as hdus:
             assert [tuple(row) for row in hdus["PROVENANCE"].data] == list(saved.provenance)
             assert saved.header["CPKEY"] == hdus[0].header["CPKEY"]
         flip(path, path.stat().st_size - 2880)
-        assert saved != read_saved(path)
+        assert saved != check_product(path)
         flip(path, path.stat().st_size - 2880)
 
 

@@ -1,1 +1,1 @@
-"""FITS files on the disk: cards, pixels, whole-or-nothing writes."""
+"""Files on the disk: headers and pixels of FITS, output folders, writes."""

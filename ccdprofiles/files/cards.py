@@ -1,4 +1,4 @@
-"""The cards of a header, as they are written in the file."""
+"""The cards of a FITS header, as they are written in the file."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from types import MappingProxyType
 
 import numpy as np
 
-__all__ = ["Cards", "card_value", "differing"]
+__all__ = ["BLOCK", "END", "Cards", "card_value", "differing"]
 
 BLOCK = 2880
+END = b"END".ljust(80)
 TEXT_LIMIT = 1000
-_END = b"END".ljust(80)
-_AGAIN = " (again)"
+_DUPLICATE = " (again)"
 _ABSENT = object()
 _UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
 
 
 class Cards(Mapping):
-    """The cards of a header, each parsed when it is asked for.
+    """The cards of a header, each parsed when it is first asked for.
 
     Keywords are compared without case, with or without a leading ``HIERARCH``.
-    Of a keyword that stands twice the first counts, as in astropy.
+    If a keyword occurs more than once, the first card counts, as in astropy.
 
     Parameters
     ----------
     block : bytes
         Header cards of 80 bytes.
-    below : Cards, optional
-        Cards that hold where this header is silent: those of the primary HDU.
+    primary : Cards, optional
+        The header of the primary HDU, where keywords are looked up that this one lacks.
     """
 
-    __slots__ = ("_again", "_cards", "_values", "below", "block")
+    __slots__ = ("_cards", "_repeated", "_values", "block", "primary")
 
-    def __init__(self, block: bytes, below: Cards | None = None):
+    def __init__(self, block: bytes, primary: Cards | None = None):
         self.block = block
-        self.below = below
+        self.primary = primary
         self._values: dict[str, object] = {}
-        self._cards, self._again = _places(block)
+        self._cards, self._repeated = _places(block)
 
     @property
-    def twice(self) -> set[str]:
-        """The keywords that stand twice and say two things."""
+    def conflicting(self) -> set[str]:
+        """The keywords that occur more than once, with different values."""
         return {
             name
-            for name in self._again
-            if any(self._differ(name, self._at(n)) for n in self._cards[name + _AGAIN])
+            for name in self._repeated
+            if any(self._differ(name, self._at(n)) for n in self._cards[name + _DUPLICATE])
         }
 
     def _differ(self, name: str, card: bytes) -> bool:
@@ -57,13 +57,13 @@ class Cards(Mapping):
         return self.block[start : start + 80]
 
     def _card(self, name: str) -> bytes:
-        """Return the card of a keyword, and those that continue it."""
+        """Return the card of a keyword, with those that continue it."""
         starts = self._cards[name]
         if len(starts) == 1:
             return self._at(starts[0])
         return b"".join(self._at(start) for start in starts)
 
-    def _said(self, keyword: str) -> object:
+    def _value(self, keyword: str) -> object:
         """Return the value of a card, or `_ABSENT`."""
         if keyword in self._values:
             return self._values[keyword]
@@ -71,61 +71,64 @@ class Cards(Mapping):
         if name in self._cards:
             value = card_value(self._card(name))
         else:
-            value = _ABSENT if self.below is None else self.below._said(name)
+            value = _ABSENT if self.primary is None else self.primary._value(name)
         self._values[keyword] = value
         return value
 
     def __reduce__(self):
-        return type(self), (self.block, self.below)
+        return type(self), (self.block, self.primary)
 
     def __getitem__(self, keyword: str) -> object:
-        value = self._said(keyword)
+        value = self._value(keyword)
         if value is _ABSENT:
             raise KeyError(f"{keyword} is missing")
         return value
 
     def __contains__(self, keyword: object) -> bool:
         name = _keyword(str(keyword))
-        return name in self._cards or (self.below is not None and name in self.below)
+        return name in self._cards or (self.primary is not None and name in self.primary)
 
     @property
     def layout(self) -> tuple[Mapping[str, list[int]], ...]:
-        """Where the cards lie, here and below: one object for all headers of a layout."""
-        below = () if self.below is None else self.below.layout
-        return self._cards, *below
+        """Where the cards lie: the same objects for all headers of one layout."""
+        return self._cards, *(() if self.primary is None else self.primary.layout)
 
     def record(self, name: str) -> bytes:
-        """Return the bytes of a card in capital letters, unparsed; nothing where it is missing."""
+        """Return the bytes of a card, unparsed; nothing if the keyword, in capitals, is missing."""
         if name in self._cards:
             return self._card(name)
-        return b"" if self.below is None else self.below.record(name)
+        return b"" if self.primary is None else self.primary.record(name)
 
-    def says_two_things(self, keyword: str) -> bool:
-        """Say whether a keyword stands twice where it counts, with different values."""
-        name = keyword.upper().strip().removeprefix("HIERARCH ").strip()
-        if name in self._cards or self.below is None:
-            return name in self.twice
-        return self.below.says_two_things(keyword)
+    def conflicts(self, keyword: str) -> bool:
+        """Return True if the header that counts for a keyword gives it different values."""
+        name = _keyword(keyword)
+        if name in self._cards or self.primary is None:
+            return name in self.conflicting
+        return self.primary.conflicts(keyword)
 
     def get(self, keyword: str, default: object = None) -> object:
-        """Return the value of a card, or ``default`` where it is missing or empty."""
-        value = self._said(keyword)
+        """Return the value of a card, or ``default`` if it is missing or empty."""
+        value = self._value(keyword)
         return default if value is _ABSENT or value is None else value
+
+    def own(self, keyword: str, default: object = None) -> object:
+        """Return the value of a card as `get` does, without looking in the primary header."""
+        return self.get(keyword, default) if keyword in self._cards else default
 
     def __iter__(self) -> Iterator[str]:
         yield from self._cards
-        if self.below is not None:
-            yield from (name for name in self.below if name not in self._cards)
+        if self.primary is not None:
+            yield from (name for name in self.primary if name not in self._cards)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
 def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
-    """Find where each keyword's cards begin, and the keywords that stand twice.
+    """Return where the cards of each keyword begin, and the keywords that are repeated.
 
-    The frames of a camera have the same keywords in the same places, so that they are
-    looked for once. A long keyword does not show in the first columns.
+    The frames of a camera have the same keywords in the same places, so the result is
+    cached by the first nine columns, where HIERARCH keywords do not show.
     """
     if len(block) % 80 or b"HIERARCH" in block:
         return _index([block[n : n + 80] for n in range(0, len(block), 80)])
@@ -145,7 +148,7 @@ def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]
         if word in _UNVALUED:
             continue
         if word == b"CONTINUE":
-            if not last.endswith(_AGAIN):
+            if not last.endswith(_DUPLICATE):
                 places.setdefault(last, []).append(80 * number)
             continue
         if word == b"HIERARCH":
@@ -156,10 +159,10 @@ def _index(cards: list[bytes]) -> tuple[Mapping[str, list[int]], tuple[str, ...]
             continue
         last = name.strip().upper().decode("ascii", "replace")
         if last in places:
-            last += _AGAIN
+            last += _DUPLICATE
         places.setdefault(last, []).append(80 * number)
-    again = (name.removesuffix(_AGAIN) for name in places if name.endswith(_AGAIN))
-    return MappingProxyType(places), tuple(name for name in again if name in places)
+    repeated = (name.removesuffix(_DUPLICATE) for name in places if name.endswith(_DUPLICATE))
+    return MappingProxyType(places), tuple(name for name in repeated if name in places)
 
 
 @lru_cache(1024)
@@ -168,7 +171,7 @@ def _keyword(keyword: str) -> str:
 
 
 def differing(headers: Sequence[Cards]) -> set[str]:
-    """Return the keywords whose cards are not the same bytes in all of some headers."""
+    """Return the keywords whose cards are not the same bytes in all of the headers."""
     first = headers[0]
     words: set[str] = set()
     unlike = np.zeros(len(first.block) // 80, bool)
@@ -184,57 +187,53 @@ def differing(headers: Sequence[Cards]) -> set[str]:
     for name, starts in first._cards.items() if unlike.any() else ():
         if any(unlike[start // 80] for start in starts):
             words.add(name)
-    below = [header.below for header in headers if header.below is not None]
-    if len(below) == len(headers):
-        words |= differing(below) - set(first._cards)
-    return {name.removesuffix(_AGAIN) for name in words}
+    primaries = [header.primary for header in headers if header.primary is not None]
+    if len(primaries) == len(headers):
+        words |= differing(primaries) - set(first._cards)
+    return {name.removesuffix(_DUPLICATE) for name in words}
 
 
-# Of one frame to the next few cards change: camera, filter and exposure are parsed once.
+# From one frame to the next few cards change: camera, filter and exposure are parsed once.
 @lru_cache(4096)
 def card_value(card: bytes) -> object:
-    """Parse the value of a card; what cannot be parsed is its own text."""
+    """Parse the value of a card; what cannot be parsed is returned as text."""
     text = card.decode("ascii", "replace")
     if not text.isprintable():
-        # What a terminal or a table would obey.
+        # Control characters could act on a terminal or break a table.
         text = "".join(c if c.isprintable() else "\ufffd" for c in text)
     field = text[9:80] if not text.startswith("HIERARCH") else text[text.find("=") + 1 : 80]
     field = field.strip()
     if field.startswith("'"):
-        if len(card) > 80:
-            return _continued(text)
-        return _quoted(field)[0].rstrip()
+        return _continued(text) if len(card) > 80 else _quoted(field).rstrip()
     field = field.split("/", 1)[0].strip()
     if not field:
         return None
     if field in ("T", "F"):
         return field == "T"
     if "_" not in field:
-        for parse in (int, float):
+        for parse in (int, float, _fortran_number):
             try:
                 return parse(field)
             except ValueError:
                 pass
-        try:
-            return float(field.upper().replace("D", "E"))
-        except ValueError:
-            pass
     return field
 
 
-def _quoted(field: str) -> tuple[str, bool]:
-    """Read a text between quotes, in which a doubled quote is one; and whether it was closed."""
+def _fortran_number(field: str) -> float:
+    return float(field.upper().replace("D", "E"))
+
+
+def _quoted(field: str) -> str:
+    """Read a text between quotes, in which a doubled quote is one; it may lack the closing one."""
     text = []
     position = 1
-    while True:
-        end = field.find("'", position)
-        if end < 0:
-            return "".join([*text, field[position:]]), False
+    while (end := field.find("'", position)) >= 0:
         text.append(field[position:end])
         if field[end + 1 : end + 2] != "'":
-            return "".join(text), True
+            return "".join(text)
         text.append("'")
         position = end + 2
+    return "".join([*text, field[position:]])
 
 
 def _continued(text: str) -> str:
@@ -242,9 +241,8 @@ def _continued(text: str) -> str:
     whole = ""
     for start in range(0, len(text), 80):
         card = text[start : start + 80]
-        part = _quoted(card[card.find("'") :])[0] if "'" in card else ""
-        whole = whole.rstrip()
-        whole = (whole[:-1] if whole.endswith("&") else whole) + part
+        part = _quoted(card[card.find("'") :]) if "'" in card else ""
+        whole = whole.rstrip().removesuffix("&") + part
         if len(whole) > TEXT_LIMIT:
             return whole[:TEXT_LIMIT]
     return whole.rstrip()

@@ -1,7 +1,7 @@
-"""The header of a product while it is being written, card by card as FITS has them.
+"""The header of a product while it is being made, card by card.
 
-A night may have thousands of products whose cards differ in a few. Most are handed on
-from the raw frame as they stand, and the others are formatted once.
+A night may have thousands of products whose headers hardly differ. Most cards are copied
+from the raw frame as text, and the others are formatted once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Value = str | bool | int | float | None
 class ProductHeader:
     """Cards by their keywords, in order; the history comes last.
 
-    Values are set as in `astropy.io.fits.Header`: alone, which keeps the comment that
-    is there, or with a comment.
+    Values are set as in `astropy.io.fits.Header`: alone, which keeps the comment of the
+    card, or with a comment.
 
     >>> from ccdprofiles.files.header import ProductHeader
     >>> header = ProductHeader()
@@ -40,6 +40,12 @@ class ProductHeader:
     def __init__(self) -> None:
         self._cards: dict[str, str] = {}
         self._history: list[str] = []
+
+    def copy(self) -> ProductHeader:
+        """Return a header with the same cards."""
+        header = ProductHeader()
+        header.update(self)
+        return header
 
     def __contains__(self, keyword: object) -> bool:
         return keyword in self._cards
@@ -61,15 +67,16 @@ class ProductHeader:
         """Return the value of a card, or ``default`` where it is missing."""
         return self[keyword] if keyword in self._cards else default
 
-    def __setitem__(self, keyword: str, told: Value | tuple[Value, str]) -> None:
-        value, comment = told if isinstance(told, tuple) else (told, None)
+    def __setitem__(self, keyword: str, value: Value | tuple[Value, str]) -> None:
+        value, comment = value if isinstance(value, tuple) else (value, None)
         if comment is None:
-            there = self._cards.get(keyword)
-            comment = "" if there is None else fits.Card.fromstring(there).comment
+            old = self._cards.get(keyword)
+            comment = "" if old is None else fits.Card.fromstring(old).comment
         if isinstance(value, np.generic):
             value = value.item()
         # True, 1 and 1.0 are one key of a cache, and three values of a card.
-        self._cards[keyword] = _written(keyword, type(value), value, comment)
+        kind: type = type(value)
+        self._cards[keyword] = _written(keyword, kind, value, comment)
 
     def __delitem__(self, keyword: str) -> None:
         del self._cards[keyword]
@@ -78,11 +85,11 @@ class ProductHeader:
         return "\n".join(card.rstrip() for card in (*self._cards.values(), *self._history))
 
     def discard(self, keyword: str) -> None:
-        """Take a card out, if it is there."""
+        """Delete a card if it is there."""
         self._cards.pop(keyword, None)
 
     def hand_on(self, keyword: str, text: str) -> None:
-        """Take a card as it stands, of 80 characters or a multiple, unless it is there."""
+        """Add a card as text of 80 characters or a multiple, unless the keyword is there."""
         self._cards.setdefault(keyword, text)
 
     def update(self, other: ProductHeader) -> None:
@@ -114,13 +121,9 @@ class ProductHeader:
         cards.insert(place, (keyword, text))
         self._cards = dict(cards)
 
-    def add_history(self, told: str) -> None:
+    def add_history(self, line: str) -> None:
         """Add a line to the history."""
-        self._history.append(_written("HISTORY", str, told, ""))
-
-    def as_fits(self) -> fits.Header:
-        """Return a header of astropy with the same cards."""
-        return fits.Header.fromstring(self.text())
+        self._history.append(_written("HISTORY", str, line, ""))
 
     def text(self) -> str:
         """Return the cards as they are in a file."""
@@ -134,12 +137,12 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
         header.add_history(value)
         return header.tostring(endcard=False, padding=False)
     plain = ""
-    if kind is str and _PLAIN.fullmatch(value):
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
         plain = f"'{value:<8}'".ljust(20)
     elif kind is float and _DECIMAL.fullmatch(str(value)):
         plain = str(value).rjust(20)
     if plain and len(keyword) <= 8:
-        # What most cards of ours are, and what astropy takes long for.
+        # Most of our cards are like this, and astropy takes long for them.
         text = f"{keyword:<8}= {plain}{f' / {comment}' if comment else ''}"
         if len(text) <= 80 and comment.isascii() and comment.isprintable():
             return text.ljust(80)

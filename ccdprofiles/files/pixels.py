@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import tempfile
 import threading
@@ -15,14 +14,16 @@ from typing import IO
 import numpy as np
 
 from ..errors import FrameRejected, OutputError
+from .checksum import folded, word_sum
+from .hdus import HEADER_LIMIT
 from .quiet import caught_warnings
-from .raw import HEADER_LIMIT, Digest, RawFile, RawImage, _descriptor, _refuse_other, opened
+from .raw import RawFile, RawImage, refuse_changed
+from .reading import PIECE, Digest, Passage, fill, opened
 
 __all__ = ["Pixels", "physical", "rows_of"]
 
-_PIECE = 2**19
 _LARGEST = 1e15
-"""No detector counts so far, and float32 holds the square of it and the sum of many."""
+"""More than any detector counts; float32 holds its square and the sum of many."""
 _ROWS = 512
 
 
@@ -41,7 +42,7 @@ class Pixels:
 
     def __init__(self, raw: RawFile):
         self.raw = raw
-        self._unpacked = None
+        self._unpacked: IO[bytes] | None = None
         self._tiles: dict[int, tuple[IO[bytes], np.dtype]] = {}
         self._lock = threading.Lock()
 
@@ -52,7 +53,7 @@ class Pixels:
         self.close()
 
     def close(self) -> None:
-        """Give back what was unpacked."""
+        """Delete what was unpacked."""
         if self._unpacked is not None:
             self._unpacked.close()
         self._unpacked = None
@@ -61,11 +62,9 @@ class Pixels:
         self._tiles.clear()
 
     def unpack(self) -> None:
-        """Unpack the file, if it is packed, to find out whether that can be done."""
+        """Unpack the file if it is packed, which shows whether that can be done."""
         if self.raw.gzipped:
-            with self._lock:
-                if self._unpacked is None:
-                    self._unpacked = _unpacked(self.raw)
+            self._unpacked_file()
         for image in self.raw.images:
             if image.packed:
                 self._tiled(image)
@@ -81,7 +80,7 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``truncated`` if the file holds fewer pixels than it says.
+            ``truncated`` if the file holds fewer pixels than its header says.
         """
         return physical(self.stored(image, first, stop), image, dtype)
 
@@ -90,27 +89,27 @@ class Pixels:
     ) -> np.ndarray:
         """Read rows as the file stores them; `physical` makes floats of them.
 
-        Rows of a plain image may be read into a place that is there, of its type.
+        Rows of an image that is not tile-compressed may be read into ``out``.
         """
         if image.packed:
             stream, dtype = self._tiled(image)
             data = np.empty((stop - first, image.shape[1]), dtype)
             offset = first * image.shape[1] * dtype.itemsize
-            _fill(stream.fileno(), memoryview(data.reshape(-1).view("u1")), offset)
+            fill(stream.fileno(), data.reshape(-1).view("u1").data, offset)
             return data
         columns = image.shape[1]
         offset = image.offset + first * columns * image.stored.itemsize
         data = np.empty((stop - first, columns), image.stored) if out is None else out
-        self._read(memoryview(data.reshape(-1).view("u1")), offset)
+        self._read(data.reshape(-1).view("u1").data, offset)
         return data
 
     def bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
-        """Read the file once from front to back, and give the rows of all its images.
+        """Read the file once from front to back, and yield the rows of all its images.
 
         Parameters
         ----------
         digest : hash, such as ``hashlib.sha256()``
-            Told every byte of the file as it lies on the disk.
+            Updated with every byte of the file as it lies on the disk.
 
         Yields
         ------
@@ -118,28 +117,28 @@ class Pixels:
         int
             The first of the rows, from 0.
         ndarray
-            The rows as the file stores them. The next ones are read into the same place.
+            The rows as the file stores them; the next ones overwrite them.
 
         Raises
         ------
         FrameRejected
             ``truncated`` if the file has become shorter, ``checksum`` if an image has
-            another sum than its DATASUM says, or the reason why it cannot be unpacked.
+            another sum than its DATASUM, or the reason why it cannot be unpacked.
         """
         if self.raw.gzipped or any(image.packed for image in self.raw.images):
             yield from self._unpacked_bands(digest)
             return
         with opened(self.raw.path) as stream:
-            passage = _Passage(stream.fileno(), digest)
+            passage = Passage(stream.fileno(), digest)
             for image in self.raw.images:
                 passage.go_to(image.offset)
                 first = total = 0
                 row = image.shape[1] * image.stored.itemsize
                 stop = image.offset + image.shape[0] * row
                 # Four rows are always a multiple of the four bytes that DATASUM adds up.
-                some = max(4, _PIECE // row // 4 * 4)
-                for piece in passage.pieces(stop, some * row):
-                    total += 0 if image.datasum is None else _sum32(piece)
+                step = max(4, PIECE // row // 4 * 4)
+                for piece in passage.pieces(stop, step * row):
+                    total += 0 if image.datasum is None else word_sum(piece)
                     band = np.frombuffer(piece, image.stored).reshape(-1, image.shape[1])
                     yield image, first, band
                     first += len(band)
@@ -153,7 +152,7 @@ class Pixels:
 
     def _unpacked_bands(self, digest: Digest) -> Iterator[tuple[RawImage, int, np.ndarray]]:
         with opened(self.raw.path) as stream:
-            hashlib.file_digest(stream, lambda: digest)
+            Passage(stream.fileno(), digest).go_to(self.raw.size)
         for image in self.raw.images:
             if image.datasum is not None:
                 self.datasum(image)
@@ -169,29 +168,31 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``checksum`` if its header says another sum.
+            ``checksum`` if its header has another sum.
         """
         total = 0
-        for start in range(image.offset, image.offset + image.nbytes, _PIECE):
-            piece = memoryview(bytearray(min(_PIECE, image.offset + image.nbytes - start)))
+        for start in range(image.offset, image.offset + image.nbytes, PIECE):
+            piece = memoryview(bytearray(min(PIECE, image.offset + image.nbytes - start)))
             self._read(piece, start)
-            total += _sum32(piece)
+            total += word_sum(piece)
         return _refuse_sum(image, total)
 
     def _read(self, buffer: memoryview, offset: int) -> None:
         if self.raw.gzipped:
-            self.unpack()
-            _fill(self._unpacked.fileno(), buffer, offset)
+            fill(self._unpacked_file().fileno(), buffer, offset)
             return
-        descriptor = _descriptor(self.raw.path)
-        try:
-            _refuse_other(os.fstat(descriptor), self.raw)
-            _fill(descriptor, buffer, offset)
-        finally:
-            os.close(descriptor)
+        with opened(self.raw.path) as file:
+            refuse_changed(self.raw, os.fstat(file.fileno()))
+            fill(file.fileno(), buffer, offset)
+
+    def _unpacked_file(self) -> IO[bytes]:
+        with self._lock:
+            if self._unpacked is None:
+                self._unpacked = _unpacked(self.raw)
+            return self._unpacked
 
     def _decoded(self, image: RawImage) -> np.ndarray:
-        """Let astropy unpack the tiles of an image; a warning of its decoders refuses it."""
+        """Let astropy unpack the tiles of an image; a warning of its decoders counts as an error."""
         from astropy.io import fits
 
         with (
@@ -199,9 +200,9 @@ class Pixels:
             caught_warnings() as caught,
             fits.open(file, memmap=False) as hdus,
         ):
-            _refuse_other(os.fstat(file.fileno()), self.raw)
+            refuse_changed(self.raw, os.fstat(file.fileno()))
             tiles = hdus[image.index].data.reshape(image.shape)
-        # Others are of cards, such as a BLANK of real numbers, which decide no pixel.
+        # Other warnings concern cards, such as a BLANK of real numbers, and no pixel.
         spoilt = [str(w.message) for w in caught if "decompress" in str(w.message)]
         if spoilt:
             raise ValueError(spoilt[0])
@@ -226,35 +227,8 @@ class Pixels:
             return self._tiles[image.index]
 
 
-class _Passage:
-    """A file that is read once from front to back, every byte of it told to a digest."""
-
-    def __init__(self, descriptor: int, digest: Digest):
-        self._descriptor = descriptor
-        self._digest = digest
-        self._buffer = memoryview(b"")
-        self._position = 0
-
-    def pieces(self, stop: int, size: int = _PIECE) -> Iterator[memoryview]:
-        """Read up to a place, each piece into the memory of the one before it."""
-        while self._position < stop:
-            size = min(size, stop - self._position)
-            if len(self._buffer) < size:
-                self._buffer = memoryview(np.empty(size, "u1"))
-            piece = self._buffer[:size]
-            _fill(self._descriptor, piece, self._position)
-            self._digest.update(piece)
-            self._position += size
-            yield piece
-
-    def go_to(self, place: int) -> None:
-        """Read what lies before a place and is no pixel."""
-        for _ in self.pieces(place):
-            pass
-
-
 def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
-    """Return those of a band's rows that belong to some rows, and which of these is the first.
+    """Return the part of a band that lies within given rows, and where in these it begins.
 
     Parameters
     ----------
@@ -271,9 +245,9 @@ def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]
 def physical(
     data: np.ndarray, image: RawImage, dtype: str = "f4", out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Turn stored into physical values; unsigned 16 bits are exact in float32.
+    """Turn stored values into physical ones; unsigned 16 bits are exact in float32.
 
-    Infinity, and what is further from zero than 1e15, is no data: it becomes NaN.
+    Infinity, and values further from zero than 1e15, become NaN.
 
     Parameters
     ----------
@@ -317,7 +291,7 @@ def physical(
 
 
 def _drop_impossible(values: np.ndarray) -> None:
-    """Make NaN of infinity and of numbers that no detector counts."""
+    """Set infinity and numbers that no detector counts to NaN."""
     with np.errstate(invalid="ignore"):
         # A pixel without a value makes both ends NaN, and every pixel is looked at.
         if values.size and values.min() >= -_LARGEST and values.max() <= _LARGEST:
@@ -326,18 +300,10 @@ def _drop_impossible(values: np.ndarray) -> None:
         values[~(np.abs(values) <= _LARGEST)] = np.nan
 
 
-def _sum32(octets: memoryview) -> int:
-    """Add up numbers of 32 bits, the last of which may lack some."""
-    if len(octets) % 4:
-        octets = bytes(octets) + b"\0" * (-len(octets) % 4)
-    return int(np.frombuffer(octets, ">u4").sum(dtype="u8"))
-
-
 def _refuse_sum(image: RawImage, total: int) -> int:
-    """Hold a sum against DATASUM; return it as that would say it."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    # CHECKSUM is not asked: who corrects a card by hand leaves it wrong.
+    """Refuse a sum that is not DATASUM; return it with its carries added."""
+    total = folded(total)
+    # CHECKSUM is not checked: after a card was corrected by hand it is wrong.
     if image.datasum not in (None, total):
         raise FrameRejected(
             "checksum",
@@ -347,26 +313,14 @@ def _refuse_sum(image: RawImage, total: int) -> int:
     return total
 
 
-def _fill(descriptor: int, buffer: memoryview, offset: int) -> None:
-    """Read a buffer full."""
-    done = 0
-    while done < len(buffer):
-        step = os.preadv(descriptor, [buffer[done:]], offset + done)
-        if step == 0:
-            raise FrameRejected(
-                "truncated", "it ends before its last pixel; copy it again from the camera."
-            )
-        done += step
-
-
-def _unpacked(raw: RawFile):
+def _unpacked(raw: RawFile) -> IO[bytes]:
     """Unpack a gzipped file into an anonymous temporary one, within limits."""
-    # What its headers promise, and no more: a few bytes can unpack to a full disk.
+    # No more than its headers promise: a small file may unpack to more than the disk holds.
     limit = raw.end + HEADER_LIMIT
     out = _temporary()
     try:
         with opened(raw.path) as plain, gzip.open(plain) as packed:
-            _refuse_other(os.fstat(plain.fileno()), raw)
+            refuse_changed(raw, os.fstat(plain.fileno()))
             while chunk := packed.read(2**20):
                 _put(out, chunk)
                 if out.tell() > limit:
@@ -394,10 +348,10 @@ def _temporary() -> IO[bytes]:
         raise _no_room(error) from error
 
 
-def _put(out: IO[bytes], octets: bytes | memoryview) -> None:
-    """Write to a temporary file; that its disk is full is no fault of the frame."""
+def _put(out: IO[bytes], data: bytes | memoryview) -> None:
+    """Write to a temporary file; a full disk is not a fault of the frame."""
     try:
-        out.write(octets)
+        out.write(data)
         out.flush()
     except OSError as error:
         with suppress(OSError):

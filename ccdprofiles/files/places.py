@@ -45,14 +45,14 @@ def local_path(given: str | Path, what: str, kind: type[Exception] = InputError)
     ----------
     given : str or Path
     what : str
-        What it is for, as the message says it.
+        What it is for, as the message calls it.
     kind : type
         The class of the refusal.
 
     Raises
     ------
     InputError
-        Or ``kind``, if it is the address of something that is no file of this machine, or
+        Or ``kind``, if it is the address of something that is not on this machine, or
         the home folder of a user who does not exist.
     """
     text = os.fspath(given)
@@ -89,7 +89,7 @@ def numbers_of(known: os.stat_result) -> tuple[int, ...]:
 
 
 def escaped_path(path: str) -> str:
-    r"""Write a path as text that survives any table: bytes that could not stand there become %XX.
+    r"""Write a path as text that survives any table: unsafe bytes become %XX.
 
     >>> from ccdprofiles.files.places import escaped_path
     >>> escaped_path("../a night")
@@ -105,14 +105,14 @@ def path_of_escaped(text: str, beside: Path) -> Path:
 
     Older tables hold paths as they are; such a path is taken if it alone exists.
     """
-    octets = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
-    meant = beside / os.fsdecode(octets)
-    return beside / text if not meant.exists() and (beside / text).exists() else meant
+    raw = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
+    path = beside / os.fsdecode(raw)
+    return beside / text if not path.exists() and (beside / text).exists() else path
 
 
 _WITHOUT_LINK: dict[Path, tuple[int, int]] = {}
-"""Folders that were reached without a link, and what the system called them: a name that leads
-to another folder by now is followed once more."""
+"""Folders that were reached without a link, with their device and inode: a name that leads to
+another folder by now is checked once more."""
 
 
 def refuse_link(folder: Path) -> None:
@@ -131,7 +131,7 @@ def refuse_link(folder: Path) -> None:
         identity = None
     else:
         identity = status.st_dev, status.st_ino
-    # A small product asks twice, and to follow every part of a path takes a tenth of its time.
+    # It is asked twice for each product, and to follow a path takes a tenth of a small one.
     if identity is not None and _WITHOUT_LINK.get(folder) == identity:
         return
     real = os.path.realpath(folder)
@@ -157,7 +157,7 @@ def open_to_append(path: Path) -> int:
     Raises
     ------
     OutputError
-        If it is a link, has another name elsewhere, or is no regular file.
+        If it is a link, has another name elsewhere, or is not a regular file.
     OSError
     """
     how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | _NO_LINK
@@ -176,7 +176,7 @@ def open_to_append(path: Path) -> int:
 
 
 def refuse_other_name(path: Path, status: os.stat_result | None = None) -> None:
-    """Refuse a file to be written in place that is a link, or no regular file.
+    """Refuse a file to be written in place that is a link, or not a regular file.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def refuse_other_name(path: Path, status: os.stat_result | None = None) -> None:
     if stat.S_ISLNK(status.st_mode):
         what = f"is a link to {os.readlink(path)}"
     elif not stat.S_ISREG(status.st_mode):
-        what = "is no regular file"
+        what = "is not a regular file"
     elif status.st_nlink > 1:
         what = "has another name elsewhere (a hard link)"
     else:

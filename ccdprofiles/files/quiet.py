@@ -1,4 +1,4 @@
-"""What libraries warn of, caught where it can be acted on, so that none reaches a terminal."""
+"""Warnings of libraries, caught where they can be acted on instead of reaching a terminal."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LOCK = threading.Lock()
 
 @contextmanager
 def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """Gather the warnings of a library, and keep numpy from warning of its numbers.
+    """Collect the warnings of a library, and silence those of numpy about numbers.
 
-    The filters of warnings belong to all threads, so that only one can be here.
+    Warning filters belong to all threads, so only one thread can be in here at a time.
 
     >>> import warnings
     >>> from ccdprofiles.files.quiet import caught_warnings

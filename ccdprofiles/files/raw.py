@@ -1,38 +1,31 @@
-"""A raw file: its header blocks, and rows of its pixels by plain reads.
+"""Raw frames as files: their headers and images, described without reading pixels.
 
-Headers are read block by block without their pixels, and a card is parsed when
-someone asks for it; one broken card costs that card, not the night. Pixels are
-read a band of rows at a time, and never through a memory map: a file that is cut
-while it is mapped kills the process.
+A card is parsed when it is asked for, so a broken card costs itself, not the night.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-import stat
 import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import IO, Protocol
 
 import numpy as np
 
 from ..errors import FrameRejected
-from .cards import _END, BLOCK, Cards
+from .cards import BLOCK, Cards
+from .hdus import CORRECT, HDU, STORED, Stream, hdus_of, integer, is_integer, padded
+from .reading import opened
 
-__all__ = ["RawFile", "RawImage", "opened", "read_raw", "refuse_changed"]
-HEADER_LIMIT = 1000 * BLOCK
-HDU_LIMIT = 200
+__all__ = ["RawFile", "RawImage", "read_raw", "refuse_changed"]
+
 PIXEL_LIMIT = 2**31
 GROWTH_LIMIT = 200
-NOT_A_FILE = "it is no regular file, as a frame should be; take it out of the night."
 _SHAPING = ("BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "BZERO", "BSCALE", "BLANK")
-_CORRECT = "copy it again from the camera, or correct its header."
 _PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS")
-_STORED = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class RawImage:
     nbytes : int
         Of the data of its HDU.
     datasum : int or None
-        The sum that its header says they have.
+        The sum of these that the header gives.
     """
 
     index: int
@@ -81,7 +74,7 @@ class RawImage:
     @property
     def stored(self) -> np.dtype:
         """The type of the pixels as the file stores them."""
-        return np.dtype(_STORED[self.bitpix])
+        return np.dtype(STORED[self.bitpix])
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ class RawFile:
         Of the image, or of the first of several, over those of the primary HDU.
     images : tuple of RawImage
     gzipped : bool
-        Told by the first bytes, not by the name.
+        As its first bytes show, not its name.
     padded : bool
         False where the last block is shorter than FITS wants it; readable all the same.
     mtime_ns : int
@@ -135,13 +128,6 @@ class RawFile:
         raise KeyError(extension)
 
 
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, octets: memoryview, /) -> None:
-        """Take in some bytes."""
-
-
 def read_raw(path: Path) -> RawFile:
     """Read the headers of a FITS file, plain, gzipped or tile-compressed.
 
@@ -154,46 +140,31 @@ def read_raw(path: Path) -> RawFile:
         If the file cannot be opened.
     """
     with opened(path) as plain:
-        found = os.fstat(plain.fileno())
-        size = found.st_size
-        if size == 0:
-            raise FrameRejected("empty", "it holds no byte; copy it again from the camera.")
+        file = os.fstat(plain.fileno())
+        if file.st_size == 0:
+            raise FrameRejected("empty", "it is empty; copy it again from the camera.")
         start = plain.read(4 * BLOCK)
         gzipped = start[:2] == b"\x1f\x8b"
         try:
             if gzipped:
                 plain.seek(0)
                 with gzip.open(plain) as unpacked:
-                    return _walk(path, unpacked, unpacked.read(4 * BLOCK), found, True)
-            return _walk(path, plain, start, found, False)
+                    return _described(path, unpacked, unpacked.read(4 * BLOCK), file, True)
+            return _described(path, plain, start, file, False)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FrameRejected(
                 "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
             ) from error
 
 
-def opened(path: Path) -> IO[bytes]:
-    """Open a regular file for reading; a FIFO in its place would keep us waiting for ever.
+def refuse_changed(raw: RawFile, now: os.stat_result | None = None) -> None:
+    """Refuse a file that is not the one whose header was read.
 
-    Raises
-    ------
-    FrameRejected
-        ``not-a-file``
-    OSError
-    """
-    return os.fdopen(_descriptor(path), "rb", buffering=0)
-
-
-def _descriptor(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FrameRejected("not-a-file", NOT_A_FILE)
-    return descriptor
-
-
-def refuse_changed(raw: RawFile) -> None:
-    """Refuse a file that is no longer the one whose header was read.
+    Parameters
+    ----------
+    raw : RawFile
+    now : stat_result, optional
+        Of the file if it is open.
 
     Raises
     ------
@@ -201,190 +172,140 @@ def refuse_changed(raw: RawFile) -> None:
         ``changed``
     OSError
     """
-    _refuse_other(os.stat(raw.path), raw)
-
-
-def _refuse_other(now: os.stat_result, raw: RawFile) -> None:
+    now = os.stat(raw.path) if now is None else now
     if (now.st_size, now.st_mtime_ns) != (raw.size, raw.mtime_ns):
         raise FrameRejected("changed", "it changed while it was read; copy it again.")
 
 
-def _walk(path: Path, stream, start: bytes, file: os.stat_result, gzipped: bool) -> RawFile:
-    """Go from header to header; the pixels between them are stepped over."""
-    size = file.st_size
-    if start[:9] != b"SIMPLE  =":
-        raise FrameRejected(
-            "not-fits",
-            "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
-            "copy it again, or take it out of the night.",
-        )
+def _described(
+    path: Path, stream: Stream, start: bytes, file: os.stat_result, gzipped: bool
+) -> RawFile:
+    """Describe the images of a file from its headers."""
     images: list[RawImage] = []
-    primary = chosen = None
-    position = 0
-    padded = True
-    room = HEADER_LIMIT
-    for index in range(HDU_LIMIT + 1):
-        block, position = _header(stream, start, position, room)
-        if block is None:
-            break
-        if index == HDU_LIMIT:
-            raise FrameRejected(
-                "fits",
-                f"it holds more than {HDU_LIMIT} HDUs, where a raw frame has a few; "
-                "take it out of the night.",
-            )
-        start = b""
-        room -= len(block)
-        cards = Cards(block, primary)
-        primary = primary or cards
-        image, nbytes = _image(cards, index, position)
-        end = position + nbytes
-        if gzipped and end > GROWTH_LIMIT * size:
-            raise FrameRejected(
-                "gzip",
-                f"its {size} bytes would unpack to {end}, more than {GROWTH_LIMIT} times as many, "
-                "as no picture does; take it out of the night, or unpack it.",
-            )
-        there = min(end, stream.seek(end)) if gzipped else size
-        if end > there:
-            raise FrameRejected(
-                "truncated",
-                f"its header promises {end} bytes and it has {there}; copy it again from the camera.",
-            )
+    headers: list[Cards] = []
+    size = file.st_size
+    for hdu in hdus_of(stream, start, None if gzipped else size):
+        image = _image(hdu)
+        _refuse_cut(hdu, stream, size, gzipped)
         if image is not None:
             if image.packed:
-                _refuse_growth(cards, image, size)
-            chosen = chosen or cards
+                _refuse_growth(hdu.cards, image, size)
+            headers.append(hdu.cards)
             images.append(image)
-        position = -(-end // BLOCK) * BLOCK
-        if not gzipped and position >= size:
-            padded = position == size
-            break
     if not images:
         raise FrameRejected(
             "no-image",
             "it holds no image, only tables or headers; take it out of the night.",
         )
-    return RawFile(path, size, chosen, tuple(images), gzipped, padded, file.st_mtime_ns, end)
+    return RawFile(
+        path,
+        size,
+        headers[0],
+        tuple(images),
+        gzipped,
+        padded=gzipped or padded(hdu.end) <= size,
+        mtime_ns=file.st_mtime_ns,
+        end=hdu.end,
+    )
 
 
-def _header(stream, start: bytes, position: int, room: int) -> tuple[bytes | None, int]:
-    """Read header blocks up to END; None where the file has no further HDU."""
-    block = start
-    if not block:
-        stream.seek(position)
-        block = stream.read(4 * BLOCK)
-    if not block:
-        return None, position
-    if position and not block.startswith(b"XTENSION"):
-        return None, position
-    searched = 0
-    while True:
-        end = block.find(_END, searched)
-        while end % 80 and end > 0:
-            end = block.find(_END, end + 1)
-        if end >= 0:
-            length = -(-(end + 80) // BLOCK) * BLOCK
-            return block[:end], position + length
-        if len(block) > room:
-            raise FrameRejected(
-                "fits",
-                f"its header is longer than {HEADER_LIMIT} bytes, more than any camera writes; "
-                "copy it again, or take it out of the night.",
-            )
-        searched = max(0, len(block) - 80)
-        more = stream.read(16 * BLOCK)
-        if not more:
-            raise FrameRejected("fits", "its header has no END; copy it again from the camera.")
-        block += more
+def _refuse_cut(hdu: HDU, stream: Stream, size: int, gzipped: bool) -> None:
+    """Refuse a file that is too short for the data of an HDU, or that unpacks to far too much."""
+    if gzipped and hdu.end > GROWTH_LIMIT * size:
+        raise FrameRejected(
+            "gzip",
+            f"its {size} bytes would unpack to {hdu.end}, more than {GROWTH_LIMIT} times as many, "
+            "as no picture does; take it out of the night, or unpack it.",
+        )
+    there = min(hdu.end, stream.seek(hdu.end)) if gzipped else size
+    if hdu.end > there:
+        raise FrameRejected(
+            "truncated",
+            f"its header promises {hdu.end} bytes and it has {there}; "
+            "copy it again from the camera.",
+        )
 
 
-def _image(cards: Cards, index: int, offset: int) -> tuple[RawImage | None, int]:
-    """Describe the data of one HDU, and count their bytes."""
-    bitpix = _whole(cards, "BITPIX")
-    naxis = _whole(cards, "NAXIS")
-    if bitpix not in _STORED:
-        raise FrameRejected("bitpix", f"BITPIX = {bitpix} is none of {sorted(_STORED)}; {_CORRECT}")
-    if not 0 <= naxis <= 99:
-        raise FrameRejected("naxis", f"NAXIS = {naxis} is no number of axes; {_CORRECT}")
-    axes = [_whole(cards, f"NAXIS{i + 1}") for i in range(naxis)]
-    if min(axes, default=0) < 0:
-        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be; {_CORRECT}")
-    groups = (_whole(cards, "GCOUNT", 1), _whole(cards, "PCOUNT", 0)) if index else (1, 0)
-    kind = str(cards.get("XTENSION", "IMAGE")).strip() if index else "IMAGE"
-    if min(groups) < 0 or (kind == "IMAGE" and groups[0] == 0):
-        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups} cannot be; {_CORRECT}")
-    nbytes = abs(bitpix) // 8 * groups[0] * (groups[1] + prod(axes)) if axes else 0
+def _image(hdu: HDU) -> RawImage | None:
+    """Describe the image of an HDU; None if it has none."""
+    cards = hdu.cards
     packed = cards.get("ZIMAGE") is True and "ZBITPIX" in cards
+    if not packed and hdu.kind != "IMAGE":
+        return None
+    prefix = "Z" if packed else ""
+    bitpix = integer(cards, f"{prefix}BITPIX")
     if packed:
-        bitpix = _whole(cards, "ZBITPIX")
-        if bitpix not in _STORED:
-            raise FrameRejected(
-                "bitpix", f"ZBITPIX = {bitpix} is none of {sorted(_STORED)}; {_CORRECT}"
-            )
-        if str(cards.get("ZCMPTYPE")).strip() not in _PACKINGS:
-            # astropy would take RICE_1 for it, and make noise of the picture.
-            raise FrameRejected(
-                "tiles",
-                f"ZCMPTYPE = {cards.get('ZCMPTYPE')!r} is none of {', '.join(_PACKINGS)}; "
-                f"{_CORRECT}",
-            )
-        axes = [_whole(cards, f"ZNAXIS{i + 1}") for i in range(min(_whole(cards, "ZNAXIS"), 99))]
-    elif kind != "IMAGE":
-        return None, nbytes
+        _refuse_packing(cards, bitpix)
+    naxis = min(integer(cards, f"{prefix}NAXIS"), 99)
+    axes = [integer(cards, f"{prefix}NAXIS{i + 1}") for i in range(naxis)]
     if len(axes) < 2 or 0 in axes:
-        return None, nbytes
+        return None
     if min(axes) < 0:
-        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels cannot be; {_CORRECT}")
+        raise FrameRejected("naxis", f"an axis of {min(axes)} pixels is not possible; {CORRECT}")
     if prod(axes) > PIXEL_LIMIT:
         raise FrameRejected(
             "too-big",
             f"it declares {' x '.join(map(str, axes))} pixels, more than the {PIXEL_LIMIT} "
-            f"that a frame may have; {_CORRECT}",
+            f"that a frame may have; {CORRECT}",
         )
-    if packed is False:
+    if not packed:
         _refuse_scaling(cards)
-    summed = str(cards.get("DATASUM", "")).strip() if "DATASUM" in cards._cards else ""
-    image = RawImage(
-        index=index,
-        name=str(cards.get("EXTNAME", "")).strip() if "EXTNAME" in cards._cards else "",
+    blank = cards.own(f"{prefix}BLANK")
+    datasum = str(cards.own("DATASUM", "")).strip()
+    return RawImage(
+        index=hdu.index,
+        name=str(cards.own("EXTNAME", "")).strip(),
         shape=(axes[1], axes[0]),
         bitpix=bitpix,
         bzero=_real(cards, "BZERO", 0.0),
         bscale=_real(cards, "BSCALE", 1.0),
-        blank=_whole(cards, "ZBLANK" if packed else "BLANK", None),
-        offset=offset,
+        blank=blank if is_integer(blank) else None,
+        offset=hdu.data,
         packed=packed,
         planes=prod(axes[2:]),
         axes=len(axes),
-        nbytes=nbytes,
-        datasum=int(summed) if summed.isdecimal() and len(summed) <= 10 else None,
+        nbytes=hdu.nbytes,
+        datasum=int(datasum) if datasum.isdecimal() and len(datasum) <= 10 else None,
     )
-    return image, nbytes
+
+
+def _refuse_packing(cards: Cards, bitpix: int) -> None:
+    if bitpix not in STORED:
+        raise FrameRejected(
+            "bitpix", f"ZBITPIX = {bitpix} is not one of {sorted(STORED)}; {CORRECT}"
+        )
+    packing = cards.get("ZCMPTYPE")
+    if str(packing).strip() not in _PACKINGS:
+        # astropy would take it for RICE_1, and make noise of the picture.
+        raise FrameRejected(
+            "tiles", f"ZCMPTYPE = {packing!r} is not one of {', '.join(_PACKINGS)}; {CORRECT}"
+        )
 
 
 def _refuse_scaling(cards: Cards) -> None:
-    """Refuse pixels that could not be turned into numbers, or into which ones is not clear."""
+    """Refuse pixels that cannot be scaled, or whose shape or scale is ambiguous."""
     for keyword in ("BZERO", "BSCALE"):
-        said = cards[keyword] if keyword in cards._cards else None
-        if said is None:
+        value = cards.own(keyword)
+        if value is None:
             continue
-        number = isinstance(said, int | float) and not isinstance(said, bool)
-        if not (number and abs(said) < 1e300) or (keyword == "BSCALE" and said == 0):
+        number = (
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+        )
+        if not number or (keyword == "BSCALE" and value == 0):
             raise FrameRejected(
-                "scaling", f"{keyword} = {said!r} makes no number of a pixel; {_CORRECT}"
+                "scaling", f"{keyword} = {value!r} cannot scale pixels to numbers; {CORRECT}"
             )
-    for keyword in cards.twice:
+    for keyword in cards.conflicting:
         if keyword in _SHAPING:
             raise FrameRejected(
                 "twice",
-                f"{keyword} stands twice in its header and says two things; correct the header.",
+                f"{keyword} occurs twice in its header with different values; correct the header.",
             )
 
 
 def _refuse_growth(cards: Cards, image: RawImage, size: int) -> None:
     """Refuse tiles that would unpack to far more than any picture does."""
-    tile = [_whole(cards, f"ZTILE{i + 1}", 1) for i in range(image.axes)]
+    tile = [integer(cards, f"ZTILE{i + 1}", 1) for i in range(image.axes)]
     largest = max(prod(image.shape) * image.planes, prod(tile)) * image.stored.itemsize
     if largest > GROWTH_LIMIT * size or min(tile) < 1:
         raise FrameRejected(
@@ -395,11 +316,6 @@ def _refuse_growth(cards: Cards, image: RawImage, size: int) -> None:
         )
 
 
-def _whole(cards: Cards, keyword: str, default: int | None = -1) -> int | None:
-    value = cards._cards.get(keyword) and cards[keyword]
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
-
-
 def _real(cards: Cards, keyword: str, default: float) -> float:
-    value = cards[keyword] if keyword in cards._cards else None
+    value = cards.own(keyword)
     return float(value) if isinstance(value, int | float) else default

@@ -1,7 +1,7 @@
-"""Threads, as many of the wanted ones as the system gives.
+"""Threads, as many as the system allows.
 
 A limit on processes or on address space may refuse any thread, the first or a later one.
-The threads that did start do all the work then; where none did, the caller does it.
+Then the threads that did start do all the work; if none did, the caller does it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 __all__ = ["LIBRARIES", "NOT_STARTED", "Threads", "stay_single"]
 
 NOT_STARTED = (OSError, RuntimeError, MemoryError, EOFError)
-"""What Python raises where the system starts no thread or process."""
+"""What Python raises if the system does not start a thread or process."""
 
 LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of the environment that set how many threads libraries start for themselves."""
@@ -26,7 +26,7 @@ def stay_single() -> None:
 
 
 class Threads(ThreadPoolExecutor):
-    """A pool of threads that works with fewer of them, or with none.
+    """A pool of threads that also works with fewer of them, or without any.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, number: int, name: str = ""):
         super().__init__(number, thread_name_prefix=name)
-        # A first thread that cannot start must not be found out with work in the queue.
+        # Whether a first thread can start must be known before there is work in the queue.
         try:
             super().submit(int)
         except NOT_STARTED:
@@ -47,7 +47,7 @@ class Threads(ThreadPoolExecutor):
             self.started = True
 
     def submit(self, work: Callable, /, *arguments: object, **named: object) -> Future:
-        """Have work done by a thread, or do it now where there is no thread."""
+        """Have work done by a thread, or do it now if there is none."""
         if self.started:
             return super().submit(work, *arguments, **named)
         future: Future = Future()
@@ -58,7 +58,7 @@ class Threads(ThreadPoolExecutor):
         return future
 
     def _adjust_thread_count(self) -> None:
-        """Start one more thread; one that cannot start is done without if there are others."""
+        """Start one more thread; one that cannot start is not needed if there are others."""
         try:
             super()._adjust_thread_count()
         except NOT_STARTED:

@@ -12,8 +12,8 @@ from pathlib import Path
 from ..errors import OutputError
 from ..files.places import path_of_escaped
 from ..plan.frames import IGNORED, Frame
-from ..products.checksum import read_saved, sha256_or_fault
 from ..products.header import ascii_text
+from ..products.saved import check_product, sha256_or_fault
 from .folder import is_our_product
 
 __all__ = ["EarlierFrame", "EarlierNight", "earlier_night", "refuse_other_night"]
@@ -127,10 +127,7 @@ def _holds(output: Path, earlier: EarlierFrame, frame: Frame) -> bool:
     """Return True if a frame is, byte by byte, the one that went into an earlier product."""
     recorded = set()
     if earlier.product:
-        try:
-            provenance = read_saved(output / earlier.product, pixels=False).provenance
-        except OSError:
-            provenance = ()
+        provenance = check_product(output / earlier.product, pixels=False).provenance
         recorded = {sha for file, sha, _ in provenance if file == ascii_text(earlier.file)}
     if not recorded:
         # Nothing that was made of it is left to be lost.
@@ -182,7 +179,7 @@ def _inputs_of_products(output: Path) -> Iterator[EarlierFrame]:
         for path in sorted((output / folder).rglob("*.fits")):
             if is_our_product(path):
                 name = path.relative_to(output).as_posix()
-                for file, _, role in read_saved(path, pixels=False).provenance:
+                for file, _, role in check_product(path, pixels=False).provenance:
                     if not role.startswith("master "):
                         kind = role if role == "science" else role.split(",")[0]
                         yield EarlierFrame(file, kind, product=name)

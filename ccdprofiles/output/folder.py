@@ -261,14 +261,11 @@ def is_our_product(path: Path) -> bool:
 
     A file that somebody made from a product may have its cards, and is not ours.
     """
-    from ..products.checksum import read_saved
+    from ..products.saved import check_product
 
     if path.is_symlink() or path.name.startswith("."):
         return False
-    try:
-        saved = read_saved(path, pixels=False)
-    except OSError:
-        return False
+    saved = check_product(path, pixels=False)
     return not saved.faults and all(card in saved.header for card in _OUR_CARDS)
 
 
@@ -454,7 +451,7 @@ def _may_go(path: Path) -> bool:
         start = stream.read(_LONGEST)
     ends = any(start.startswith(b"END     ", card) for card in range(0, len(start), 80))
     cut = len(start) < _LONGEST and start.startswith(b"SIMPLE  =") and not ends
-    return cut or not start.strip(b"\0") or made_by_us(path)
+    return cut or not start.strip(b"\0") or made_by_us(start)
 
 
 def _is_or_holds(output: Path, given: Path) -> bool:

@@ -17,6 +17,7 @@ from astropy.nddata import CCDData, VarianceUncertainty
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import CosmicRays
 from ..errors import FrameRejected
+from ..products.band import DQ, Band
 from .cosmics import detect_cosmics, saturated_stars
 from .prepare import SATURATED
 
@@ -36,35 +37,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-BAD = 1
-COSMIC_RAY = 8
-UNILLUMINATED = 64
-NO_FLAT = 128
-HOT = 256
+BAD, COSMIC_RAY, HOT = DQ.BAD_PIXEL.value, DQ.COSMIC_RAY.value, DQ.HOT.value
+UNILLUMINATED, NO_FLAT = DQ.UNILLUMINATED.value, DQ.NO_FLAT.value
 
-
-@dataclass(frozen=True)
-class MasterBand:
-    """A band of rows of a master.
-
-    Parameters
-    ----------
-    data : ndarray of float32, shape (rows, columns)
-        In adu; of a flat, normalised to 1.
-    variance : ndarray of float32 or None
-    flags : ndarray of uint16 or None
-    scatter : ndarray or None
-        Of a dark that still holds its pedestal: the variance of one of its frames.
-    same_bias : bool
-        Of a dark: whether its bias is the one that is subtracted from the frame, so
-        that the noise of the bias cancels.
-    """
-
-    data: np.ndarray
-    variance: np.ndarray | None = None
-    flags: np.ndarray | None = None
-    scatter: np.ndarray | None = None
-    same_bias: bool = True
+MasterBand = Band
 
 
 @dataclass(frozen=True)

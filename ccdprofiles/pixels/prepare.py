@@ -19,12 +19,12 @@ from ..camera.amplifier import Readout
 from ..errors import FrameRejected
 from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
+from ..products.band import DQ
 from .measure import Measured
 
 __all__ = ["NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
-SATURATED = 4
-NO_DATA = 16
+SATURATED, NO_DATA = DQ.SATURATED.value, DQ.NO_DATA.value
 
 _TOGETHER = 2**19
 

@@ -31,7 +31,8 @@ from ..errors import (
     ProfileError,
     UnknownInstrument,
 )
-from ..files.raw import GROWTH_LIMIT, NOT_A_FILE, RawFile, opened, read_raw
+from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
+from ..files.reading import NOT_A_FILE, opened
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 
 __all__ = ["files_of", "named_fits", "scan"]
@@ -409,10 +410,10 @@ def _failure(profile: Profile | None, error: Exception) -> str:
 def _refuse_twice(frame: Frame) -> None:
     """Refuse a frame in which a card that decides stands twice and says two things."""
     header = frame.raw.header
-    if not header.twice and (header.below is None or not header.below.twice):
+    if not header.conflicting and (header.primary is None or not header.primary.conflicting):
         return
     for card in _deciding(frame.profile):
-        if frame.header.says_two_things(card):
+        if frame.header.conflicts(card):
             raise FrameRejected(
                 "twice",
                 f"{card} stands twice in its header and says two things; correct the header.",
@@ -443,7 +444,7 @@ def _oddities(frame: Frame) -> Iterator[str]:
         yield f"{frame.file}: its last block is cut short, but no pixel is missing."
     if any(image.axes > 2 for image in raw.images):
         yield f"{frame.file}: a cube of one plane, taken as the image that it holds."
-    if twice := header.twice:
+    if twice := header.conflicting:
         cards = ", ".join(sorted(twice))
         yield f"{frame.file}: {cards} twice in its header, saying two things; the first counts."
     if header.block.translate(None, _PLAIN):

@@ -1,27 +1,45 @@
-"""Rows of a product: data, uncertainty and flags."""
+"""Rows of an image with their variance and their flags."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntFlag
 
 import numpy as np
 
-__all__ = ["DQ_BITS", "MASKED", "Band"]
+__all__ = ["DQ", "DQ_BITS", "MASKED", "Band"]
+
+
+class DQ(IntFlag):
+    """The bits of the DQ plane; those up to 64 mean what they mean in DRAGONS.
+
+    numpy widens ``flags & DQ.HOT`` to int64; the plain int ``DQ.HOT.value`` keeps uint16.
+    """
+
+    BAD_PIXEL = 1
+    NON_LINEAR = 2
+    SATURATED = 4
+    COSMIC_RAY = 8
+    NO_DATA = 16
+    UNILLUMINATED = 64
+    NO_FLAT = 128
+    HOT = 256
+
 
 DQ_BITS = {
-    "bad pixel": 1,
-    "non-linear": 2,
-    "saturated": 4,
-    "cosmic ray": 8,
-    "no data": 16,
-    "unilluminated": 64,
-    "no flat": 128,
-    "hot": 256,
+    "bad pixel": DQ.BAD_PIXEL.value,
+    "non-linear": DQ.NON_LINEAR.value,
+    "saturated": DQ.SATURATED.value,
+    "cosmic ray": DQ.COSMIC_RAY.value,
+    "no data": DQ.NO_DATA.value,
+    "unilluminated": DQ.UNILLUMINATED.value,
+    "no flat": DQ.NO_FLAT.value,
+    "hot": DQ.HOT.value,
 }
-"""What the bits of the DQ plane mean; those up to 64 are DRAGONS' own."""
+"""The bits by their names in the header of a DQ plane."""
 
-MASKED = 1 | 4 | 8 | 16 | 64 | 128
-"""The bits that set MASK; a hot pixel and one that is hardly non-linear can be used."""
+MASKED = sum(DQ_BITS.values()) & ~(DQ.NON_LINEAR | DQ.HOT).value
+"""The bits that set MASK; a hot pixel and one that is slightly non-linear can be used."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +48,20 @@ class Band:
 
     Parameters
     ----------
-    data : ndarray of float32
+    data : ndarray of float32, shape (rows, columns)
+        In the unit of the product; a flat is normalised to 1.
     variance : ndarray of float32 or None
     flags : ndarray of uint16 or None
-        None where no pixel is flagged.
+        `DQ` bits; None if no pixel is flagged.
+    scatter : ndarray or None
+        Of a master dark that still holds its pedestal: the variance of one of its frames.
+    same_bias : bool
+        Of a master dark: whether its bias is the one that is subtracted from the frame, so
+        that the noise of the bias cancels.
     """
 
     data: np.ndarray
     variance: np.ndarray | None = None
     flags: np.ndarray | None = None
+    scatter: np.ndarray | None = None
+    same_bias: bool = True

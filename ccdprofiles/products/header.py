@@ -30,10 +30,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 
 
 def copied_header(cards: Cards) -> ProductHeader:
-    """Copy the cards of a raw frame into a product, without those that no longer hold.
+    """Copy the cards of a raw frame into a product, without those that are no longer true.
 
-    Cards of structure, of checksums and of sections are left behind; so is a
-    card that FITS does not allow, as a product must be valid.
+    Cards of structure, of checksums and of sections are left out; so is a card that
+    FITS does not allow, as a product must be valid.
     """
     header = ProductHeader()
     for text in _card_texts(cards):
@@ -53,7 +53,7 @@ def copied_header(cards: Cards) -> ProductHeader:
 
 
 def combined_header(headers: Sequence[Cards]) -> ProductHeader:
-    """Make the header of a master: the cards that all frames share, and none of the sky's."""
+    """Return the header of a master: the cards that all frames share, without sky coordinates."""
     header = copied_header(headers[0])
     for keyword in header:
         own = headers[0].get(keyword)
@@ -63,32 +63,33 @@ def combined_header(headers: Sequence[Cards]) -> ProductHeader:
 
 
 def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
-    """Let the world coordinates follow a trim that took away columns and rows at the origin."""
+    """Shift the world coordinates by the columns and rows that were trimmed at the origin."""
     for keyword in header:
-        axis = keyword.startswith("CRPIX") and re.fullmatch(r"CRPIX([12])[A-Z]?", keyword)
-        shift = axis and (columns, rows)[int(axis[1]) - 1]
-        if shift and isinstance(header[keyword], int | float):
-            header[keyword] = header[keyword] - shift
+        axis = re.fullmatch(r"CRPIX([12])[A-Z]?", keyword) if keyword[:5] == "CRPIX" else None
+        shift = (columns, rows)[int(axis[1]) - 1] if axis else 0
+        value = header[keyword] if shift else None
+        if isinstance(value, int | float):
+            header[keyword] = value - shift
 
 
 def add_mjd(header: ProductHeader, date: str | None = None) -> None:
-    """Write the times of DATE-OBS and DATE-END as MJD too, where they are missing.
+    """Add MJD-OBS and MJD-END for DATE-OBS and DATE-END if they are missing.
 
-    Otherwise astropy works them out at every reading, and warns that it did. A
-    DATE-OBS of a day alone gets its time from ``date``, as the profile reads it.
+    Otherwise astropy computes them at every reading, with a warning. A DATE-OBS
+    without a time gets it from ``date``, as the profile reads it.
     """
     if date is not None and "T" in date and "T" not in str(header.get("DATE-OBS", "T")):
         header["DATE-OBS"] = date
-    for keyword, date in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
-        if keyword not in header and isinstance(header.get(date), str):
-            when = _time(header[date])
-            if when is not None:
-                mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
-                header.set_after(date, keyword, round(mjd, 9), f"[d] {date}")
+    for keyword, source in (("MJD-OBS", "DATE-OBS"), ("MJD-END", "DATE-END")):
+        text = header.get(source)
+        when = _time(text) if isinstance(text, str) and keyword not in header else None
+        if when is not None:
+            mjd = (when - datetime(1858, 11, 17)) / timedelta(days=1)
+            header.set_after(source, keyword, round(mjd, 9), f"[d] {source}")
 
 
 def ascii_text(text: object) -> str:
-    """Make a text that a FITS card may hold: other characters are escaped."""
+    """Return a text that a FITS card may hold: other characters are escaped."""
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
@@ -99,7 +100,7 @@ _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 def _time(text: str) -> datetime | None:
-    """Read a date as FITS writes it, or None where it is none."""
+    """Read a date as FITS writes it; None if it is not one."""
     try:
         return datetime.fromisoformat(text.strip()) if _DATE.fullmatch(text.strip()) else None
     except ValueError:
@@ -109,8 +110,8 @@ def _time(text: str) -> datetime | None:
 def _order_sky(header: ProductHeader) -> None:
     """Put the world coordinates into the order and the form that FITS allows."""
     sky = [k for k in header if _is_sky(k)]
-    for letter in {found[1] for k in sky if (found := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
-        # Where both are there, PC is what readers go by.
+    for letter in {match[1] for k in sky if (match := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
+        # If both are there, readers use PC.
         for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
             del header[old]
             sky.remove(old)
@@ -124,8 +125,8 @@ def _is_sky(keyword: str) -> bool:
 
 
 def _card_texts(cards: Cards) -> Iterable[str]:
-    """Go through the cards of a header, then of the primary one below it, as text."""
-    for source in (cards,) if cards.below is None else (cards, cards.below):
+    """Go through the cards of a header, then of its primary header, as text."""
+    for source in (cards,) if cards.primary is None else (cards, cards.primary):
         text = source.block.decode("ascii", "replace")
         texts = [text[start : start + 80] for start in range(0, len(text), 80)]
         if "CONTINUE" in text:
@@ -157,16 +158,16 @@ def _kept_card(text: str) -> tuple[str, str] | None:
     """Return a card that goes into a product, as keyword and text, or None if it does not."""
     keyword = _plain_keyword(text[:10])
     if keyword and len(text) == 80 and _NUMBER.fullmatch(text, 10):
-        # What changes most from one frame to the next.
+        # These change most from one frame to the next, so they are not cached.
         return keyword, text
     return _kept_text(text)
 
 
 @lru_cache(1024)
 def _plain_keyword(start: str) -> str | None:
-    """Return the keyword with which a card begins, if it stays and is spelled as FITS wants it."""
-    found = _KEYWORD_FIRST.fullmatch(start)
-    return None if found is None or _STRUCTURE.fullmatch(found[1]) else found[1]
+    """Return the keyword of a card if it is to be kept and is spelled as FITS requires."""
+    match = _KEYWORD_FIRST.fullmatch(start)
+    return None if match is None or _STRUCTURE.fullmatch(match[1]) else match[1]
 
 
 @lru_cache(4096)
@@ -176,17 +177,17 @@ def _kept_text(text: str) -> tuple[str, str] | None:
 
 
 def _whole_card(text: str) -> tuple[str, str] | None:
-    """Read a card, or None where FITS does not allow it."""
+    """Read a card; None if FITS does not allow it."""
     if not text.isascii() or not text.isprintable():
         return None
     text = text.ljust(80)
-    found = _CARD.fullmatch(text)
-    if len(text) == 80 and found and (text[8] == "=" or text.startswith("HIERARCH ")):
-        dated = text.startswith("DATE") and (found["text"] or "").strip()
+    match = _CARD.fullmatch(text)
+    if len(text) == 80 and match and (text[8] == "=" or text.startswith("HIERARCH ")):
+        dated = text.startswith("DATE") and (match["text"] or "").strip()
         if dated and _time(dated) is None:
             return None
         return text[: text.find("=")].strip().removeprefix("HIERARCH").strip(), text
-    # Made anew, so that odd spelling of the camera's software becomes standard.
+    # Written again, so that odd spelling of the camera's software becomes standard.
     parsed = Cards(text.encode())
     for keyword, value in parsed.items():
         quoted = text[text.find("=") + 1 :].lstrip().startswith("'")

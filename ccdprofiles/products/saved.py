@@ -1,74 +1,221 @@
-"""A product that is read from the disk."""
+"""Products on the disk: what they hold, and whether they are still what was written."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FrameRejected
+from ..errors import FrameRejected, words_of
 from ..files.cards import Cards
+from ..files.checksum import MODULUS, word_sum
+from ..files.hdus import HDU, hdus_of, padded
 from ..files.pixels import Pixels
-from ..files.raw import RawFile, RawImage, opened, read_raw, refuse_changed
+from ..files.raw import RawFile, read_raw, refuse_changed
+from ..files.reading import Passage, opened
 from .band import Band
 from .product import sha256_of
 
-__all__ = ["SavedProduct", "made_by_us", "saved_key"]
+__all__ = [
+    "GONE",
+    "CheckedProduct",
+    "SavedProduct",
+    "check_product",
+    "made_by_us",
+    "sha256_or_fault",
+]
+
+GONE = "it is gone"
 _SMALL = 2**18
+_HDUS = ["PRIMARY", "MASK", "UNCERT", "DQ", "PROVENANCE"]
+
+
+@dataclass(frozen=True)
+class CheckedProduct:
+    """A product as it was when its file was read.
+
+    Parameters
+    ----------
+    header : Cards
+        Of its primary HDU.
+    provenance : tuple of (file, sha256, role)
+        The files that it was made from.
+    faults : tuple of str
+        What is wrong with its HDUs; empty if they are intact.
+    sha256 : str
+        Of the file; empty if it was not read as a whole.
+    """
+
+    header: Cards
+    provenance: tuple[tuple[str, str, str], ...] = ()
+    faults: tuple[str, ...] = ()
+    sha256: str = ""
+
+
+def check_product(path: Path, pixels: bool = True) -> CheckedProduct:
+    """Read a product once: its cards, its provenance, its checksums and its SHA-256.
+
+    A file that cannot be read is a fault, too.
+
+    Parameters
+    ----------
+    path : Path
+    pixels : bool
+        Whether the whole file is read. Otherwise only the sums of the table at its end
+        are checked, which is enough to notice a file that was cut, and there is no SHA-256.
+    """
+    try:
+        with opened(path) as stream:
+            return _checked(stream, pixels)
+    except (FrameRejected, OSError) as error:
+        return CheckedProduct(Cards(b""), faults=(_fault(error),))
+
+
+def sha256_or_fault(path: Path) -> tuple[str, str]:
+    """Return the SHA-256 of a file and an empty fault, or an empty SHA-256 and the fault."""
+    try:
+        with opened(path) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest(), ""
+    except (FrameRejected, OSError) as error:
+        return "", _fault(error)
+
+
+def _fault(error: FrameRejected | OSError) -> str:
+    if isinstance(error, FrameRejected):
+        cut = error.code == "truncated"
+        return "it was cut while it was read" if cut else "it is not a regular file"
+    if isinstance(error, FileNotFoundError):
+        return GONE
+    return f"it cannot be read ({words_of(error)})"
+
+
+def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
+    size = os.fstat(stream.fileno()).st_size
+    hdus = list(_complete_hdus(stream, size))
+    sha256 = ""
+    if pixels:
+        digest = hashlib.sha256()
+        passage = Passage(stream.fileno(), digest)
+        sums = [_sums(passage, hdu) for hdu in hdus]
+        passage.go_to(size)
+        sha256 = digest.hexdigest()
+    else:
+        sums = [_sums(Passage(stream.fileno(), None, hdu.start), hdu) for hdu in hdus[-1:]]
+    if not hdus:
+        return CheckedProduct(Cards(b""), faults=("it is not a complete FITS file",), sha256=sha256)
+    faults = [*_missing(hdus)]
+    for hdu, (header, data) in zip(hdus[-len(sums) :], sums, strict=True):
+        faults += _wrong_sums(hdu, header, data)
+    rows = () if faults else tuple(_rows(stream, hdus[-1]))
+    return CheckedProduct(hdus[0].cards, rows, tuple(faults), sha256)
+
+
+def _complete_hdus(stream: io.FileIO, size: int) -> Iterator[HDU]:
+    """Go from HDU to HDU as far as they are FITS and the file is long enough for them."""
+    with suppress(FrameRejected):
+        for hdu in hdus_of(stream, size=size):
+            if padded(hdu.end) > size:
+                return
+            yield hdu
+
+
+def _name(hdu: HDU) -> str:
+    return str(hdu.cards.own("EXTNAME", "")) if hdu.index else "PRIMARY"
+
+
+def _missing(hdus: list[HDU]) -> Iterator[str]:
+    """Name the HDUs that a product should have and has not."""
+    expected = list(_HDUS)
+    if hdus[0].cards.get("NEXTEND") != len(expected) - 1:
+        expected.remove("UNCERT")
+    names = [_name(hdu) for hdu in hdus]
+    lost = [name for name in expected if name not in names]
+    if lost:
+        verb = "is" if len(lost) == 1 else "are"
+        yield f"its {', '.join(lost)} {verb} damaged, cut off or missing"
+    elif names != expected:
+        yield f"it holds {', '.join(names)}, where {', '.join(expected)} were written"
+
+
+def _sums(passage: Passage, hdu: HDU) -> tuple[int, int]:
+    """Return the sums of words of an HDU's header and of its data."""
+    header = sum(map(word_sum, passage.pieces(hdu.data)))
+    return header, sum(map(word_sum, passage.pieces(padded(hdu.end))))
+
+
+def _wrong_sums(hdu: HDU, header: int, data: int) -> Iterator[str]:
+    """Compare the sums of an HDU with those of its cards."""
+    name = _name(hdu)
+    absent = [card for card in ("CHECKSUM", "DATASUM") if hdu.cards.own(card) is None]
+    written = str(hdu.cards.own("DATASUM")).strip()
+    if absent:
+        yield f"{name} has no {' and no '.join(absent)}"
+    elif not written.isdigit() or (data - int(written)) % MODULUS:
+        yield f"the data of its {name} changed, as DATASUM shows"
+    elif (data + header) % MODULUS:
+        yield f"the header of its {name} changed, as CHECKSUM shows"
+
+
+def _rows(stream: io.FileIO, table: HDU) -> Iterator[tuple[str, str, str]]:
+    """Read the rows of a PROVENANCE table, whose three columns hold text."""
+    forms = (str(table.cards[f"TFORM{n}"]).strip() for n in (1, 2, 3))
+    widths = [int(form.removesuffix("A")) for form in forms]
+    stored = os.pread(stream.fileno(), table.nbytes, table.data)
+    for start in range(0, table.nbytes, sum(widths)):
+        cells = []
+        for width in widths:
+            cells.append(stored[start : start + width].rstrip(b"\0 ").decode("ascii"))
+            start += width
+        yield cells[0], cells[1], cells[2]
 
 
 class SavedProduct:
-    """A product on the disk, its header and bands of its rows.
+    """A product on the disk, of which bands of rows are read.
 
     Parameters
     ----------
     path : Path
     sha256 : str
-        Of the file. A cluster may make a master once more after it lost the answer of the
-        first time, and a file of the same bytes is the same master.
+        Of the file. A cluster may make a master a second time after it lost the answer of
+        the first time, and a file of the same bytes is the same master.
+    raw : RawFile, optional
+        What `read_raw` returned for it.
 
     Raises
     ------
     FrameRejected
-        If it is no whole FITS file.
+        If it is not a complete FITS file.
     """
 
-    def __init__(self, path: Path, sha256: str = ""):
+    def __init__(self, path: Path, sha256: str = "", raw: RawFile | None = None):
         self.path = Path(path)
+        self.raw = read_raw(self.path) if raw is None else raw
         self._sha256 = sha256
-        self._whole: dict[bool, tuple[np.ndarray | None, ...]] = {}
-        self.__dict__["raw"] = read_raw(self.path)
+        self._whole: dict[bool, Band] = {}
 
     def __reduce__(self):
-        expected = self.raw.size, self.raw.mtime_ns
-        return _not_read_yet, (self.path.absolute(), self._sha256, *expected)
+        path = self.path.absolute()
+        return SavedProduct, (path, self._sha256, replace(self.raw, path=path))
 
-    @cached_property
-    def raw(self) -> RawFile:
-        """Its headers, read again by a worker of another process when it asks for them."""
-        with self._blamed():
-            raw = read_raw(self.path)
-            if (raw.size, raw.mtime_ns) != self._expected and not self._has_same_bytes():
-                raise FrameRejected("changed", "it is another file.")
-            return raw
+    @property
+    def header(self) -> Cards:
+        """The cards of its primary HDU."""
+        return self.raw.header
 
-    @cached_property
-    def _pixels(self) -> Pixels:
-        return Pixels(self.raw)
-
-    def _has_same_bytes(self) -> bool:
-        return self._sha256 != "" and sha256_of(self.path) == self._sha256
-
-    @cached_property
-    def _planes(self) -> dict[str | None, RawImage]:
-        return {image.name: image for image in self.raw.images}
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.raw.images[0].shape
 
     def refuse_changed(self) -> None:
-        """Refuse a product that is no longer the file whose header was read.
+        """Refuse a product that is not the file whose header was read.
 
         Raises
         ------
@@ -82,9 +229,40 @@ class SavedProduct:
                 if not self._has_same_bytes():
                     raise
 
+    def band(self, first: int, stop: int, variance: bool = True) -> Band:
+        """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance.
+
+        Raises
+        ------
+        FrameRejected
+            ``removed``, with its path, if the file is gone or was replaced.
+        """
+        rows, columns = self.shape
+        with self._blamed():
+            if rows * columns > _SMALL:
+                return self._read(first, stop, variance)
+            # Every few frames of a long series ask for a small master.
+            if variance not in self._whole:
+                self._whole[variance] = self._read(0, rows, variance)
+        band = self._whole[variance]
+        square = None if band.variance is None else band.variance[first:stop]
+        flags = None if band.flags is None else band.flags[first:stop]
+        return _band(band.data[first:stop], square, flags)
+
+    def _read(self, first: int, stop: int, variance: bool) -> Band:
+        try:
+            return _read_band(self.raw, first, stop, variance)
+        except FrameRejected:
+            if not self._has_same_bytes():
+                raise
+        return _read_band(read_raw(self.path), first, stop, variance)
+
+    def _has_same_bytes(self) -> bool:
+        return self._sha256 != "" and sha256_of(self.path) == self._sha256
+
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Blame what cannot be read on this file, and on none of those that need it."""
+        """Blame what cannot be read on this file, not on the frames that need it."""
         try:
             yield
         except (FrameRejected, OSError) as error:
@@ -95,78 +273,30 @@ class SavedProduct:
                 str(self.path),
             ) from error
 
-    @property
-    def header(self) -> Cards:
-        """The cards of its primary HDU."""
-        return self.raw.header
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.raw.images[0].shape
-
-    def band(self, first: int, stop: int, variance: bool = True) -> Band:
-        """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance."""
-        rows, columns = self.shape
-        with self._blamed():
-            if rows * columns > _SMALL:
-                return Band(*self._read(first, stop, variance))
-            # A small master is asked for by every few frames of a long series.
-            if variance not in self._whole:
-                self._whole[variance] = self._read(0, rows, variance)
-        data, square, flags = (p if p is None else p[first:stop] for p in self._whole[variance])
-        return Band(data, square, None if flags is None or not flags.any() else flags)
-
-    def _read(
-        self, first: int, stop: int, variance: bool
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        try:
-            return self._planes_of(first, stop, variance)
-        except FrameRejected:
-            if not self._has_same_bytes():
-                raise
-        for name in ("_pixels", "_planes"):
-            vars(self).pop(name, None)
-        vars(self)["raw"] = read_raw(self.path)
-        return self._planes_of(first, stop, variance)
-
-    def _planes_of(
-        self, first: int, stop: int, variance: bool
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        data = self._pixels.rows(self.raw.images[0], first, stop)
-        square = flags = None
-        if variance and "UNCERT" in self._planes:
-            square = self._pixels.rows(self._planes["UNCERT"], first, stop)
+def _read_band(raw: RawFile, first: int, stop: int, variance: bool) -> Band:
+    planes = {image.name: image for image in raw.images}
+    square = flags = None
+    with Pixels(raw) as pixels:
+        data = pixels.rows(raw.images[0], first, stop)
+        if variance and "UNCERT" in planes:
+            square = pixels.rows(planes["UNCERT"], first, stop)
             square *= square
-        if "DQ" in self._planes:
-            stored = self._pixels.stored(self._planes["DQ"], first, stop)
+        if "DQ" in planes:
+            stored = pixels.stored(planes["DQ"], first, stop)
             flags = stored.view(">u2").astype("u2") ^ 0x8000
-        elif "MASK" in self._planes:
-            flags = self._pixels.stored(self._planes["MASK"], first, stop).astype("u2")
-        if flags is not None and not flags.any():
-            flags = None
-        return data, square, flags
+        elif "MASK" in planes:
+            flags = pixels.stored(planes["MASK"], first, stop).astype("u2")
+    return _band(data, square, flags)
 
 
-def _not_read_yet(path: Path, sha256: str, *expected: int) -> SavedProduct:
-    """Return a product that is read when it is asked for, so that a worker can say it is gone."""
-    product = object.__new__(SavedProduct)
-    vars(product).update(path=path, _sha256=sha256, _whole={}, _expected=expected)
-    return product
+def _band(data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray | None) -> Band:
+    """Return a band; one in which no pixel is flagged has no flags."""
+    return Band(data, variance, None if flags is None or not flags.any() else flags)
 
 
-def saved_key(path: Path) -> str | None:
-    """Return the key of a product on the disk, or None where there is no whole one."""
-    try:
-        return str(read_raw(path).header.get("CPKEY"))
-    except (FrameRejected, OSError):
-        return None
-
-
-def made_by_us(path: Path) -> bool:
-    """Return True if a file begins as our products do, whole or not."""
-    with opened(path) as stream:
-        start = stream.read(64 * 2880)
+def made_by_us(start: bytes) -> bool:
+    """Return True if the first blocks of a file are those of our products."""
     if not start.startswith(b"SIMPLE  ="):
         return False
     cards = (start[place : place + 80] for place in range(0, len(start), 80))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from astropy import units as u
-from astropy.io import fits
 
 from .. import __version__
 from ..camera.amplifier import AmplifierSet
@@ -22,7 +21,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input, Plan, Product
 from ..products.header import ascii_text
 from ..products.product import product_key
-from ..products.saved import SavedProduct
+from ..products.saved import CheckedProduct, SavedProduct
 
 __all__ = [
     "ASIDE",
@@ -219,15 +218,13 @@ class Ledger:
         """Return those of some files that are used although their pixels speak against it."""
         return sorted(file for file in files if file in self.made.overruled)
 
-    def remember(self, path: Path) -> None:
-        """Read which frames were set aside when a master that is kept was made."""
+    def remember(self, kept: CheckedProduct) -> None:
+        """Note which frames were set aside when a master that is kept was made."""
         files = {ascii_text(file): file for file in self.frames}
-        # An open file: a path that begins with http: would be fetched.
-        with open(path, "rb") as file, fits.open(file) as hdus:
-            for file, _, role in hdus["PROVENANCE"].data:
-                if role.startswith(ASIDE):
-                    code, sentence = role.removeprefix(ASIDE).split(": ", 1)
-                    self.made.failed[files.get(file, file)] = (code, sentence)
+        for file, _, role in kept.provenance:
+            if role.startswith(ASIDE):
+                code, sentence = role.removeprefix(ASIDE).split(": ", 1)
+                self.made.failed[files.get(file, file)] = (code, sentence)
 
     def used(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return masters as rows of PROVENANCE: name, SHA-256 and role."""
@@ -292,10 +289,7 @@ class Ledger:
         self, name: str | None, first: int, stop: int, variance: bool = True
     ) -> MasterBand | None:
         """Read rows of a master, or nothing where there is none."""
-        if name is None:
-            return None
-        saved = self.saved[name].band(first, stop, variance)
-        return MasterBand(saved.data, saved.variance, saved.flags)
+        return None if name is None else self.saved[name].band(first, stop, variance)
 
     def _frames_of(self, name: str) -> float:
         """How many times the variance of a master dark that of one of its frames is."""

@@ -148,8 +148,8 @@ class Batch:
             flags = None if done.flags is None else done.flags[n]
             if self.whole:
                 data, flags, way = self._cleaned(done, n)
-                file.tell("CRWAY", way)
-                file.tell("CRNUM", int(np.count_nonzero(flags & COSMIC_RAY)))
+                file.set_card("CRWAY", way)
+                file.set_card("CRNUM", int(np.count_nonzero(flags & COSMIC_RAY)))
             lost = ~np.isfinite(data)
             if lost.any():
                 flags = np.zeros(data.shape, "u2") if flags is None else flags.copy()

@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from .. import __version__
 from ..camera.changes import concerning
-from ..errors import words_of
 from ..plan.plan import Input
-from ..products.checksum import SavedCards, read_saved
 from ..products.header import ascii_text
+from ..products.saved import CheckedProduct, check_product
 from ..reduce.keywords import setting_card
 from ..reduce.ledger import Ledger, left_out
 
@@ -26,8 +25,8 @@ _STEPS = ("bias", "dark", "flat")
 
 def still_holds(
     run: Ledger, name: str, path: Path, key: str, inputs: Sequence[Input], settings: object = None
-) -> bool:
-    """Say whether a product of an earlier run is there and holds; if not, note why.
+) -> CheckedProduct | None:
+    """Return a product of an earlier run if it is up to date; if not, note why.
 
     Parameters
     ----------
@@ -44,26 +43,23 @@ def still_holds(
         For a science frame how cosmic rays are found, or None.
     """
     if not path.exists():
-        return False
+        return None
     run.see(name)
     if run.settings.overwrite:
         why = "as asked"
     else:
-        try:
-            # The bytes of a master go on into other products, so all of them count.
-            saved = read_saved(path, pixels=name.startswith("masters/"))
-        except OSError as error:
-            saved = SavedCards({}, faults=(f"it cannot be read ({words_of(error)})",))
+        # The bytes of a master go on into other products, so all of them count.
+        saved = check_product(path, pixels=name.startswith("masters/"))
         if not saved.faults and saved.header.get("CPKEY") == key:
-            return True
+            return saved
         why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))
     run.made.anew[name] = why
     log.info("%s is made anew: %s", name, why)
-    return False
+    return None
 
 
 def _changes(
-    run: Ledger, saved: SavedCards, inputs: Sequence[Input], settings: object
+    run: Ledger, saved: CheckedProduct, inputs: Sequence[Input], settings: object
 ) -> list[str]:
     """Name all that is no longer as it was when a product was made."""
     found = [
@@ -89,7 +85,7 @@ def _changes(
     return ["its settings changed"]
 
 
-def _program(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+def _program(run: Ledger, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
     version, profile = saved.header.get("CPVERS"), run.profile(chosen)
     if version != __version__:
         yield f"it was made by version {version}, this is {__version__}"
@@ -100,7 +96,7 @@ def _program(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
         yield f"the profile {profile.name} changed"
 
 
-def _frames(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+def _frames(run: Ledger, saved: CheckedProduct, inputs: Sequence[Input]) -> Iterator[str]:
     was = {file: sha for file, sha, role in saved.provenance if not role.startswith(_MASTER)}
     now = {ascii_text(i.file): run.measured[i.file].sha256 for i in inputs}
     kind = run.frames[inputs[0].file].type
@@ -115,7 +111,7 @@ def _frames(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator
             yield f"{len(files)} of its {kind} frames {verb} ({files[0]} … {files[-1]})"
 
 
-def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+def _masters(run: Ledger, saved: CheckedProduct, inputs: Sequence[Input]) -> Iterator[str]:
     """Compare by name and bytes: masters that were made anew, taken for another, or new."""
     was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
     used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
@@ -135,7 +131,7 @@ def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterato
             yield f"a {role} is there for it now, {stem}"
 
 
-def _settings(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+def _settings(run: Ledger, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
     """Compare the settings that were changed for the run that made it with those of this run."""
     kind = run.frames[chosen.file].type
     cards = (str(saved.header.get(f"CPSET{n}", "")) for n in count(1))
@@ -151,7 +147,7 @@ def _settings(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
             yield f"its settings changed: the recipe decides {name}, where it was {was[name]}"
 
 
-def _steps(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
+def _steps(run: Ledger, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
     frame = run.frames[chosen.file]
     now = left_out(run.plan.without, frame, frame.type)
     for step in _STEPS:

@@ -18,14 +18,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy import units as u
 
-from ..errors import FrameRejected, words_of
+from ..errors import FrameRejected
 from ..files.places import HeldFolders
 from ..pixels.measure import Measured, take_level
 from ..plan.frames import Frame
 from ..plan.plan import Input, Master, Plan, Product, too_few
 from ..plan.wording import grouped
-from ..products.checksum import read_saved
-from ..products.product import remove_leftovers, sha256_of
+from ..products.product import remove_leftovers
+from ..products.saved import CheckedProduct, check_product
 from ..reduce.flats import FlatLevel
 from ..reduce.ledger import Ledger, Made, Settings
 from ..reduce.masters import Part
@@ -317,37 +317,28 @@ class _Run(Ledger):
             return
         path = self.settings.output / PurePosixPath(master.name)
         key = self.key(master.type, self.profile(inputs[0]), inputs, master.method)
-        if still_holds(self, master.name, path, key, inputs):
-            self._keep_master(master, path, key)
+        if kept := still_holds(self, master.name, path, key, inputs):
+            self._keep_master(master, path, key, kept)
             self._settle(master)
             return
         path = self.folders.make(master.name)
         self._hand_out(MasterJob(self, master, tuple(inputs), key, path))
 
-    def _keep_master(self, master: Master, path: Path, key: str) -> None:
+    def _keep_master(self, master: Master, path: Path, key: str, kept: CheckedProduct) -> None:
         """Go on with a master of an earlier run."""
-        try:
-            sha256 = sha256_of(path)
-            self.remember(path)
-        except (LookupError, OSError):
-            sha256 = ""
-        if self._take(master, path, sha256, key):
+        self.remember(kept)
+        if self._take(master, path, kept.sha256, key):
             self.made.kept.add(master.name)
 
     def _lent(self, master: Master) -> None:
         """Take a master of another night, if it is still what was written then."""
         path = Path(master.path)
-        try:
-            faults = read_saved(path).faults
-            sha256 = sha256_of(path)
-        except OSError as error:
-            faults = (f"it cannot be read ({words_of(error)})",)
-        if faults:
-            told = "; ".join(faults)
-            why = f"{path}: {told}; make it anew, or take it out of the calibrations."
+        lent = check_product(path)
+        if lent.faults:
+            why = f"{path}: {'; '.join(lent.faults)}; make it anew, or take it out of the calibrations."
             self.made.failed[master.name] = ("checksum", f"{master.name}: {why}")
             return
-        self.keep(master.name, path, sha256)
+        self.keep(master.name, path, lent.sha256)
 
     def _hand_out(self, job: MasterJob) -> None:
         """Give a master to one worker, or shares of it to all of them."""

@@ -640,11 +640,11 @@ ALLOW = "allow it to be read, copy it again, or take it out of the night."
 FAULTS = {
     "empty": (
         lambda path: path.write_bytes(b""),
-        "it holds no byte; copy it again from the camera.",
+        "it is empty; copy it again from the camera.",
     ),
     "not-fits": (
         text,
-        "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
         "copy it again, or take it out of the night.",
     ),
     "truncated": (
@@ -665,12 +665,12 @@ FAULTS = {
         "it cannot be unpacked (Compressed file ended before the end-of-stream marker was "
         "reached); copy it again from the camera.",
     ),
-    "naxis": (many_axes, f"NAXIS = 999 is no number of axes; {CORRECT}"),
-    "naxis: negative": (negative, f"an axis of -10 pixels cannot be; {CORRECT}"),
-    "bitpix": (odd_bits, f"BITPIX = 17 is none of [-64, -32, 8, 16, 32, 64]; {CORRECT}"),
+    "naxis": (many_axes, f"NAXIS = 999 is not a number of axes; {CORRECT}"),
+    "naxis: negative": (negative, f"an axis of -10 pixels is not possible; {CORRECT}"),
+    "bitpix": (odd_bits, f"BITPIX = 17 is not one of [-64, -32, 8, 16, 32, 64]; {CORRECT}"),
     "not-a-file": (
         lambda path: os.mkfifo(path),
-        "it is no regular file, as a frame should be; take it out of the night.",
+        "it is not a regular file, as a frame should be; take it out of the night.",
     ),
     "unreadable": (
         lambda path: path.symlink_to("nowhere.fits"),

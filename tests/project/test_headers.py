@@ -102,7 +102,7 @@ def test_long_keywords_share_no_layout():
 
 def test_a_keyword_that_stands_three_times_says_two_things_if_any_differs():
     line = "FILTER  = '{}'".format
-    assert cards(line("r"), line("r"), line("r")).twice == set()
-    assert cards(line("r"), line("i"), line("r")).twice == {"FILTER"}
-    assert cards(line("r"), line("r"), line("i")).twice == {"FILTER"}
+    assert cards(line("r"), line("r"), line("r")).conflicting == set()
+    assert cards(line("r"), line("i"), line("r")).conflicting == {"FILTER"}
+    assert cards(line("r"), line("r"), line("i")).conflicting == {"FILTER"}
     assert cards(line("r"), line("r"), line("i"))["FILTER"] == "r"

@@ -263,9 +263,9 @@ def test_the_level_of_the_night_is_a_reason(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "place", "why"),
     [
-        (FLAT_V, "middle", "the data of its UNCERT changed, as DATASUM tells"),
-        (FLAT_V, "end", "the data of its PROVENANCE changed, as DATASUM tells"),
-        ("science", "end", "the data of its PROVENANCE changed, as DATASUM tells"),
+        (FLAT_V, "middle", "the data of its UNCERT changed, as DATASUM shows"),
+        (FLAT_V, "end", "the data of its PROVENANCE changed, as DATASUM shows"),
+        ("science", "end", "the data of its PROVENANCE changed, as DATASUM shows"),
     ],
 )
 def test_zeros_at_the_tail_of_a_product_are_not_kept(night, caplog, name, place, why):

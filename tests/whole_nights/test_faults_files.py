@@ -27,8 +27,8 @@ from ccdprofiles.camera import registry
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import OutputError
+from ccdprofiles.files.hdus import HDU_LIMIT, HEADER_LIMIT
 from ccdprofiles.files.pixels import Pixels
-from ccdprofiles.files.raw import HDU_LIMIT, HEADER_LIMIT
 from ccdprofiles.plan.scan import Scanner
 from ccdprofiles.products.product import write_text
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
@@ -235,17 +235,17 @@ FILES = {
         "truncated",
         f"its header promises 6944 bytes and it has 5760; {AGAIN}",
     ),
-    "F5": Fault(lambda o: b"", "empty", f"it holds no byte; {AGAIN}"),
+    "F5": Fault(lambda o: b"", "empty", f"it is empty; {AGAIN}"),
     "F6 text": Fault(
         lambda o: b"hello",
         "not-fits",
-        "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 nuls": Fault(
         lambda o: bytes(5760),
         "not-fits",
-        "it does not begin with SIMPLE; it is no FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 by name": Fault(
@@ -295,27 +295,29 @@ FILES = {
         "it declares 200000 x 200000 pixels, more than the 2147483648 that a frame may have; "
         f"{CORRECT}",
     ),
-    "F13": Fault(cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is no number of axes; {CORRECT}"),
+    "F13": Fault(
+        cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is not a number of axes; {CORRECT}"
+    ),
     "F14 axis": Fault(
-        cards("NAXIS1  = -37"), "naxis", f"an axis of -37 pixels cannot be; {CORRECT}"
+        cards("NAXIS1  = -37"), "naxis", f"an axis of -37 pixels is not possible; {CORRECT}"
     ),
     "F14 bits": Fault(
         cards("BITPIX  = 17"),
         "bitpix",
-        f"BITPIX = 17 is none of [-64, -32, 8, 16, 32, 64]; {CORRECT}",
+        f"BITPIX = 17 is not one of [-64, -32, 8, 16, 32, 64]; {CORRECT}",
     ),
     "F14 bits in tiles": Fault(
         lambda o: edited(tiled(o), "ZBITPIX = 15", at=2880),
         "bitpix",
-        f"ZBITPIX = 15 is none of [-64, -32, 8, 16, 32, 64]; {CORRECT}",
+        f"ZBITPIX = 15 is not one of [-64, -32, 8, 16, 32, 64]; {CORRECT}",
     ),
     "F14 scaling": Fault(
         cards("BZERO   = 'many'"),
         "scaling",
-        f"BZERO = 'many' makes no number of a pixel; {CORRECT}",
+        f"BZERO = 'many' cannot scale pixels to numbers; {CORRECT}",
     ),
     "F14 scaling by nothing": Fault(
-        cards("BSCALE  = 0.0"), "scaling", f"BSCALE = 0.0 makes no number of a pixel; {CORRECT}"
+        cards("BSCALE  = 0.0"), "scaling", f"BSCALE = 0.0 cannot scale pixels to numbers; {CORRECT}"
     ),
     "F15": Fault(
         cards("EXPTIME = NaN"),
@@ -336,19 +338,19 @@ FILES = {
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
         "twice",
-        "BZERO stands twice in its header and says two things; correct the header.",
+        "BZERO occurs twice in its header with different values; correct the header.",
     ),
     "F18": Fault(table, "no-image", f"it holds no image, only tables or headers; {OUT}"),
     "F19 fifo": Fault(
         lambda path: os.mkfifo(path),
         "not-a-file",
-        f"it is no regular file, as a frame should be; {OUT}",
+        f"it is not a regular file, as a frame should be; {OUT}",
         makes_it=True,
     ),
     "F19 device": Fault(
         lambda path: path.symlink_to("/dev/zero"),
         "not-a-file",
-        f"it is no regular file, as a frame should be; {OUT}",
+        f"it is not a regular file, as a frame should be; {OUT}",
         makes_it=True,
     ),
     "F20 dangling": Fault(
@@ -366,7 +368,7 @@ FILES = {
     "F22 linked folder": Fault(
         lambda path: path.symlink_to("..", target_is_directory=True),
         "not-a-file",
-        f"it is no regular file, as a frame should be; {OUT}",
+        f"it is not a regular file, as a frame should be; {OUT}",
         makes_it=True,
     ),
     "F23 hidden": Fault(lambda o: o, "hidden", "hidden file.", name="._zz.fits", verdict="ignored"),
@@ -421,7 +423,7 @@ FILES = {
     "F28 packing": Fault(
         lambda o: edited(tiled(o), "ZCMPTYPE= 'ZSTD_9'", at=2880),
         "tiles",
-        "ZCMPTYPE = 'ZSTD_9' is none of RICE_1, RICE_ONE, GZIP_1, GZIP_2, PLIO_1, HCOMPRESS_1, "
+        "ZCMPTYPE = 'ZSTD_9' is not one of RICE_1, RICE_ONE, GZIP_1, GZIP_2, PLIO_1, HCOMPRESS_1, "
         f"NOCOMPRESS; {CORRECT}",
     ),
     "F29": Fault(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -187,3 +188,46 @@ def test_what_has_no_place_in_the_file_is_refused(tmp_path, place, number):
         with pytest.raises(ValueError, match="have no place in a file of 400"):
             file.put(place, np.zeros(number, "f4"), ">f4")
         file.close()
+
+
+def test_a_file_goes_past_the_cache_if_it_is_written_by_writers_only(tmp_path):
+    if not hasattr(os, "O_DIRECT"):
+        pytest.skip("this system has no way past its cache")
+    import fcntl
+
+    with Writers() as writers:
+        for name, given, wanted in (("a", writers, os.O_DIRECT), ("b", None, 0)):
+            file = NewFile(tmp_path / name, 5 * MEBI, writers=given)
+            try:
+                direct = fcntl.fcntl(file._file, fcntl.F_GETFL) & os.O_DIRECT
+                if wanted and not direct:
+                    pytest.skip("this file system has no way past its cache")
+                assert direct == wanted
+                # It stays so to the end, although the file ends between two blocks.
+                file.put(0, np.ones(5 * MEBI - 8, "u1"), "u1")
+                file.complete()
+                assert fcntl.fcntl(file._file, fcntl.F_GETFL) & os.O_DIRECT == wanted
+            finally:
+                file.close()
+            assert (tmp_path / name).stat().st_size == 5 * MEBI
+
+
+def test_no_more_chunks_wait_for_the_disk_than_memory_may_hold(tmp_path, monkeypatch):
+    waiting, most, real = 0, 0, os.pwrite
+
+    def slow(*args):
+        time.sleep(0.002)
+        return real(*args)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    with Writers() as writers:
+        file = NewFile(tmp_path / "a", 64 * MEBI, writers)
+        for n in range(64):
+            file.put(n * MEBI, np.full(MEBI, n, "u1"), "u1")
+            waiting = sum(not future.done() for future in file._under_way)
+            most = max(most, waiting)
+        file.complete()
+        file.close()
+    # One more may have been written while its future does not say so yet.
+    assert 0 < most <= 9
+    assert (tmp_path / "a").read_bytes()[::MEBI] == bytes(range(64))
