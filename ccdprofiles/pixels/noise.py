@@ -7,10 +7,7 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["MAD_TO_STD", "median", "median_variance", "pooled_scatter", "scaled_apart"]
-
-MAD_TO_STD = 1.482602218505602
-"""The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
+__all__ = ["median_variance", "pooled_scatter", "scaled_apart"]
 
 _BINS = 60
 _FEWEST = 30
@@ -28,24 +25,6 @@ def median_variance(number: int) -> float:
     """
     more = 0.9 + 0.24 / number if number % 2 else 2.8 - 1.03 / number
     return pi / (2 * number + more)
-
-
-def median(values: np.ndarray, overwrite: bool = False) -> float:
-    """Return the median of float64 values, as `numpy.median` does and several times faster.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (values,)
-        None of them NaN.
-    overwrite : bool
-        Whether they may be put in another order.
-    """
-    half = values.size // 2
-    ordered = values if overwrite else values.copy()
-    # One place numpy finds by vector instructions, and not the three that its median asks for.
-    ordered.partition(half)
-    other = ordered[half] if values.size % 2 else ordered[:half].max()
-    return float(0.0 + (other + ordered[half]) / 2)
 
 
 def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Limits
 from ..errors import FrameRejected
-from .quality import _MAD, Quality, light_of
+from .quality import Quality, light_of
+from .statistics import MAD_TO_STD
 
 __all__ = ["noise_ratios", "outliers"]
 
@@ -51,7 +52,7 @@ def outliers(
     if not levels.size:
         return {}
     middle = np.median(levels, axis=0)
-    width = limits.outlier * _MAD * np.median(np.abs(levels - middle), axis=0)
+    width = limits.outlier * MAD_TO_STD * np.median(np.abs(levels - middle), axis=0)
     scatter = max(1.0, np.median([np.nanmax([0.0, *frames[f].scatter]) for f in files]))
     least = scatter if limits.level is None else limits.level.value
     allowed = np.maximum(width, least)

@@ -19,7 +19,7 @@ from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected
 from ..files.pixels import physical, rows_of
 from ..files.raw import RawFile, RawImage
-from .noise import median
+from .statistics import MAD_TO_STD, median
 
 __all__ = ["Quality", "Sample", "judge", "light_of"]
 
@@ -28,7 +28,6 @@ _FEWEST = 2**13
 _PAIRS = 20_000
 _ROWS = 512
 _WORDS = 16
-_MAD = 1.4826
 
 _WRAPPED = -4096.0
 """No camera writes a level so far below zero; unsigned numbers read as signed do."""
@@ -204,7 +203,7 @@ class _Look:
             return nan
         away = np.abs(off)
         # A median of whole numbers is too coarse for noise of an adu; it only finds the stars.
-        wide = 5 * max(1.0, _MAD * median(away))
+        wide = 5 * max(1.0, MAD_TO_STD * median(away))
         return sqrt(np.mean(off[away <= wide] ** 2) / 2)
 
 

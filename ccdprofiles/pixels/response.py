@@ -16,6 +16,7 @@ from astropy.stats import mad_std
 from numpy.polynomial import Chebyshev
 
 from ..camera.recipe import SpectralFlat
+from .statistics import nanmedian
 
 __all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
 
@@ -65,7 +66,7 @@ def illuminated(image: np.ndarray, how: SpectralFlat) -> np.ndarray:
     -------
     ndarray of bool, along the slit
     """
-    profile = _nanmedian(image, _dispersion(how))
+    profile = nanmedian(image, _dispersion(how))
     known = profile[np.isfinite(profile)]
     bright = np.percentile(known, 90) if known.size else 0
     if not bright > 0:
@@ -132,12 +133,12 @@ def spectral_flat(
     if not slit.any():
         raise ValueError("no part of the slit has light")
     lit = np.broadcast_to(np.expand_dims(slit, axis), image.shape)
-    lamp = _nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
+    lamp = nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
     curve = lamp_curve(lamp, how)
     flat = image / np.expand_dims(curve, 1 - axis)
     norm = float(np.median(flat[lit & good]))
     flat = flat / norm
-    profile = np.expand_dims(_nanmedian(np.where(good, flat, np.nan), axis), axis)
+    profile = np.expand_dims(nanmedian(np.where(good, flat, np.nan), axis), axis)
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.abs(flat / profile - 1)
         limit = _OUTLIER * mad_std((flat / profile)[lit & good])
@@ -178,12 +179,3 @@ def _fitted(
 def _dispersion(how: SpectralFlat) -> int:
     """Return the array axis along which the wavelength runs."""
     return 0 if how.dispersion == "y" else 1
-
-
-def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the median along an axis without NaN, and NaN where there is nothing else."""
-    lost = np.isnan(values).all(axis=axis)
-    filled = np.where(np.expand_dims(lost, axis), 0, values)
-    median = np.nanmedian(filled, axis=axis)
-    median[lost] = np.nan
-    return median

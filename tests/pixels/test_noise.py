@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ccdprofiles.pixels.noise import median, median_variance, pooled_scatter, scaled_apart
+from ccdprofiles.pixels.noise import median_variance, pooled_scatter, scaled_apart
+from ccdprofiles.pixels.statistics import median
 
 
 def scatter_of(stack):

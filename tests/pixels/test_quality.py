@@ -16,7 +16,7 @@ from ccdprofiles.errors import FrameRejected, ProfileError
 from ccdprofiles.files import pixels as pixels_module
 from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.files.raw import read_raw
-from ccdprofiles.pixels.lit_rows import steady
+from ccdprofiles.pixels.lit_rows import replace_lit_rows
 from ccdprofiles.pixels.outliers import noise_ratios, outliers
 from ccdprofiles.pixels.quality import Quality, Sample, judge, light_of
 
@@ -323,8 +323,8 @@ def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_leve
 def test_rows_without_light_keep_their_number_to_the_last_bit(seed, rows, sigma, slope, columns):
     strip = np.random.default_rng(seed).normal(1000, sigma, (rows, columns)).round()
     levels = np.median(strip, axis=1) + slope * np.arange(rows)
-    found, apart = steady(levels)
-    assert apart == 0
+    found, n_lit_rows = replace_lit_rows(levels)
+    assert n_lit_rows == 0
     assert found is levels or (found == levels).all()
 
 
@@ -339,8 +339,8 @@ def lit(where, light, rows=500):
 def test_rows_with_light_take_the_level_of_their_neighbours(light):
     where = slice(200, 230)
     levels, shone = lit(where, light)
-    found, apart = steady(shone)
-    assert apart == 30
+    found, n_lit_rows = replace_lit_rows(shone)
+    assert n_lit_rows == 30
     np.testing.assert_allclose(found[where], levels[where], atol=2)
     np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
 
@@ -348,8 +348,8 @@ def test_rows_with_light_take_the_level_of_their_neighbours(light):
 @pytest.mark.parametrize("where", [slice(100, 320), slice(60, 440)])
 def test_light_on_many_rows_leaves_the_level_between_its_sides(where):
     levels, shone = lit(where, 3000)
-    found, apart = steady(shone)
-    assert apart == where.stop - where.start
+    found, n_lit_rows = replace_lit_rows(shone)
+    assert n_lit_rows == where.stop - where.start
     np.testing.assert_allclose(found[where], levels[where], atol=3)
     np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
 
@@ -371,8 +371,8 @@ def test_light_on_many_rows_leaves_the_level_between_its_sides(where):
 )
 def test_a_pedestal_that_moves_is_no_light(shape):
     rows = np.random.default_rng(3).normal(1000, 0.5, 500) + shape(np.arange(500.0))
-    found, apart = steady(rows)
-    assert apart == 0
+    found, n_lit_rows = replace_lit_rows(rows)
+    assert n_lit_rows == 0
     assert found is rows
 
 
@@ -381,16 +381,16 @@ def test_light_is_told_while_a_pedestal_settles():
     levels -= 80 * np.exp(-np.arange(500.0) / 12)
     shone = levels.copy()
     shone[300:304] += 200
-    found, apart = steady(shone)
-    assert apart == 4
+    found, n_lit_rows = replace_lit_rows(shone)
+    assert n_lit_rows == 4
     np.testing.assert_allclose(found, levels, atol=2)
 
 
 @pytest.mark.parametrize("where", [slice(0, 6), slice(495, 500)])
 def test_light_that_breaks_off_at_the_edge_is_light(where):
     levels, shone = lit(where, 5000)
-    found, apart = steady(shone)
-    assert apart == where.stop - where.start
+    found, n_lit_rows = replace_lit_rows(shone)
+    assert n_lit_rows == where.stop - where.start
     np.testing.assert_allclose(found, levels, atol=3)
 
 

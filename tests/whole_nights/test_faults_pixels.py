@@ -358,7 +358,7 @@ def test_an_overscan_without_any_value_sets_its_frame_aside(good, without, raw, 
     assert told(night, "bias1.fits") == (
         "set aside",
         "overscan",
-        "bias1.fits: its overscan holds no value; copy it again, or take it out of the night.",
+        "bias1.fits: its overscan holds no finite value; copy the file again, or take it out of the night.",
     )
     compare(night, good, without("bias1.fits"), "bias1.fits")
 
