@@ -121,7 +121,7 @@ def test_rows_of_nan_hold_one_value_and_a_frame_of_nan_none(tmp_path):
     quality = look(tmp_path, data)
     assert quality.constant_rows == 0.1
     assert quality.not_finite == pytest.approx(0.1, abs=0.01)
-    with pytest.raises(FrameRejected, match="none of its pixels has a value") as refused:
+    with pytest.raises(FrameRejected, match="none of its pixels has a finite value") as refused:
         look(tmp_path, np.full_like(data, np.nan))
     assert refused.value.code == "all-nan"
 
@@ -252,12 +252,13 @@ def test_a_level_that_stands_apart_is_found(levels, wanted):
 
 
 @pytest.mark.parametrize(
-    ("last", "cure"), [(130, "look for light in it."), (70, "look whether it was set alike.")]
+    ("last", "cure"),
+    [(130, "look for light in it."), (70, "check whether its settings were the same.")],
 )
 def test_light_is_blamed_only_for_a_level_that_is_too_high(last, cure):
     frames, overscan = group(100, 101, 102, last)
     (refused,) = outliers("bias", frames, Limits(), overscan).values()
-    assert str(refused).endswith(f"adu may be; {cure}")
+    assert str(refused).endswith(f" adu); {cure}")
 
 
 def test_the_limit_of_a_profile_is_in_adu():
