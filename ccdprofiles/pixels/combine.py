@@ -2,9 +2,9 @@
 
 `ccdproc.Combiner` is not used. It would bring nothing but a copy of the stack and a mask of
 equal size: its clipping looks at the values before they are scaled and at masked ones too,
-and its uncertainty ignores the noise of the frames (docs, "Combining"). Given the data of a
-band and the functions below, it takes 1.3 to 1.6 times as long for a clipped average of 5 to
-61 frames, and 5 to 9 times for a plain one (paired, float32, 2 processors).
+and its uncertainty ignores the noise of the frames. Given the data of a band and the functions
+below, it takes 1.3 to 1.6 times as long for a clipped average of 5 to 61 frames, and 5 to 9
+times for a plain one (paired, float32, 2 processors).
 
 Instead the values of each pixel are sorted by a network (`ccdprofiles.pixels.sorting`), on
 tiles that fit into the cache, so that median and median deviation need no branch. Only the
