@@ -102,7 +102,8 @@ def _amplifier_band(
     part = slice(*(row - readout.place.slices()[0].start for row in (rows.start, rows.stop)))
     ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
-    flags = _flags(ccd.data, readout.saturation)
+    integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
+    flags = _flags(ccd.data, readout.saturation, integers)
     if readout.overscan is not None:
         levels = np.concatenate([f.levels[number][part] for f in frames]).astype(dtype)
         ccd = subtract_overscan(ccd, levels)
@@ -190,11 +191,12 @@ def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
     return FrameRejected("unreadable", why, str(raw.path))
 
 
-def _flags(data: np.ndarray, saturation: float | None) -> np.ndarray | None:
+def _flags(data: np.ndarray, saturation: float | None, integers: bool) -> np.ndarray | None:
     """Flag saturated and missing pixels of a raw band; None where there are none."""
-    # Two passes for minimum and maximum are cheaper than a mask, and mostly enough.
+    # The maximum is cheaper than a mask, and mostly enough. It is NaN if any pixel is; only
+    # files of floats can hold minus infinity besides.
     top = data.max()
-    missing = not np.isfinite(top) or not np.isfinite(data.min())
+    missing = not np.isfinite(top) or not (integers or np.isfinite(data.min()))
     full = saturation is not None and (missing or top >= saturation)
     if not (missing or full):
         return None
