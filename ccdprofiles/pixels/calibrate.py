@@ -299,7 +299,11 @@ def _saturated_stars(
 ) -> np.ndarray | bool:
     """Return the saturated stars of a frame; False where there are none."""
     saturated = (flags & SATURATED) != 0
-    levels = [r.saturation * r.gain for r in amplifiers.readouts if r.saturation is not None]
+    levels = [
+        r.saturation * r.gain
+        for r in amplifiers.readouts
+        if r.saturation is not None and r.gain is not None
+    ]
     if not levels or not saturated.any():
         return False
     known = np.where(np.isfinite(electrons), electrons, np.float32(0))
@@ -350,9 +354,9 @@ def master_variance(
     (1 - scale)^2 times.
     """
     of_bias = None if bias is None else bias.variance
-    of_dark = None if dark is None else dark.variance
-    if of_dark is None:
+    if dark is None or dark.variance is None:
         return of_bias
+    of_dark = dark.variance
     if of_bias is None:
         return scale**2 * of_dark
     if not dark.same_bias:

@@ -210,6 +210,7 @@ def _combine_clipped(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.n
         if not missing.all():
             result[~missing], used[~missing] = _combine_clipped(values[:, ~missing], how)
         return result, used
+    assert how.clip is not None  # without clipping only pixels with missing values come here
     centre = _median_of_sorted(ordered)
     limit = _deviation_of_sorted(ordered, centre) * (how.clip * MAD_TO_STD)
     keep = np.abs(ordered - centre) <= limit
@@ -288,14 +289,16 @@ def _sorted(
     return rows
 
 
-def _median_of_sorted(ordered: Sequence[np.ndarray]) -> np.ndarray:
+def _median_of_sorted(ordered: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     half = len(ordered) // 2
     if len(ordered) % 2:
         return ordered[half]
     return (ordered[half - 1] + ordered[half]) * ordered[half].dtype.type(0.5)
 
 
-def _deviation_of_sorted(ordered: Sequence[np.ndarray], centre: np.ndarray) -> np.ndarray:
+def _deviation_of_sorted(
+    ordered: Sequence[np.ndarray] | np.ndarray, centre: np.ndarray
+) -> np.ndarray:
     """Return the median of the distances of sorted values from their centre.
 
     The k values nearest to the centre are neighbours in the order. So the k-th smallest

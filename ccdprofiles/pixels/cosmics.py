@@ -10,7 +10,7 @@ this does not pay are left to astroscrappy itself.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -135,9 +135,10 @@ def detect_cosmics(
     )
     missing = _not_finite(data, inbkg, invar)
     if missing is not None:
-        data, inbkg, invar = (_filled(image, missing) for image in (data, inbkg, invar))
+        data = _filled(data, missing)
+        inbkg, invar = (None if i is None else _filled(i, missing) for i in (inbkg, invar))
         inmask = missing if inmask is None else inmask | missing
-    options = {
+    options: dict[str, Any] = {
         "sigclip": sigclip,
         "sigfrac": sigfrac,
         "objlim": objlim,
@@ -148,7 +149,12 @@ def detect_cosmics(
         "sepmed": sepmed,
         "cleantype": cleantype,
     }
-    psf = {"psfmodel": psfmodel, "psffwhm": psffwhm, "psfsize": psfsize, "psfk": psfk}
+    psf: dict[str, Any] = {
+        "psfmodel": psfmodel,
+        "psffwhm": psffwhm,
+        "psfsize": psfsize,
+        "psfk": psfk,
+    }
     kernel = _kernel(**psf) if fsmode == "convolve" else None
     sparse = None
     if fsmode == "median" or kernel is not None:
@@ -218,17 +224,15 @@ def _not_finite(*images: np.ndarray | None) -> np.ndarray | None:
     return missing
 
 
-def _filled(image: np.ndarray | None, missing: np.ndarray) -> np.ndarray | None:
+def _filled(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return an image with its median where values are missing; the mask excludes these."""
-    if image is None:
-        return None
     good = image[~missing]
     image = image.copy()
     image[missing] = np.median(good[:: 1 + good.size // 100_000]) if good.size else 0
     return image
 
 
-def _variance(data: np.ndarray, gain: float, readnoise: np.ndarray) -> np.ndarray:
+def _variance(data: np.ndarray, gain: float, readnoise: float | np.ndarray) -> np.ndarray:
     """Return signal and read noise of each pixel as a variance, in counts squared."""
     return (data * F4(gain) + np.square(readnoise, dtype=F4)).astype(F4) / F4(gain) ** 2
 

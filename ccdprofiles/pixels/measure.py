@@ -12,6 +12,7 @@ from astropy.modeling import Model
 
 from ..camera.amplifier import AmplifierSet, Readout
 from ..camera.recipe import Recipe
+from ..camera.section import Section
 from ..errors import FrameRejected
 from ..files.pixels import Pixels, physical, rows_of
 from ..files.raw import RawFile, RawImage, refuse_changed
@@ -89,8 +90,10 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
             for image, first, band in pixels.bands(digest):
                 sample.take(image, first, band)
                 for readout, strip in zip(amplifiers.readouts, strips, strict=True):
-                    if strip is not None and raw.image(readout.extension) is image:
-                        _copy_overscan(strip, readout, image, first, band)
+                    if readout.overscan is None or strip is None:
+                        continue
+                    if raw.image(readout.extension) is image:
+                        _copy_overscan(strip, readout.overscan, image, first, band)
     except FrameRejected as error:
         if error.code != "not-a-file":
             refuse_changed(raw)  # a changed file may fail in any way; this is the reason then
@@ -163,10 +166,10 @@ def _empty_strip(readout: Readout) -> np.ndarray | None:
 
 
 def _copy_overscan(
-    strip: np.ndarray, readout: Readout, image: RawImage, first: int, band: np.ndarray
+    strip: np.ndarray, section: Section, image: RawImage, first: int, band: np.ndarray
 ) -> None:
     """Copy the overscan in a band of rows, which begins at row ``first``, to its strip."""
-    rows, columns = readout.overscan.slices()
+    rows, columns = section.slices()
     start, part = rows_of(band, first, rows)
     if len(part):
         physical(part[:, columns], image, out=strip[start : start + len(part)])

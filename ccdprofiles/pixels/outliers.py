@@ -78,13 +78,12 @@ def noise_ratios(
 
     Only of the amplifiers whose read noise is known and that have finite values in all frames.
     """
-    expected = [readout.read_variance for readout in amplifiers.readouts]
-    known = [
-        number
-        for number, variance in enumerate(expected)
-        if variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
-    ]
+    known = {
+        number: readout.read_variance**0.5
+        for number, readout in enumerate(amplifiers.readouts)
+        if readout.read_variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
+    }
     return {
-        file: tuple(quality.scatter[n] / expected[n] ** 0.5 for n in known)
+        file: tuple(quality.scatter[n] / read_noise for n, read_noise in known.items())
         for file, quality in frames.items()
     }

@@ -136,7 +136,7 @@ class Sample:
         pixels = [each.number for each in histograms]
         fingerprint = 0
         for each in histograms:
-            fingerprint = crc32(each.counts, crc32(each.values, fingerprint))
+            fingerprint = crc32(each.counts.data, crc32(each.values.data, fingerprint))
         return Quality(
             level=level,
             scatter=tuple(part.scatter() for part in self._parts),
@@ -372,8 +372,8 @@ def _judge_light(
     overscan: tuple[float | None, ...],
 ) -> FrameRejected | None:
     """Compare the level of a flat with the saturation level, where that is known."""
-    full = [readout.saturation for readout in amplifiers.readouts]
-    if recipe.limits.flat_level is None or None in full:
+    full = [r.saturation for r in amplifiers.readouts if r.saturation is not None]
+    if recipe.limits.flat_level is None or len(full) < len(amplifiers.readouts):
         return None
     # Much of a spectrum is dark; its brightest part shows how it was exposed.
     spectral = isinstance(recipe.flat, SpectralFlat)

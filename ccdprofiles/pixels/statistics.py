@@ -44,7 +44,7 @@ def median(values: np.ndarray, overwrite: bool = False) -> float:
     return float(0.0 + (other + ordered[half]) / 2)
 
 
-def lower_median(values: np.ndarray) -> np.generic:
+def lower_median(values: np.ndarray) -> np.floating:
     """Return the median of some values; of an even number the lower of the two in the middle.
 
     Parameters

@@ -37,7 +37,7 @@ class Cleaner:
         self.masked = masked
         self.cleantype = cleantype
         self.flagged = np.zeros(image.size, bool)
-        self.levels: dict[int, np.float32] = {}
+        self.levels: dict[int, np.floating] = {}
         """The level of a plane before cleaning, once it was needed."""
         self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -76,7 +76,7 @@ class Cleaner:
             value[without] = self._level(which)
         return value
 
-    def _level(self, which: int) -> np.float32:
+    def _level(self, which: int) -> np.floating:
         """Return the median of the unmasked pixels of a plane before anything was replaced."""
         if which not in self.levels:
             values = self.planes[which].reshape(-1).copy()

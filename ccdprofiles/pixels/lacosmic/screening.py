@@ -73,7 +73,7 @@ def _minimum(values: np.ndarray, number: int, step: int) -> np.ndarray:
 
 
 def _above(
-    image: np.ndarray, start: int, stop: int, width: int, lower: np.ndarray, sigclip: np.float32
+    image: np.ndarray, start: int, stop: int, width: int, lower: np.ndarray, sigclip: float
 ) -> np.ndarray:
     """Return where the upper bound of S exceeds ``sigclip``; ``lower`` is overwritten."""
     about = image[start - width : stop + width]
@@ -107,7 +107,7 @@ def quietest_blocks(frame: Frame) -> np.ndarray:
 
 
 def bright_enough(
-    frame: Frame, pixels: np.ndarray, quietest: np.ndarray, level: np.float32 | None
+    frame: Frame, pixels: np.ndarray, quietest: np.ndarray, level: np.floating | None
 ) -> np.ndarray:
     """Return True where the Laplacian exceeds ``sigclip`` times the smallest noise nearby.
 

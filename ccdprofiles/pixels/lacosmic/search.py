@@ -53,7 +53,7 @@ def search(
     with np.errstate(over="ignore", invalid="ignore"):
         frame = _in_electrons(data, inmask, inbkg, invar, options)
         mask = None if frame is None else _iterate(frame)
-    if mask is None:
+    if frame is None or mask is None:
         return None
     image = frame.image
     if frame.background is not None:
@@ -143,7 +143,7 @@ def _crowded(frame: Frame, pixels: np.ndarray, quietest: np.ndarray) -> bool:
 
 
 def _peaks(
-    frame: Frame, pixels: np.ndarray, quietest: np.ndarray, level: np.float32 | None
+    frame: Frame, pixels: np.ndarray, quietest: np.ndarray, level: np.floating | None
 ) -> np.ndarray:
     """Return the unmasked pixels with S beyond ``sigclip``.
 
@@ -174,7 +174,7 @@ def _grown(frame: Frame, first: np.ndarray) -> np.ndarray:
     return union(hits, more)
 
 
-def _beyond(frame: Frame, pixels: np.ndarray, low: np.float32) -> tuple[np.ndarray, np.ndarray]:
+def _beyond(frame: Frame, pixels: np.ndarray, low: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the unmasked pixels whose S' exceeds a limit, and S'."""
     pixels = frame.unmasked(pixels)
     pixels = pixels[significance(frame, pixels) > low]
