@@ -60,7 +60,7 @@ def replace_lit_rows(rows: np.ndarray) -> tuple[np.ndarray, int]:
     >>> rows[150:155] += 40
     >>> levels, n_lit_rows = replace_lit_rows(rows)
     >>> n_lit_rows, float(levels[152])
-    (5, 1000.5)
+    (5, 1001.0)
     """
     if len(rows) < 8:
         return rows, 0
