@@ -15,9 +15,10 @@ import sys
 import astroscrappy
 import numpy as np
 
-from ccdprofiles.pixels import cosmics
+from ccdprofiles.pixels.cosmics import CosmicRayHits, detect_cosmics
+from ccdprofiles.pixels.lacosmic import search
 
-LIMITS = ("_SCREENED", "_PEAKED", "_HIT")
+LIMITS = ("SCREENED", "PEAKED", "HIT")
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     if not options.switch:
         for name in LIMITS:
-            setattr(cosmics, name, np.inf)
+            setattr(search, name, np.inf)
     pixels = flagged = bad = 0
     ways: dict[str, int] = {}
     for number in range(options.images):
@@ -49,10 +50,10 @@ def main() -> int:
     return int(bad > 0)
 
 
-def both(image: np.ndarray, how: dict) -> tuple[cosmics.Found, np.ndarray, np.ndarray]:
+def both(image: np.ndarray, how: dict) -> tuple[CosmicRayHits, np.ndarray, np.ndarray]:
     """Find cosmic rays both ways."""
     mask, cleaned = astroscrappy.detect_cosmics(image, **how)
-    return cosmics.detect_cosmics(image, **how), mask, cleaned
+    return detect_cosmics(image, **how), mask, cleaned
 
 
 def made_up(random: np.random.Generator) -> tuple[np.ndarray, dict]:

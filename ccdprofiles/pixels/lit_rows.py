@@ -1,4 +1,4 @@
-"""Rows of an overscan whose level is contaminated by light."""
+"""Rows of the overscan whose level is contaminated by light."""
 
 from __future__ import annotations
 
@@ -7,78 +7,94 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import median_filter
 
-from .noise import median
-from .quality import _MAD
+from .statistics import MAD_TO_STD, median
 
-__all__ = ["steady"]
+__all__ = ["replace_lit_rows"]
 
 _WINDOW = 101
-_APART = 8.0
-_LEAST = 3.0
-_MUCH = 10.0
+"""Rows of the running median from which a row must deviate."""
+
+_SIGMAS, _ADU = 8.0, 3.0
+"""A row must deviate by so many times the noise from row to row, and by so many adu."""
+
+_FACTOR_AT_ENDS = 10.0
+"""How many times more a row must deviate near the first and the last row."""
+
 _SIDE = 25
+"""Rows on either side from whose median the level of contaminated rows is interpolated."""
+
 _BLOCKS = 2
+"""More blocks of rows than this, raised and lowered again, are jumps of the pedestal."""
 
 
-def steady(rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """Replace overscan levels that light has lifted far from those of the rows around them.
+def replace_lit_rows(rows: np.ndarray) -> tuple[np.ndarray, int]:
+    """Replace overscan levels contaminated by light by those of the rows around them.
 
-    A row is touched only where it stands apart by 8 times the noise from row to row
-    and by 3 adu; all others keep their number to the last bit.
+    A row is replaced only where it deviates by 8 times the noise from row to row and by
+    3 adu; all others keep their value to the last bit.
 
     Parameters
     ----------
-    rows : ndarray of float64
-        The level of each row, in adu.
+    rows : ndarray of float64, shape (rows,)
+        The overscan level of each row, in adu.
 
     Returns
     -------
-    ndarray of float64
-        Rows that light has lifted have the level of the rows on their two sides.
-    int
-        How many rows those are.
+    levels : ndarray of float64, shape (rows,)
+        In adu; contaminated rows have the level interpolated between their two sides.
+    n_lit_rows : int
+        How many rows were replaced.
 
     Notes
     -----
-    A pedestal may settle while the first rows are read, drift, or jump, and the data
-    move with it. Light lifts rows between others; at the ends of a frame only what
-    breaks off from one row to the next, and is much, is believed to be light. A pedestal
-    that swings goes down as often as up, and one that jumps more than twice to and fro
-    is no light either.
+    A pedestal may settle while the first rows are read, drift, or jump, and the data move
+    with it. Light raises rows between others; near the ends of a frame only a sudden and
+    large rise from one row to the next is taken for light. An oscillating pedestal falls as
+    often as it rises, and one that jumps up and down more than twice is not light either.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdprofiles.pixels.lit_rows import replace_lit_rows
+    >>> rows = 1000 + np.tile([0.0, 1.0], 150)
+    >>> rows[150:155] += 40
+    >>> levels, n_lit_rows = replace_lit_rows(rows)
+    >>> n_lit_rows, float(levels[152])
+    (5, 1001.0)
     """
     if len(rows) < 8:
         return rows, 0
-    noise = _MAD * median(np.abs(np.diff(rows))) / 2**0.5
-    allowed = max(_APART * noise, _LEAST)
+    noise = MAD_TO_STD * median(np.abs(np.diff(rows))) / 2**0.5
+    allowed = max(_SIGMAS * noise, _ADU)
     if np.abs(rows - median(rows)).max() <= allowed:
         return rows, 0
     window = min(_WINDOW, (len(rows) - 1) // 2 * 2 + 1)
     near = median_filter(rows, window, mode="reflect")
     lit = np.zeros(len(rows), bool)
-    for first, stop in [*_lifted(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
+    for first, stop in [*_raised(rows, near, window // 2, allowed), *_blocks(near, allowed)]:
         lit[first:stop] = True
     if not lit.any():
         return rows, 0
-    found = rows.copy()
+    levels = rows.copy()
     for first, stop in _runs(lit):
         before, after = rows[:first][~lit[:first]], rows[stop:][~lit[stop:]]
         sides = [np.median(part) for part in (before[-_SIDE:], after[:_SIDE]) if part.size]
-        found[first:stop] = np.linspace(sides[0], sides[-1], stop - first)
-    return found, int(np.count_nonzero(lit))
+        levels[first:stop] = np.linspace(sides[0], sides[-1], stop - first)
+    return levels, int(np.count_nonzero(lit))
 
 
 def _runs(which: np.ndarray) -> np.ndarray:
-    """Return first and stop of every run of True."""
+    """Return the first place of each run of True, and the place after its last."""
     return np.flatnonzero(np.diff(np.r_[False, which, False])).reshape(-1, 2)
 
 
-def _lifted(
+def _raised(
     rows: np.ndarray, near: np.ndarray, margin: int, allowed: float
 ) -> list[tuple[int, int]]:
-    """Find the rows that light lifts above those around them."""
+    """Return the runs of rows that light raises above the running median."""
     off = rows - near
     above = off > allowed
-    # A pedestal that settles may lie low at the ends; one that swings does so in between.
+    # A settling pedestal may be low near the ends; an oscillating one is low in between too.
     below = off[margin:-margin] < -allowed
     if np.count_nonzero(below) > np.count_nonzero(above) / 2:
         return []
@@ -92,16 +108,16 @@ def _lifted(
 def _is_light(
     rows: np.ndarray, near: np.ndarray, first: int, stop: int, margin: int, allowed: float
 ) -> bool:
-    """Tell light from a pedestal that moves where the frame begins or ends."""
+    """Return True unless the rows may be a pedestal that settles at an end of the frame."""
     if first >= margin and stop <= len(rows) - margin:
         return True
     ends = [(n - 1, n) for n in (first, stop) if 0 < n < len(rows)]
     breaks = all(abs(rows[a] - rows[b]) > allowed for a, b in ends)
-    return breaks and (rows - near)[first:stop].max() > _MUCH * allowed
+    return breaks and (rows - near)[first:stop].max() > _FACTOR_AT_ENDS * allowed
 
 
 def _blocks(near: np.ndarray, allowed: float) -> list[tuple[int, int]]:
-    """Find where light lifts many rows: a step up, and then one as large down."""
+    """Return the blocks of rows that light raises: a step up, then a similar step down."""
     steps = np.diff(near)
     ends = [
         (first, stop, steps[first:stop].sum()) for first, stop in _runs(np.abs(steps) > allowed)

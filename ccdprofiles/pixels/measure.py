@@ -1,4 +1,4 @@
-"""One pass through a raw frame: overscan levels, checks, sums."""
+"""One pass through a raw frame: SHA-256, overscan levels, and a sample of its pixels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
+from astropy.modeling import Model
 
 from ..camera.amplifier import AmplifierSet, Readout
 from ..camera.recipe import Recipe
+from ..camera.section import Section
 from ..errors import FrameRejected
 from ..files.pixels import Pixels, physical, rows_of
 from ..files.raw import RawFile, RawImage, refuse_changed
-from .lit_rows import steady
-from .noise import MAD_TO_STD, median
-from .overscan import _levels
+from .lit_rows import replace_lit_rows
+from .overscan import overscan_levels
 from .quality import Quality, Sample
+from .statistics import MAD_TO_STD, median
 
 __all__ = ["Measured", "measure", "take_level"]
 
@@ -35,15 +37,15 @@ class Measured:
     levels : tuple of (ndarray or None)
         For each amplifier the overscan level of each row in adu, float64.
     level, noise : tuple of (float or None)
-        For each amplifier the median level and the read noise that its overscan
-        shows, in adu.
-    replaced : tuple of bool
-        Whether an amplifier's level was taken from the night.
-    apart : tuple of int
-        For each amplifier, of how many rows light had lifted the overscan.
+        For each amplifier the median level and the read noise measured in its overscan,
+        in adu.
+    level_from_night : tuple of bool
+        For each amplifier, whether the nightly median replaces its own level.
+    n_lit_rows : tuple of int
+        For each amplifier, how many rows of its overscan were contaminated by light.
     quality : Quality or None
-        What a sample of its pixels says.
-    unsure : tuple of bool
+        Statistics of a sample of its pixels.
+    poor_fit : tuple of bool
         For each amplifier, whether the model of its overscan is poorly determined.
     """
 
@@ -53,76 +55,83 @@ class Measured:
     levels: tuple[np.ndarray | None, ...]
     level: tuple[float | None, ...]
     noise: tuple[float | None, ...]
-    replaced: tuple[bool, ...] = ()
-    apart: tuple[int, ...] = ()
+    level_from_night: tuple[bool, ...] = ()
+    n_lit_rows: tuple[int, ...] = ()
     quality: Quality | None = None
-    unsure: tuple[bool, ...] = ()
+    poor_fit: tuple[bool, ...] = ()
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
-    """Read a raw frame once, for its SHA-256 and the levels of its overscan.
+    """Read a raw frame once, for its SHA-256 and its overscan levels.
 
     Parameters
     ----------
     raw : RawFile
     amplifiers : AmplifierSet
     recipe : Recipe
-        Its ``overscan`` says how a strip becomes a level for each row.
+        Its ``overscan`` defines how a strip becomes a level for each row.
+
+    Returns
+    -------
+    Measured
 
     Raises
     ------
     FrameRejected
-        If the file is shorter than it says (``truncated``), is no longer the one whose
-        header was read (``changed``), or holds other bytes than its DATASUM says
-        (``checksum``).
+        If the file is shorter than its header demands (``truncated``), is no longer the one
+        whose header was read (``changed``), does not agree with its DATASUM (``checksum``), or
+        has an overscan that cannot be measured (``overscan``).
     """
     digest = hashlib.sha256()
     sample = Sample(raw, amplifiers)
-    strips = [_Strip(raw, readout) for readout in amplifiers.readouts]
+    strips = [_empty_strip(readout) for readout in amplifiers.readouts]
     try:
         with Pixels(raw) as pixels:
             for image, first, band in pixels.bands(digest):
                 sample.take(image, first, band)
-                for strip in strips:
-                    strip.take(image, first, band)
+                for readout, strip in zip(amplifiers.readouts, strips, strict=True):
+                    if readout.overscan is None or strip is None:
+                        continue
+                    if raw.image(readout.extension) is image:
+                        _copy_overscan(strip, readout.overscan, image, first, band)
     except FrameRejected as error:
         if error.code != "not-a-file":
-            refuse_changed(raw)  # which may make it look like anything
+            refuse_changed(raw)  # a changed file may fail in any way; this is the reason then
         raise
     quality = sample.quality()
-    levels, level, noise, apart, unsure = [], [], [], [], []
-    for strip in strips:
-        rows = usual = scatter = None
-        lifted, doubtful = 0, False
-        if strip.values is not None:
-            rows, doubtful = _levels(strip.values, recipe.overscan)
-            if isinstance(recipe.overscan, str):
-                # A model is fitted with rejection; it needs no second one.
-                rows, lifted = steady(rows)
-            usual = median(rows)
-            scatter = _scatter(strip.values)
-        levels.append(rows)
-        level.append(usual)
-        noise.append(scatter)
-        apart.append(lifted)
-        unsure.append(doubtful)
+    overscans = [_measure_overscan(strip, recipe.overscan) for strip in strips]
+    levels, level, noise, n_lit_rows, poor_fit = zip(*overscans, strict=True)
     refuse_changed(raw)
     return Measured(
         raw=raw,
         amplifiers=amplifiers,
         sha256=digest.hexdigest(),
-        levels=tuple(levels),
-        level=tuple(level),
-        noise=tuple(noise),
-        replaced=(False,) * len(levels),
-        apart=tuple(apart),
+        levels=levels,
+        level=level,
+        noise=noise,
+        level_from_night=(False,) * len(levels),
+        n_lit_rows=n_lit_rows,
         quality=quality,
-        unsure=tuple(unsure),
+        poor_fit=poor_fit,
     )
 
 
+def _measure_overscan(
+    strip: np.ndarray | None, how: str | Model
+) -> tuple[np.ndarray | None, float | None, float | None, int, bool]:
+    """Return levels of the rows, their median, the read noise, lit rows, and a poor fit."""
+    if strip is None:
+        return None, None, None, 0, False
+    rows, poor_fit = overscan_levels(strip, how)
+    n_lit_rows = 0
+    if isinstance(how, str):
+        # A model is fitted with rejection, and needs no second one.
+        rows, n_lit_rows = replace_lit_rows(rows)
+    return rows, median(rows), _scatter(strip), n_lit_rows, poor_fit
+
+
 def take_level(measured: Measured, night: Sequence[float | None], drift: float) -> Measured:
-    """Give a frame the night's overscan level where its own lies too far from it.
+    """Replace the overscan level of a frame that deviates from the nightly median by it.
 
     An over-exposed flat can spill light into its own overscan.
 
@@ -132,7 +141,12 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
     night : sequence of (float or None)
         The median level of the night for each amplifier, in adu.
     drift : float
-        How far a level may lie from it, in adu.
+        By how much a level may deviate from it, in adu.
+
+    Returns
+    -------
+    Measured
+        With ``level_from_night`` set for the amplifiers whose level was replaced.
     """
     far = tuple(
         own is not None and usual is not None and abs(own - usual) > drift
@@ -142,30 +156,30 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
         np.full_like(rows, usual) if off else rows
         for rows, usual, off in zip(measured.levels, night, far, strict=True)
     )
-    return replace(measured, levels=levels, replaced=far)
+    return replace(measured, levels=levels, level_from_night=far)
 
 
-class _Strip:
-    """The overscan of one amplifier, gathered while the frame is read."""
+def _empty_strip(readout: Readout) -> np.ndarray | None:
+    """Return room for the overscan of one amplifier; None where it has none."""
+    section = readout.overscan
+    return None if section is None else np.empty((section.height, section.width), "f4")
 
-    def __init__(self, raw: RawFile, readout: Readout):
-        self._image = raw.image(readout.extension)
-        self.values = None
-        if readout.overscan is not None:
-            self._rows, self._columns = readout.overscan.slices()
-            self.values = np.empty((readout.overscan.height, readout.overscan.width), "f4")
 
-    def take(self, image: RawImage, first: int, band: np.ndarray) -> None:
-        if self.values is None or image is not self._image:
-            return
-        start, part = rows_of(band, first, self._rows)
-        if len(part):
-            place = self.values[start : start + len(part)]
-            physical(part[:, self._columns], image, out=place)
+def _copy_overscan(
+    strip: np.ndarray, section: Section, image: RawImage, first: int, band: np.ndarray
+) -> None:
+    """Copy the overscan in a band of rows, which begins at row ``first``, to its strip."""
+    rows, columns = section.slices()
+    start, part = rows_of(band, first, rows)
+    if len(part):
+        physical(part[:, columns], image, out=strip[start : start + len(part)])
 
 
 def _scatter(strip: np.ndarray) -> float:
-    """Measure how the overscan scatters about the level of its rows, in adu."""
+    """Return the robust scatter of the overscan about the mean of its rows, in adu.
+
+    The last factor corrects for the mean that each row was given from its own columns.
+    """
     columns = strip.shape[1]
     if columns < 2:
         return float("nan")

@@ -1,4 +1,4 @@
-"""How noisy a median is, and how a stack of darks tells its own noise."""
+"""The noise of a median, and the noise of darks from the scatter of their stack."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["MAD_TO_STD", "median", "median_variance", "pooled_scatter", "scaled_apart"]
-
-MAD_TO_STD = 1.482602218505602
-"""The factor of `astropy.stats.mad_std`: 1 over the normal quantile of 3/4."""
+__all__ = ["median_variance", "pooled_scatter", "scaled_apart"]
 
 _BINS = 60
+"""Bins of level in which the scatter of darks is averaged; the brightest 2 % have finer ones."""
+
 _FEWEST = 30
+"""Pixels of a bin, at least."""
 
 
 def median_variance(number: int) -> float:
@@ -22,52 +22,38 @@ def median_variance(number: int) -> float:
     It is nearly pi / (2 n) and smaller for few values. The constants fit the exact
     integrals over order statistics for every n to better than half a percent.
 
+    Examples
+    --------
     >>> from ccdprofiles.pixels.noise import median_variance
     >>> [round(median_variance(n), 2) for n in (1, 2, 3, 5)]
     [1.0, 0.5, 0.45, 0.29]
     """
-    more = 0.9 + 0.24 / number if number % 2 else 2.8 - 1.03 / number
-    return pi / (2 * number + more)
-
-
-def median(values: np.ndarray, overwrite: bool = False) -> float:
-    """Return the median of float64 values, as `numpy.median` does and several times faster.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (values,)
-        None of them NaN.
-    overwrite : bool
-        Whether they may be put in another order.
-    """
-    half = values.size // 2
-    ordered = values if overwrite else values.copy()
-    # One place numpy finds by vector instructions, and not the three that its median asks for.
-    ordered.partition(half)
-    other = ordered[half] if values.size % 2 else ordered[:half].max()
-    return float(0.0 + (other + ordered[half]) / 2)
+    correction = 0.9 + 0.24 / number if number % 2 else 2.8 - 1.03 / number
+    return pi / (2 * number + correction)
 
 
 def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return how much noisier a median is whose frames were scaled a little apart.
+    """Return how much noisier a median is if its frames were scaled to slightly other levels.
 
-    That a frame lies off by an amount of its own is no noise, as all its pixels do.
-    But fewer values are then near the median, which is known the less for it: its
-    variance is the sum of p (1 - p) over the squared sum of the densities there, p
-    being the chance of each value to lie below it.
+    An offset that all pixels of a frame share is not noise. But fewer values are then close
+    to the median, which is less certain for it: its variance is the sum of p (1 - p) over
+    the squared sum of the densities there, with p the probability of each value to lie below
+    the median.
 
     Parameters
     ----------
     offsets : ndarray, shape (frames,)
-        By how much of its level each frame is off.
+        The offset of each frame, as a fraction of its level.
     noise : ndarray
-        The standard deviation of one value of each pixel, in the same measure.
+        The standard deviation of one value of each pixel, as such a fraction.
 
     Returns
     -------
     ndarray
         The factor for the variance of each pixel's median.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> from ccdprofiles.pixels.noise import scaled_apart
     >>> factor = scaled_apart(np.array([-0.01, 0, 0.01]), np.array([0.005, 0.01, 1]))
@@ -81,39 +67,40 @@ def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
         return np.ones_like(noise)
     widths = off.std() * np.geomspace(0.02, 100, 100)
     low, high = np.full_like(widths, off.min()), np.full_like(widths, off.max())
-    for _ in range(50):
-        middle = (low + high) / 2
-        above = ndtr((middle - off) / widths).mean(axis=0) > 0.5
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    away = (middle - off) / widths
-    chance = ndtr(away)
-    density = np.exp(-0.5 * away**2).mean(axis=0)
-    factor = 4 * (chance * (1 - chance)).mean(axis=0) / np.maximum(density, 1e-9) ** 2
-    # At worst the median is a single value.
+    for _ in range(50):  # bisection
+        median = (low + high) / 2
+        above = ndtr((median - off) / widths).mean(axis=0) > 0.5
+        low, high = np.where(above, low, median), np.where(above, median, high)
+    sigmas = (median - off) / widths
+    below = ndtr(sigmas)
+    density = np.exp(-0.5 * sigmas**2).mean(axis=0)
+    factor = 4 * (below * (1 - below)).mean(axis=0) / np.maximum(density, 1e-9) ** 2
+    # At worst the median is as noisy as a single value.
     return np.interp(noise, widths, np.minimum(factor, 2 * len(off) / pi))
 
 
 def pooled_scatter(signal: np.ndarray, scatter: np.ndarray, number: int) -> np.ndarray:
-    """Return the variance of one dark's pixels, from all pixels of about their level.
+    """Return the variance of one dark's pixels, from all pixels of about the same level.
 
-    The variance of a few frames' values is itself a poor number. Read noise is the
-    same everywhere and the noise of dark current grows with it in proportion, so a
-    straight line through the scatter of all pixels tells that of each far better. A
-    pixel that scatters more than chance allows keeps its own number.
+    The variance of a few values is itself poorly known. Read noise is the same for all
+    pixels and the variance of dark current is proportional to it, so a straight line through
+    the scatter of all pixels is far better than the scatter of each. A pixel that scatters
+    more than chance allows keeps its own value.
 
     Parameters
     ----------
     signal : ndarray
-        The master dark, in adu, its pedestal in it.
+        The master dark, in adu, with its pedestal.
     scatter : ndarray, shape (2, ...)
-        The variance of all values of each pixel, and of those that do not stand
-        apart, in adu squared, as `ccdprofiles.pixels.combine.combine` gives them.
+        The variance of all values of each pixel, and of those without outliers, in adu
+        squared, as `ccdprofiles.pixels.combine.combine` returns them.
     number : int
         Frames in the stack.
 
     Returns
     -------
-    ndarray of float64, in adu squared
+    ndarray of float64
+        In adu squared, of the shape of ``signal``.
     """
     scatter, clipped = scatter
     good = np.isfinite(signal) & np.isfinite(scatter)
@@ -132,16 +119,17 @@ def pooled_scatter(signal: np.ndarray, scatter: np.ndarray, number: int) -> np.n
         )
     )
     counts = np.diff(edges)
-    middle = np.add.reduceat(levels, edges[:-1], dtype="f8") / counts
-    # The median of a chi-square of n - 1 degrees, as a few unsteady pixels must not count.
+    centre = np.add.reduceat(levels, edges[:-1], dtype="f8") / counts
+    # A median, as a few unstable pixels must not count, over that of a chi-square
+    # distribution of n - 1 degrees of freedom (Wilson & Hilferty 1931, PNAS 17, 684).
     spread = np.array([np.median(values[a:b]) for a, b in pairwise(edges)])
     spread /= (1 - 2 / (9 * (number - 1))) ** 3
     keep = spread > 0
-    if keep.sum() < 2 or np.ptp(middle[keep]) == 0:
+    if keep.sum() < 2 or np.ptp(centre[keep]) == 0:
         fitted = np.full(signal.shape, spread.mean())
     else:
         slope, start = np.polyfit(
-            middle[keep], spread[keep], 1, w=np.sqrt(counts[keep]) / spread[keep]
+            centre[keep], spread[keep], 1, w=np.sqrt(counts[keep]) / spread[keep]
         )
         line = np.maximum(start + slope * signal, spread[keep].min())
         fitted = (

@@ -9,12 +9,13 @@ import numpy as np
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Limits
 from ..errors import FrameRejected
-from .quality import _MAD, Quality, light_of
+from .quality import Quality, light_of
+from .statistics import MAD_TO_STD
 
 __all__ = ["noise_ratios", "outliers"]
 
-_GROUP = 4
-"""So many frames it takes to say which of them stands apart."""
+_FEWEST = 4
+"""In a group of fewer frames none can be called the outlier."""
 
 
 def outliers(
@@ -23,10 +24,10 @@ def outliers(
     limits: Limits,
     overscan: Mapping[str, tuple[float | None, ...]],
 ) -> dict[str, FrameRejected]:
-    """Find the biases or darks whose level stands apart from the others of their master.
+    """Return the biases or darks whose level deviates from the median of their group.
 
-    Flats are scaled to each other, and arcs need not be alike; both are left alone.
-    It takes four frames to say which of them is wrong.
+    Flats are scaled to each other, and arcs need not be alike; neither is compared. Groups of
+    fewer than four frames are not compared either.
 
     Parameters
     ----------
@@ -35,55 +36,54 @@ def outliers(
         By file, all frames that become one master.
     limits : Limits
     overscan : dict of tuple
-        By file, the level of each amplifier's overscan, in adu.
+        By file, the overscan level of each amplifier, in adu.
 
     Returns
     -------
     dict of FrameRejected
         ``outlier``, by file.
     """
-    if kind not in ("bias", "dark") or limits.outlier is None or len(frames) < _GROUP:
+    if kind not in ("bias", "dark") or limits.outlier is None or len(frames) < _FEWEST:
         return {}
     files = sorted(frames)
     levels = np.array([light_of(frames[f].level, overscan[f]) for f in files])
-    # An amplifier without any value in one of the frames says nothing of the others.
+    # An amplifier without a finite value in one of the frames cannot be compared.
     levels = levels[:, np.isfinite(levels).all(axis=0)]
     if not levels.size:
         return {}
-    middle = np.median(levels, axis=0)
-    width = limits.outlier * _MAD * np.median(np.abs(levels - middle), axis=0)
+    median = np.median(levels, axis=0)
+    width = limits.outlier * MAD_TO_STD * np.median(np.abs(levels - median), axis=0)
+    # Levels that agree by chance must not make their neighbours outliers.
     scatter = max(1.0, np.median([np.nanmax([0.0, *frames[f].scatter]) for f in files]))
-    least = scatter if limits.level is None else limits.level.value
-    allowed = np.maximum(width, least)
-    found = {}
+    tolerance = np.maximum(width, scatter if limits.level is None else limits.level.value)
+    rejected = {}
     for file, own in zip(files, levels, strict=True):
-        worst = int(np.argmax(np.abs(own - middle) - allowed))
-        off = own[worst] - middle[worst]
-        if abs(off) > allowed[worst]:
-            cure = "look for light in it" if off > 0 else "look whether it was set alike"
-            found[file] = FrameRejected(
+        worst = int(np.argmax(np.abs(own - median) - tolerance))
+        off = own[worst] - median[worst]
+        if abs(off) > tolerance[worst]:
+            cure = "look for light in it" if off > 0 else "check whether its settings were the same"
+            rejected[file] = FrameRejected(
                 "outlier",
-                f"its level stands {abs(off):.4g} adu {'above' if off > 0 else 'below'} the "
-                f"{middle[worst]:.6g} adu of the {len(files)} {kind} frames it belongs to, where "
-                f"{allowed[worst]:.4g} adu may be; {cure}.",
+                f"its level is {abs(off):.4g} adu {'above' if off > 0 else 'below'} the median of "
+                f"its group ({median[worst]:.6g} adu, {len(files)} {kind} frames, tolerance "
+                f"{tolerance[worst]:.4g} adu); {cure}.",
             )
-    return found
+    return rejected
 
 
 def noise_ratios(
     frames: Mapping[str, Quality], amplifiers: AmplifierSet
 ) -> dict[str, tuple[float, ...]]:
-    """Return how many times the profile's read noise biases scatter.
+    """Return the scatter of biases in units of the read noise of their profile.
 
-    Of the amplifiers whose read noise is known and that have values in all of the frames.
+    Only of the amplifiers whose read noise is known and that have finite values in all frames.
     """
-    expected = [readout.read_variance for readout in amplifiers.readouts]
-    told = [
-        number
-        for number, variance in enumerate(expected)
-        if variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
-    ]
+    known = {
+        number: readout.read_variance**0.5
+        for number, readout in enumerate(amplifiers.readouts)
+        if readout.read_variance and all(np.isfinite(q.scatter[number]) for q in frames.values())
+    }
     return {
-        file: tuple(quality.scatter[n] / expected[n] ** 0.5 for n in told)
+        file: tuple(quality.scatter[n] / read_noise for n, read_noise in known.items())
         for file, quality in frames.items()
     }

@@ -1,4 +1,4 @@
-"""The overscan: its level for every row, and the read noise that it shows."""
+"""The overscan: the level of each row, its noise, and its subtraction."""
 
 from __future__ import annotations
 
@@ -7,56 +7,100 @@ from collections.abc import Callable
 import numpy as np
 from astropy.modeling import Model, fitting
 from astropy.modeling.models import Polynomial1D
+from astropy.nddata import CCDData
 from astropy.stats import sigma_clip
 
 from ..camera.amplifier import Readout
 from ..errors import FrameRejected
 from ..files.quiet import caught_warnings
 from .noise import median_variance
+from .statistics import nanmedian
 
-__all__ = ["overscan_noise"]
+__all__ = ["overscan_levels", "overscan_noise", "subtract_overscan"]
 
 
-def overscan_levels(strip: np.ndarray, how: str | Model) -> np.ndarray:
-    """Turn a strip of overscan into the level of each row.
+def subtract_overscan(ccd: CCDData, levels: np.ndarray) -> CCDData:
+    """Subtract the overscan level of each row.
+
+    Parameters
+    ----------
+    ccd : CCDData, shape (rows, columns)
+        Raw pixels of one amplifier; of several frames, one under the other.
+    levels : ndarray, shape (rows,)
+        In the unit and the type of ``ccd``; `overscan_levels` measures them.
+
+    Returns
+    -------
+    CCDData
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdprofiles.pixels.overscan import subtract_overscan
+    >>> raw = CCDData(np.array([[1005.0, 1007.0], [1010.0, 1012.0]]), unit="adu")
+    >>> subtract_overscan(raw, np.array([1000.0, 1004.0])).data
+    array([[5., 7.],
+           [6., 8.]])
+    """
+    import ccdproc  # half a second, which frames that are only measured need not wait for
+
+    # ccdproc gets one column, the level of each row: its own estimate from a strip knows
+    # neither rejection nor missing values. The axis is given, as it guesses one from the shape.
+    return ccdproc.subtract_overscan(
+        ccd,
+        overscan=CCDData(levels[:, np.newaxis], unit=ccd.unit),
+        overscan_axis=1,
+        median=True,
+        add_keyword=False,
+    )
+
+
+def overscan_levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bool]:
+    """Measure the overscan level of each row.
 
     Parameters
     ----------
     strip : ndarray of float32, shape (rows, columns)
-        In adu; NaN where there is no data. A row without any takes the level of its
-        neighbours.
+        The overscan in adu; NaN where there is no data. A row without any value takes the
+        level interpolated between its neighbours.
     how : {"median", "mean", "level"} or astropy model
-        A model is fitted to the medians of the rows, of which those further than
-        3 standard deviations are left out, five times over.
+        A model is fitted to the medians of the rows, with rejection at 3 standard deviations
+        in up to five iterations. ``"level"`` is one number for all rows, fitted likewise.
 
     Returns
     -------
-    ndarray of float64, shape (rows,)
+    levels : ndarray of float64, shape (rows,)
+        In adu.
+    poor_fit : bool
+        Whether astropy warned about the fit of a model.
 
     Raises
     ------
     FrameRejected
         ``overscan`` if the strip holds no value at all, or the model cannot be fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdprofiles.pixels.overscan import overscan_levels
+    >>> overscan_levels(np.array([[1000, 1002, 1001], [1004, 1003, 9000]], "f4"), "median")
+    (array([1001., 1004.]), False)
     """
-    return _levels(strip, how)[0]
-
-
-def _levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bool]:
-    """Return the level of each row, and whether the fit of a model is in doubt."""
-    medians = _known_rows(strip, _row_means if how == "mean" else _row_medians)
+    levels = _known_rows(strip, _row_means if how == "mean" else _row_medians)
     if how == "level":
         how = Polynomial1D(0)
-    return (medians, False) if isinstance(how, str) else _fitted(medians, how)
+    return (levels, False) if isinstance(how, str) else _fitted(levels, how)
 
 
 def _fitted(medians: np.ndarray, model: Model) -> tuple[np.ndarray, bool]:
-    """Fit a model to the levels of the rows; also return whether astropy doubts the fit."""
+    """Fit a model to the levels of the rows; also return whether astropy warned about it."""
     rows = np.arange(len(medians), dtype="f8")
-    # A fit in the middle of -1 .. 1 keeps polynomials of high degree well conditioned.
+    # Rows mapped to -1 .. 1 keep the fit of polynomials of high degree well conditioned.
     place = 2 * rows / max(len(rows) - 1, 1) - 1
     model = model.copy()
     if hasattr(model, "domain"):
-        # A polynomial over other rows is one over these; only its coefficients differ.
+        # The same polynomial over another domain; only its coefficients differ.
         model.domain = (-1.0, 1.0)
     fitter = fitting.FittingWithOutlierRemoval(
         fitting.LinearLSQFitter() if model.linear else fitting.TRFLSQFitter(),
@@ -71,26 +115,30 @@ def _fitted(medians: np.ndarray, model: Model) -> tuple[np.ndarray, bool]:
         except Exception as error:  # a model raises whatever it likes
             raise _unfit(model, str(error)) from error
     if not np.isfinite(levels).all():
-        raise _unfit(model, "it has no value in some rows")
+        raise _unfit(model, "the fitted model has no finite value in some rows")
     return levels, bool(caught)
 
 
 def _unfit(model: Model, why: str) -> FrameRejected:
     return FrameRejected(
         "overscan",
-        f"its overscan cannot be fitted by {_name_of(model)} ({why.splitlines()[0].rstrip('!.')}); "
+        f"its overscan cannot be fitted by {model.name or type(model).__name__} "
+        f"({why.splitlines()[0].rstrip('!.')}); "
         "give overscan= of the recipe another model, with parameters to start from.",
     )
-
-
-def _name_of(model: Model) -> str:
-    return str(model.name or type(model).__name__)
 
 
 def overscan_noise(readout: Readout, how: str | Model) -> float:
     """Return the variance of an overscan level, in units of one pixel's read variance.
 
-    A fitted model averages over so many rows that its noise does not count.
+    It is 1 / n for a mean of n columns and about pi / (2 n) for a median
+    (`ccdprofiles.pixels.noise.median_variance`). A fitted model averages over so many rows
+    that its noise is neglected.
+
+    Parameters
+    ----------
+    readout : Readout
+    how : {"median", "mean", "level"} or astropy model
     """
     if readout.overscan is None or how not in ("median", "mean"):
         return 0.0
@@ -99,14 +147,15 @@ def overscan_noise(readout: Readout, how: str | Model) -> float:
 
 
 def _known_rows(strip: np.ndarray, level: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Measure the rows that have a value, and give the others the level between them."""
+    """Measure the rows that have a value, and interpolate the level of the others."""
     if np.isfinite(strip).all():
         return level(strip)
     strip = np.where(np.isfinite(strip), strip, np.nan)
     known = ~np.isnan(strip).all(axis=1)
     if not known.any():
         raise FrameRejected(
-            "overscan", "its overscan holds no value; copy it again, or take it out of the night."
+            "overscan",
+            "its overscan holds no finite value; copy the file again, or take it out of the night.",
         )
     place = np.arange(len(strip))
     return np.interp(place, place[known], level(strip[known]))
@@ -118,8 +167,8 @@ def _row_means(strip: np.ndarray) -> np.ndarray:
 
 def _row_medians(strip: np.ndarray) -> np.ndarray:
     if np.isnan(strip).any():
-        return np.nanmedian(strip, axis=1).astype("f8")
-    # Ten times faster than numpy.median, and the same number.
+        return nanmedian(strip, axis=1).astype("f8")
+    # Ten times faster than numpy.median, with the same result.
     ordered = np.sort(strip, axis=1)
     columns = strip.shape[1]
     both = ordered[:, (columns - 1) // 2 : columns // 2 + 1].astype("f8")

@@ -1,16 +1,16 @@
-"""A raw frame becomes floats: overscan off, trimmed, amplifiers side by side, flags set.
+"""Raw frames become floats: overscan subtracted, trimmed, amplifiers joined, pixels flagged.
 
-Two passes over a frame. `measure` reads it once, for its SHA-256 and the levels
-of its overscan; `prepare` reads a band of rows of one frame or of many, so that a
-stack of frames never has to fit into memory.
+A frame is read twice. `ccdprofiles.pixels.measure.measure` reads it once as a whole, for its
+SHA-256 and its overscan levels; `prepare` reads a band of rows of one frame or of many, so
+that a stack of frames never has to fit into memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 
-import ccdproc
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
@@ -21,12 +21,14 @@ from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
 from ..products.band import DQ
 from .measure import Measured
+from .overscan import subtract_overscan
 
 __all__ = ["NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
 SATURATED, NO_DATA = DQ.SATURATED.value, DQ.NO_DATA.value
 
-_TOGETHER = 2**19
+_CACHE_BYTES = 2**19
+"""Raw bytes that are converted to floats at a time, so that they stay in the cache."""
 
 
 def prepare(
@@ -38,17 +40,18 @@ def prepare(
     dtype: str = "f4",
     pixels: Sequence[Pixels] | None = None,
 ) -> CCDData:
-    """Read a band of rows of some frames: overscan off, trimmed, amplifiers together.
+    """Read a band of rows of frames: subtract the overscan, trim, join the amplifiers.
 
     Parameters
     ----------
     frames : sequence of Measured
-        All of one amplifier set.
+        All with the same amplifiers.
     first, stop : int
         Rows of the trimmed frame, from 0, ``stop`` not included.
     unit : Unit
+        Of the raw pixels.
     dtype : {"f4", "f8"}
-        float32 holds integers less a median of integers exactly.
+        float32 holds integers minus a median of integers exactly.
     pixels : sequence of Pixels, optional
         Open files, one for each frame.
 
@@ -56,38 +59,31 @@ def prepare(
     -------
     CCDData, shape (frames, rows, columns)
         Its ``flags`` are uint16 of that shape, or None where no pixel is flagged.
+
+    Raises
+    ------
+    FrameRejected
+        With the path of a frame that cannot be read.
     """
     amplifiers = frames[0].amplifiers
-    columns = amplifiers.shape[1]
-    whole = np.empty((len(frames), stop - first, columns), dtype)
+    joined = np.empty((len(frames), stop - first, amplifiers.shape[1]), dtype)
     flags = None
-    opened = pixels or [Pixels(f.raw) for f in frames]
-    try:
+    with ExitStack() as files:
+        opened = pixels or [files.enter_context(Pixels(f.raw)) for f in frames]
         for number, readout in enumerate(amplifiers.readouts):
-            rows = slice(
-                max(first, readout.place.slices()[0].start),
-                min(stop, readout.place.slices()[0].stop),
-            )
+            place, columns = readout.place.slices()
+            rows = slice(max(first, place.start), min(stop, place.stop))
             if rows.start >= rows.stop:
                 continue
             band = _amplifier_band(frames, opened, number, rows, unit, dtype)
-            cut = (
-                slice(None),
-                slice(rows.start - first, rows.stop - first),
-                readout.place.slices()[1],
-            )
-            found = band.flags
             if len(amplifiers.readouts) == 1:
                 return band
-            whole[cut] = band.data
-            if found is not None:
-                flags = np.zeros(whole.shape, "u2") if flags is None else flags
-                flags[cut] = found
-    finally:
-        if pixels is None:
-            for each in opened:
-                each.close()
-    return CCDData(whole, unit=unit, flags=flags)
+            cut = (slice(None), slice(rows.start - first, rows.stop - first), columns)
+            joined[cut] = band.data
+            if band.flags is not None:
+                flags = np.zeros(joined.shape, "u2") if flags is None else flags
+                flags[cut] = band.flags
+    return CCDData(joined, unit=unit, flags=flags)
 
 
 def _amplifier_band(
@@ -100,36 +96,18 @@ def _amplifier_band(
 ) -> CCDData:
     """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
 
-    The frames are laid under one another, so that one call of ccdproc does them all.
+    The frames lie under one another, so that one call of ccdproc does them all.
     """
     readout = frames[0].amplifiers.readouts[number]
-    data_rows, data_columns = readout.data.slices()
-    offset = data_rows.start - readout.place.slices()[0].start
-    first, stop = rows.start + offset, rows.stop + offset
-    height = stop - first
-    tall = np.empty((len(frames) * height, readout.data.width), dtype)
-    done = 0
-    for image, some in _alike(opened, readout, height):
-        stored = _Band(_stored(some, readout, first, stop), unit=unit)
-        trimmed = ccdproc.trim_image(stored[:, data_columns], add_keyword=False)
-        physical(trimmed.data, image, dtype, out=tall[done : done + len(trimmed.data)])
-        done += len(trimmed.data)
-    ccd = _Band(tall, unit=unit)
-    flags = _flags(ccd.data, readout.saturation)
+    part = slice(*(row - readout.place.slices()[0].start for row in (rows.start, rows.stop)))
+    ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
+    # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
+    integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
+    flags = _flags(ccd.data, readout.saturation, integers)
     if readout.overscan is not None:
-        start = rows.start - readout.place.slices()[0].start
-        part = slice(start, start + rows.stop - rows.start)
         levels = np.concatenate([f.levels[number][part] for f in frames]).astype(dtype)
-        # One column that already is the level of its row: ccdproc's own estimate
-        # knows no rejection, and guesses the axis from the shape.
-        ccd = ccdproc.subtract_overscan(
-            ccd,
-            overscan=CCDData(levels[:, np.newaxis], unit=unit),
-            overscan_axis=1,
-            median=True,
-            add_keyword=False,
-        )
-    shape = (len(frames), rows.stop - rows.start, ccd.shape[1])
+        ccd = subtract_overscan(ccd, levels)
+    shape = (len(frames), part.stop - part.start, readout.data.width)
     return CCDData(
         ccd.data.reshape(shape),
         unit=unit,
@@ -137,23 +115,39 @@ def _amplifier_band(
     )
 
 
-def _alike(
+def _read_trimmed(
+    opened: Sequence[Pixels], readout: Readout, part: slice, dtype: str
+) -> np.ndarray:
+    """Read rows of the data section of one amplifier as floats, one frame under the other.
+
+    A slice trims the stored numbers before they are converted; `ccdproc.trim_image` would copy
+    them with their overscan first.
+    """
+    data_rows, columns = readout.data.slices()
+    first, stop = data_rows.start + part.start, data_rows.start + part.stop
+    tall = np.empty((len(opened) * (stop - first), readout.data.width), dtype)
+    done = 0
+    for image, files in _stored_alike(opened, readout, stop - first):
+        trimmed = _stored(files, readout, first, stop)[:, columns]
+        physical(trimmed, image, dtype, out=tall[done : done + len(trimmed)])
+        done += len(trimmed)
+    return tall
+
+
+def _stored_alike(
     opened: Sequence[Pixels], readout: Readout, height: int
 ) -> Iterator[tuple[RawImage, list[Pixels]]]:
-    """Put frames that follow one another together if their files store numbers the same way.
+    """Group successive frames whose files store numbers the same way, as many as fit the cache."""
 
-    Rows of so many as stay in the cache until they are floats.
-    """
-
-    def way(each: Pixels) -> tuple:
+    def storage(each: Pixels) -> tuple:
         image = each.raw.image(readout.extension)
-        told = (image.shape, image.bitpix, image.bzero, image.bscale, image.blank)
-        return (*told, id(each) if image.packed else None)
+        cards = (image.shape, image.bitpix, image.bzero, image.bscale, image.blank)
+        return (*cards, id(each) if image.packed else None)
 
-    for _, some in groupby(opened, way):
-        group = list(some)
+    for _, files in groupby(opened, storage):
+        group = list(files)
         image = group[0].raw.image(readout.extension)
-        number = max(1, _TOGETHER // (height * image.shape[1] * image.stored.itemsize))
+        number = max(1, _CACHE_BYTES // (height * image.shape[1] * image.stored.itemsize))
         for first in range(0, len(group), number):
             yield image, group[first : first + number]
 
@@ -175,7 +169,7 @@ def _stored(opened: Sequence[Pixels], readout: Readout, first: int, stop: int) -
 
 
 def refuse_changes(raw: Iterable[RawFile]) -> None:
-    """Refuse frames that are no longer those that were measured, once all was read of them.
+    """Refuse frames that are no longer those that were measured, after all was read of them.
 
     Raises
     ------
@@ -190,29 +184,19 @@ def refuse_changes(raw: Iterable[RawFile]) -> None:
 
 
 def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
-    """Say of one of many frames that it cannot be read, and which it is."""
+    """Return an error that names the frame, of many, that cannot be read."""
     if isinstance(error, FrameRejected):
         return FrameRejected(error.code, str(error), str(raw.path))
     why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
     return FrameRejected("unreadable", why, str(raw.path))
 
 
-class _Band(CCDData):
-    """A band of rows that no one else holds.
-
-    ccdproc copies a frame before it puts new pixels in the place of its own; here
-    that would only cost time.
-    """
-
-    def copy(self) -> CCDData:
-        """Return a frame that shares its pixels."""
-        return type(self)(self.data, unit=self.unit)
-
-
-def _flags(data: np.ndarray, saturation: float | None) -> np.ndarray | None:
-    """Flag saturated and missing pixels of a raw band; None where there is none."""
+def _flags(data: np.ndarray, saturation: float | None, integers: bool) -> np.ndarray | None:
+    """Flag saturated and missing pixels of a raw band; None where there are none."""
+    # The maximum is cheaper than a mask, and mostly enough. It is NaN if any pixel is; only
+    # files of floats can hold minus infinity besides.
     top = data.max()
-    missing = not np.isfinite(top) or not np.isfinite(data.min())
+    missing = not np.isfinite(top) or not (integers or np.isfinite(data.min()))
     full = saturation is not None and (missing or top >= saturation)
     if not (missing or full):
         return None

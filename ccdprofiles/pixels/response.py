@@ -1,10 +1,9 @@
-"""The flat of a spectrograph: the lamp's own spectrum is fitted and divided out.
+"""The flat of a spectrograph: the spectrum of the lamp is fitted and divided out.
 
-A quartz lamp is bright in the red and faint in the blue. What a flat must keep is
-how pixels differ from their neighbours and how the slit is lit; what must go is
-the smooth run of the lamp along the dispersion. The curve is fitted over the part
-of the slit that has light, in the logarithm of the lamp, and to the data alone:
-nothing is smoothed beforehand, so it does not fall at the ends.
+A quartz lamp is bright in the red and faint in the blue. A flat must keep the response of
+single pixels and the illumination of the slit, but not the smooth spectrum of the lamp along
+the dispersion. The curve is fitted to the logarithm of the lamp over the illuminated part of
+the slit. Nothing is smoothed beforehand, so the curve does not fall off at the ends.
 """
 
 from __future__ import annotations
@@ -16,15 +15,22 @@ from astropy.stats import mad_std
 from numpy.polynomial import Chebyshev
 
 from ..camera.recipe import SpectralFlat
+from .statistics import nanmedian
 
 __all__ = ["SpectralMaster", "illuminated", "lamp_curve", "spectral_flat"]
 
-_ROUNDS = 10
-_OUTLIER = 10
-_REACH = 20
-_NEAR = 0.02
-"""Points this near to the curve stay: a lamp with hardly any noise strays further from
-every curve than its noise, and would lose whole pieces of it."""
+_ITERATIONS = 10
+"""Fits with rejection, at most."""
+
+_SIGMAS = 10
+"""A pixel further from the slit profile than so many standard deviations is bad."""
+
+_LARGEST = 20
+"""How far, in the logarithm, a curve may leave the range of the lamp where it extrapolates."""
+
+_TOLERANCE = 0.02
+"""Points this close to the curve are never rejected: a lamp of little noise deviates from any
+curve by more than its noise, and would lose whole ranges of it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class SpectralMaster:
     lit : ndarray of bool
         Where the slit is lit.
     bad : ndarray of bool
-        Lit pixels that stand apart from all others.
+        Lit pixels that deviate from all others.
     lamp : ndarray of float64
         The curve that was divided out, along the dispersion.
     norm : float
@@ -53,19 +59,19 @@ class SpectralMaster:
 
 
 def illuminated(image: np.ndarray, how: SpectralFlat) -> np.ndarray:
-    """Find the part of the slit that has light.
+    """Return the illuminated part of the slit.
 
     Parameters
     ----------
     image : ndarray, shape (rows, columns)
-        A flat, NaN where it has no value.
+        A flat; NaN where it has no value.
     how : SpectralFlat
 
     Returns
     -------
     ndarray of bool, along the slit
     """
-    profile = _nanmedian(image, _dispersion(how))
+    profile = nanmedian(image, _dispersion(how))
     known = profile[np.isfinite(profile)]
     bright = np.percentile(known, 90) if known.size else 0
     if not bright > 0:
@@ -75,76 +81,82 @@ def illuminated(image: np.ndarray, how: SpectralFlat) -> np.ndarray:
 
 
 def lamp_curve(lamp: np.ndarray, how: SpectralFlat) -> np.ndarray:
-    """Fit a smooth curve to a lamp's spectrum, without the points that stand apart.
+    """Fit a smooth curve to the spectrum of a lamp, with rejection of outliers.
 
     Parameters
     ----------
     lamp : ndarray, along the dispersion
-        Points that are not above zero take no part.
+        Points that are not above zero are ignored.
     how : SpectralFlat
         ``fit="spline"``: a cubic spline of ``order`` equal pieces;
         ``"polynomial"``: Chebyshev polynomials up to degree ``order``.
 
     Returns
     -------
-    ndarray of float64, along the dispersion, above zero everywhere
+    ndarray of float64, along the dispersion
+        Above zero everywhere.
     """
     place = np.linspace(-1, 1, len(lamp))
     with np.errstate(invalid="ignore", divide="ignore"):
         logarithm = np.log(lamp.astype("f8"))
     good = np.isfinite(logarithm)
     curve = np.zeros_like(place)
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         curve = _fitted(place, logarithm, good, how)
         off = np.abs(logarithm - curve)
-        reach = max(how.clip * mad_std((logarithm - curve)[good]), _NEAR)
+        limit = max(how.clip * mad_std((logarithm - curve)[good]), _TOLERANCE)
         with np.errstate(invalid="ignore"):
-            kept = np.isfinite(logarithm) & (off <= reach)
-        if np.array_equal(kept, good):
+            close = np.isfinite(logarithm) & (off <= limit)
+        if np.array_equal(close, good):
             break
-        good = kept
-    # Far from all points a polynomial may leave what numbers hold.
-    ends = logarithm[good].min() - _REACH, logarithm[good].max() + _REACH
+        good = close
+    # Far from all points the exponential of a polynomial may overflow.
+    ends = logarithm[good].min() - _LARGEST, logarithm[good].max() + _LARGEST
     return np.exp(np.clip(curve, *ends))
 
 
 def spectral_flat(
     image: np.ndarray, variance: np.ndarray | None, good: np.ndarray, how: SpectralFlat
 ) -> SpectralMaster:
-    """Take the lamp out of a combined flat, and find what is unlit or bad.
+    """Divide a combined flat by the spectrum of its lamp, and find unlit and bad pixels.
 
     Parameters
     ----------
     image : ndarray, shape (rows, columns)
     variance : ndarray or None
     good : ndarray of bool
-        Pixels with a value that can be used.
+        Pixels with a usable value.
     how : SpectralFlat
+
+    Returns
+    -------
+    SpectralMaster
 
     Raises
     ------
     ValueError
-        If too little of the flat is lit for a curve.
+        If too little of the flat is illuminated to fit a curve.
     """
     axis = _dispersion(how)
     values = np.where(good, image, np.nan)
     slit = illuminated(values, how)
     if not slit.any():
-        raise ValueError("no part of the slit has light")
+        raise ValueError("no part of the slit is illuminated")
     lit = np.broadcast_to(np.expand_dims(slit, axis), image.shape)
-    lamp = _nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
+    lamp = nanmedian(values.compress(slit, axis=1 - axis), 1 - axis)
     curve = lamp_curve(lamp, how)
     flat = image / np.expand_dims(curve, 1 - axis)
     norm = float(np.median(flat[lit & good]))
     flat = flat / norm
-    profile = np.expand_dims(_nanmedian(np.where(good, flat, np.nan), axis), axis)
+    profile = np.expand_dims(nanmedian(np.where(good, flat, np.nan), axis), axis)
     with np.errstate(invalid="ignore", divide="ignore"):
-        apart = np.abs(flat / profile - 1)
-        limit = _OUTLIER * mad_std((flat / profile)[lit & good])
+        deviation = np.abs(flat / profile - 1)
+        limit = _SIGMAS * mad_std((flat / profile)[lit & good])
         if variance is not None:
+            # Where the lamp is faint its own noise is larger than the typical scatter.
             own = np.sqrt(variance) / (np.expand_dims(curve, 1 - axis) * norm * profile)
-            limit = np.maximum(limit, _OUTLIER * own)
-        bad = lit & good & (apart > limit)
+            limit = np.maximum(limit, _SIGMAS * own)
+        bad = lit & good & (deviation > limit)
     return SpectralMaster(flat, lit, bad, curve, norm)
 
 
@@ -157,7 +169,7 @@ def _fitted(
     if how.fit == "polynomial":
         if good.sum() <= how.order:
             raise ValueError(f"{good.sum()} lit points are too few for degree {how.order}")
-        # With all its results numpy gives the rank instead of a warning.
+        # With full=True numpy returns the rank instead of warning about it.
         curve, (_, rank, _, _) = Chebyshev.fit(
             place[good], values[good], how.order, domain=[-1, 1], full=True
         )
@@ -178,12 +190,3 @@ def _fitted(
 def _dispersion(how: SpectralFlat) -> int:
     """Return the array axis along which the wavelength runs."""
     return 0 if how.dispersion == "y" else 1
-
-
-def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the median along an axis without NaN, and NaN where there is nothing else."""
-    lost = np.isnan(values).all(axis=axis)
-    filled = np.where(np.expand_dims(lost, axis), 0, values)
-    median = np.nanmedian(filled, axis=axis)
-    median[lost] = np.nan
-    return median

@@ -15,10 +15,9 @@ from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected
 from ..files.pixels import Pixels
 from ..pixels.calibrate import MasterBand, Noise, subtract_masters
-from ..pixels.noise import MAD_TO_STD
 from ..pixels.prepare import prepare, refuse_changes
 from ..pixels.response import illuminated
-from ..pixels.statistics import Bracket, level
+from ..pixels.statistics import MAD_TO_STD, Bracket, level
 from ..plan.plan import Input
 from .ledger import Ledger, bands_of
 

@@ -142,8 +142,8 @@ def level_cards(header: ProductHeader, frames: Sequence[Measured]) -> None:
                 round(float(np.median(noises)), 4),
                 "[adu] read noise it shows",
             )
-        if any(m.replaced[n] for m in frames):
+        if any(m.level_from_night[n] for m in frames):
             header[f"OSNIGHT{n + 1}"] = (True, "the night's level taken for a frame")
-        lifted = sum(m.apart[n] for m in frames if m.apart)
+        lifted = sum(m.n_lit_rows[n] for m in frames if m.n_lit_rows)
         if lifted:
             header[f"OSLIT{n + 1}"] = (lifted, "rows with light in their overscan, levelled")

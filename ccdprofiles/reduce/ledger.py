@@ -264,7 +264,9 @@ class Ledger:
                 [
                     float(x[0]) if x is not None and r else None
                     for x, r in zip(
-                        self.measured[i.file].levels, self.measured[i.file].replaced, strict=True
+                        self.measured[i.file].levels,
+                        self.measured[i.file].level_from_night,
+                        strict=True,
                     )
                 ],
             )

@@ -27,10 +27,10 @@ from ..pixels.calibrate import (
     master_variance,
 )
 from ..pixels.combine import Stacked, combine, variance_factor
-from ..pixels.noise import MAD_TO_STD, pooled_scatter, scaled_apart
+from ..pixels.noise import pooled_scatter, scaled_apart
 from ..pixels.prepare import NO_DATA, SATURATED, prepare, refuse_changes
 from ..pixels.response import spectral_flat
-from ..pixels.statistics import exact_median, level
+from ..pixels.statistics import MAD_TO_STD, exact_median, level
 from ..plan.plan import Input, Master, too_few
 from ..plan.wording import time_of
 from ..products.band import Band
@@ -351,7 +351,11 @@ class MasterMaker:
         whole = all(i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in images)
         exact = not self.amplifiers.has_overscan or self.recipe.overscan == "median"
         # A level that comes from other rows, or other frames, may be any number.
-        return whole and exact and not any(any(m.replaced) or any(m.apart) for m in self.measured)
+        return (
+            whole
+            and exact
+            and not any(any(m.level_from_night) or any(m.n_lit_rows) for m in self.measured)
+        )
 
     def _combine(self, first: int, stop: int) -> None:
         """Combine one band of rows, and set its variance and its flags."""
@@ -367,7 +371,6 @@ class MasterMaker:
             found = combine(
                 scaled.stack,
                 self.how,
-                self.profile.unit,
                 scales=self.flats.scales,
                 values=scaled.values,
                 rounding=scaled.rounding,
@@ -379,7 +382,7 @@ class MasterMaker:
             unit = self.profile.unit
             ccd = prepare(self.measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
             spread = self.scatter is not None
-            found = combine(ccd.data, self.how, unit, spread, whole=self.exact)
+            found = combine(ccd.data, self.how, spread, whole=self.exact)
             flags, value = ccd.flags, found.data
         bias = self.run.band(self.inputs[0].bias, first, stop) if kind in ("dark", "arc") else None
         self._hand_on(rows, bias, *(m for pair in bands.values() for m in pair))
@@ -387,7 +390,7 @@ class MasterMaker:
             # The same bias is in every frame, so it is taken off once.
             times = len(self.inputs) if self.how.method == "sum" else 1
             value = value - times * bias.data.astype("f8")
-        self._set_flags(rows, flags, found.kept)
+        self._set_flags(rows, flags, found.n_used)
         if self.variance is not None:
             self.variance[rows] = self._band_variance(value, found, bias, bands, first, stop)
         self.data[rows] = value
@@ -421,7 +424,7 @@ class MasterMaker:
     ) -> np.ndarray:
         """Return the variance of a combined band, before a flat is normalised."""
         number = len(self.inputs)
-        kept = np.maximum(found.kept, 1)
+        kept = np.maximum(found.n_used, 1)
         factor = variance_factor(number, self.how) / kept
         if self.scatter is not None:
             rows = slice(first - self.first, stop - self.first)

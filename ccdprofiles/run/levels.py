@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import FrameRejected
 from ..pixels.measure import Measured
-from ..pixels.noise import MAD_TO_STD
+from ..pixels.statistics import MAD_TO_STD
 from ..plan.frames import Frame
 
 __all__ = ["Body", "darker_than_bias", "deviation", "doubtful_levels", "largest_drift"]

@@ -79,7 +79,7 @@ def _changes(
         return found
     if settings:
         return ["its settings changed: how cosmic rays are found"]
-    levels = any(any(run.measured[i.file].replaced) for i in inputs)
+    levels = any(any(run.measured[i.file].level_from_night) for i in inputs)
     if levels or "OSNIGHT1" in saved.header:
         return ["the night's level of the overscan changed"]
     return ["its settings changed"]

@@ -244,7 +244,7 @@ class _Run(Ledger):
             for file in files:
                 own = self.measured[file].level
                 self.measured[file] = take_level(self.measured[file], night, drift)
-                replaced = self.measured[file].replaced
+                replaced = self.measured[file].level_from_night
                 if any(replaced):
                     levels = zip(own, night, replaced, strict=True)
                     pairs = [(o, n) for o, n, far in levels if far]

@@ -249,7 +249,7 @@ def _note_light(run: Ledger) -> None:
     """Note rows whose overscan was lifted by light, and what was done about it."""
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(run.measured.items()):
-        for readout, lifted in zip(measured.amplifiers.readouts, measured.apart, strict=True):
+        for readout, lifted in zip(measured.amplifiers.readouts, measured.n_lit_rows, strict=True):
             if lifted:
                 key = (run.frames[file].profile.name, str(readout.overscan))
                 odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
@@ -266,7 +266,7 @@ def _note_fits(run: Ledger) -> None:
     odd: dict[tuple[str, str, int], list[str]] = {}
     for file, measured in sorted(run.measured.items()):
         frame = run.frames[file]
-        for readout, doubtful in zip(measured.amplifiers.readouts, measured.unsure, strict=True):
+        for readout, doubtful in zip(measured.amplifiers.readouts, measured.poor_fit, strict=True):
             if doubtful:
                 model = frame.recipe.overscan
                 name = str(getattr(model, "name", None) or type(model).__name__)

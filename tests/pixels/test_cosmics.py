@@ -20,9 +20,10 @@ from ccdprofiles import CosmicRays, known_profiles
 from ccdprofiles.camera.amplifier import AmplifierSet, Readout
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import FrameRejected
-from ccdprofiles.pixels import cosmics
 from ccdprofiles.pixels.calibrate import COSMIC_RAY, Noise, find_cosmic_rays
-from ccdprofiles.pixels.cosmics import detect_cosmics, saturated_stars
+from ccdprofiles.pixels.cosmics import detect_cosmics
+from ccdprofiles.pixels.lacosmic import search
+from ccdprofiles.pixels.lacosmic.stars import saturated_stars
 from ccdprofiles.pixels.prepare import SATURATED
 from ccdprofiles.simulate import simulate_night, windowed
 
@@ -32,7 +33,7 @@ REAL = Path(os.environ.get("CCDPROFILES_REALDATA", ROOT.parent / "shared" / "rea
 # The order in which compiled code adds differs from machine to machine.
 EXACT = sys.platform == "linux" and platform.machine() == "x86_64"
 
-LIMITS = ("_SCREENED", "_PEAKED", "_HIT")
+LIMITS = ("SCREENED", "PEAKED", "HIT")
 
 
 def load_fuzz():
@@ -46,7 +47,7 @@ def load_fuzz():
 def always_sparse(monkeypatch):
     """However dense an image is, it is searched the sparse way."""
     for name in LIMITS:
-        monkeypatch.setattr(cosmics, name, np.inf)
+        monkeypatch.setattr(search, name, np.inf)
 
 
 def sky(random, shape=(220, 240), level=200.0, hits=150):
@@ -167,8 +168,8 @@ def test_nothing_good_in_a_box(always_sparse, cleantype):
 def test_later_iterations_may_look_only_near_repairs(always_sparse, monkeypatch):
     image = sky(np.random.default_rng(6), hits=900)
     near = detect_cosmics(image, niter=6, objlim=2.0)
-    everywhere = lambda self, changed: lambda pixels: np.ones(pixels.size, bool)  # noqa: E731
-    monkeypatch.setattr(cosmics._Frame, "_surroundings", everywhere)
+    everywhere = lambda changed, shape: lambda pixels: np.ones(pixels.size, bool)  # noqa: E731
+    monkeypatch.setattr(search, "near", everywhere)
     far = detect_cosmics(image, niter=6, objlim=2.0)
     np.testing.assert_array_equal(near.mask, far.mask)
     np.testing.assert_array_equal(near.data, far.data)
@@ -243,7 +244,7 @@ def test_plain_median_is_never_left_to_astroscrappy():
     crowded = np.random.default_rng(8).normal(200, 15, (120, 120))
     crowded[::3, ::3] += 5000
     assert detect_cosmics(crowded, cleantype="median").way == "sparse"
-    with pytest.raises(ValueError, match="of memory it never wrote to"):
+    with pytest.raises(ValueError, match="of uninitialised memory"):
         detect_cosmics(crowded, cleantype="median", sigfrac=2.0)
 
 

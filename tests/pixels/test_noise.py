@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdprofiles.pixels.noise import median, median_variance, pooled_scatter, scaled_apart
+from ccdprofiles.pixels.noise import median_variance, pooled_scatter, scaled_apart
 
 
 def scatter_of(stack):
@@ -103,14 +103,3 @@ def test_pixels_without_a_value_do_not_spoil_the_others():
     good[3, 3] = good[4, 4] = False
     assert np.isfinite(found[good]).all()
     assert np.median(found[good]) == pytest.approx(36, rel=0.06)
-
-
-@pytest.mark.parametrize("number", [1, 2, 3, 8, 1000, 1001])
-def test_the_middle_is_the_median_to_the_last_bit(number):
-    random = np.random.default_rng(number)
-    for values in (random.normal(0, 1, number), random.integers(-9, 9, number) / 3):
-        given = values.copy()
-        assert median(values) == np.median(values)
-        np.testing.assert_array_equal(values, given)
-        assert median(values, overwrite=True) == np.median(given)
-    assert not np.signbit(median(np.full(number, -0.0)))

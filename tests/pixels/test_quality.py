@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ccdprofiles import Amplifier, Flat, Limits, Profile, Recipe, SpectralFlat
 from ccdprofiles.errors import FrameRejected, ProfileError
 from ccdprofiles.files import pixels as pixels_module
 from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.files.raw import read_raw
-from ccdprofiles.pixels.lit_rows import steady
-from ccdprofiles.pixels.outliers import noise_ratios, outliers
-from ccdprofiles.pixels.quality import Quality, Sample, judge, light_of
+from ccdprofiles.pixels.quality import Quality, Sample, judge
 
 AMPLIFIER = Amplifier(
     data="[1:200, 1:600]",
@@ -121,7 +117,7 @@ def test_rows_of_nan_hold_one_value_and_a_frame_of_nan_none(tmp_path):
     quality = look(tmp_path, data)
     assert quality.constant_rows == 0.1
     assert quality.not_finite == pytest.approx(0.1, abs=0.01)
-    with pytest.raises(FrameRejected, match="none of its pixels has a value") as refused:
+    with pytest.raises(FrameRejected, match="none of its pixels has a finite value") as refused:
         look(tmp_path, np.full_like(data, np.nan))
     assert refused.value.code == "all-nan"
 
@@ -224,77 +220,6 @@ def test_a_spectral_flat_is_judged_by_its_brightest_part():
     assert verdict(burnt, "flat", spectral, (1000.0,), FULL) == "flat-level"
 
 
-def group(*levels, scatter=5.0):
-    frames = {
-        f"{n}.fits": Quality(level=(float(level),), scatter=(scatter,), bright=(0.0,))
-        for n, level in enumerate(levels)
-    }
-    return frames, dict.fromkeys(frames, (None,))
-
-
-@pytest.mark.parametrize(
-    ("levels", "wanted"),
-    [
-        ((100, 101, 102, 130), ["3.fits"]),
-        ((100, 101, 102, 70), ["3.fits"]),
-        ((100, 100, 100, 104), []),  # less than the scatter of one pixel
-        ((100, 100, 100, 106), ["3.fits"]),
-        ((100, 110, 120, 130, 140, 150), []),  # a drift
-        ((100, 101, 130), []),  # no one can say which
-    ],
-)
-def test_a_level_that_stands_apart_is_found(levels, wanted):
-    frames, overscan = group(*levels)
-    assert list(outliers("bias", frames, Limits(), overscan)) == wanted
-    for kind in ("flat", "arc"):
-        assert outliers(kind, frames, Limits(), overscan) == {}
-    assert outliers("dark", frames, Limits(outlier=None), overscan) == {}
-
-
-@pytest.mark.parametrize(
-    ("last", "cure"), [(130, "look for light in it."), (70, "look whether it was set alike.")]
-)
-def test_light_is_blamed_only_for_a_level_that_is_too_high(last, cure):
-    frames, overscan = group(100, 101, 102, last)
-    (refused,) = outliers("bias", frames, Limits(), overscan).values()
-    assert str(refused).endswith(f"adu may be; {cure}")
-
-
-def test_the_limit_of_a_profile_is_in_adu():
-    frames, overscan = group(100, 101, 102, 130)
-    assert outliers("bias", frames, Limits(level=40 * u.adu), overscan) == {}
-    frames, overscan = group(100, 100, 100, 104)
-    assert list(outliers("bias", frames, Limits(level=2 * u.adu), overscan)) == ["3.fits"]
-
-
-def test_what_the_overscan_follows_is_no_outlier():
-    frames, _ = group(100, 200, 300, 400)
-    overscan = {file: (quality.level[0] - 3,) for file, quality in frames.items()}
-    assert outliers("bias", frames, Limits(), overscan) == {}
-    assert light_of((7.0, 9.0), (None, 4.0)) == (7.0, 5.0)
-
-
-def test_an_amplifier_without_a_value_says_nothing_of_the_others():
-    frames, overscan = group(100, 101, 102, 130)
-    nan = float("nan")
-    for file, quality in frames.items():
-        dead = 50.0 if file > "0.fits" else nan
-        frames[file] = Quality((quality.level[0], dead), (5.0, nan), (0.0, nan))
-        overscan[file] = (None, None)
-    assert list(outliers("bias", frames, Limits(), overscan)) == ["3.fits"]
-    all_dead = {file: replace(quality, level=(nan, nan)) for file, quality in frames.items()}
-    assert outliers("bias", all_dead, Limits(), overscan) == {}
-
-
-def test_the_noise_is_held_against_that_of_the_profile():
-    frames, _ = group(100, 100, scatter=12.0)
-    assert noise_ratios(frames, amplifiers()) == {"0.fits": (1.5,), "1.fits": (1.5,)}
-    frames["1.fits"] = replace(frames["1.fits"], scatter=(float("nan"),))
-    assert noise_ratios(frames, amplifiers()) == {"0.fits": (), "1.fits": ()}
-    unknown = amplifiers(replace(AMPLIFIER, read_noise=None))
-    assert noise_ratios(frames, unknown) == {"0.fits": (), "1.fits": ()}
-
-
 @pytest.mark.parametrize(("dtype", "top"), [("u2", 65535), ("i2", 32767)])
 def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_level(
     tmp_path, dtype, top
@@ -310,88 +235,6 @@ def test_rows_that_are_full_are_no_fault_of_science_though_no_one_knows_the_leve
 
 
 # The level of rows.
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    rows=st.integers(1, 700),
-    sigma=st.floats(0.01, 20),
-    slope=st.floats(-0.2, 0.2),
-    columns=st.sampled_from([1, 4, 25]),
-)
-def test_rows_without_light_keep_their_number_to_the_last_bit(seed, rows, sigma, slope, columns):
-    strip = np.random.default_rng(seed).normal(1000, sigma, (rows, columns)).round()
-    levels = np.median(strip, axis=1) + slope * np.arange(rows)
-    found, apart = steady(levels)
-    assert apart == 0
-    assert found is levels or (found == levels).all()
-
-
-def lit(where, light, rows=500):
-    levels = np.random.default_rng(2).normal(1000, 0.5, rows) + 0.02 * np.arange(rows)
-    shone = levels.copy()
-    shone[where] += light
-    return levels, shone
-
-
-@pytest.mark.parametrize("light", [8, 100, 60000])
-def test_rows_with_light_take_the_level_of_their_neighbours(light):
-    where = slice(200, 230)
-    levels, shone = lit(where, light)
-    found, apart = steady(shone)
-    assert apart == 30
-    np.testing.assert_allclose(found[where], levels[where], atol=2)
-    np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
-
-
-@pytest.mark.parametrize("where", [slice(100, 320), slice(60, 440)])
-def test_light_on_many_rows_leaves_the_level_between_its_sides(where):
-    levels, shone = lit(where, 3000)
-    found, apart = steady(shone)
-    assert apart == where.stop - where.start
-    np.testing.assert_allclose(found[where], levels[where], atol=3)
-    np.testing.assert_array_equal(np.delete(found, np.r_[where]), np.delete(levels, np.r_[where]))
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [
-        lambda row: 80 * np.exp(-row / 12),  # settles while the first rows are read
-        lambda row: -80 * np.exp(-row / 12),
-        lambda row: 60 * np.exp((row - 499) / 9),
-        lambda row: np.where(row < 300, 0.0, 50.0),  # jumps
-        lambda row: 0.2 * row,  # drifts
-        lambda row: 40 * np.sin(row / 60),
-        lambda row: 10 * np.sin(row / 14),
-        lambda row: 10 * np.sin(row / 5),
-        lambda row: np.where(row // 60 % 2, 10.0, 0.0),  # jumps to and fro
-    ],
-    ids=["settling", "falling", "rising", "jump", "drift", "wave", "swing", "hum", "telegraph"],
-)
-def test_a_pedestal_that_moves_is_no_light(shape):
-    rows = np.random.default_rng(3).normal(1000, 0.5, 500) + shape(np.arange(500.0))
-    found, apart = steady(rows)
-    assert apart == 0
-    assert found is rows
-
-
-def test_light_is_told_while_a_pedestal_settles():
-    levels, _ = lit(slice(0), 0)
-    levels -= 80 * np.exp(-np.arange(500.0) / 12)
-    shone = levels.copy()
-    shone[300:304] += 200
-    found, apart = steady(shone)
-    assert apart == 4
-    np.testing.assert_allclose(found, levels, atol=2)
-
-
-@pytest.mark.parametrize("where", [slice(0, 6), slice(495, 500)])
-def test_light_that_breaks_off_at_the_edge_is_light(where):
-    levels, shone = lit(where, 5000)
-    found, apart = steady(shone)
-    assert apart == where.stop - where.start
-    np.testing.assert_allclose(found, levels, atol=3)
 
 
 # What a profile may say.

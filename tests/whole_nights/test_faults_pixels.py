@@ -234,8 +234,8 @@ def some_of(value, share):
 
 
 TAIL = (
-    "17.2 % of its rows hold one value (0 adu), where at most 1 % may; it was not read out or "
-    "copied to its end; copy it again from the camera."
+    "17.2 % of its rows hold a single value (0 adu), but at most 1 % may, as if readout or copying "
+    "had been interrupted; copy it again from the camera."
 )
 
 FAULTS = [
@@ -248,7 +248,7 @@ FAULTS = [
         "bias2.fits",
         lambda data: np.full(data.shape, np.nan, "f4"),
         "all-nan",
-        "none of its pixels has a value; copy it again, or take it out of the night.",
+        "none of its pixels has a finite value; copy the file again, or take it out of the night.",
         more="",
     ),
     Fault(
@@ -256,7 +256,7 @@ FAULTS = [
         "dark0.fits",
         some_of(1000, 0.4),
         "one-value",
-        "40.6 % of its pixels hold one value (1000 adu), where at most 20 % may; look at it, and "
+        "40.6 % of its pixels hold the same value (1000 adu), but at most 20 % may; look at it, and "
         "take it out of the night.",
     ),
     Fault(
@@ -264,16 +264,16 @@ FAULTS = [
         "bias3.fits",
         over(60),
         "outlier",
-        "its level stands 60 adu above the 0 adu of the 5 bias frames it belongs to, where 4.053 "
-        "adu may be; look for light in it.",
+        "its level is 60 adu above the median of its group (0 adu, 5 bias frames, tolerance "
+        "4.053 adu); look for light in it.",
     ),
     Fault(
         "P12, a dark with light",
         "dark3.fits",
         over(90),
         "outlier",
-        "its level stands 49.5 adu above the 40 adu of the 5 dark frames it belongs to, where "
-        "7.451 adu may be; look for light in it.",
+        "its level is 49.5 adu above the median of its group (40 adu, 5 dark frames, tolerance "
+        "7.451 adu); look for light in it.",
     ),
     Fault(
         "A5, the noise of a bias",
@@ -288,7 +288,7 @@ FAULTS = [
         "flat_g1.fits",
         some_of(65535, 0.12),
         "saturated",
-        "12.9 % of its pixels are saturated, where of a flat less than 5 % may be; take it again "
+        "12.9 % of its pixels are saturated, but a flat must have less than 5 %; take it again "
         "with less light.",
     ),
     Fault(
@@ -296,7 +296,7 @@ FAULTS = [
         "flat_r1.fits",
         over(52000),
         "flat-level",
-        "its light of 52000 adu is 86.7 % of the saturation level, where a flat needs 10 % to "
+        "its level of 52000 adu is 86.7 % of the saturation level, but a flat needs 10 % to "
         "80 %; take it again with less light.",
     ),
     Fault(
@@ -304,7 +304,7 @@ FAULTS = [
         "flat_r2.fits",
         over(3000),
         "flat-level",
-        "its light of 3000 adu is 5 % of the saturation level, where a flat needs 10 % to 80 %; "
+        "its level of 3000 adu is 5 % of the saturation level, but a flat needs 10 % to 80 %; "
         "take it again with more light.",
     ),
     Fault(
@@ -312,7 +312,7 @@ FAULTS = [
         "flat_g2.fits",
         over(0),
         "flat-level",
-        "its light of 0 adu is 0 % of the saturation level, where a flat needs 10 % to 80 %; take "
+        "its level of 0 adu is 0 % of the saturation level, but a flat needs 10 % to 80 %; take "
         "it again with more light.",
     ),
     Fault(
@@ -327,7 +327,7 @@ FAULTS = [
         "flat_r3.fits",
         over(-500),
         "flat-level",
-        "its light of -500 adu is -0.833 % of the saturation level, where a flat needs 10 % to "
+        "its level of -500 adu is -0.833 % of the saturation level, but a flat needs 10 % to "
         "80 %; take it again with more light.",
     ),
 ]
@@ -352,7 +352,7 @@ def test_an_overscan_without_any_value_sets_its_frame_aside(good, without, raw, 
     assert told(night, "bias1.fits") == (
         "set aside",
         "overscan",
-        "bias1.fits: its overscan holds no value; copy it again, or take it out of the night.",
+        "bias1.fits: its overscan holds no finite value; copy the file again, or take it out of the night.",
     )
     compare(night, good, without("bias1.fits"), "bias1.fits")
 
@@ -950,8 +950,8 @@ def test_a_frame_that_is_kept_is_used_and_that_is_said(raw, tmp_path):
     assert told(first, "flat_r1.fits")[1] == "flat-level"
     night = reduced(raw, tmp_path / "out", keep=["flat_r1.fits"])
     told_of = (
-        "flat_r1.fits: kept by hand, although its light of 52000 adu is 86.7 % of the saturation "
-        "level, where a flat needs 10 % to 80 %; take it again with less light."
+        "flat_r1.fits: kept by hand, although its level of 52000 adu is 86.7 % of the saturation "
+        "level, but a flat needs 10 % to 80 %; take it again with less light."
     )
     assert told(night, "flat_r1.fits") == ("used", "kept", told_of)
     assert night.ok

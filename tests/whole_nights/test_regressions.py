@@ -554,7 +554,7 @@ def test_a_flat_that_is_saturated_all_over_says_so(tmp_path):
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera_of_flats)
     assert (row(made, "flat.fits")["code"], row(made, "flat.fits")["reason"]) == (
         "saturated",
-        "flat.fits: 100 % of its pixels are saturated, where of a flat less than 5 % may be; take "
+        "flat.fits: 100 % of its pixels are saturated, but a flat must have less than 5 %; take "
         "it again with less light. To use it all the same: keep=[FILE] (--keep FILE).",
     )
     made = reduce_night(
