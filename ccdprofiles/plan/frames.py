@@ -14,11 +14,10 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.spelling import near_files
-from ..errors import (
-    InputError,
-)
+from ..errors import InputError
 from ..files.cards import Cards
 from ..files.raw import RawFile
+from .reason import Reason
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -52,10 +51,8 @@ class Frame:
         Its path inside the folder of the night, with ``/``.
     path : Path
     verdict : {"accepted", "set aside", "ignored"}
-    code : str
-        The stable short name of the fault, or nothing.
-    reason : str
-        A sentence, or nothing.
+    fault : Reason or None
+        Why it is set aside or ignored.
     profile : Profile or None
     recipe : Recipe or None
     type : str
@@ -68,22 +65,21 @@ class Frame:
     shape : tuple of int or None
         Rows, columns of the raw frame, or of its first image.
     amplifiers : AmplifierSet or None
-    readout : str
-        The key of its amplifier set: equal for frames that were read out alike.
+    amplifier_key : str
+        A hash of its amplifiers: equal for frames that were read out alike.
     raw : RawFile or None
     origin : str
         The calibration folder that it came from; nothing for the night's own.
     master : str
         What kind of master it is, if it is one of our own products.
-    notes : tuple of str
+    notes : tuple of Reason
         What looks odd in its header, though it is used.
     """
 
     file: str
     path: Path
     verdict: str = ACCEPTED
-    code: str = ""
-    reason: str = ""
+    fault: Reason | None = None
     profile: Profile | None = None
     recipe: Recipe | None = None
     type: str = ""
@@ -94,11 +90,11 @@ class Frame:
     binning: tuple[int, int] | None = None
     shape: tuple[int, int] | None = None
     amplifiers: AmplifierSet | None = None
-    readout: str = ""
+    amplifier_key: str = ""
     raw: RawFile | None = None
     origin: str = ""
     master: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
     def __repr__(self) -> str:
         exposure = "" if self.exposure is None else f"{self.exposure:g} s"
@@ -111,9 +107,19 @@ class Frame:
         """The cards of the frame."""
         return {} if self.raw is None else self.raw.header
 
-    def rejected(self, code: str, reason: str, verdict: str = SET_ASIDE) -> Frame:
-        """Return this frame with a verdict against it."""
-        return self.with_(verdict=verdict, code=code, reason=reason)
+    @property
+    def code(self) -> str:
+        """The stable short name of its fault, or nothing."""
+        return "" if self.fault is None else self.fault.code
+
+    @property
+    def reason(self) -> str:
+        """The sentence that says why it is not used, or nothing."""
+        return "" if self.fault is None else str(self.fault)
+
+    def rejected(self, code: str, text: str, verdict: str = SET_ASIDE) -> Frame:
+        """Return this frame with a verdict against it, and one sentence that says why."""
+        return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
     def with_(self, **more: object) -> Frame:
         """Return this frame with more that is known of it."""
@@ -142,7 +148,7 @@ def frames_table(frames: Sequence[Frame]) -> Table:
     table["shape"] = ["" if f.shape is None else f"{f.shape[1]}x{f.shape[0]}" for f in frames]
     table["object"] = _masked([f.object for f in frames], "", "U")
     table["date"] = _masked([f.date for f in frames], "", "U")
-    table["amplifiers"] = [f.readout for f in frames]
+    table["amplifiers"] = [f.amplifier_key for f in frames]
     table["verdict"] = [f.verdict for f in frames]
     table["reason"] = [f.reason for f in frames]
     for name in ("profile", "type", "binning", "shape", "amplifiers", "verdict", "reason"):
@@ -182,8 +188,7 @@ def by_hand(
     for file in sorted(set(kept) & set(rejected)):
         raise InputError(f"{file} is to be kept and to be rejected; decide on one of them.")
     left_out = tuple(
-        f.rejected("rejected", f"{f.file}: rejected by hand.") if f.file in rejected else f
-        for f in frames
+        f.rejected("rejected", "rejected by hand.") if f.file in rejected else f for f in frames
     )
     return left_out, kept, rejected
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from .notebook import folded
-from .wording import grouped, seconds
+from .reason import Reason
+from .wording import grouped, in_filter, plural, seconds
 
-__all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product"]
+__all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
 
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
@@ -106,7 +107,7 @@ class Master:
         if self.path:
             return f"{self.name}  a master of another night"
         number = len(self.inputs)
-        what = {"dark": f" of {seconds(self.exposure)}", "flat": _in(self.filter)}.get(
+        what = {"dark": f" of {seconds(self.exposure)}", "flat": in_filter(self.filter)}.get(
             self.type, ""
         )
         plural = "es" if self.type == "bias" else "s"
@@ -136,26 +137,6 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A frame that cannot be used or calibrated as its recipe asks, and why.
-
-    Parameters
-    ----------
-    file : str
-    code : str
-        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames`` or ``mixed-setup``.
-    reason : str
-    """
-
-    file: str
-    code: str
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will be made of what. Print it, save it as JSON, compare two of them.
 
@@ -164,8 +145,10 @@ class Plan:
     masters : tuple of Master
         In the order in which they are made: biases, darks, flats, arcs.
     products : tuple of Product
-    missing : tuple of Missing
-    set_aside : tuple of (file, reason)
+    missing : tuple of Reason
+        The frames that cannot be used or calibrated as their recipe asks. The codes are
+        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames``, ``mixed-setup``.
+    set_aside : tuple of Reason
         Frames that their headers rule out.
     notes : tuple of str
         What the products will lack, such as an uncertainty.
@@ -197,8 +180,8 @@ class Plan:
 
     masters: tuple[Master, ...]
     products: tuple[Product, ...]
-    missing: tuple[Missing, ...] = ()
-    set_aside: tuple[tuple[str, str], ...] = ()
+    missing: tuple[Reason, ...] = ()
+    set_aside: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     profiles: tuple[tuple[str, str], ...] = ()
@@ -227,7 +210,7 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether every frame can be used as its recipe asks, but for those left out by hand."""
-        return not (self.missing or {file for file, _ in self.set_aside} - set(self.reject))
+        return not (self.missing or {r.file for r in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
         """Return a master by its name."""
@@ -248,7 +231,11 @@ class Plan:
 
     def to_json(self) -> str:
         """Write the plan down as JSON."""
-        return json.dumps(vars(self), default=vars, indent=1, sort_keys=True)
+        written = vars(self) | {
+            "missing": [{"file": r.file, "code": r.code, "reason": str(r)} for r in self.missing],
+            "set_aside": [(r.file, str(r)) for r in self.set_aside],
+        }
+        return json.dumps(written, default=vars, indent=1, sort_keys=True)
 
     def __repr__(self) -> str:
         return (
@@ -268,9 +255,9 @@ class Plan:
         lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
-        lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
+        lines += _listed("Not calibrated", grouped(self.missing))
         lines += _listed("What helps", self.remedies)
-        lines += _listed("Set aside", grouped(reason for _, reason in self.set_aside))
+        lines += _listed("Set aside", grouped(self.set_aside))
         lines += _listed("Notes", [*self.on_purpose, *self.notes])
         return "\n".join(lines)
 
@@ -289,21 +276,13 @@ def _leaving_out(steps: Sequence[str]) -> str:
 def too_few(master: Master, number: int) -> str:
     """Say that a master has fewer frames than it needs."""
     cold = "" if master.temperature is None else f" at {master.temperature:.4g} °C"
-    what = {"dark": f" of {seconds(master.exposure)}", "flat": _in(master.filter)}
-    kind = _plural(master.type)
+    what = {"dark": f" of {seconds(master.exposure)}", "flat": in_filter(master.filter)}
+    kind = plural(master.type)
     return (
         f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, where a master needs "
         f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
         f"(--min-frames {max(number, 1)})."
     )
-
-
-def _plural(kind: str) -> str:
-    return "biases" if kind == "bias" else f"{kind}s"
-
-
-def _in(filter: str | None) -> str:
-    return f" in {filter}" if filter else ""
 
 
 def _listed(title: str, items: Sequence) -> list[str]:

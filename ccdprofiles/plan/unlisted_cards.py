@@ -8,28 +8,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..files.cards import Cards, differing
+from .setup_cards import JITTER, SETUP, folded_case, plain_value
 
 if TYPE_CHECKING:
     from ..camera.profile import Profile
-from .setup_cards import _JITTER, SETUP, _folded, plain_value
 
-__all__ = ["about_readout", "dividing_cards", "tally"]
+__all__ = ["about_readout", "dividing_cards"]
+
 _VALUES = 4
 
-
-def tally(values: Sequence[str], files: Sequence[str]) -> str:
-    """Count values for people: ``"0 in 9 frames and 1 in bias1.fits"``."""
-    by_value: dict[str, list[str]] = {}
-    for value, file in zip(values, files, strict=True):
-        by_value.setdefault(value, []).append(file)
-    many = [
-        f"{value} in {members[0] if len(members) == 1 else f'{len(members)} frames'}"
-        for value, members in sorted(by_value.items(), key=lambda item: -len(item[1]))
-    ]
-    return ", ".join(many[:-1]) + (" and " if many[1:] else "") + many[-1]
-
-
-# Cards that nobody listed.
 
 _READOUT = re.compile(
     r"GAIN|READ|RDOUT|RDSP|RDMOD|SPEED|SPD|PREAMP|(?<![LDCT])AMPL|^AMP|^N?AMPS?$|ADC|"
@@ -140,7 +127,7 @@ def _irrelevant(card: str, kind: str) -> bool:
 
 def _divides(values: Sequence[object], least: int) -> bool:
     """Return True if values look like those of a setting: few, and each in several frames."""
-    folded = [_folded(value) for value in values]
+    folded = [folded_case(value) for value in values]
     kinds = set(folded)
     if not 1 < len(kinds) <= _VALUES or any(folded.count(kind) < least for kind in kinds):
         return False
@@ -149,4 +136,4 @@ def _divides(values: Sequence[object], least: int) -> bool:
     numbers = sorted(k for k in kinds if isinstance(k, float))
     steps = [b - a for a, b in pairwise(numbers)]
     # Telemetry: numbers that hardly change.
-    return not steps or min(steps) > _JITTER * max(abs(numbers[0]), abs(numbers[-1]))
+    return not steps or min(steps) > JITTER * max(abs(numbers[0]), abs(numbers[-1]))

@@ -202,7 +202,7 @@ def test_what_is_wrong_with_other_frames_is_of_no_concern(night, tmp_path):
     # Two flats in V are left, and a master needs three: that is why V cannot be made.
     plan = plan_night(raw, profile=camera, only=["science", "filter=V"])
     assert {m.code for m in plan.missing} == {"no-flat", "few-frames"}
-    assert [file for file, _ in plan.set_aside] == [flat.name]
+    assert [reason.file for reason in plan.set_aside] == [flat.name]
     # Of a file that ends in its header nobody knows what it is, so that it may be asked for.
     flat.write_bytes(flat.read_bytes()[:3000])
     assert not plan_night(raw, profile=camera, only="filter=r").complete

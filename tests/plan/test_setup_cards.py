@@ -18,7 +18,8 @@ from ccdprofiles.files.cards import Cards, differing
 from ccdprofiles.night import plan_night
 from ccdprofiles.plan import planner
 from ccdprofiles.plan.frames import Frame
-from ccdprofiles.plan.setup_cards import SETUP, SetupReader, clusters, plain_value
+from ccdprofiles.plan.setup_cards import SETUP, clusters, plain_value
+from ccdprofiles.plan.setup_reader import SetupReader
 from ccdprofiles.plan.unlisted_cards import about_readout, dividing_cards
 
 HERE = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def frame(file, kind, profile=ASI, exposure=30.0, date="2026-11-20T22:00:00", **
         binning=(1, 1),
         shape=(20, 24),
         amplifiers=amplifiers,
-        readout=amplifiers.key,
+        amplifier_key=amplifiers.key,
         raw=SimpleNamespace(header=cards),
         date=date,
         **more,

@@ -1,0 +1,153 @@
+"""Read from headers how the detector was set; cards that are equal are parsed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..camera.profile import Profile, read_celsius
+from ..errors import ProfileError
+from ..files.cards import Cards
+from .setup_cards import (
+    CHIP,
+    MASTER_TEMPERATURE,
+    SETUP,
+    FrameSetup,
+    SetupCard,
+    folded_case,
+    plain_value,
+)
+
+__all__ = ["SetupReader"]
+
+_WARMEST = 60.0
+"""Degrees Celsius; a greater number is in kelvin."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The cards of `SETUP` that headers of one layout have."""
+
+    fixed: tuple[tuple[str, ...], ...]
+    aimed: tuple[str, ...]
+    chip: tuple[str, ...]
+
+
+class SetupReader:
+    """Reads the set-up of one camera's frames; equal cards are parsed once.
+
+    Parameters
+    ----------
+    profile : Profile
+        Names the cards that do not matter, and that of the temperature.
+    """
+
+    def __init__(self, profile: Profile):
+        self.profile = profile
+        self._setup = [
+            replace(quantity, cards=tuple(c for c in quantity.cards if c not in ignored))
+            for ignored in [{card.upper() for card in profile.ignore_cards}]
+            for quantity in SETUP
+        ]
+        self._places: dict[tuple[int, ...], tuple[object, _Names]] = {}
+        self._fixed: dict[tuple, tuple[tuple, tuple[str, ...]]] = {}
+        self._known: dict[tuple, FrameSetup] = {}
+
+    def read(self, header: Mapping, master: bool = False) -> FrameSetup:
+        """Return the set-up of a frame, or of one of our own masters; one object for equal ones."""
+        names = self._names(header)
+        fixed, cards = self._fixed_of(header, names.fixed)
+        aimed, aimed_card = _celsius(header, names.aimed)
+        chip, chip_card = self._chip(header, names.chip, master)
+        key = (id(fixed), id(cards), aimed, aimed_card, chip, chip_card)
+        if key not in self._known:
+            aimed_card = aimed_card or SETUP[-2].cards[0]
+            chip_card = chip_card or SETUP[CHIP].cards[0]
+            self._known[key] = FrameSetup((*fixed, aimed, chip), (*cards, aimed_card, chip_card))
+        return self._known[key]
+
+    def _fixed_of(
+        self, header: Mapping, names: tuple[tuple[str, ...], ...]
+    ) -> tuple[tuple, tuple[str, ...]]:
+        if isinstance(header, Cards):
+            key = (names, *(header.record(name) for spellings in names for name in spellings))
+        else:
+            key = (names, *(repr(header.get(name)) for spellings in names for name in spellings))
+        if key not in self._fixed:
+            self._fixed[key] = _read_fixed(header, names)
+        return self._fixed[key]
+
+    def _names(self, header: Mapping) -> _Names:
+        """Return which spellings a header has; the same for all headers of one layout."""
+        if not isinstance(header, Cards):
+            return self._names_among((header,))
+        layout = header.layout
+        key = tuple(id(places) for places in layout)
+        if key not in self._places:
+            # The layout is kept with them, so that its id is not given to another.
+            self._places[key] = layout, self._names_among(layout)
+        return self._places[key][1]
+
+    def _names_among(self, layout: Sequence[Mapping]) -> _Names:
+        there = [
+            tuple(card for card in quantity.cards if any(card in places for places in layout))
+            for quantity in self._setup
+        ]
+        return _Names(tuple(there[:-2]), *there[-2:])
+
+    def _chip(
+        self, header: Mapping, cards: tuple[str, ...], master: bool
+    ) -> tuple[float | None, str]:
+        own = self.profile.temperature
+        if master and MASTER_TEMPERATURE in header:
+            # As it was read from its frames, in the unit of the profile's own card.
+            mean = plain_value(header[MASTER_TEMPERATURE])
+            return (mean if isinstance(mean, float) else None), MASTER_TEMPERATURE
+        if own is None:
+            return _celsius(header, cards)
+        if callable(own):
+            return _by_function(self.profile, header), MASTER_TEMPERATURE
+        names = (own,) if isinstance(own, str) else own
+        ignored = {card.upper() for card in self.profile.ignore_cards}
+        if ignored.issuperset(name.upper() for name in names):
+            return None, names[0]
+        name = next((n for n in names if n in header), names[0])
+        return self.profile.temperature_of(header), name
+
+
+def _read_fixed(header: Mapping, names: Iterable[tuple[str, ...]]) -> tuple[tuple, tuple[str, ...]]:
+    read = [_read_one(header, *pair) for pair in zip(names, SETUP, strict=False)]
+    return tuple(value for value, _ in read), tuple(card for _, card in read)
+
+
+def _read_one(
+    header: Mapping, spellings: tuple[str, ...], quantity: SetupCard
+) -> tuple[float | str | None, str]:
+    """Read a quantity by all of its spellings; two that say two things are joined to a text."""
+    said = {card: plain_value(header.get(card)) for card in spellings}
+    said = {card: value for card, value in said.items() if value is not None}
+    card = next(iter((*said, *spellings, quantity.cards[0])))
+    kinds = {folded_case(value): value for value in said.values()}
+    if len(kinds) < 2:
+        return said.get(card), card
+    texts = (f"{v:g}" if isinstance(v, float) else v for v in kinds.values())
+    return " / ".join(texts), "/".join(said)
+
+
+def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
+    """Read a temperature of a detector; kelvin are recognised by their size, nonsense is unknown."""
+    for card in cards:
+        value = plain_value(header.get(card))
+        if isinstance(value, str):
+            value = read_celsius(value)
+        if isinstance(value, float):
+            degrees = value - 273.15 if value > _WARMEST else value
+            return (degrees if -273.15 < degrees <= _WARMEST else None), card
+    return None, cards[0] if cards else ""
+
+
+def _by_function(profile: Profile, header: Mapping) -> float | None:
+    try:
+        return profile.temperature_of(header)
+    except (KeyError, TypeError, ValueError, ProfileError):
+        return None  # written for the frames that have the card
