@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from .candidates import Settings, match_of, temperature_tolerance
 from .frames import Frame
 from .groups import Part
-from .masters import match_of
 from .missing import few_frames
 from .names import Draft
 from .plan import Input, Master
 from .reason import Reason
-from .settings import Settings, temperature_tolerance
 from .setup_cards import mean_setup
 from .wording import cards_phrase, time_of
 
@@ -56,11 +55,7 @@ def drafts_of(
 
 
 def _draft(
-    kind: str,
-    part: Part,
-    frames: tuple[Frame, ...],
-    inputs: tuple[Input, ...],
-    settings: Settings,
+    kind: str, part: Part, frames: tuple[Frame, ...], inputs: tuple[Input, ...], settings: Settings
 ) -> Draft:
     """Describe a master of frames that share their bias."""
     first = frames[0]

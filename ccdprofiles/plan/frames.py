@@ -158,9 +158,7 @@ def frames_table(frames: Sequence[Frame]) -> Table:
 
 
 def by_hand(
-    frames: Sequence[Frame],
-    keep: Iterable[str | Path] = (),
-    reject: Iterable[str | Path] = (),
+    frames: Sequence[Frame], keep: Iterable[str | Path] = (), reject: Iterable[str | Path] = ()
 ) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
     """Leave out the frames that the caller rejects, and find those to be kept.
 

@@ -8,30 +8,13 @@ from math import inf
 
 from astropy import units as u
 
+from .candidates import Settings, match_of, read_out, temperature_tolerance
 from .frames import Frame
-from .masters import match_of, read_out
 from .missing import mixed_setup
 from .reason import Reason
-from .settings import Settings, temperature_tolerance
-from .setup_cards import (
-    CHIP,
-    SETUP,
-    FrameSetup,
-    differing_places,
-    mean_setup,
-    same_setup,
-    shown,
-)
+from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
 from .unlisted_cards import about_readout, dividing_cards
-from .wording import (
-    card_value,
-    cards_phrase,
-    in_filter,
-    plural,
-    seconds,
-    tally,
-    temperature_range,
-)
+from .wording import card_value, cards_phrase, in_filter, plural, seconds, tally, temperature_range
 
 __all__ = ["Part", "Split", "groups_of", "split_by_settings"]
 

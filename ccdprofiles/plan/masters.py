@@ -1,110 +1,121 @@
-"""The masters that are there for the frames of a night, and how well each fits a frame."""
+"""Which master bias, dark and flat a frame takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
+from astropy import units as u
+
+from .candidates import Candidate, Candidates, best
 from .frames import Frame
-from .plan import Master
-from .settings import Candidate, Comparison, Settings
-from .wording import time_of
+from .missing import no_bias, no_dark, no_flat, pedestal
+from .plan import Input
+from .reason import Reason
+from .setup_cards import SETUP
 
-__all__ = ["Masters", "adopted", "best", "match_of", "read_out"]
+__all__ = ["choose_bias", "choose_dark", "choose_flat", "choose_masters"]
 
 
-@dataclass(frozen=True)
-class Masters:
-    """The masters that are planned so far, and those of other nights.
+def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) -> Input | Reason:
+    """Choose the masters of a frame, or say why one is missing.
 
     Parameters
     ----------
-    frames : mapping of str to sequence of Frame
-        The accepted raw frames of the night by type.
-    settings : Settings
-    by_name : mapping of str to Candidate
-        In the order in which they are made.
-    alike : mapping of tuple to sequence of Candidate
-        By type, by how their frames were read out, and by the cards of ``match``.
+    frame : Frame
+    masters : Candidates
+    without : iterable of {"bias", "dark", "flat"}
+        Steps that are left out on purpose.
     """
-
-    frames: Mapping[str, Sequence[Frame]]
-    settings: Settings = field(default_factory=Settings)
-    by_name: Mapping[str, Candidate] = field(default_factory=dict)
-    alike: Mapping[tuple, Sequence[Candidate]] = field(default_factory=dict)
-
-    def with_(self, candidates: Iterable[Candidate]) -> Masters:
-        """Return these masters and some more."""
-        by_name = dict(self.by_name)
-        alike = {key: [*others] for key, others in self.alike.items()}
-        for candidate in candidates:
-            master = candidate.master
-            by_name[master.name] = candidate
-            alike.setdefault((master.type, master.setup, master.match), []).append(candidate)
-        return Masters(self.frames, self.settings, by_name, alike)
-
-    def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
-        """Return the masters of a type whose frames were read out as a frame was."""
-        return self.alike.get((kind, read_out(frame), match_of(kind, frame)), ())
-
-    def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
-        """Compare how a frame and the frames of a master were set."""
-        return self.settings.compared(candidate, frame)
-
-    def usable(self, candidates: Iterable[Candidate], frame: Frame) -> list[Candidate]:
-        """Return the biases or darks whose settings are not wrong for a frame."""
-        return [c for c in candidates if not self.compared(c, frame).blocked]
-
-    def unlike(self, candidate: Candidate, frame: Frame) -> tuple[int, int]:
-        """Count the settings in which a master and a frame differ, and those that are not known."""
-        comparison = self.compared(candidate, frame)
-        return len(comparison.differ) + len(candidate.unlike_cards(frame)), len(comparison.lack)
-
-
-def best(
-    candidates: Sequence[Candidate], frame: Frame, key: Callable[[Candidate], tuple]
-) -> Candidate:
-    """Return the master with the smallest key; of equal ones the nearest in time."""
-    if len(candidates) == 1:  # mostly so, and nothing has to be compared
-        return candidates[0]
-    return min(candidates, key=lambda c: (*key(c), _time_between(c.master, frame), c.master.name))
-
-
-def _time_between(master: Master, frame: Frame) -> float:
-    """Return the seconds between a frame and a master; infinite where a date is not known."""
-    when = time_of(frame.date)
-    return float("inf") if master.time is None or when is None else abs(master.time - when)
-
-
-def read_out(frame: Frame) -> tuple[str, str, tuple[int, int] | None]:
-    """Return what a frame shares with every master that it takes."""
-    return frame.profile.name, frame.amplifier_key, frame.binning
-
-
-def match_of(kind: str, frame: Frame) -> tuple[tuple[str, str | None], ...]:
-    """Return the further cards that a master of this type shares; an arc those of a flat."""
-    if not frame.profile.match:
-        return ()
-    return frame.profile.match_of("flat" if kind == "arc" else kind, frame.header)
-
-
-def adopted(frame: Frame, settings: Settings) -> Candidate:
-    """Take a master of another night as it is."""
-    setup = settings.of(frame)
-    master = Master(
-        name=f"calibrations/{frame.file}",
-        type=frame.type,
-        inputs=(),
-        profile=frame.profile.name,
-        readout=frame.amplifier_key,
-        binning=frame.binning,
-        exposure=frame.exposure,
-        filter=frame.filter,
-        match=match_of(frame.type, frame),
-        time=time_of(frame.date),
-        path=str(frame.path),
-        bias_off="ZEROCOR" in frame.header,
-        temperature=frame.header.get("CPTEMP"),
-        settings=setup.known,
+    recipe, exposed = frame.recipe, frame.type in ("flat", "science")
+    bias = dark = flat = None
+    scale = 1.0
+    if frame.type != "bias" and recipe.bias and "bias" not in without:
+        bias = choose_bias(frame, masters)
+        if isinstance(bias, Reason):
+            return bias
+    if exposed and recipe.dark and "dark" not in without:
+        dark = choose_dark(frame, masters, bias_off=bias is not None)
+        if isinstance(dark, Reason):
+            return dark
+        if recipe.dark == "scale":
+            scale = frame.exposure / dark.master.exposure
+    if exposed and recipe.flat and "flat" not in without:
+        if not (bias or dark or frame.amplifiers.has_overscan):
+            return pedestal(frame)
+        if frame.type == "science":
+            flat = choose_flat(frame, masters)
+            if isinstance(flat, Reason):
+                return flat
+    return Input(
+        file=frame.file,
+        bias=bias and bias.master.name,
+        dark=dark and dark.master.name,
+        dark_scale=scale,
+        flat=flat and flat.master.name,
     )
-    return Candidate(master, setup)
+
+
+def choose_bias(frame: Frame, masters: Candidates) -> Candidate | Reason:
+    """Choose the master bias of a frame: the most similar settings, then the nearest in time."""
+    fitting = masters.usable(masters.for_frame("bias", frame), frame)
+    if not fitting:
+        return no_bias(frame, masters)
+    return best(fitting, frame, lambda c: masters.unlike(c, frame))
+
+
+def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate | Reason:
+    """Choose the master dark of a frame.
+
+    Among those that were set alike one of the frame's exposure is taken, within the
+    recipe's tolerance. Where there is none and the recipe scales darks, the longest one
+    is taken, which holds the least noise once it is scaled down.
+
+    Parameters
+    ----------
+    frame : Frame
+    masters : Candidates
+    bias_off : bool
+        Whether the bias of the frame is subtracted. A dark that holds its bias would
+        subtract it twice, one without its bias not at all.
+    """
+    there = [c for c in masters.for_frame("dark", frame) if c.master.bias_off == bias_off]
+    fitting = masters.usable(there, frame)
+    tolerance = _exposure_tolerance(frame)
+
+    def off(candidate: Candidate) -> float:
+        return abs(candidate.master.exposure - frame.exposure)
+
+    near = [c for c in fitting if off(c) <= tolerance]
+    if near:
+        return best(near, frame, lambda c: (*masters.unlike(c, frame), round(off(c), 1)))
+    if fitting and frame.recipe.dark == "scale":
+        return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -c.master.exposure))
+    return no_dark(frame, there, tolerance, masters)
+
+
+def _exposure_tolerance(frame: Frame) -> float:
+    """Return the seconds by which the exposure of a dark may differ without being scaled."""
+    tolerance = frame.recipe.exposure_tolerance.to_value(u.s)
+    # A dark that is scaled by less than 1 % is as good as one that is not.
+    return min(tolerance, 0.01 * frame.exposure) if frame.recipe.dark == "scale" else tolerance
+
+
+def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
+    """Choose the master flat of a frame in its filter.
+
+    Settings that may change the response of a pixel count first, then all settings, then
+    the time.
+    """
+    fitting = [c for c in masters.for_frame("flat", frame) if c.master.filter == frame.filter]
+    if not fitting:
+        return no_flat(frame, masters)
+    return best(
+        fitting,
+        frame,
+        lambda c: (_unlike_in_response(c, frame, masters), *masters.unlike(c, frame)),
+    )
+
+
+def _unlike_in_response(candidate: Candidate, frame: Frame, masters: Candidates) -> int:
+    differ = masters.compared(candidate, frame).differ
+    return sum(SETUP[p].of_flat for p in differ) + len(candidate.unlike_cards(frame))

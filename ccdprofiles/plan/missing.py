@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from .candidates import Candidate, Candidates, match_of, temperature_tolerance
 from .frames import Frame
-from .masters import Masters, match_of
 from .plan import Master, too_few
 from .reason import Reason
-from .settings import Candidate, temperature_tolerance
 from .setup_cards import CHIP
 from .wording import plural, seconds
 
-__all__ = [
-    "few_frames",
-    "mixed_setup",
-    "no_bias",
-    "no_dark",
-    "no_flat",
-    "pedestal",
-]
+__all__ = ["few_frames", "mixed_setup", "no_bias", "no_dark", "no_flat", "pedestal"]
 
 
-def no_bias(frame: Frame, masters: Masters) -> Reason:
+def no_bias(frame: Frame, masters: Candidates) -> Reason:
     """Return why no bias can be taken for a frame."""
     there = masters.for_frame("bias", frame)
     if there:
@@ -33,13 +25,15 @@ def no_bias(frame: Frame, masters: Masters) -> Reason:
     return Reason(frame.file, "no-bias", text)
 
 
-def no_dark(frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Masters) -> Reason:
+def no_dark(
+    frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
+) -> Reason:
     """Return why none of the darks that are there can be taken for a frame."""
     text = f"no dark{_dark_wanted(frame, there, tolerance, masters)}"
     return Reason(frame.file, "no-dark", text)
 
 
-def no_flat(frame: Frame, masters: Masters) -> Reason:
+def no_flat(frame: Frame, masters: Candidates) -> Reason:
     """Return why no flat can be taken for a frame."""
     wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
     there = masters.for_frame("flat", frame)
@@ -81,7 +75,7 @@ def mixed_setup(frame: Frame, what: str, differences: str) -> Reason:
 
 
 def _dark_wanted(
-    frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Masters
+    frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
 ) -> str:
     fitting = masters.usable(there, frame)
     off = {c.master.name: abs(c.master.exposure - frame.exposure) for c in there}
@@ -100,7 +94,7 @@ def _dark_wanted(
     return hint
 
 
-def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Masters) -> str:
+def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
     if any(masters.compared(c, frame).blocked != (CHIP,) for c in darks):
         return f" of {seconds(frame.exposure)}{_set_otherwise(darks, frame, masters)}"
     chips = {c.setup.chip for c in darks} - {None}
@@ -109,7 +103,7 @@ def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Maste
     return f" of {wanted}; there are darks of {there} °C."
 
 
-def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Masters) -> str:
+def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
     """Describe which setting a frame needs, and which settings there are."""
     blocked = [masters.compared(c, frame).blocked for c in candidates]
     wanted = masters.settings.of(frame).phrase({p for places in blocked for p in places})
@@ -121,7 +115,7 @@ def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Maste
     )
 
 
-def _other_masters(kind: str, frame: Frame, masters: Masters) -> str:
+def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
     """Describe what there is of a type, and what in it is wrong for a frame."""
     name = frame.profile.name
     there = [

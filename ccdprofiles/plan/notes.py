@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from .candidates import Candidate, Candidates, Settings
 from .frames import ACCEPTED, IGNORED, Frame
-from .masters import Masters
 from .plan import Input
 from .reason import Reason
-from .settings import Candidate, Settings
 from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
 from .wording import cards_phrase, grouped, temperature_range, time_of
 
@@ -23,7 +22,7 @@ _GAIN_RATIO = 1.25
 
 
 def notes_of(
-    frames: Sequence[Frame], masters: Masters, keep: Iterable[str], of_settings: Iterable[str]
+    frames: Sequence[Frame], masters: Candidates, keep: Iterable[str], of_settings: Iterable[str]
 ) -> Iterator[str]:
     """Note what is odd about a night, and what its products will lack.
 
@@ -31,7 +30,7 @@ def notes_of(
     ----------
     frames : sequence of Frame
         All files of the night.
-    masters : Masters
+    masters : Candidates
         All masters that are planned.
     keep : iterable of str
         Files that are kept by hand.
@@ -137,7 +136,7 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
 
 
 def choice_notes(
-    chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Masters
+    chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Candidates
 ) -> Iterator[str]:
     """Note the masters that differ, or may differ, in a setting from frames that take them.
 
@@ -146,7 +145,7 @@ def choice_notes(
     chosen : iterable of (Frame, Input)
     missing : mapping of str to Reason
         By file; what is set aside after all takes no master.
-    masters : Masters
+    masters : Candidates
     """
     asking: dict[tuple, list[tuple[str, float | None]]] = {}
     for frame, taken in chosen:
@@ -164,7 +163,7 @@ def choice_notes(
 
 
 def _differences(
-    candidate: Candidate, frame: Frame, masters: Masters
+    candidate: Candidate, frame: Frame, masters: Candidates
 ) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
     """Describe in which cards a master that is taken differs, then in which it may differ."""
     comparison, others = masters.compared(candidate, frame), candidate.unlike_cards(frame)

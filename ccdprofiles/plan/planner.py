@@ -7,19 +7,15 @@ from dataclasses import dataclass, replace
 
 from ..camera.recipe import nearest
 from ..errors import PlanError
-from .biases import choose_bias
-from .darks import choose_dark
+from .candidates import Candidate, Candidates, adopted, read_out
 from .drafts import drafts_of
-from .flats import choose_flat
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .groups import groups_of, split_by_settings
-from .masters import Masters, adopted, read_out
-from .missing import pedestal
+from .masters import choose_masters
 from .names import Draft, master_names, product_names
 from .notes import choice_notes, notes_of
 from .plan import STEPS, Input, Plan, Product
 from .reason import Reason
-from .settings import Candidate
 
 __all__ = ["check_steps", "make_plan"]
 
@@ -62,7 +58,7 @@ def make_plan(
     keep = tuple(keep)
     _check_without(frames, without)
     accepted = _by_type(f for f in frames if f.verdict == ACCEPTED and not f.master)
-    done = _Done(Masters(accepted))
+    done = _Done(Candidates(accepted))
     done = replace(done, masters=done.masters.with_(_of_other_nights(frames, done.masters)))
     for kind in ("bias", "dark", "flat", "arc"):
         done = _with_masters(kind, done, without, min_frames)
@@ -93,7 +89,7 @@ class _Done:
 
     Parameters
     ----------
-    masters : Masters
+    masters : Candidates
     inputs : tuple of (Frame, Input)
         The frames that have all masters they need.
     missing : tuple of Reason
@@ -101,7 +97,7 @@ class _Done:
         What is noted of frames that were not set alike.
     """
 
-    masters: Masters
+    masters: Candidates
     inputs: tuple[tuple[Frame, Input], ...] = ()
     missing: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
@@ -114,7 +110,7 @@ def _by_type(frames: Iterable[Frame]) -> dict[str, list[Frame]]:
     return by_type
 
 
-def _of_other_nights(frames: Iterable[Frame], masters: Masters) -> list[Candidate]:
+def _of_other_nights(frames: Iterable[Frame], masters: Candidates) -> list[Candidate]:
     return [adopted(f, masters.settings) for f in frames if f.master and f.verdict == ACCEPTED]
 
 
@@ -175,45 +171,6 @@ def _with_inputs(frames: Iterable[Frame], done: _Done, without: tuple[str, ...])
         elif not frame.origin:  # of a frame of another night what needs it says so
             missing.append(chosen)
     return replace(done, inputs=(*done.inputs, *inputs), missing=(*done.missing, *missing))
-
-
-def choose_masters(frame: Frame, masters: Masters, without: Iterable[str]) -> Input | Reason:
-    """Choose the masters of a frame, or say why one is missing.
-
-    Parameters
-    ----------
-    frame : Frame
-    masters : Masters
-    without : iterable of {"bias", "dark", "flat"}
-        Steps that are left out on purpose.
-    """
-    recipe, exposed = frame.recipe, frame.type in ("flat", "science")
-    bias = dark = flat = None
-    scale = 1.0
-    if frame.type != "bias" and recipe.bias and "bias" not in without:
-        bias = choose_bias(frame, masters)
-        if isinstance(bias, Reason):
-            return bias
-    if exposed and recipe.dark and "dark" not in without:
-        dark = choose_dark(frame, masters, bias_off=bias is not None)
-        if isinstance(dark, Reason):
-            return dark
-        if recipe.dark == "scale":
-            scale = frame.exposure / dark.master.exposure
-    if exposed and recipe.flat and "flat" not in without:
-        if not (bias or dark or frame.amplifiers.has_overscan):
-            return pedestal(frame)
-        if frame.type == "science":
-            flat = choose_flat(frame, masters)
-            if isinstance(flat, Reason):
-                return flat
-    return Input(
-        file=frame.file,
-        bias=bias and bias.master.name,
-        dark=dark and dark.master.name,
-        dark_scale=scale,
-        flat=flat and flat.master.name,
-    )
 
 
 def _products(done: _Done) -> tuple[Product, ...]:

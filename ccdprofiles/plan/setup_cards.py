@@ -91,8 +91,7 @@ SETUP = (
     _quantity("hspeed", "HSSPEED, HSPEED, HSHIFT"),
     _quantity("vspeed", "VSSPEED, VSPEED, VSHIFT"),
     _quantity(
-        "amp",
-        "READAMPS, READAMP, AMPNAME, AMPID, CCDAMP, AMPLIFIER, AMPLIFIE, ESO DET OUT1 NAME",
+        "amp", "READAMPS, READAMP, AMPNAME, AMPID, CCDAMP, AMPLIFIER, AMPLIFIE, ESO DET OUT1 NAME"
     ),
     _quantity("amps", "NAMPS, ESO DET OUTPUTS"),
     _quantity("port", "RDPORT, READPORT, CCDPORT, ADCPORT, PORT"),
