@@ -389,7 +389,7 @@ def test_an_output_inside_the_night_is_left_out_of_it(raw):
 
 
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no folder; give the folder that holds the night"):
+    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
         reduce(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="holds no file; give the folder that holds the night"):
@@ -413,7 +413,7 @@ def test_strict_makes_a_night_that_is_whole(raw):
 
 
 def test_scaled_darks_without_their_bias_are_refused(raw):
-    with pytest.raises(PlanError, match="would be scaled with their bias in them"):
+    with pytest.raises(PlanError, match="would be scaled while they still contain their bias"):
         reduce(raw, without=["bias"])
     assert not (raw.parent / "out").exists()
 
@@ -670,7 +670,7 @@ def test_a_camera_whose_gain_is_not_known_stays_in_adu(tmp_path):
     for path in night.products.values():
         assert fits.getheader(path)["BUNIT"] == "adu"
         assert CCDData.read(path).uncertainty is None
-    assert "the products stay in adu, as nobody knows its gain" in str(night)
+    assert "the products stay in adu, because its gain is not known" in str(night)
 
 
 # Cosmic rays.

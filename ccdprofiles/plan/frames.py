@@ -184,7 +184,7 @@ def by_hand(
     kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
     rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
     for file in sorted(set(kept) & set(rejected)):
-        raise InputError(f"{file} is to be kept and to be rejected; decide on one of them.")
+        raise InputError(f"{file} is both to be kept and to be rejected; choose one.")
     left_out = tuple(
         f.rejected("rejected", "rejected by hand.") if f.file in rejected else f for f in frames
     )
@@ -207,7 +207,7 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
         found = [f.file for f in frames if fits_it(f)]
         if len(found) > 1:
             raise InputError(
-                f"{option}={text!r} names {len(found)} files of the night: "
+                f"{option}={text!r} matches {len(found)} files of the night: "
                 f"{', '.join(found[:3])}{', …' if len(found) > 3 else ''}; write more of the path."
             )
         if found:
@@ -215,7 +215,8 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
     near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
-        f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."
+        f"{option}={text!r} is not a file of the night{hint}; write its name as "
+        "ccdprofiles info shows it."
     )
 
 

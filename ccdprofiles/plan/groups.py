@@ -86,7 +86,7 @@ def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:
 
 
 def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) -> Split:
-    """Divide the frames of one would-be master that were not set alike, and note it.
+    """Divide the frames of one master by their settings, and note where they differ.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
         refused = tuple(mixed_setup(frame, what, differences) for frame in frames)
         return Split((), tuple(notes), refused)
     notes.append(
-        f"the {what} were not set alike ({differences}); frames of different settings are not "
-        "combined"
+        f"the {what} were taken with different settings ({differences}); only frames with the same "
+        "settings are combined"
     )
     named = (
         replace(part, among=_setting(part, places, settings), by_temperature=CHIP in places)
@@ -135,10 +135,10 @@ def _drift_notes(
     """
     chips = [setup.chip for setup in settings.of_all(frames) if setup.chip is not None]
     if chips and max(chips) - min(chips) > tolerance:
-        what = "level hardly depends" if kind == "bias" else "light does not depend"
+        why = "bias level hardly depends" if kind == "bias" else "response hardly depends"
         yield (
             f"the chips of {len(frames)} {_described(kind, frames[0])} were at "
-            f"{temperature_range(chips)}; they are combined, as their {what} on it"
+            f"{temperature_range(chips)}; they are combined, because the {why} on it"
         )
 
 
@@ -157,11 +157,11 @@ def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
     ]
     notes = ()
     if unclear:
-        more = f"; and {len(unclear) - 3} other cards divide them" if unclear[3:] else ""
+        more = f"; and {len(unclear) - 3} other cards differ too" if unclear[3:] else ""
         what = "light or the read-out" if kind in ("flat", "arc") else "read-out"
         notes = (
-            f"{'; '.join(unclear[:3])}{more}; a card that changes the {what} belongs into "
-            "match=, one that does not into ignore_cards=",
+            f"{'; '.join(unclear[:3])}{more}; a card that changes the {what} belongs in "
+            "match=, one that does not in ignore_cards=",
         )
     names = [card for card, _ in clear]
     return [

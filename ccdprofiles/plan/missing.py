@@ -50,8 +50,8 @@ def pedestal(frame: Frame) -> Reason:
     return Reason(
         frame.file,
         "pedestal",
-        "its pedestal is still in it, and a flat must not divide a pedestal; "
-        "leave the flat out too, or take the dark or bias along.",
+        "its bias level is not subtracted, and such a frame must not be divided "
+        "by a flat; leave out the flat too, or subtract a bias or dark.",
     )
 
 
@@ -65,9 +65,9 @@ def mixed_setup(frame: Frame, what: str, differences: str) -> Reason:
     return Reason(
         frame.file,
         "mixed-setup",
-        f"the {what} were not set alike ({differences}), where mixed_setup='refuse' asks for one "
-        "setting; leave out those of the wrong one, or write mixed_setup='split' for a master of "
-        "each.",
+        f"the {what} were taken with different settings ({differences}), but mixed_setup='refuse' "
+        "allows only one; reject the frames with the wrong settings, or write mixed_setup='split' "
+        "to make one master for each.",
     )
 
 
@@ -90,7 +90,7 @@ def _dark_wanted(
     hint = f" of {wanted}; nearest is {seconds(nearest[2])}, {seconds(nearest[0])} off."
     longer = any(c.master.bias_off and c.master.exposure > frame.exposure for c in fitting)
     if longer and frame.recipe.bias:
-        hint += " To scale a longer one: dark='scale' in the recipe (--set dark=scale)."
+        hint += " To scale a longer dark, write dark='scale' in the recipe (--set dark=scale)."
     return hint
 
 
@@ -124,7 +124,7 @@ def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
     if not there:
         unused = [f for f in masters.frames.get(kind, ()) if f.profile.name == name]
         if unused:
-            return f"; the {len(unused)} there cannot be used, as said of them"
+            return f"; the {len(unused)} there cannot be used, for the reasons given with them"
         return f"; the night has none of {name}"
     texts = (f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}" for c in there)
     return "; " + "; ".join(sorted(texts)[:3])
@@ -136,7 +136,7 @@ def _wrong_in(candidate: Candidate, frame: Frame) -> str:
     if master.binning != frame.binning:
         return f"is binned {_binning(master.binning)}"
     if (master.type, master.match, master.readout) == ("dark", match, frame.amplifier_key):
-        return f"was made {'without' if master.bias_off else 'with'} its bias"
+        return "had its bias subtracted" if master.bias_off else "still contains its bias"
     if candidate.shape not in (None, frame.shape):
         return f"has {candidate.shape[1]}x{candidate.shape[0]} pixels"
     if master.readout != frame.amplifier_key:

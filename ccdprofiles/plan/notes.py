@@ -35,7 +35,7 @@ def notes_of(
     keep : iterable of str
         Files that are kept by hand.
     of_settings : iterable of str
-        What is noted of groups that were not set alike, and of masters that differ.
+        What is noted of settings that differ.
     """
     science = masters.frames.get("science", ())
     if masters.by_name and not science:
@@ -43,7 +43,7 @@ def notes_of(
     yield from _not_read(frames, nothing_left=not (masters.by_name or science))
     ruled_out = {f.file for f in frames if f.verdict != ACCEPTED}
     for file in sorted(ruled_out & set(keep)):
-        yield f"{file} cannot be kept, as not its pixels but its header rules it out"
+        yield f"{file} cannot be kept: its header, not its pixels, is why it is set aside"
     accepted = [f for f in frames if f.verdict == ACCEPTED]
     yield from grouped(note for f in accepted for note in f.notes)
     yield from _date_notes(accepted)
@@ -51,7 +51,7 @@ def notes_of(
     yield from of_settings
     for name, candidate in masters.by_name.items():
         if len(candidate.master.inputs) == 1:
-            yield f"{name} is made of one frame; a cosmic ray in it stays"
+            yield f"{name} is made of one frame; cosmic rays in it are not removed"
     yield from _lacking(accepted, science)
 
 
@@ -61,14 +61,14 @@ def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
     packed = [f for f in ignored if f.file.lower().endswith(_PACKED)]
     if packed:
         kinds = ", ".join(sorted({PurePosixPath(f.file).suffix for f in packed}))
-        yield f"{_are(packed)} packed in a way that is not read ({kinds}); unpack them"
+        yield f"{_are(packed)} compressed in a format that is not read ({kinds}); decompress them"
     if not nothing_left:
         return
     products = [f for f in ignored if f.code == "product"]
     if products:
         yield (
-            f"{_are(products)} made by ccdprofiles; give the folder of the raw night, or "
-            "masters of another night with calibrations=[FOLDER] (--calibrations)"
+            f"{_are(products)} products of ccdprofiles; give the folder of the raw night, or "
+            "use masters of another night with calibrations=[FOLDER] (--calibrations)"
         )
     yield from grouped(f.fault for f in ignored if f not in packed and f not in products)
 
@@ -85,9 +85,9 @@ def _date_notes(frames: Iterable[Frame]) -> Iterator[str]:
     for label, members in undated.items():
         more = "" if len({f.date for f in members}) == 1 else " or the like"
         yield (
-            f"{_files([f.file for f in members])}: {label} = {members[0].date[:60]!r}{more} is no "
-            "date and time as 2018-08-22T03:14:15; which master is nearest in time cannot be "
-            "decided by it"
+            f"{_files([f.file for f in members])}: {label} = {members[0].date[:60]!r}{more} is "
+            "not a date and time such as 2018-08-22T03:14:15; it cannot be used to choose the "
+            "master nearest in time"
         )
 
 
@@ -127,12 +127,14 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
     }
     for name, lacking in sorted(numbers.items()):
         if name in in_adu:
-            yield f"{name}: the products stay in adu, as nobody knows its gain"
+            yield f"{name}: the products stay in adu, because its gain is not known"
         noise = [n.replace("_", " ") for n in ("gain", "read_noise") if n in lacking]
         if noise:
-            yield f"{name}: no uncertainty, as nobody knows its {' and '.join(noise)}"
+            known = "are not known" if noise[1:] else "is not known"
+            yield f"{name}: no uncertainty, because its {' and '.join(noise)} {known}"
         if "saturation" in lacking:
-            yield f"{name}: saturated pixels are not flagged, as nobody knows the level"
+            why = "the saturation level is not known"
+            yield f"{name}: saturated pixels are not flagged, because {why}"
 
 
 def choice_notes(
@@ -159,7 +161,8 @@ def choice_notes(
             chips = [chip for _, chip in used if chip is not None]
             degrees = f" at {temperature_range(chips)}" if chips else ""
             which = _files([file for file, _ in used], "frames")
-            yield f"{name} was taken{its}, and {which}, whose master it is,{own}{degrees}; {end}"
+            which += ", which are calibrated" if used[1:] else ", which is calibrated"
+            yield f"{name} was taken{its}, and {which} with it,{own}{degrees}; {end}"
 
 
 def _differences(
@@ -172,8 +175,8 @@ def _differences(
     setup, of_flat = masters.settings.of(frame), candidate.master.type == "flat"
     own = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
     for places, cards, own_cards, end in (
-        (comparison.differ, others, own, "there is none nearer"),
-        (comparison.lack, (), (), "it is taken, as nobody knows whether they agree"),
+        (comparison.differ, others, own, "no other master is closer"),
+        (comparison.lack, (), (), "it is used, although it is not known whether they agree"),
     ):
         counting = [p for p in places if SETUP[p].of_flat or not of_flat]
         if counting or cards:

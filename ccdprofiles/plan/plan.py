@@ -15,7 +15,7 @@ __all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
 
 STEPS = ("bias", "dark", "flat")
 """The steps that ``without`` may leave out."""
-_FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
+_FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Plan:
         few = any(m.code == "few-frames" for m in self.missing)
         left_out = dict(self.together)
         return tuple(
-            f"take {plural} that match, name another night's with calibrations=[FOLDER] "
+            f"take matching {plural}, use those of another night with calibrations=[FOLDER] "
             f"(--calibrations), or {_leaving_out(left_out.get(step, (step,)))}"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
@@ -279,8 +279,8 @@ def too_few(master: Master, number: int) -> str:
     what = {"dark": f" of {seconds(master.exposure)}", "flat": in_filter(master.filter)}
     kind = plural(master.type)
     return (
-        f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, where a master needs "
-        f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
+        f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, but a "
+        f"master needs {master.minimum}; take more, or allow fewer with min_frames={max(number, 1)} "
         f"(--min-frames {max(number, 1)})."
     )
 

@@ -94,7 +94,7 @@ class _Done:
         The frames that have all masters they need.
     missing : tuple of Reason
     notes : tuple of str
-        What is noted of frames that were not set alike.
+        What is noted of frames that were taken with different settings.
     """
 
     masters: Candidates
@@ -209,8 +209,8 @@ def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
     for step in steps:
         if step not in STEPS:
             raise PlanError(
-                f"without={step!r} is no step that can be left out; "
-                f"these can: {', '.join(STEPS)}{nearest(step, STEPS)}."
+                f"without={step!r} is not a step that can be left out; these can: "
+                f"{', '.join(STEPS)}{nearest(step, STEPS)}."
             )
     return steps
 
@@ -222,6 +222,6 @@ def _check_without(frames: Iterable[Frame], without: tuple[str, ...]) -> None:
     for frame in frames:
         if frame.recipe is not None and frame.recipe.dark == "scale":
             raise PlanError(
-                f"without bias the darks of {frame.profile.name} would be scaled with their bias "
-                "in them; leave the dark out too, or keep the bias."
+                f"without the bias step the darks of {frame.profile.name} would be scaled while they "
+                "still contain their bias; leave the dark out too, or keep the bias."
             )

@@ -41,8 +41,8 @@ def refuse_cubes(raw: RawFile) -> None:
         if image.planes > 1:
             raise FrameRejected(
                 "cube",
-                f"it is a cube of {image.planes} planes, where one image was expected; "
-                "write its planes to files of their own.",
+                f"it is a cube of {image.planes} planes, but one image was "
+                "expected; write each plane to its own file.",
             )
 
 
@@ -67,7 +67,7 @@ def _refuse_twice(frame: Frame) -> None:
         if frame.header.says_two_things(card):
             raise FrameRejected(
                 "twice",
-                f"{card} stands twice in its header and says two things; correct the header.",
+                f"{card} appears twice in its header with different values; correct the header.",
             )
 
 
@@ -94,13 +94,13 @@ def _refuse_reduced(frame: Frame) -> None:
     if cards:
         raise FrameRejected(
             "already-reduced",
-            f"{', '.join(cards)} says that it was calibrated before; give the raw frame.",
+            f"{', '.join(cards)} {'show' if cards[1:] else 'shows'} that it is already calibrated; give the raw frame.",
         )
     block = frame.header.block
     if b"HISTORY" in block and (line := _REDUCED_HISTORY.search(block)):
         raise FrameRejected(
             "already-reduced",
-            f"HISTORY {line[1].decode()!r} says that it was calibrated before; give the raw frame.",
+            f"HISTORY {line[1].decode()!r} shows that it is already calibrated; give the raw frame.",
         )
     unit = str(frame.header.get("BUNIT", "")).strip().lower()
     if not unit:
@@ -129,8 +129,8 @@ def _refuse_exposure(frame: Frame) -> None:
     if frame.type == "dark" and frame.exposure == 0:
         raise FrameRejected(
             "exposure",
-            f"{cards} = 0 for a dark; if this camera labels its biases so, "
-            "let frame_type= in its profile say bias.",
+            f"{cards} = 0 for a dark; if this camera labels its biases "
+            "as darks, let frame_type= in its profile return bias.",
         )
 
 
@@ -152,19 +152,19 @@ def notes_of(frame: Frame, forced: bool) -> tuple[Reason, ...]:
 def _oddities(frame: Frame) -> Iterator[str]:
     raw, header = frame.raw, frame.header
     if not raw.padded:
-        yield "its last block is cut short, but no pixel is missing."
+        yield "its last FITS block is incomplete, but no pixel is missing."
     if any(image.axes > 2 for image in raw.images):
-        yield "a cube of one plane, taken as the image that it holds."
+        yield "a cube of one plane, used as an image."
     if twice := header.twice:
         cards = ", ".join(sorted(twice))
-        yield f"{cards} twice in its header, saying two things; the first counts."
+        yield f"{cards} {'appear' if len(twice) > 1 else 'appears'} twice in its header with different values; the first is used."
     if header.block.translate(None, _PLAIN):
-        yield "its header holds bytes that FITS does not allow; read as \ufffd."
+        yield "its header contains bytes that FITS does not allow; they are read as \ufffd."
     for card in _cards_of(frame.profile.exposure):
         value = header.get(card)
         known = isinstance(value, str) and value.strip().lower() not in UNKNOWN
         if known and frame.exposure is not None:
-            yield f"{card} = {value!r} is a text, read as {frame.exposure:g} s."
+            yield f"{card} = {value!r} is text, read as {frame.exposure:g} s."
 
 
 def _other_exposure(frame: Frame) -> Iterator[str]:
@@ -179,8 +179,8 @@ def _other_exposure(frame: Frame) -> Iterator[str]:
         return
     if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
         yield (
-            f"{taken} = {frame.exposure:g} s was taken, and {other} = {seconds:g} is another; if "
-            f"that is the right one, write exposure={other!r} in {frame.profile.name}."
+            f"{taken} = {frame.exposure:g} s is used, but {other} = {seconds:g}; if {other} is right, "
+            f"write exposure={other!r} in {frame.profile.name}."
         )
 
 
@@ -188,7 +188,7 @@ def _other_unit(frame: Frame) -> Iterator[str]:
     """Note a unit that the profile contradicts."""
     unit, profile = str(frame.header.get("BUNIT", "")).strip(), frame.profile
     if unit and _unit_of(unit) not in ("", _unit_of(profile.unit)):
-        yield f"BUNIT = {unit!r}, taken as {profile.unit}, as {profile.name} says."
+        yield f"BUNIT = {unit!r}, but the pixels are read in {profile.unit}, as {profile.name} says."
 
 
 def _of_another_camera(frame: Frame) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _of_another_camera(frame: Frame) -> Iterator[str]:
         why = f"{other}, as the profile {profile.name} expects"
     if why:
         yield (
-            f"{why}; it was named for all frames, and is taken. "
+            f"{why}; this profile was named for all frames and is used. "
             "Make sure that it is the profile of this camera."
         )
 

@@ -32,7 +32,7 @@ from .refusals import notes_of, refuse, refuse_cubes
 
 __all__ = ["files_of", "named_fits", "scan"]
 
-_ALLOW = "allow it to be read, copy it again, or take it out of the night."
+_ALLOW = "give read permission, copy it again, or remove it from the night."
 
 _LATE = 3
 """After how many headers that take a profile's functions too long a scan ends."""
@@ -82,12 +82,13 @@ class Scanner:
         mode = os.stat(frame.path).st_mode
         if stat.S_ISDIR(mode) and not frame.path.is_symlink():
             raise FrameRejected(
-                "unreadable", "this folder may not be read; allow it, or leave it out."
+                "unreadable",
+                "this folder cannot be read; give read permission, or move it elsewhere.",
             )
         if not stat.S_ISREG(mode):
             raise FrameRejected("not-a-file", NOT_A_FILE)
         if frame.path.name.lower().endswith(_UNFINISHED):
-            text = "a temporary file of a copy that did not end."
+            text = "a temporary file of an unfinished copy."
             return frame.rejected("temporary", text, IGNORED)
         if not named_fits(frame.path) and not _looks_fits(frame.path):
             return frame.rejected("not-fits", "not a FITS file.", IGNORED)
@@ -239,7 +240,7 @@ def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tu
     """Every entry that is no folder, sorted; links to folders are not followed."""
     top = Path(folder).expanduser()
     if not top.is_dir():
-        raise InputError(f"{top} is no folder; give the folder that holds the night.")
+        raise InputError(f"{top} is not a folder; give the folder of the night.")
     skip = {Path(p).resolve() for p in leave_out}
 
     closed: list[Path] = []
@@ -299,7 +300,7 @@ def _master(frame: Frame, registry: Registry) -> Frame:
         x, y = str(header.get("CPBIN", "1x1")).split("x")
         exposure = header.get("EXPTIME")
         if frame.master == "dark" and not (isinstance(exposure, int | float) and exposure > 0):
-            raise ValueError(f"EXPTIME = {exposure!r} is no exposure of a dark.")
+            raise ValueError(f"EXPTIME = {exposure!r} is not the exposure of a dark.")
         return replace(
             frame,
             verdict=ACCEPTED,
@@ -335,7 +336,7 @@ def _without_copies(frames: list[Frame]) -> list[Frame]:
             except (OSError, EOFError, zlib.error, FrameRejected):
                 continue  # gone or changed since; said when its pixels are read
             if original is not frame:
-                text = f"the same bytes as {original.file}, which is counted once."
+                text = f"identical to {original.file}, which is used instead."
                 frames[number] = frame.rejected("duplicate", text, IGNORED)
     return frames
 

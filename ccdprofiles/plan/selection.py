@@ -120,8 +120,8 @@ class Selection:
                 raise InputError(_nothing_fits(word, kind, value, night))
         if not any(self.fits(f) for f in there):
             raise InputError(
-                f"no frame of the night fits {self} together; words of one kind add up, and of "
-                "every kind that is given one has to fit."
+                f"no frame of the night fits {self} as a whole; a frame must fit one of the words of "
+                "each kind that is given."
             )
 
     def __str__(self) -> str:

@@ -155,7 +155,7 @@ def test_a_plan_is_printed_for_people():
         "  deep.fits: no dark of 357 s ± 1 s; nearest is 300 s, 57 s off.\n"
         "\n"
         "What helps\n"
-        "  take darks that match, name another night's with calibrations=[FOLDER] "
+        "  take matching darks, use those of another night with calibrations=[FOLDER] "
         "(--calibrations), or leave the step out with without=['dark'] (--without dark)\n"
         "\n"
         "Set aside\n"
@@ -173,7 +173,9 @@ def test_steps_that_the_plan_advises_to_leave_out_can_be_left_out(overscan, dark
     )
     frames = [f for f in a_night(profile=profile) if f.type != lost]
     plan = make_plan(frames)
-    (told,) = (r for r in plan.remedies if f"--without {lost}" in r and f"take {lost}" in r)
+    (told,) = (
+        r for r in plan.remedies if f"--without {lost}" in r and f"take matching {lost}" in r
+    )
     after = make_plan(frames, re.findall(r"--without (\w+)", told))
     assert after.complete
     assert after.products
@@ -195,8 +197,8 @@ def test_the_notes_say_what_the_products_will_lack():
     assert str(plan).endswith(
         "\n\nNotes\n"
         "  step left out on purpose: flat\n"
-        "  cam: no uncertainty, as nobody knows its gain and read noise\n"
-        "  cam: saturated pixels are not flagged, as nobody knows the level"
+        "  cam: no uncertainty, because its gain and read noise are not known\n"
+        "  cam: saturated pixels are not flagged, because the saturation level is not known"
     )
 
 
@@ -457,10 +459,10 @@ def test_a_frame_without_flat_frames_that_could_be_used_is_told_of_those_that_ca
         frame("s.fits", "science", 60.0, filter="V"),
     ]
     assert reasons(make_plan(frames)) == [
-        "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off. To scale a longer one: "
-        "dark='scale' in the recipe (--set dark=scale).",
+        "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off. To scale a longer "
+        "dark, write dark='scale' in the recipe (--set dark=scale).",
         "s.fits: no flat in filter V of 25x12 pixels binned 1x1; "
-        "the 1 there cannot be used, as said of them.",
+        "the 1 there cannot be used, for the reasons given with them.",
     ]
 
 
@@ -541,7 +543,7 @@ def test_scaled_darks_without_bias_are_refused():
     with pytest.raises(PlanError) as error:
         make_plan(some("dark", 2, 60.0, profile=SCALED), ["bias"])
     assert str(error.value) == (
-        "without bias the darks of cam would be scaled with their bias in them; "
+        "without the bias step the darks of cam would be scaled while they still contain their bias; "
         "leave the dark out too, or keep the bias."
     )
     make_plan(some("dark", 2, 60.0, profile=SCALED), ["bias", "dark"])
@@ -550,8 +552,8 @@ def test_scaled_darks_without_bias_are_refused():
 def test_a_flat_never_divides_a_pedestal():
     frames = [*some("flat", 1, 60.0), frame("s.fits", "science", 60.0)]
     reason = (
-        "its pedestal is still in it, and a flat must not divide a pedestal; "
-        "leave the flat out too, or take the dark or bias along."
+        "its bias level is not subtracted, and such a frame must not be divided "
+        "by a flat; leave out the flat too, or subtract a bias or dark."
     )
     plan = make_plan(frames, ["bias", "dark"])
     assert [(m.file, m.code) for m in plan.missing] == [
@@ -570,7 +572,9 @@ def test_a_flat_never_divides_a_pedestal():
 
 @pytest.mark.parametrize("step", ["overscan", "Flat", "flats", ""])
 def test_a_step_that_cannot_be_left_out_is_refused(tmp_path, step):
-    with pytest.raises(PlanError, match="is no step that can be left out; these can: bias, dark"):
+    with pytest.raises(
+        PlanError, match="is not a step that can be left out; these can: bias, dark"
+    ):
         plan_night(tmp_path, without=[step])
 
 
@@ -666,7 +670,7 @@ def test_a_master_dark_that_holds_its_bias_is_not_subtracted_beside_a_bias():
     plan = make_plan([*frames, full], ["flat"])
     assert plan.products == ()
     assert reasons(plan) == [
-        "s.fits: no dark of 60 s ± 1 s and 25x12 pixels binned 1x1; m was made with its bias."
+        "s.fits: no dark of 60 s ± 1 s and 25x12 pixels binned 1x1; m still contains its bias."
     ]
 
 
@@ -677,7 +681,7 @@ def test_a_master_dark_without_its_bias_does_not_stand_in_for_one():
     plan = make_plan(frames, ["bias", "flat"])
     assert plan.products == ()
     assert reasons(plan) == [
-        "s.fits: no dark of 60 s ± 1 s and 25x12 pixels binned 1x1; m was made without its bias."
+        "s.fits: no dark of 60 s ± 1 s and 25x12 pixels binned 1x1; m had its bias subtracted."
     ]
 
 

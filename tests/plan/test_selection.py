@@ -118,7 +118,7 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
         (["object=M 42"], "no frame of the night has that object; the night has M 31, M 33"),
         (["arc"], "no frame of the night has that type; the night has bias, dark, flat, science"),
         (["nosuch.fit"], "only='nosuch.fit': no file of the night has such a name; ccdprofiles"),
-        (["bias", "filter=r"], "no frame of the night fits only=bias, filter=r together"),
+        (["bias", "filter=r"], "no frame of the night fits only=bias, filter=r as a whole"),
     ],
 )
 def test_a_word_that_fits_nothing_is_refused_with_what_there_is(made, words, sentence):

@@ -326,12 +326,12 @@ FILES = {
     "F16": Fault(
         lambda o: doubled(o, "FILTER  = 'B'"),
         "twice",
-        "FILTER stands twice in its header and says two things; correct the header.",
+        "FILTER appears twice in its header with different values; correct the header.",
     ),
     "F16 instrument": Fault(
         lambda o: doubled(o, "INSTRUME= 'LFC'"),
         "twice",
-        "INSTRUME stands twice in its header and says two things; correct the header.",
+        "INSTRUME appears twice in its header with different values; correct the header.",
     ),
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
@@ -373,28 +373,28 @@ FILES = {
     "F23 unfinished": Fault(
         lambda o: o,
         "temporary",
-        "a temporary file of a copy that did not end.",
+        "a temporary file of an unfinished copy.",
         name="zz.fits.part",
         verdict="ignored",
     ),
     "F24 copy": Fault(
         lambda o: o,
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="a copy of m31-S001-R001-C001-r.fit",
         verdict="ignored",
     ),
     "F24 packed copy": Fault(
         packed,
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r.fit.gz",
         verdict="ignored",
     ),
     "F24 hard link": Fault(
         lambda path: os.link(path.with_name("m31-S001-R001-C001-r.fit"), path),
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r (link).fit",
         verdict="ignored",
         makes_it=True,
@@ -402,7 +402,7 @@ FILES = {
     "F24 link": Fault(
         lambda path: path.symlink_to("m31-S001-R001-C001-r.fit"),
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r (link).fit",
         verdict="ignored",
         makes_it=True,
@@ -427,8 +427,7 @@ FILES = {
     "F29": Fault(
         planes(3),
         "cube",
-        "it is a cube of 3 planes, where one image was expected; write its planes to files of "
-        "their own.",
+        "it is a cube of 3 planes, but one image was expected; write each plane to its own file.",
     ),
     "F31 header": Fault(
         lambda o: o[:2800] + b"HISTORY nothing".ljust(80) * (HEADER_LIMIT // 80 + 800),
@@ -502,8 +501,8 @@ HEADERS = {
     "H7": Fault(
         cards("EXPTIME = 0.0"),
         "exposure",
-        "the exposure = 0 for a dark; if this camera labels its biases so, let frame_type= in its "
-        "profile say bias.",
+        "the exposure = 0 for a dark; if this camera labels its biases as darks, let frame_type= "
+        "in its profile return bias.",
         kind="dark",
     ),
     "H8": Fault(
@@ -586,19 +585,19 @@ USED = {
     "F2": (
         short_padding,
         "zz.fits",
-        "zz.fits: its last block is cut short, but no pixel is missing.",
+        "zz.fits: its last FITS block is incomplete, but no pixel is missing.",
     ),
     "F10 gzip as fits": (packed, "zz.fits", ""),
     "F10 fits as gzip": (lambda o: o, "zz.fits.gz", ""),
     "F15": (
         cards(b"AIRMASS = 1.\xe9", b"SEEING  = \x1b[31m", "WIND    = NaN", "FOCUS   = 1.2.3"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
     "F16": (
         lambda o: doubled(o, "SITELAT = 3"),
         "zz.fits",
-        "zz.fits: SITELAT twice in its header, saying two things; the first counts.",
+        "zz.fits: SITELAT appears twice in its header with different values; the first is used.",
     ),
     "F16 the same": (lambda o: doubled(o, "XBINNING= 1 / again"), "zz.fits", ""),
     "F17": (cards("FILE    = 'a.fits'"), "zz.fits", ""),
@@ -611,7 +610,7 @@ USED = {
     "F29": (
         planes(1),
         "zz.fits",
-        "zz.fits: a cube of one plane, taken as the image that it holds.",
+        "zz.fits: a cube of one plane, used as an image.",
     ),
     "F33": (lambda o: o, "z \"'[1]%d{0}{stem} ä,b.fits", ""),
     "F33 newline": (lambda o: o, "z\n\x1b[31m.fits", ""),
@@ -624,7 +623,7 @@ USED = {
     "H4": (
         cards("EXPTIME = '90.0'"),
         "zz.fits",
-        "zz.fits: EXPTIME = '90.0' is a text, read as 90 s.",
+        "zz.fits: EXPTIME = '90.0' is text, read as 90 s.",
     ),
     "H4 INDEF": (cards("EXPTIME = 'INDEF'"), "zz.fits", ""),
     "H4 empty": (cards("EXPTIME = ''"), "zz.fits", ""),
@@ -634,7 +633,7 @@ USED = {
     "H13 other": (
         cards("BUNIT   = 'volt'"),
         "zz.fits",
-        "zz.fits: BUNIT = 'volt', taken as adu, as cg16m says.",
+        "zz.fits: BUNIT = 'volt', but the pixels are read in adu, as cg16m says.",
     ),
     "H18 planned": (cards("CALSTAT = ''", "HISTORY no Dark Subtraction yet"), "zz.fits", ""),
     "H21": (cards("CTYPE1  = 'RA---NON'", "CTYPE2  = 7", "CRPIX1  = 'x'"), "zz.fits", ""),
@@ -645,7 +644,7 @@ USED = {
     "H24": (
         cards(b"HISTORY caf\xe9", b"OBSERVER= 'Am\xe9lie'"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
     "H25": (cards("OBSERVER= 'x&'", "CONTINUE  '" + "y" * 60 + "'"), "zz.fits", ""),
     "H26": (cards(drop=("DATE-OBS",)), "zz.fits", ""),
@@ -653,7 +652,7 @@ USED = {
     "S3": (
         cards(b"OBJECT  = 'a\x1b[31m\x07b'"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
 }
 """What is odd and yet used: how it is made of a science frame, its name, and what is noted."""
