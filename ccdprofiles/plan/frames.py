@@ -1,4 +1,4 @@
-"""From files to the frames of a night, by their headers only: one row for every file found."""
+"""The frames of a night as their headers describe them: one for every file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SET_ASIDE = "set aside"
 IGNORED = "ignored"
 
 PRODUCT_CARD = "CPVERS"
-"""The card that tells our own products from raw frames."""
+"""The card that only products of ccdprofiles have."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One file of a night, and what its header says in the words of this package.
+    """One file of a night, and what its header says, in the terms of this package.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Frame:
     master : str
         What kind of master it is, if it is one of our own products.
     notes : tuple of Reason
-        What looks odd in its header, though it is used.
+        What is odd in its header, although it is used.
     """
 
     file: str
@@ -122,7 +122,7 @@ class Frame:
         return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
     def with_(self, **more: object) -> Frame:
-        """Return this frame with more that is known of it."""
+        """Return this frame with new values of fields."""
         # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
         frame = object.__new__(Frame)
         vars(frame).update(vars(self), **more)
@@ -130,8 +130,8 @@ class Frame:
 
 
 def frames_table(frames: Sequence[Frame]) -> Table:
-    """Lay frames out as a table, one row a file."""
-    # A plan needs no table, and astropy's takes longer to import than a night to scan.
+    """Return the frames as a table, one row per file."""
+    # Importing astropy tables takes longer than scanning a night, and a plan needs no table.
     from astropy.table import Table
 
     table = Table()
@@ -160,26 +160,26 @@ def frames_table(frames: Sequence[Frame]) -> Table:
 def by_hand(
     frames: Sequence[Frame], keep: Iterable[str | Path] = (), reject: Iterable[str | Path] = ()
 ) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
-    """Leave out the frames that the caller rejects, and find those to be kept.
+    """Set aside the frames that the caller rejects, and find those that the caller keeps.
 
     Parameters
     ----------
     frames : sequence of Frame
     keep, reject : iterable of path
-        As the frames table names them, as paths, or by the last part of their name
-        where one frame alone has it.
+        As the frames table names them, as paths, or by the last part of their name if it is
+        unique.
 
     Returns
     -------
     tuple of Frame
-        With what is rejected set aside.
+        The rejected ones are set aside.
     keep, reject : tuple of str
         As the frames table names them, sorted.
 
     Raises
     ------
     InputError
-        If no file or more than one has that name, or one is to be kept and rejected.
+        If no file or several have that name, or one is both kept and rejected.
     """
     kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
     rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
@@ -196,7 +196,7 @@ def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
 
 
 def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
-    """Find the one file of the night that is meant."""
+    """Return the one file of the night that a name stands for."""
     text = str(name)
     ways = (
         lambda f: f.file == text,
@@ -204,14 +204,14 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
         lambda f: f.file.rsplit("/", 1)[-1] == text,
     )
     for fits_it in ways:
-        found = [f.file for f in frames if fits_it(f)]
-        if len(found) > 1:
+        names = [f.file for f in frames if fits_it(f)]
+        if len(names) > 1:
             raise InputError(
-                f"{option}={text!r} matches {len(found)} files of the night: "
-                f"{', '.join(found[:3])}{', …' if len(found) > 3 else ''}; write more of the path."
+                f"{option}={text!r} matches {len(names)} files of the night: "
+                f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; write more of the path."
             )
-        if found:
-            return found[0]
+        if names:
+            return names[0]
     near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
@@ -223,10 +223,10 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
 def collection(folder: str | Path, frames: Sequence[Frame]):
     """Return the accepted frames as a `ccdproc.ImageFileCollection`.
 
-    Its summary has the normalised columns of the frames table, so that
-    ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
-    so; no header is read again until a card is asked for. ``ccds()`` gives each frame
-    the unit that its profile says.
+    Its summary has the columns of the frames table, so that
+    ``files_filtered(type="dark", exposure=300.0)`` finds the frames that the profile
+    recognises as such; no header is read until a card is asked for. ``ccds()`` returns
+    each frame in the unit of its profile.
     """
     from astropy.table import Table
 
@@ -239,7 +239,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
 
 
 def shown_name(name: str) -> str:
-    """Write a name so that it can stand in a table or a log: control characters are escaped."""
+    """Escape the control characters of a name, for tables and logs."""
     if name.isprintable():
         return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -35,20 +35,23 @@ __all__ = ["files_of", "named_fits", "scan"]
 _ALLOW = "give read permission, copy it again, or remove it from the night."
 
 _LATE = 3
-"""After how many headers that take a profile's functions too long a scan ends."""
+"""The scan ends after this many headers for which a function of a profile took too long."""
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".new", ".fz")
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
 
 
 class Scanner:
-    """Reads the headers of files into frames; what many frames share is worked out once.
+    """Reads the headers of files into frames.
+
+    Recipes with changed settings and amplifiers are worked out once for all frames that
+    share them; these caches are filled while files are read.
 
     Parameters
     ----------
     registry : Registry
     forced : Profile, optional
-        Taken for every frame instead of the one that its header asks for.
+        Used for every frame, whatever its header says.
     changes : Changes, optional
         Settings of the recipes that are changed for this run.
     """
@@ -60,11 +63,11 @@ class Scanner:
         self.forced = forced
         self.changes = changes
         self._recipes: dict[int, tuple[Recipe, Recipe]] = {}
-        self._readouts: dict[tuple, tuple[AmplifierSet, str]] = {}
+        self._amplifiers: dict[tuple, tuple[AmplifierSet, str]] = {}
         self._late: list[str] = []
 
     def frame(self, path: Path, file: str) -> Frame:
-        """Read one file's header; whatever is wrong with it becomes its verdict."""
+        """Read the header of one file; a fault in it becomes the verdict on the frame."""
         frame = Frame(file, path)
         try:
             frame = self._described(frame)
@@ -113,7 +116,7 @@ class Scanner:
             if isinstance(error, Failure) and error.late:
                 self._late.append(frame.file)
                 if len(self._late) == _LATE:
-                    # Nothing else would be done for hours: all others may take as long.
+                    # All other headers may take as long.
                     raise ProfileError(
                         f"{frame.file}: {sentence} {_LATE} headers took too long; "
                         "no more are tried."
@@ -151,26 +154,26 @@ class Scanner:
         return frame.with_(notes=notes) if notes else frame
 
     def _recipe(self, profile: Profile, header: Mapping) -> Recipe:
-        """Return the recipe of a frame, with what is changed for this run."""
+        """Return the recipe of a frame, with the settings that are changed for this run."""
         recipe = profile.recipe_of(header)
         if not self.changes:
             return recipe
-        # The recipe itself is held too, so that no other one gets its id.
+        # Holding the recipe too makes sure that no other one gets its id.
         if id(recipe) not in self._recipes:
             self._recipes[id(recipe)] = recipe, self.changes.applied(recipe, profile)
         return self._recipes[id(recipe)][1]
 
     def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str]:
-        """Fit the amplifiers into a frame, and name how it was read out."""
+        """Return the amplifiers of a frame, and the hash of how it was read out."""
         profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
         if profile.amplifiers_vary:
             amplifiers = profile.amplifiers_of(header, shapes)
             return amplifiers, _amplifier_key(frame, amplifiers)
         key = (id(profile), frame.binning, tuple(shapes.items()))
-        if key not in self._readouts:
+        if key not in self._amplifiers:
             amplifiers = profile.amplifiers_of(header, shapes)
-            self._readouts[key] = amplifiers, _amplifier_key(frame, amplifiers)
-        return self._readouts[key]
+            self._amplifiers[key] = amplifiers, _amplifier_key(frame, amplifiers)
+        return self._amplifiers[key]
 
 
 def scan(
@@ -189,12 +192,12 @@ def scan(
     folder : path
     registry : Registry
     forced : Profile, optional
-        Taken for every frame, whatever INSTRUME says.
+        Used for every frame, whatever INSTRUME says.
     calibrations : iterable of path
         Folders with biases, darks and flats of other nights, raw or masters;
         their science frames are ignored.
     leave_out : iterable of path
-        Folders that are not looked into, such as the output.
+        Folders that are not searched, such as the output.
     changes : Changes, optional
         Settings of the recipes that are changed for this run.
 
@@ -206,38 +209,38 @@ def scan(
     Raises
     ------
     InputError
-        If a folder is none or cannot be read.
+        If a folder does not exist or cannot be read.
     ProfileError
-        If two profiles fit one header, or a profile cannot be right.
+        If two profiles fit one header, or a profile is invalid.
     """
     with watched():
-        return _scanned(folder, Scanner(registry, forced, changes), calibrations, leave_out)
+        return _all_frames(folder, Scanner(registry, forced, changes), calibrations, leave_out)
 
 
-def _scanned(
+def _all_frames(
     folder: str | Path,
     scanner: Scanner,
     calibrations: Iterable[str | Path],
     leave_out: Iterable[str | Path],
 ) -> tuple[Frame, ...]:
-    found = [
+    scanned = [
         scanner.frame(path, file) for path, file in _distinct_names(files_of(folder, leave_out))
     ]
-    taken = {frame.path for frame in found}
-    labels = {frame.file.split("/")[0] for frame in found}
+    taken = {frame.path for frame in scanned}
+    labels = {frame.file.split("/")[0] for frame in scanned}
     for number, other in enumerate(calibrations, 1):
         origin = _label(Path(other), labels)
         labels.add(origin)
         for path, file in _distinct_names(files_of(other, leave_out)):
             if path not in taken:
                 frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
-                found.append(_calibration(frame, scanner.registry))
-    frames = _without_copies(sorted(found, key=lambda f: (f.origin, f.file)))
+                scanned.append(_calibration(frame, scanner.registry))
+    frames = _without_copies(sorted(scanned, key=lambda f: (f.origin, f.file)))
     return tuple(frames)
 
 
 def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:
-    """Every entry that is no folder, sorted; links to folders are not followed."""
+    """Yield the path and name of every file, sorted; links to folders are not followed."""
     top = Path(folder).expanduser()
     if not top.is_dir():
         raise InputError(f"{top} is not a folder; give the folder of the night.")
@@ -271,10 +274,10 @@ def _label(folder: Path, taken: Iterable[str]) -> str:
     return next(n for n in chain([name], numbered) if n not in taken)
 
 
-def _distinct_names(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
-    """Tell files apart whose names are written alike once they are escaped."""
+def _distinct_names(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    """Give files different names where their escaped names are the same."""
     known: set[str] = set()
-    for path, file in found:
+    for path, file in files:
         while file in known:
             file += f"~{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
         known.add(file)
@@ -282,7 +285,7 @@ def _distinct_names(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, s
 
 
 def _calibration(frame: Frame, registry: Registry) -> Frame:
-    """Judge a frame of a calibration folder: masters are welcome, science is not."""
+    """Return a frame of a calibration folder; science frames and arcs are ignored."""
     if frame.master in ("bias", "dark", "flat"):
         return _master(frame, registry)
     if frame.verdict == ACCEPTED and frame.type not in ("bias", "dark", "flat"):
@@ -293,7 +296,7 @@ def _calibration(frame: Frame, registry: Registry) -> Frame:
 
 
 def _master(frame: Frame, registry: Registry) -> Frame:
-    """Read what a master of another night is from the cards that we wrote into it."""
+    """Read the properties of a master of another night from the cards of ccdprofiles."""
     header = frame.header
     try:
         profile = registry[str(header.get("CPPROF", ""))]
@@ -318,7 +321,7 @@ def _master(frame: Frame, registry: Registry) -> Frame:
 
 
 def _without_copies(frames: list[Frame]) -> list[Frame]:
-    """Count a copy of a frame once: the shortest name stays, the others are duplicates."""
+    """Ignore copies of a frame; the one with the shortest name is kept."""
     groups: dict[bytes, list[int]] = {}
     for number, frame in enumerate(frames):
         if frame.raw is not None and frame.verdict == ACCEPTED:
@@ -334,7 +337,7 @@ def _without_copies(frames: list[Frame]) -> list[Frame]:
             try:
                 original = first.setdefault(_contents(frame.raw), frame)
             except (OSError, EOFError, zlib.error, FrameRejected):
-                continue  # gone or changed since; said when its pixels are read
+                continue  # removed or changed since; reported when its pixels are read
             if original is not frame:
                 text = f"identical to {original.file}, which is used instead."
                 frames[number] = frame.rejected("duplicate", text, IGNORED)
@@ -342,7 +345,7 @@ def _without_copies(frames: list[Frame]) -> list[Frame]:
 
 
 def _contents(raw: RawFile) -> str:
-    """Hash what a file holds once it is unpacked, so that a packed copy is a copy."""
+    """Hash the decompressed contents of a file, so that a compressed copy is found too."""
     with opened(raw.path) as plain:
         if not raw.gzipped:
             return hashlib.file_digest(plain, "sha256").hexdigest()
@@ -364,7 +367,7 @@ def _amplifier_key(frame: Frame, amplifiers: AmplifierSet) -> str:
 
 
 def _failure(profile: Profile | None, error: Exception) -> str:
-    """Name the profile and what its function raised, and where, if it has a file."""
+    """Describe what a function of a profile raised, and where, if the profile has a file."""
     if isinstance(error, Failure):
         why = error.reason + error.place
     else:
@@ -385,5 +388,5 @@ def _looks_fits(path: Path) -> bool:
         return stream.read(9) == b"SIMPLE  ="
 
 
-def _text(said: object) -> str | None:
-    return None if said is None else str(said).strip() or None
+def _text(value: object) -> str | None:
+    return None if value is None else str(value).strip() or None

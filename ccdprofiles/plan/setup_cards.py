@@ -1,8 +1,8 @@
 """The cards that say how a detector was set: gain, offset, read mode, temperature.
 
-Frames that were set differently do not belong into one master, and a bias or dark
-of one setting is wrong for a frame of another. `SETUP` lists what is compared for
-every camera; what a profile's ``match`` names is compared as well.
+Frames with different settings are not combined into one master, and a bias or dark of one
+setting is wrong for a frame of another. `SETUP` lists what is compared for every camera;
+the cards that a profile names in ``match`` are compared as well.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 TOLERANCE = 3.0
-"""Kelvin that two chips may differ by where the recipe's limits name no tolerance.
+"""The temperatures of two chips may differ by this many kelvin, unless the recipe limits it.
 
-The dark current of a CCD doubles every 6 to 7 K, so 3 K change it by a third. That is
-the upper end of what vendors advise; a profile that needs less says so.
+The dark current of a CCD doubles every 6 to 7 K, so that 3 K change it by a third. That is
+the upper end of what vendors advise; a profile can set a smaller limit.
 """
 
 MASTER_TEMPERATURE = "CPTEMP"
@@ -51,16 +51,16 @@ class SetupCard:
     Parameters
     ----------
     cards : tuple of str
-        Its spellings. A header may have several of them, which then count together; of a
-        temperature the first one that says something counts.
+        The names by which headers call it. If a header has several of them, all are compared;
+        of a temperature the first one with a value is used.
     word : str
-        What stands for it in the name of a master, as in ``gain100``.
+        Its word in the name of a master, as in ``gain100``.
     within : {None, "temperature"}
         None for a quantity that must be equal; "temperature" for one in degrees
         Celsius (or kelvin) that must agree within the tolerance of the recipe.
     of_flat : bool
-        Whether a flat of another value is noted where it is used: a mode, an
-        amplifier or a speed may change the response of a pixel, a gain does not.
+        Whether a note is made if a flat of another value is used: a mode, an amplifier or
+        a speed may change the response of a pixel, a gain does not.
     """
 
     cards: tuple[str, ...]
@@ -116,15 +116,15 @@ EGAIN = next(place for place, quantity in enumerate(SETUP) if quantity.word == "
 
 @dataclass(frozen=True)
 class FrameSetup:
-    """What one header says of each quantity of `SETUP`.
+    """The value of each quantity of `SETUP` in one header.
 
     Parameters
     ----------
     values : tuple
-        Numbers and texts; None where the header says nothing.
+        Numbers and texts; None where the header has no value.
     cards : tuple of str
-        The cards that were read; the usual spelling where there is none. Two that say two
-        things stand together, as ``READOUTM/READMODE``.
+        The cards that were read; the usual name where there is none. Two cards with different
+        values are joined, as in ``READOUTM/READMODE``.
     """
 
     values: tuple[float | str | None, ...]
@@ -136,7 +136,7 @@ class FrameSetup:
         return self.values[CHIP]
 
     def compared(self, other: FrameSetup, tolerance: float) -> tuple[list[int], list[int]]:
-        """Return in which quantities two headers differ, and which one of them lacks."""
+        """Return the quantities in which two headers differ, and those that one of them lacks."""
         # Most frames agree in all but the measured temperature.
         alike = self.values[:-2] == other.values[:-2]
         differ, lack = [], []
@@ -149,7 +149,7 @@ class FrameSetup:
         return differ, lack
 
     def phrase(self, places: Iterable[int]) -> str:
-        """Write some of its values for people: ``" with GAIN = 100 at -10 °C"``."""
+        """Write the values of several quantities: ``" with GAIN = 100 at -10 °C"``."""
         text = ""
         for place in sorted(places, key=lambda p: p == CHIP):
             value = None if self.values[place] is None else shown(place, self.values[place])
@@ -161,13 +161,13 @@ class FrameSetup:
 
     @property
     def known(self) -> tuple[tuple[str, float | str], ...]:
-        """The cards that say something, and their values."""
+        """The cards that have a value, and their values."""
         pairs = zip(self.cards, self.values, strict=True)
         return tuple((card, value) for card, value in pairs if value is not None)
 
 
 def plain_value(value: object) -> float | str | None:
-    """Return what a card says, so that ``100``, ``100.0`` and ``'100'`` are equal.
+    """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
 
     >>> from ccdprofiles.plan.setup_cards import plain_value
     >>> plain_value("100") == plain_value(100.0) == plain_value(100)
@@ -184,12 +184,12 @@ def plain_value(value: object) -> float | str | None:
         number = float(text)
     except ValueError:
         return text
-    # Six digits are what a program keeps that stores 0.77 in four bytes.
+    # A program that stores 0.77 in four bytes keeps six digits.
     return float(f"{number:.6g}") if math.isfinite(number) else text
 
 
 def shown(place: int, value: float | str | None) -> str:
-    """Write a value of `SETUP` for people: ``"100"``, ``"-10 °C"``, ``"missing"``."""
+    """Write the value of a quantity: ``"100"``, ``"-10 °C"``, ``"missing"``."""
     if value is None:
         return "missing"
     if SETUP[place].within:
@@ -198,7 +198,7 @@ def shown(place: int, value: float | str | None) -> str:
 
 
 def word_for(word: str, value: float | str | None, celsius: bool = False) -> str:
-    """Return what the name of a master says of a setting.
+    """Return the word for a setting in the name of a master.
 
     >>> from ccdprofiles.plan.setup_cards import word_for
     >>> word_for("gain", 100.0), word_for("mode", "High Gain"), word_for("chip", -10.02, True)
@@ -215,9 +215,9 @@ def word_for(word: str, value: float | str | None, celsius: bool = False) -> str
 
 
 def clusters(values: Sequence[float | None], tolerance: float, drifting: bool = False) -> list[int]:
-    """Return the group of each temperature, none wider than a tolerance; the unknown are one group.
+    """Return the group of each temperature; unknown temperatures are one group, numbered -1.
 
-    With ``drifting`` a group may be wider, if no gap in it is.
+    A group is not wider than the tolerance; with ``drifting`` only the gaps in it are not.
 
     >>> from ccdprofiles.plan.setup_cards import clusters
     >>> clusters([-10.0, -20.0, -10.4, None], 3)
@@ -261,7 +261,7 @@ def same_setup(setups: Sequence[FrameSetup], tolerance: float, drifting: bool = 
 
 
 def mean_setup(setups: Sequence[FrameSetup]) -> FrameSetup:
-    """Return what a master of frames that were set alike has: their mean temperatures."""
+    """Return the set-up of a master: that of its frames, with their mean temperatures."""
     first = setups[0]
     means = []
     for place in (CHIP - 1, CHIP):
@@ -273,7 +273,7 @@ def mean_setup(setups: Sequence[FrameSetup]) -> FrameSetup:
 def differing_places(
     setups: Sequence[FrameSetup], tolerance: float, drifting: bool = False
 ) -> list[int]:
-    """Return in which quantities some set-ups are not alike, one that lacks a card among them."""
+    """Return the quantities in which set-ups differ; a missing card counts as a difference."""
     places = []
     for place, quantity in enumerate(SETUP):
         values = [s.values[place] for s in setups]
@@ -284,7 +284,7 @@ def differing_places(
 
 
 def setting_words(setups: Sequence[FrameSetup], tolerance: float) -> list[list[str]]:
-    """Return for each quantity that is not alike the words that name its values."""
+    """Return for each quantity in which set-ups differ the words for its values."""
     return [
         [word_for(SETUP[p].word, s.values[p], SETUP[p].within is not None) for s in setups]
         for p in differing_places(setups, tolerance)
@@ -298,14 +298,14 @@ def _agree(quantity: SetupCard, one: object, other: object, tolerance: float) ->
 
 
 def same_value(one: object, other: object) -> bool:
-    """Return True if two values as `plain_value` returns them are of one setting."""
+    """Return True if two values, as `plain_value` returns them, are of one setting."""
     return len(set(_steps([one, other]))) == 1
 
 
 def _steps(values: Sequence[object]) -> list[object]:
     """Return the step of a setting to which each value belongs.
 
-    A camera that measures its gain writes another number for each frame.
+    A camera that measures its gain writes a slightly different number for each frame.
     """
     folded = [folded_case(value) for value in values]
     first: dict[float, float] = {}

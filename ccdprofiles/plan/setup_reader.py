@@ -39,7 +39,7 @@ class SetupReader:
     Parameters
     ----------
     profile : Profile
-        Names the cards that do not matter, and that of the temperature.
+        Names the cards to ignore, and the card of the temperature.
     """
 
     def __init__(self, profile: Profile):
@@ -54,7 +54,7 @@ class SetupReader:
         self._known: dict[tuple, FrameSetup] = {}
 
     def read(self, header: Mapping, master: bool = False) -> FrameSetup:
-        """Return the set-up of a frame, or of one of our own masters; one object for equal ones."""
+        """Return the set-up of a frame or of a master; equal set-ups are one object."""
         names = self._names(header)
         fixed, cards = self._fixed_of(header, names.fixed)
         aimed, aimed_card = _celsius(header, names.aimed)
@@ -78,13 +78,13 @@ class SetupReader:
         return self._fixed[key]
 
     def _names(self, header: Mapping) -> _Names:
-        """Return which spellings a header has; the same for all headers of one layout."""
+        """Return which spellings a header has; worked out once for headers of one layout."""
         if not isinstance(header, Cards):
             return self._names_among((header,))
         layout = header.layout
         key = tuple(id(places) for places in layout)
         if key not in self._places:
-            # The layout is kept with them, so that its id is not given to another.
+            # Holding the layout too makes sure that no other one gets its id.
             self._places[key] = layout, self._names_among(layout)
         return self._places[key][1]
 
@@ -100,7 +100,7 @@ class SetupReader:
     ) -> tuple[float | None, str]:
         own = self.profile.temperature
         if master and MASTER_TEMPERATURE in header:
-            # As it was read from its frames, in the unit of the profile's own card.
+            # In degrees Celsius already, whatever the unit of the card of the profile is.
             mean = plain_value(header[MASTER_TEMPERATURE])
             return (mean if isinstance(mean, float) else None), MASTER_TEMPERATURE
         if own is None:
@@ -123,19 +123,19 @@ def _read_fixed(header: Mapping, names: Iterable[tuple[str, ...]]) -> tuple[tupl
 def _read_one(
     header: Mapping, spellings: tuple[str, ...], quantity: SetupCard
 ) -> tuple[float | str | None, str]:
-    """Read a quantity by all of its spellings; two that say two things are joined to a text."""
-    said = {card: plain_value(header.get(card)) for card in spellings}
-    said = {card: value for card, value in said.items() if value is not None}
-    card = next(iter((*said, *spellings, quantity.cards[0])))
-    kinds = {folded_case(value): value for value in said.values()}
+    """Read a quantity by all of its spellings; different values are joined to one text."""
+    values = {card: plain_value(header.get(card)) for card in spellings}
+    values = {card: value for card, value in values.items() if value is not None}
+    card = next(iter((*values, *spellings, quantity.cards[0])))
+    kinds = {folded_case(value): value for value in values.values()}
     if len(kinds) < 2:
-        return said.get(card), card
+        return values.get(card), card
     texts = (f"{v:g}" if isinstance(v, float) else v for v in kinds.values())
-    return " / ".join(texts), "/".join(said)
+    return " / ".join(texts), "/".join(values)
 
 
 def _celsius(header: Mapping, cards: Sequence[str]) -> tuple[float | None, str]:
-    """Read a temperature of a detector; kelvin are recognised by their size, nonsense is unknown."""
+    """Read a temperature; large numbers are taken as kelvin, impossible ones as unknown."""
     for card in cards:
         value = plain_value(header.get(card))
         if isinstance(value, str):
@@ -150,4 +150,4 @@ def _by_function(profile: Profile, header: Mapping) -> float | None:
     try:
         return profile.temperature_of(header)
     except (KeyError, TypeError, ValueError, ProfileError):
-        return None  # written for the frames that have the card
+        return None  # the function expects a card that this header lacks

@@ -44,7 +44,7 @@ _TOKENS = {"UT", "HA", "ZD", "ST", "NO", "NR", "N", "ID", "LA", "LO", "EL", "PA"
 _OPTICS = re.compile(r"FILT|GRAT|GRIS|SLIT|DISP|WHEEL|^FW|MASK|COLL|CAMFOC|OPT|WAV|ORDER|INS ")
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT"}
 _PACKED = re.compile(r"(TFIELDS|TFORM|TTYPE|TDIM|ZTILE|ZNAME|ZVAL|ZDITHER)\d*|THEAP")
-"""Cards of the table that a tile-compressed image is."""
+"""Cards of the table in which a tile-compressed image is stored."""
 
 
 def about_readout(card: str) -> bool:
@@ -66,8 +66,8 @@ def dividing_cards(
     """Return the cards that divide frames into groups of two or more, and their values.
 
     Left out are those of `SETUP`, those that the profile reads or ignores, and those
-    that have nothing to do with the frames: times, positions, weather, counters. Of flats
-    and arcs the lamps are of concern, and each frame may have been lit by another.
+    that do not affect the frames: times, positions, weather, counters. Cards of lamps matter
+    for flats and arcs only.
 
     Parameters
     ----------
@@ -78,18 +78,18 @@ def dividing_cards(
     if len(headers) < 2:
         return []
     known = {card for quantity in SETUP for card in quantity.cards} | _cards_read(profile)
-    found = []
+    dividing = []
     for card in sorted(_differing(headers)):
         if card in known or _irrelevant(card, kind):
             continue
         values = tuple(plain_value(header.get(card)) for header in headers)
         if _divides(values, least=1 if _LAMPS.search(card) else 2):
-            found.append((card, values))
-    return found
+            dividing.append((card, values))
+    return dividing
 
 
 def _differing(headers: Sequence[Mapping]) -> set[str]:
-    """Return the cards that do not stand alike in all headers, without parsing one."""
+    """Return the cards that differ between headers, without parsing them."""
     first = headers[0]
     if all(isinstance(header, Cards) for header in headers):
         return differing(headers)
@@ -126,7 +126,7 @@ def _irrelevant(card: str, kind: str) -> bool:
 
 
 def _divides(values: Sequence[object], least: int) -> bool:
-    """Return True if values look like those of a setting: few, and each in several frames."""
+    """Return True if values look like those of a setting: at most four, each in several frames."""
     folded = [folded_case(value) for value in values]
     kinds = set(folded)
     if not 1 < len(kinds) <= _VALUES or any(folded.count(kind) < least for kind in kinds):
@@ -135,5 +135,5 @@ def _divides(values: Sequence[object], least: int) -> bool:
         return False
     numbers = sorted(k for k in kinds if isinstance(k, float))
     steps = [b - a for a, b in pairwise(numbers)]
-    # Telemetry: numbers that hardly change.
+    # Numbers that hardly change are telemetry.
     return not steps or min(steps) > JITTER * max(abs(numbers[0]), abs(numbers[-1]))

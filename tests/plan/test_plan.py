@@ -19,7 +19,6 @@ from ccdprofiles.errors import PlanError
 from ccdprofiles.files import pixels
 from ccdprofiles.plan import planner
 from ccdprofiles.plan.frames import ACCEPTED, SET_ASIDE, Frame
-from ccdprofiles.plan.wording import file_name, grouped, seconds, time_of
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 make_plan = functools.partial(planner.make_plan, min_frames=1)
@@ -509,22 +508,6 @@ def test_of_several_masters_the_nearest_in_time_is_taken():
         assert make_plan(random.Random(seed).sample(frames, 5)) == plan
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("1970-01-01T00:01:00", 60),
-        ("1970-01-02", 86400),
-        (" 1970-01-01T00:00:00.5 ", 0.5),
-        ("1970-01-01T01:00:00+01:00", 0),
-        ("yesterday", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_a_date_is_read_as_a_time_or_is_none(text, number):
-    assert time_of(text) == number
-
-
 # Steps left out on purpose.
 
 
@@ -714,34 +697,6 @@ def test_a_profile_made_on_the_spot_gets_a_name(tmp_path):
 # Names.
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("g'", "g"),
-        ("H-alpha 656/3", "H-alpha_656_3"),
-        ("../../etc/passwd", "etc_passwd"),
-        ("/etc/x", "etc_x"),
-        ("..", "unnamed"),
-        ("", "unnamed"),
-        ("CON", "_CON"),
-        ("lpt1", "_lpt1"),
-        ("a\nb\x00c", "a_b_c"),
-        ("Hα", "H"),
-        (".hidden", "hidden"),
-        ("-rf", "rf"),
-    ],
-)
-def test_a_name_from_a_header_is_safe(text, name):
-    assert file_name(text) == name
-
-
-@given(st.text())
-def test_any_text_makes_a_safe_name(text):
-    name = file_name(text)
-    assert re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,60}", name)
-    assert file_name(name) == name or name.startswith("_")
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=5, unique=True))
 def test_filters_of_any_text_stay_inside_masters_and_apart(filters):
@@ -777,15 +732,6 @@ def test_a_very_long_name_of_a_raw_frame_leaves_room_for_a_temporary_one():
     assert len({p.name for p in plan.products}) == 3
     for product in plan.products:
         assert len(PurePosixPath(product.name).name.encode()) < 200
-
-
-def test_exposures_are_written_as_people_do():
-    assert [seconds(x) for x in (300.0, 1.21, 0.001, None)] == [
-        "300 s",
-        "1.21 s",
-        "0.001 s",
-        "unknown exposure",
-    ]
 
 
 # Whatever a night holds, every accepted frame ends in one place.
@@ -874,9 +820,3 @@ def test_every_accepted_frame_ends_in_exactly_one_place(drawn, without, shuffler
     assert make_plan(shuffled, without) == plan
     assert plan.found == len(frames)
     assert all(f.verdict in (ACCEPTED, SET_ASIDE) for f in frames)
-
-
-def test_a_reason_that_several_frames_share_word_for_word_is_said_once():
-    """As that of a master, which is the reason of all the frames that went into it."""
-    reasons = ["masters/x.fits: few frames."] * 2 + ["a.fits: cut.", "b.fits: cut."]
-    assert grouped(reasons) == ["masters/x.fits: few frames.", "2 files (a.fits … b.fits): cut."]
