@@ -60,7 +60,7 @@ EXPOSURES = [
 AGAIN = "copy it again from the camera."
 CORRECT = "copy it again from the camera, or correct its header."
 OUT = "take it out of the night."
-ALLOW = f"allow it to be read, copy it again, or {OUT}"
+ALLOW = "give read permission, copy it again, or remove it from the night."
 RAW = "give the raw frame."
 
 
@@ -561,17 +561,17 @@ HEADERS = {
     "H18 IRAF": Fault(
         cards("ZEROCOR = 'Zero level correction image is Zero'"),
         "already-reduced",
-        f"ZEROCOR says that it was calibrated before; {RAW}",
+        f"ZEROCOR shows that it is already calibrated; {RAW}",
     ),
     "H18 MaxIm": Fault(
         cards("CALSTAT = 'BDF'"),
         "already-reduced",
-        f"CALSTAT says that it was calibrated before; {RAW}",
+        f"CALSTAT shows that it is already calibrated; {RAW}",
     ),
     "H18 in HISTORY": Fault(
         cards("HISTORY Dark Subtraction (Dark 3, 1024 x 1024, Bin2 x 2, Temp -20C, 90s)"),
         "already-reduced",
-        f"HISTORY 'Dark Subtraction' says that it was calibrated before; {RAW}",
+        f"HISTORY 'Dark Subtraction' shows that it is already calibrated; {RAW}",
     ),
     "H19": Fault(
         cards("NAXIS1  = 20"),

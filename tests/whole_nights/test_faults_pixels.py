@@ -1026,7 +1026,7 @@ def test_a_name_of_no_file_is_refused_with_the_nearest(good, tmp_path, capsys):
         "its name as ccdprofiles info shows it."
     )
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="decide on one"):
+    with pytest.raises(InputError, match="both to be kept and to be rejected; choose one"):
         plan_night(good.folder, profile=CAMERA, keep="bias0.fits", reject="bias0.fits")
     with pytest.raises(InputError, match="min_frames=0 is no whole number"):
         plan_night(good.folder, profile=CAMERA, min_frames=0)
