@@ -60,8 +60,9 @@ def make_plan(
     accepted = _by_type(f for f in frames if f.verdict == ACCEPTED and not f.master)
     done = _Done(Candidates(accepted))
     done = replace(done, masters=done.masters.with_(_of_other_nights(frames, done.masters)))
+    asking = _asked_for(accepted, without)
     for kind in ("bias", "dark", "flat", "arc"):
-        done = _with_masters(kind, done, without, min_frames)
+        done = _with_masters(kind, done, asking, without, min_frames)
     done = _with_inputs(accepted.get("science", ()), done, without)
     missing = {reason.file: reason for reason in done.missing}
     of_settings = (*done.notes, *choice_notes(done.inputs, missing, done.masters))
@@ -115,12 +116,12 @@ def _of_other_nights(frames: Iterable[Frame], masters: Candidates) -> list[Candi
 
 
 def _with_masters(
-    kind: str, done: _Done, without: tuple[str, ...], min_frames: int | None
+    kind: str, done: _Done, asking: set[tuple], without: tuple[str, ...], min_frames: int | None
 ) -> _Done:
     """Add the masters of one type, made of the frames of the night."""
     settings = done.masters.settings
     drafts: list[Draft] = []
-    for frames in _groups_asked_for(kind, done.masters.frames, without):
+    for frames in _groups_asked_for(kind, done.masters.frames, asking):
         split = split_by_settings(kind, frames, settings)
         done = replace(done, missing=done.missing + split.refused, notes=done.notes + split.notes)
         for part in split.parts:
@@ -139,25 +140,23 @@ def _with_masters(
     return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *notes))
 
 
+def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
+    """Return the types of masters that frames need, each with how these were read out."""
+    night = (frame for of_type in frames.values() for frame in of_type)
+    recipes = {(id(f.recipe), read_out(f)): f.recipe for f in night}
+    steps = [step for step in STEPS if step not in without]
+    return {(s, key) for (_, key), recipe in recipes.items() for s in steps if getattr(recipe, s)}
+
+
 def _groups_asked_for(
-    kind: str, frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]
+    kind: str, frames: Mapping[str, Sequence[Frame]], asking: set[tuple]
 ) -> list[list[Frame]]:
-    """Return the groups of a type that some frame, read out alike, needs a master of."""
-    groups = groups_of(kind, frames.get(kind, ()))
-    if kind in without:
-        return []
-    if kind == "arc":
-        return groups
-    asking = {
-        read_out(frame)
-        for night in frames.values()
-        for frame in night
-        if getattr(frame.recipe, kind)
-    }
+    """Return the groups of a type that are needed; of arcs all of them."""
     return [
         group
-        for group in groups
-        if read_out(group[0]) in asking and not (kind == "flat" and group[0].recipe.flat is None)
+        for group in groups_of(kind, frames.get(kind, ()))
+        if kind == "arc" or (kind, read_out(group[0])) in asking
+        if kind != "flat" or group[0].recipe.flat is not None
     ]
 
 
