@@ -323,4 +323,5 @@ def _measured(one: float, other: float) -> bool:
 
 
 def folded_case(value: object) -> object:
+    """Return a text without the difference of capital letters, and any other value as it is."""
     return value.casefold() if isinstance(value, str) else value
