@@ -29,7 +29,7 @@ class NightFiles(ImageFileCollection):
 
     def __init__(self, folder: str | Path, summary: Table, units: Mapping[str, u.UnitBase]):
         names = list(units)
-        # Without keywords the collection reads no header; the summary is ours.
+        # Without keywords the collection reads no header; the summary is given.
         super().__init__(location=str(folder), filenames=names or ["-"], keywords=[])
         self._files = names
         self._summary = summary if names else None

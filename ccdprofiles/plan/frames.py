@@ -1,4 +1,4 @@
-"""From files to the frames of a night, by their headers only: one row for every file found."""
+"""The frames of a night as their headers describe them: one for every file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.spelling import near_files
-from ..errors import (
-    InputError,
-)
+from ..errors import InputError
 from ..files.cards import Cards
 from ..files.raw import RawFile
+from .reason import Reason
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn, Table
@@ -39,12 +38,12 @@ SET_ASIDE = "set aside"
 IGNORED = "ignored"
 
 PRODUCT_CARD = "CPVERS"
-"""The card that tells our own products from raw frames."""
+"""The card that only products of ccdprofiles have."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One file of a night, and what its header says in the words of this package.
+    """One file of a night, and what its header says, in the terms of this package.
 
     Parameters
     ----------
@@ -52,10 +51,8 @@ class Frame:
         Its path inside the folder of the night, with ``/``.
     path : Path
     verdict : {"accepted", "set aside", "ignored"}
-    code : str
-        The stable short name of the fault, or nothing.
-    reason : str
-        A sentence, or nothing.
+    fault : Reason or None
+        Why it is set aside or ignored.
     profile : Profile or None
     recipe : Recipe or None
     type : str
@@ -68,22 +65,21 @@ class Frame:
     shape : tuple of int or None
         Rows, columns of the raw frame, or of its first image.
     amplifiers : AmplifierSet or None
-    readout : str
-        The key of its amplifier set: equal for frames that were read out alike.
+    amplifier_key : str
+        A hash of its amplifiers: equal for frames that were read out alike.
     raw : RawFile or None
     origin : str
         The calibration folder that it came from; nothing for the night's own.
     master : str
         What kind of master it is, if it is one of our own products.
-    notes : tuple of str
-        What looks odd in its header, though it is used.
+    notes : tuple of Reason
+        What is odd in its header, although it is used.
     """
 
     file: str
     path: Path
     verdict: str = ACCEPTED
-    code: str = ""
-    reason: str = ""
+    fault: Reason | None = None
     profile: Profile | None = None
     recipe: Recipe | None = None
     type: str = ""
@@ -94,11 +90,11 @@ class Frame:
     binning: tuple[int, int] | None = None
     shape: tuple[int, int] | None = None
     amplifiers: AmplifierSet | None = None
-    readout: str = ""
+    amplifier_key: str = ""
     raw: RawFile | None = None
     origin: str = ""
     master: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
     def __repr__(self) -> str:
         exposure = "" if self.exposure is None else f"{self.exposure:g} s"
@@ -111,12 +107,22 @@ class Frame:
         """The cards of the frame."""
         return {} if self.raw is None else self.raw.header
 
-    def rejected(self, code: str, reason: str, verdict: str = SET_ASIDE) -> Frame:
-        """Return this frame with a verdict against it."""
-        return self.with_(verdict=verdict, code=code, reason=reason)
+    @property
+    def code(self) -> str:
+        """The stable short name of its fault, or nothing."""
+        return "" if self.fault is None else self.fault.code
+
+    @property
+    def reason(self) -> str:
+        """The sentence that says why it is not used, or nothing."""
+        return "" if self.fault is None else str(self.fault)
+
+    def rejected(self, code: str, text: str, verdict: str = SET_ASIDE) -> Frame:
+        """Return this frame with a verdict against it, and one sentence that says why."""
+        return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
     def with_(self, **more: object) -> Frame:
-        """Return this frame with more that is known of it."""
+        """Return this frame with new values of fields."""
         # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
         frame = object.__new__(Frame)
         vars(frame).update(vars(self), **more)
@@ -124,8 +130,8 @@ class Frame:
 
 
 def frames_table(frames: Sequence[Frame]) -> Table:
-    """Lay frames out as a table, one row a file."""
-    # A plan needs no table, and astropy's takes longer to import than a night to scan.
+    """Return the frames as a table, one row per file."""
+    # Importing astropy tables takes longer than scanning a night, and a plan needs no table.
     from astropy.table import Table
 
     table = Table()
@@ -142,7 +148,7 @@ def frames_table(frames: Sequence[Frame]) -> Table:
     table["shape"] = ["" if f.shape is None else f"{f.shape[1]}x{f.shape[0]}" for f in frames]
     table["object"] = _masked([f.object for f in frames], "", "U")
     table["date"] = _masked([f.date for f in frames], "", "U")
-    table["amplifiers"] = [f.readout for f in frames]
+    table["amplifiers"] = [f.amplifier_key for f in frames]
     table["verdict"] = [f.verdict for f in frames]
     table["reason"] = [f.reason for f in frames]
     for name in ("profile", "type", "binning", "shape", "amplifiers", "verdict", "reason"):
@@ -152,38 +158,35 @@ def frames_table(frames: Sequence[Frame]) -> Table:
 
 
 def by_hand(
-    frames: Sequence[Frame],
-    keep: Iterable[str | Path] = (),
-    reject: Iterable[str | Path] = (),
+    frames: Sequence[Frame], keep: Iterable[str | Path] = (), reject: Iterable[str | Path] = ()
 ) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
-    """Leave out the frames that the caller rejects, and find those to be kept.
+    """Set aside the frames that the caller rejects, and find those that the caller keeps.
 
     Parameters
     ----------
     frames : sequence of Frame
     keep, reject : iterable of path
-        As the frames table names them, as paths, or by the last part of their name
-        where one frame alone has it.
+        As the frames table names them, as paths, or by the last part of their name if it is
+        unique.
 
     Returns
     -------
     tuple of Frame
-        With what is rejected set aside.
+        The rejected ones are set aside.
     keep, reject : tuple of str
         As the frames table names them, sorted.
 
     Raises
     ------
     InputError
-        If no file or more than one has that name, or one is to be kept and rejected.
+        If no file or several have that name, or one is both kept and rejected.
     """
     kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
     rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
     for file in sorted(set(kept) & set(rejected)):
-        raise InputError(f"{file} is to be kept and to be rejected; decide on one of them.")
+        raise InputError(f"{file} is both to be kept and to be rejected; choose one.")
     left_out = tuple(
-        f.rejected("rejected", f"{f.file}: rejected by hand.") if f.file in rejected else f
-        for f in frames
+        f.rejected("rejected", "rejected by hand.") if f.file in rejected else f for f in frames
     )
     return left_out, kept, rejected
 
@@ -193,7 +196,7 @@ def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
 
 
 def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
-    """Find the one file of the night that is meant."""
+    """Return the one file of the night that a name stands for."""
     text = str(name)
     ways = (
         lambda f: f.file == text,
@@ -201,28 +204,29 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
         lambda f: f.file.rsplit("/", 1)[-1] == text,
     )
     for fits_it in ways:
-        found = [f.file for f in frames if fits_it(f)]
-        if len(found) > 1:
+        names = [f.file for f in frames if fits_it(f)]
+        if len(names) > 1:
             raise InputError(
-                f"{option}={text!r} names {len(found)} files of the night: "
-                f"{', '.join(found[:3])}{', …' if len(found) > 3 else ''}; write more of the path."
+                f"{option}={text!r} matches {len(names)} files of the night: "
+                f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; write more of the path."
             )
-        if found:
-            return found[0]
+        if names:
+            return names[0]
     near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
-        f"{option}={text!r} is no file of the night{hint}; name it as ccdprofiles info does."
+        f"{option}={text!r} is not a file of the night{hint}; write its name as "
+        "ccdprofiles info shows it."
     )
 
 
 def collection(folder: str | Path, frames: Sequence[Frame]):
     """Return the accepted frames as a `ccdproc.ImageFileCollection`.
 
-    Its summary has the normalised columns of the frames table, so that
-    ``files_filtered(type="dark", exposure=300.0)`` finds what the profile calls
-    so; no header is read again until a card is asked for. ``ccds()`` gives each frame
-    the unit that its profile says.
+    Its summary has the columns of the frames table, so that
+    ``files_filtered(type="dark", exposure=300.0)`` finds the frames that the profile
+    recognises as such; no header is read until a card is asked for. ``ccds()`` returns
+    each frame in the unit of its profile.
     """
     from astropy.table import Table
 
@@ -235,7 +239,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
 
 
 def shown_name(name: str) -> str:
-    """Write a name so that it can stand in a table or a log: control characters are escaped."""
+    """Escape the control characters of a name, for tables and logs."""
     if name.isprintable():
         return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")

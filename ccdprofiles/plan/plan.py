@@ -1,4 +1,4 @@
-"""From the frames of a night to what will be made of what, and what cannot; no pixel is read."""
+"""A plan as data: what is made of which frames, and what cannot be made."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from .notebook import folded
-from .wording import grouped, seconds
+from .reason import Reason
+from .wording import grouped, in_filter, plural, seconds
 
-__all__ = ["STEPS", "Input", "Master", "Missing", "Plan", "Product"]
+__all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
 
 STEPS = ("bias", "dark", "flat")
-"""The steps that ``without`` may leave out."""
-_FEW = "take more frames of a kind, or let fewer do with min_frames=N (--min-frames N)"
+"""The steps that ``without`` can leave out."""
+_FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
 
 @dataclass(frozen=True)
 class Input:
-    """A raw frame, and the masters that are taken from it.
+    """A raw frame, and the masters that calibrate it.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class Input:
     bias, dark, flat : str or None
         Names of masters.
     dark_scale : float
-        What the master dark is multiplied by; 1 where it is matched.
+        The factor of the master dark; 1 if it has the exposure of the frame.
     """
 
     file: str
@@ -39,15 +40,15 @@ class Input:
 
 @dataclass(frozen=True)
 class Master:
-    """A master, and the frames that it is made of.
+    """A master calibration frame, and the raw frames that it is made of.
 
     Parameters
     ----------
     name : str
-        Its place in the output folder, such as ``masters/lfc_dark_300s_1x1.fits``.
+        Its path in the output folder, such as ``masters/lfc_dark_300s_1x1.fits``.
     type : {"bias", "dark", "flat", "arc"}
     inputs : tuple of Input
-        Empty for a master that was made on another night.
+        Empty for a master of another night.
     profile : str
     readout : str
         The key of the amplifier set.
@@ -62,18 +63,18 @@ class Master:
     time : float or None
         The mean time of its frames, in seconds since 1970.
     path : str
-        Where it lies, if it was made on another night.
+        The file of a master of another night.
     bias_off : bool
         Of a dark: whether its bias was subtracted.
     minimum : int
-        The fewest frames that it may be made of.
+        The smallest number of frames it can be made of.
     temperature : float or None
-        The mean of its frames' chips in degrees Celsius: of a dark where the recipe's
-        limits name a temperature, and wherever it distinguishes this master from another.
+        The mean chip temperature of its frames in degrees Celsius: for a dark if the recipe
+        limits the temperature, and wherever it distinguishes this master from another.
     settings : tuple of (card, value)
-        How its frames were set: gain, offset, read mode … and the temperatures.
+        The settings of its frames: gain, offset, read mode … and the temperatures.
     among : str
-        What its setting is among frames of several, as ``" with GAIN = 100"``.
+        The setting that distinguishes it from other masters: ``" with GAIN = 100"``.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Master:
 
     @property
     def setup(self) -> tuple:
-        """What every frame that uses it must share."""
+        """What it shares with every frame that uses it."""
         return self.profile, self.readout, self.binning
 
     def __repr__(self) -> str:
@@ -106,7 +107,7 @@ class Master:
         if self.path:
             return f"{self.name}  a master of another night"
         number = len(self.inputs)
-        what = {"dark": f" of {seconds(self.exposure)}", "flat": _in(self.filter)}.get(
+        what = {"dark": f" of {seconds(self.exposure)}", "flat": in_filter(self.filter)}.get(
             self.type, ""
         )
         plural = "es" if self.type == "bias" else "s"
@@ -120,7 +121,7 @@ class Product:
     Parameters
     ----------
     name : str
-        Its place in the output folder, such as ``science/ccd.037.0_cal.fits``.
+        Its path in the output folder, such as ``science/ccd.037.0_cal.fits``.
     input : Input
     """
 
@@ -136,26 +137,6 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A frame that cannot be used or calibrated as its recipe asks, and why.
-
-    Parameters
-    ----------
-    file : str
-    code : str
-        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames`` or ``mixed-setup``.
-    reason : str
-    """
-
-    file: str
-    code: str
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will be made of what. Print it, save it as JSON, compare two of them.
 
@@ -164,41 +145,43 @@ class Plan:
     masters : tuple of Master
         In the order in which they are made: biases, darks, flats, arcs.
     products : tuple of Product
-    missing : tuple of Missing
-    set_aside : tuple of (file, reason)
-        Frames that their headers rule out.
+    missing : tuple of Reason
+        The frames that cannot be used or calibrated as their recipe asks. The codes are
+        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames``, ``mixed-setup``.
+    set_aside : tuple of Reason
+        Frames that cannot be used because of their headers.
     notes : tuple of str
-        What the products will lack, such as an uncertainty.
+        What is odd about the night, and what the products will lack.
     without : tuple of str
-        The steps that are left out on purpose.
+        The steps that are left out on request.
     profiles : tuple of (name, hash)
-        Every profile that is used.
+        The profiles that are used.
     found, ignored : int
-        How many files were found, and how many are no frames or copies of others.
+        The number of files, and of those that are not frames or are copies of others.
     keep, reject : tuple of str
-        The files that are used whatever their pixels say, and those that are left out.
+        The files that are used even if they fail the quality checks, and those left out.
     min_frames : int or None
-        The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
+        The smallest number of frames of a bias, dark or flat, if not that of the recipes.
     together : tuple of (step, steps)
-        For every step all that must be left out if it is.
+        For every step the steps that must be left out with it.
     changes : tuple of (name, text)
         The settings of the recipes that are changed for this run.
     only : tuple of str
-        The words that say which part of the night is asked for; empty for all of it.
+        The words of ``only``; empty if the whole night is asked for.
     not_asked : tuple of (file, name)
-        The files that are left out because other things are asked for, and what
-        otherwise is made of each, or nothing.
+        The files that are left out because of ``only``, and the product or master that
+        would be made of each, or nothing.
     compared : tuple of Master
-        Masters that are not asked for, whose frames are measured and judged all the
-        same because the overscan level of the night is taken from them.
+        Masters that are not asked for, whose frames are measured all the same because the
+        nightly overscan level is computed from them.
     measured : tuple of Product
         Science frames that are not asked for, and measured for the same reason.
     """
 
     masters: tuple[Master, ...]
     products: tuple[Product, ...]
-    missing: tuple[Missing, ...] = ()
-    set_aside: tuple[tuple[str, str], ...] = ()
+    missing: tuple[Reason, ...] = ()
+    set_aside: tuple[Reason, ...] = ()
     notes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     profiles: tuple[tuple[str, str], ...] = ()
@@ -216,7 +199,7 @@ class Plan:
 
     @property
     def on_purpose(self) -> tuple[str, ...]:
-        """What the caller asked to be done in another way than the profiles say."""
+        """What is done differently from the profiles because the caller asked for it."""
         asked = ", ".join(self.only)
         return (
             *((f"only what was asked for is made: {asked}",) if self.only else ()),
@@ -226,8 +209,8 @@ class Plan:
 
     @property
     def complete(self) -> bool:
-        """Whether every frame can be used as its recipe asks, but for those left out by hand."""
-        return not (self.missing or {file for file, _ in self.set_aside} - set(self.reject))
+        """Whether every frame, except those rejected by hand, can be used as its recipe asks."""
+        return not (self.missing or {r.file for r in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
         """Return a master by its name."""
@@ -240,7 +223,7 @@ class Plan:
         few = any(m.code == "few-frames" for m in self.missing)
         left_out = dict(self.together)
         return tuple(
-            f"take {plural} that match, name another night's with calibrations=[FOLDER] "
+            f"take matching {plural}, use those of another night with calibrations=[FOLDER] "
             f"(--calibrations), or {_leaving_out(left_out.get(step, (step,)))}"
             for step, plural in (("bias", "biases"), ("dark", "darks"), ("flat", "flats"))
             if step in steps
@@ -248,7 +231,11 @@ class Plan:
 
     def to_json(self) -> str:
         """Write the plan down as JSON."""
-        return json.dumps(vars(self), default=vars, indent=1, sort_keys=True)
+        written = vars(self) | {
+            "missing": [{"file": r.file, "code": r.code, "reason": str(r)} for r in self.missing],
+            "set_aside": [(r.file, str(r)) for r in self.set_aside],
+        }
+        return json.dumps(written, default=vars, indent=1, sort_keys=True)
 
     def __repr__(self) -> str:
         return (
@@ -268,9 +255,9 @@ class Plan:
         lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
-        lines += _listed("Not calibrated", grouped(str(m) for m in self.missing))
+        lines += _listed("Not calibrated", grouped(self.missing))
         lines += _listed("What helps", self.remedies)
-        lines += _listed("Set aside", grouped(reason for _, reason in self.set_aside))
+        lines += _listed("Set aside", grouped(self.set_aside))
         lines += _listed("Notes", [*self.on_purpose, *self.notes])
         return "\n".join(lines)
 
@@ -280,30 +267,22 @@ def _counted(number: int) -> str:
 
 
 def _leaving_out(steps: Sequence[str]) -> str:
-    """Say how steps are left out on purpose."""
+    """Return the options that leave steps out."""
     what = "the step" if len(steps) == 1 else "the steps"
     options = " ".join(f"--without {step}" for step in steps)
     return f"leave {what} out with without={list(steps)} ({options})"
 
 
 def too_few(master: Master, number: int) -> str:
-    """Say that a master has fewer frames than it needs."""
+    """Return the sentence for a master that has fewer frames than it needs."""
     cold = "" if master.temperature is None else f" at {master.temperature:.4g} °C"
-    what = {"dark": f" of {seconds(master.exposure)}", "flat": _in(master.filter)}
-    kind = _plural(master.type)
+    what = {"dark": f" of {seconds(master.exposure)}", "flat": in_filter(master.filter)}
+    kind = plural(master.type)
     return (
-        f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, where a master needs "
-        f"{master.minimum}; take more, or let fewer do with min_frames={max(number, 1)} "
+        f"{number} of the {kind}{what.get(master.type, '')}{master.among}{cold} can be used, but a "
+        f"master needs {master.minimum}; take more, or allow fewer with min_frames={max(number, 1)} "
         f"(--min-frames {max(number, 1)})."
     )
-
-
-def _plural(kind: str) -> str:
-    return "biases" if kind == "bias" else f"{kind}s"
-
-
-def _in(filter: str | None) -> str:
-    return f" in {filter}" if filter else ""
 
 
 def _listed(title: str, items: Sequence) -> list[str]:

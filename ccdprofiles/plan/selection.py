@@ -10,7 +10,8 @@ from ..camera.frame_types import FRAME_TYPES
 from ..camera.spelling import near_files, near_words
 from ..errors import InputError
 from .frames import IGNORED, SET_ASIDE, Frame
-from .plan import Input, Master, Missing, Plan, Product
+from .plan import Input, Master, Plan, Product
+from .reason import Reason
 
 __all__ = ["NOT_ASKED", "Selection"]
 
@@ -92,9 +93,10 @@ class Selection:
                 "master, or the frames were set aside; ccdprofiles info says which."
             )
         left_out = _left_out(plan, frames, asked, masters, products, missing)
-        reason = f"not asked for with {self}."
         marked = tuple(
-            f.rejected("not-asked", f"{f.file}: {reason}", NOT_ASKED) if f.file in left_out else f
+            f.rejected("not-asked", f"not asked for with {self}.", NOT_ASKED)
+            if f.file in left_out
+            else f
             for f in frames
         )
         return marked, _reduced(self, plan, masters, products, missing, left_out, frames)
@@ -118,8 +120,8 @@ class Selection:
                 raise InputError(_nothing_fits(word, kind, value, night))
         if not any(self.fits(f) for f in there):
             raise InputError(
-                f"no frame of the night fits {self} together; words of one kind add up, and of "
-                "every kind that is given one has to fit."
+                f"no frame of the night fits {self} as a whole; a frame must fit one of the words of "
+                "each kind that is given."
             )
 
     def __str__(self) -> str:
@@ -226,7 +228,7 @@ def _files(master: Master) -> set[str]:
     return {i.file for i in master.inputs}
 
 
-def _still_missing(plan: Plan, frames: dict[str, Frame], asked: set[str]) -> tuple[Missing, ...]:
+def _still_missing(plan: Plan, frames: dict[str, Frame], asked: set[str]) -> tuple[Reason, ...]:
     """Return what is missing of what is asked for, and of the masters that it lacks."""
     of_concern = {m.file for m in plan.missing if m.file in asked}
     # A flat that lacks its dark is why a science frame lacks its flat.
@@ -254,7 +256,7 @@ def _left_out(
     asked: set[str],
     masters: Sequence[Master],
     products: Sequence[Product],
-    missing: Sequence[Missing],
+    missing: Sequence[Reason],
 ) -> set[str]:
     """Return the files that would be used or complained of, and are of no concern now."""
     kept = {f for m in masters for f in _files(m)} | {p.input.file for p in products}
@@ -274,7 +276,7 @@ def _left_out(
     return (whole | bad) - kept
 
 
-def _of_use(frames: Iterable[Frame], missing: Iterable[Missing]) -> set[tuple]:
+def _of_use(frames: Iterable[Frame], missing: Iterable[Reason]) -> set[tuple]:
     """Return profile, type and filter of the frames that are used, and of those that are lacking."""
     lacking = {m.file: m.code.removeprefix("no-") for m in missing}
     of_use = set()
@@ -295,7 +297,7 @@ def _reduced(
     plan: Plan,
     masters: tuple[Master, ...],
     products: tuple[Product, ...],
-    missing: tuple[Missing, ...],
+    missing: tuple[Reason, ...],
     left_out: set[str],
     frames: Sequence[Frame],
 ) -> Plan:
@@ -309,7 +311,7 @@ def _reduced(
         masters=masters,
         products=products,
         missing=missing,
-        set_aside=tuple(s for s in plan.set_aside if s[0] not in left_out),
+        set_aside=tuple(s for s in plan.set_aside if s.file not in left_out),
         notes=tuple(n for n in plan.notes if not any(n.startswith(m.name) for m in others)),
         only=selection.words,
         not_asked=tuple((file, goes_into.get(file, "")) for file in sorted(left_out)),
@@ -336,4 +338,4 @@ def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, 
 
 
 def _group(frame: Frame) -> tuple:
-    return frame.profile.name, frame.readout, frame.binning
+    return frame.profile.name, frame.amplifier_key, frame.binning

@@ -1,6 +1,6 @@
-"""Frames of a camera that no profile knows: what their headers say, by the usual cards.
+"""Frames of a camera that no profile knows: the values of the usual cards in their headers.
 
-Nothing is decided by it. It is shown so that a profile can be begun.
+They are only shown, as a starting point for a profile; nothing is decided by them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def is_unknown(frame: Frame) -> bool:
 
 
 def header_words(header: Mapping) -> dict[str, dict[str, object]]:
-    """Return what the usual cards of a header say.
+    """Return the values of the usual cards of a header.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def header_words(header: Mapping) -> dict[str, dict[str, object]]:
     -------
     dict of dict
         For ``camera``, ``type``, ``exposure``, ``filter``, ``binning``, ``object`` and
-        ``date`` the cards and their values, as they stand in the header. What no usual
-        card says is left out; of ``camera`` all cards are given, of the others the first.
+        ``date`` the cards and their values, as in the header. What no usual card gives is
+        left out; for ``camera`` all cards are returned, for the others the first.
 
     Examples
     --------
@@ -73,13 +73,13 @@ def header_words(header: Mapping) -> dict[str, dict[str, object]]:
 
 
 def shown_words(frame: Frame) -> dict[str, str]:
-    """Return what a header says as texts, each with a question mark behind it."""
+    """Return the values of the usual cards as texts, each followed by a question mark."""
     words = header_words(frame.header)
     return {field: f"{_text(values)}?" for field, values in words.items() if field != "camera"}
 
 
 def overview(frames: Iterable[Frame]) -> list[str]:
-    """List what the headers of unknown cameras say, camera by camera, as lines of text."""
+    """List the values of the usual cards, camera by camera, as lines of text."""
     cameras: dict[str, list[Frame]] = {}
     for frame in frames:
         name = frame.header.get("INSTRUME")
@@ -116,8 +116,8 @@ def _listed(by_card: Mapping[str, Counter]) -> str:
 
 
 def _counted(values: Counter) -> str:
-    few = [f"{value} ({number})" for value, number in values.most_common(_LISTED)]
-    return ", ".join(few + ["…"] * (len(values) > _LISTED))
+    listed = [f"{value} ({number})" for value, number in values.most_common(_LISTED)]
+    return ", ".join(listed + ["…"] * (len(values) > _LISTED))
 
 
 def _says_something(value: object, text: bool = False) -> bool:

@@ -8,28 +8,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..files.cards import Cards, differing
+from .setup_cards import JITTER, SETUP, folded_case, plain_value
 
 if TYPE_CHECKING:
     from ..camera.profile import Profile
-from .setup_cards import _JITTER, SETUP, _folded, plain_value
 
-__all__ = ["about_readout", "dividing_cards", "tally"]
+__all__ = ["about_readout", "dividing_cards"]
+
 _VALUES = 4
 
-
-def tally(values: Sequence[str], files: Sequence[str]) -> str:
-    """Count values for people: ``"0 in 9 frames and 1 in bias1.fits"``."""
-    by_value: dict[str, list[str]] = {}
-    for value, file in zip(values, files, strict=True):
-        by_value.setdefault(value, []).append(file)
-    many = [
-        f"{value} in {members[0] if len(members) == 1 else f'{len(members)} frames'}"
-        for value, members in sorted(by_value.items(), key=lambda item: -len(item[1]))
-    ]
-    return ", ".join(many[:-1]) + (" and " if many[1:] else "") + many[-1]
-
-
-# Cards that nobody listed.
 
 _READOUT = re.compile(
     r"GAIN|READ|RDOUT|RDSP|RDMOD|SPEED|SPD|PREAMP|(?<![LDCT])AMPL|^AMP|^N?AMPS?$|ADC|"
@@ -57,7 +44,7 @@ _TOKENS = {"UT", "HA", "ZD", "ST", "NO", "NR", "N", "ID", "LA", "LO", "EL", "PA"
 _OPTICS = re.compile(r"FILT|GRAT|GRIS|SLIT|DISP|WHEEL|^FW|MASK|COLL|CAMFOC|OPT|WAV|ORDER|INS ")
 _STRUCTURE = {"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT"}
 _PACKED = re.compile(r"(TFIELDS|TFORM|TTYPE|TDIM|ZTILE|ZNAME|ZVAL|ZDITHER)\d*|THEAP")
-"""Cards of the table that a tile-compressed image is."""
+"""Cards of the table in which a tile-compressed image is stored."""
 
 
 def about_readout(card: str) -> bool:
@@ -79,8 +66,8 @@ def dividing_cards(
     """Return the cards that divide frames into groups of two or more, and their values.
 
     Left out are those of `SETUP`, those that the profile reads or ignores, and those
-    that have nothing to do with the frames: times, positions, weather, counters. Of flats
-    and arcs the lamps are of concern, and each frame may have been lit by another.
+    that do not affect the frames: times, positions, weather, counters. Cards of lamps matter
+    for flats and arcs only.
 
     Parameters
     ----------
@@ -91,18 +78,18 @@ def dividing_cards(
     if len(headers) < 2:
         return []
     known = {card for quantity in SETUP for card in quantity.cards} | _cards_read(profile)
-    found = []
+    dividing = []
     for card in sorted(_differing(headers)):
         if card in known or _irrelevant(card, kind):
             continue
         values = tuple(plain_value(header.get(card)) for header in headers)
         if _divides(values, least=1 if _LAMPS.search(card) else 2):
-            found.append((card, values))
-    return found
+            dividing.append((card, values))
+    return dividing
 
 
 def _differing(headers: Sequence[Mapping]) -> set[str]:
-    """Return the cards that do not stand alike in all headers, without parsing one."""
+    """Return the cards that differ between headers, without parsing them."""
     first = headers[0]
     if all(isinstance(header, Cards) for header in headers):
         return differing(headers)
@@ -139,8 +126,8 @@ def _irrelevant(card: str, kind: str) -> bool:
 
 
 def _divides(values: Sequence[object], least: int) -> bool:
-    """Return True if values look like those of a setting: few, and each in several frames."""
-    folded = [_folded(value) for value in values]
+    """Return True if values look like those of a setting: at most four, each in several frames."""
+    folded = [folded_case(value) for value in values]
     kinds = set(folded)
     if not 1 < len(kinds) <= _VALUES or any(folded.count(kind) < least for kind in kinds):
         return False
@@ -148,5 +135,5 @@ def _divides(values: Sequence[object], least: int) -> bool:
         return False
     numbers = sorted(k for k in kinds if isinstance(k, float))
     steps = [b - a for a, b in pairwise(numbers)]
-    # Telemetry: numbers that hardly change.
-    return not steps or min(steps) > _JITTER * max(abs(numbers[0]), abs(numbers[-1]))
+    # Numbers that hardly change are telemetry.
+    return not steps or min(steps) > JITTER * max(abs(numbers[0]), abs(numbers[-1]))

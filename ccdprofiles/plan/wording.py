@@ -1,11 +1,13 @@
-"""How a plan writes exposures, dates, lists of files and names of products."""
+"""How a plan writes exposures, dates, card values, lists of files and names of products."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+
+from .reason import Reason
 
 __all__ = []
 
@@ -13,6 +15,53 @@ __all__ = []
 def seconds(value: float | None) -> str:
     """Write an exposure as people do: ``"300 s"``."""
     return "unknown exposure" if value is None else f"{value:.6g} s"
+
+
+def plural(kind: str) -> str:
+    """Return the plural of a type of frame."""
+    return "biases" if kind == "bias" else f"{kind}s"
+
+
+def in_filter(filter: str | None) -> str:
+    """Write a filter after the frames that were taken in it: ``" in R"``."""
+    return f" in {filter}" if filter else ""
+
+
+def temperature_range(chips: Sequence[float]) -> str:
+    """Write the coldest and the warmest of several temperatures."""
+    ends = dict.fromkeys(f"{chip:.4g}" for chip in (min(chips), max(chips)))
+    return f"{' to '.join(ends)} °C"
+
+
+def card_value(value: object) -> str:
+    """Write the value of a card; ``"missing"`` where there is none."""
+    return "missing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cards_phrase(cards: Iterable[tuple[str, object]], before: str = "") -> str:
+    """Write cards and their values after a noun, or after the cards that precede them.
+
+    >>> from ccdprofiles.plan.wording import cards_phrase
+    >>> cards_phrase([("GAIN", 100.0), ("READOUTM", None)])
+    ' with GAIN = 100 and READOUTM missing'
+    """
+    text = ""
+    for card, value in cards:
+        joint = "and" if before or text else "with"
+        text += f" {joint} {card} {'missing' if value is None else f'= {card_value(value)}'}"
+    return text
+
+
+def tally(values: Sequence[str], files: Sequence[str]) -> str:
+    """Count values: ``"0 in 9 frames and 1 in bias1.fits"``."""
+    by_value: dict[str, list[str]] = {}
+    for value, file in zip(values, files, strict=True):
+        by_value.setdefault(value, []).append(file)
+    counts = [
+        f"{value} in {members[0] if len(members) == 1 else f'{len(members)} frames'}"
+        for value, members in sorted(by_value.items(), key=lambda item: -len(item[1]))
+    ]
+    return ", ".join(counts[:-1]) + (" and " if counts[1:] else "") + counts[-1]
 
 
 def file_name(text: str) -> str:
@@ -32,7 +81,7 @@ def file_name(text: str) -> str:
 
 @lru_cache(2**16)
 def time_of(date: str | None) -> float | None:
-    """Read a date and time as seconds since 1970, or None where it is none."""
+    """Read a date and time as seconds since 1970; None where it cannot be read."""
     if not date:
         return None
     try:
@@ -42,21 +91,33 @@ def time_of(date: str | None) -> float | None:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
-def grouped(reasons: Iterable[str]) -> list[str]:
-    """Say once what is true of several files, as ``"3 files (a.fits … c.fits): …"``.
+def grouped(reasons: Iterable[Reason | str]) -> list[str]:
+    """Write what is true of several files as one line: ``"3 files (a.fits … c.fits): …"``.
 
+    Parameters
+    ----------
+    reasons : iterable of Reason or str
+        A string is a sentence that begins with the name of the file and a colon.
+
+    Examples
+    --------
+    >>> from ccdprofiles.plan.reason import Reason
     >>> from ccdprofiles.plan.wording import grouped
-    >>> grouped(["a.fits: too short.", "b.fits: too short.", "c.fits: too short."])
+    >>> grouped([Reason(file, "cut", "too short.") for file in ("a.fits", "b.fits", "c.fits")])
     ['3 files (a.fits … c.fits): too short.']
     """
-    together: dict[str, list[str]] = {}
     # Several frames may share the reason of the master that they went into.
-    for reason in dict.fromkeys(reasons):
-        file, _, told = reason.partition(": ")
-        together.setdefault(told or file, []).append(file)
+    files_of: dict[str, dict[str, None]] = {}
+    for reason in reasons:
+        if isinstance(reason, Reason):
+            file, text = reason.file, reason.text
+        else:
+            file, _, text = reason.partition(": ")
+        files_of.setdefault(text or file, {})[file] = None
     return [
-        f"{files[0]}: {told}"
+        f"{file}: {text}"
         if len(files) == 1
-        else f"{len(files)} files ({files[0]} … {files[-1]}): {told}"
-        for told, files in together.items()
+        else f"{len(files)} files ({file} … {[*files][-1]}): {text}"
+        for text, files in files_of.items()
+        for file in [next(iter(files))]
     ]

@@ -32,7 +32,7 @@ def common_cards(
     header["CPHASH"] = (profile.hash[:16], "hash of the profile")
     header["CPKEY"] = (key, "hash of all that went in")
     header["CPBIN"] = (f"{frame.binning[0]}x{frame.binning[1]}", "binning, columns x rows")
-    header["CPAMPS"] = (frame.readout, "amplifier set")
+    header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan

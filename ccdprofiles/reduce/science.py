@@ -236,7 +236,13 @@ def batches(
         i = product.input
         frame = run.frames[i.file]
         numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
-        shared = (frame.profile.name, frame.readout, frame.binning, numbers, told[id(frame.recipe)])
+        shared = (
+            frame.profile.name,
+            frame.amplifier_key,
+            frame.binning,
+            numbers,
+            told[id(frame.recipe)],
+        )
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
     for group in groups.values():
         rows, columns = run.frames[group[0].input.file].amplifiers.shape

@@ -14,7 +14,8 @@ from .. import __version__
 from ..errors import OutputError
 from ..files.places import Places
 from ..plan.frames import ACCEPTED, SET_ASIDE, Frame, frames_table
-from ..plan.plan import Missing, Plan
+from ..plan.plan import Plan
+from ..plan.reason import Reason
 from ..plan.wording import grouped, time_of
 from ..products.product import sync_folders, write_text
 from ..reduce.ledger import Made
@@ -172,7 +173,7 @@ def complete(table: Table, plan: Plan, made: Made) -> bool:
 
 
 def _verdict(
-    frame: Frame, uses: Mapping[str, str], lacking: Mapping[str, Missing], made: Made | None
+    frame: Frame, uses: Mapping[str, str], lacking: Mapping[str, Reason], made: Made | None
 ) -> tuple[str, str, str, str]:
     """Return the verdict on a frame, its code, the reason, and what it went into."""
     if frame.verdict != ACCEPTED:

@@ -177,7 +177,7 @@ def doubtful_levels(
             continue
         for n, level in enumerate(measured[file].level):
             if level is not None and np.isfinite(measured[file].quality.level[n]):
-                key = (frame.profile.name, frame.readout, frame.binning, setups.get(file), n)
+                key = (frame.profile.name, frame.amplifier_key, frame.binning, setups.get(file), n)
                 groups.setdefault(key, []).append(_Level.of(frame, measured[file], n))
     wrong: dict[str, FrameRejected] = {}
     notes: list[str] = []
@@ -199,7 +199,7 @@ def darker_than_bias(
     groups: dict[tuple, list[str]] = {}
     for file in sorted(measured):
         frame = frames[file]
-        key = (frame.profile.name, frame.readout, frame.binning, setups.get(file))
+        key = (frame.profile.name, frame.amplifier_key, frame.binning, setups.get(file))
         groups.setdefault(key, []).append(file)
     notes = []
     for files in groups.values():

@@ -229,7 +229,7 @@ class _Run(Ledger):
         for file in self.measured:
             frame = self.frames[file]
             if frame.recipe.overscan_drift is not None:
-                key = (frame.profile.name, frame.readout, frame.binning, settings[file])
+                key = (frame.profile.name, frame.amplifier_key, frame.binning, settings[file])
                 groups.setdefault(key, []).append(file)
         for files in groups.values():
             drift = self.frames[files[0]].recipe.overscan_drift.to_value(u.adu)

@@ -12,7 +12,8 @@ from ..errors import FrameRejected
 from ..pixels.outliers import noise_ratios, outliers
 from ..pixels.quality import Quality, judge, light_of
 from ..plan.plan import Master
-from ..plan.setup_cards import SetupReader, same_setup
+from ..plan.setup_cards import same_setup
+from ..plan.setup_reader import SetupReader
 from ..reduce.ledger import Ledger
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
 

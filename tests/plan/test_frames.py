@@ -130,7 +130,7 @@ def test_a_frame_is_described_in_the_words_of_the_package(tmp_path):
     assert frame.exposure == 30
     assert (frame.filter, frame.object, frame.date) == ("V", "M 31", "2024-01-02T03:04:05")
     assert (frame.binning, frame.shape) == ((1, 1), (12, 10))
-    assert len(frame.readout) == 8
+    assert len(frame.amplifier_key) == 8
     assert frame.header["EXPTIME"] == 30
 
 
@@ -166,10 +166,10 @@ def test_darktime_beside_exptime_is_not_the_exposure(tmp_path):
 )
 def test_two_exposures_that_disagree_are_noted(tmp_path, exptime, exposure, noted):
     write(tmp_path / "a.fits", EXPTIME=exptime, EXPOSURE=exposure)
-    notes = [note for note in only(tmp_path).notes if "EXPOSURE" in note]
+    notes = [str(note) for note in only(tmp_path).notes if "EXPOSURE" in note.text]
     sentence = (
-        f"a.fits: EXPTIME = {float(exptime):g} s was taken, and EXPOSURE = {exposure} is another; if that "
-        "is the right one, write exposure='EXPOSURE' in testcam."
+        f"a.fits: EXPTIME = {float(exptime):g} s is used, but EXPOSURE = {exposure}; if EXPOSURE is "
+        "right, write exposure='EXPOSURE' in testcam."
     )
     assert notes == noted * [sentence]
 
@@ -208,8 +208,8 @@ def test_a_dark_of_no_time_is_refused_unless_the_profile_says_that_it_is_a_bias(
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "exposure",
-        "EXPTIME = 0 for a dark; if this camera labels its biases so, "
-        "let frame_type= in its profile say bias.",
+        "EXPTIME = 0 for a dark; if this camera labels its biases "
+        "as darks, let frame_type= in its profile return bias.",
     )
 
     def frame_type(header):
@@ -298,16 +298,18 @@ def test_a_forced_profile_of_another_camera_is_noted(tmp_path):
     write(tmp_path / "same.fits", INSTRUME="Cam", DETECTOR="red")
     write(tmp_path / "right.fits", INSTRUME="Cam", DETECTOR="blue")
     profile = camera(instrument="Cam", name="cam", where={"DETECTOR": "blue"})
-    notes = {frame.file: frame.notes for frame in scanned(tmp_path, forced=profile)}
+    notes = {
+        frame.file: tuple(map(str, frame.notes)) for frame in scanned(tmp_path, forced=profile)
+    }
     assert notes == {
         "other.fits": (
-            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; it was named "
-            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; this profile "
+            "was named for all frames and is used. Make sure that it is the profile of this camera.",
         ),
         "right.fits": (),
         "same.fits": (
-            "same.fits: DETECTOR = 'red', not 'blue', as the profile cam expects; it was named "
-            "for all frames, and is taken. Make sure that it is the profile of this camera.",
+            "same.fits: DETECTOR = 'red', not 'blue', as the profile cam expects; this profile "
+            "was named for all frames and is used. Make sure that it is the profile of this camera.",
         ),
     }
     unnamed = camera(instrument=None, where={"CHIP": 1})
@@ -348,9 +350,9 @@ def test_a_binning_that_is_none_is_refused(tmp_path):
     [
         (
             {"ZEROCOR": "bias.fits", "FLATCOR": "f.fits"},
-            "ZEROCOR, FLATCOR says that it was calibrated before; give the raw frame.",
+            "ZEROCOR, FLATCOR show that it is already calibrated; give the raw frame.",
         ),
-        ({"CALSTAT": "BDF"}, "CALSTAT says that it was calibrated before; give the raw frame."),
+        ({"CALSTAT": "BDF"}, "CALSTAT shows that it is already calibrated; give the raw frame."),
         (
             {"BUNIT": "electron"},
             "BUNIT = 'electron', where testcam expects raw adu; give the raw frame.",
@@ -469,8 +471,7 @@ def test_a_cube_is_refused_and_one_of_a_single_plane_is_an_image(tmp_path):
     assert said(cube) == (
         SET_ASIDE,
         "cube",
-        "it is a cube of 3 planes, where one image was expected; "
-        "write its planes to files of their own.",
+        "it is a cube of 3 planes, but one image was expected; write each plane to its own file.",
     )
     assert (image.verdict, image.shape) == (ACCEPTED, (12, 10))
 
@@ -635,7 +636,7 @@ def odd_bits(path):
 
 
 CORRECT = "copy it again from the camera, or correct its header."
-ALLOW = "allow it to be read, copy it again, or take it out of the night."
+ALLOW = "give read permission, copy it again, or remove it from the night."
 
 FAULTS = {
     "empty": (
@@ -754,7 +755,7 @@ def test_a_folder_left_out_is_not_looked_into(tmp_path):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no folder; give the folder that holds the night"):
+    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
         scan(tmp_path / "nothing", Registry((camera(),)))
 
 
@@ -780,7 +781,7 @@ def test_a_copy_of_a_frame_is_counted_once(tmp_path):
         assert said(frame) == (
             IGNORED,
             "duplicate",
-            "the same bytes as a.fit, which is counted once.",
+            "identical to a.fit, which is used instead.",
         )
 
 
@@ -856,7 +857,7 @@ def test_a_master_dark_of_no_exposure_is_refused(tmp_path, exposure):
     assert said(frame) == (
         SET_ASIDE,
         "master",
-        f"this master cannot be used: EXPTIME = {exposure!r} is no exposure of a dark.",
+        f"this master cannot be used: EXPTIME = {exposure!r} is not the exposure of a dark.",
     )
 
 

@@ -118,7 +118,7 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
         (["object=M 42"], "no frame of the night has that object; the night has M 31, M 33"),
         (["arc"], "no frame of the night has that type; the night has bias, dark, flat, science"),
         (["nosuch.fit"], "only='nosuch.fit': no file of the night has such a name; ccdprofiles"),
-        (["bias", "filter=r"], "no frame of the night fits only=bias, filter=r together"),
+        (["bias", "filter=r"], "no frame of the night fits only=bias, filter=r as a whole"),
     ],
 )
 def test_a_word_that_fits_nothing_is_refused_with_what_there_is(made, words, sentence):
@@ -202,7 +202,7 @@ def test_what_is_wrong_with_other_frames_is_of_no_concern(night, tmp_path):
     # Two flats in V are left, and a master needs three: that is why V cannot be made.
     plan = plan_night(raw, profile=camera, only=["science", "filter=V"])
     assert {m.code for m in plan.missing} == {"no-flat", "few-frames"}
-    assert [file for file, _ in plan.set_aside] == [flat.name]
+    assert [reason.file for reason in plan.set_aside] == [flat.name]
     # Of a file that ends in its header nobody knows what it is, so that it may be asked for.
     flat.write_bytes(flat.read_bytes()[:3000])
     assert not plan_night(raw, profile=camera, only="filter=r").complete

@@ -17,7 +17,8 @@ from ccdprofiles.files.cards import Cards, differing
 from ccdprofiles.night import plan_night
 from ccdprofiles.plan import planner
 from ccdprofiles.plan.frames import Frame
-from ccdprofiles.plan.setup_cards import SETUP, SetupReader, clusters, plain_value
+from ccdprofiles.plan.setup_cards import SETUP, clusters, plain_value
+from ccdprofiles.plan.setup_reader import SetupReader
 from ccdprofiles.plan.unlisted_cards import about_readout, dividing_cards
 
 HERE = Path(__file__).parents[1]
@@ -57,7 +58,7 @@ def frame(file, kind, profile=ASI, exposure=30.0, date="2026-11-20T22:00:00", **
         binning=(1, 1),
         shape=(20, 24),
         amplifiers=amplifiers,
-        readout=amplifiers.key,
+        amplifier_key=amplifiers.key,
         raw=SimpleNamespace(header=cards),
         date=date,
         **more,
@@ -134,8 +135,8 @@ def test_the_note_says_which_card_which_values_and_how_many_frames():
         ]
     )
     assert found.notes == (
-        "the 9 darks of 30 s of asi were not set alike (GAIN is 0 in 5 frames and 100 in 4 "
-        "frames); frames of different settings are not combined",
+        "the 9 darks of 30 s of asi were taken with different settings (GAIN is 0 in 5 frames and 100 in 4 "
+        "frames); only frames with the same settings are combined",
     )
     assert found.notes[0] in str(found)
 
@@ -160,7 +161,7 @@ def test_numbers_are_compared_as_numbers_and_texts_without_case():
     ]
     found = make_plan([*made, *frames("science", 1, GAIN="100")])
     assert masters(found) == {"asi_dark_30s_1x1": 4}
-    assert [n for n in found.notes if "set alike" in n] == []
+    assert [n for n in found.notes if "different settings" in n] == []
 
 
 def test_spellings_of_one_quantity_are_compared():
@@ -187,9 +188,7 @@ def test_one_bias_of_another_setting_among_many_is_named(odd):
     (missing,) = found.missing
     what = "with GAIN missing" if odd is None else "with GAIN = 1"
     assert (missing.file, missing.code) == ("bias9.fits", "few-frames")
-    assert (
-        f"bias9.fits: 1 of the biases {what} can be used, where a master needs 3" in missing.reason
-    )
+    assert f"bias9.fits: 1 of the biases {what} can be used, but a master needs 3" in missing.reason
     (note,) = found.notes[:1]
     assert f"GAIN is 0 in 9 frames and {'missing' if odd is None else 1} in bias9.fits" in note
 
@@ -337,7 +336,7 @@ def test_a_bias_of_another_temperature_is_taken_with_a_note():
     assert not found.missing
     assert found.notes == (
         "masters/asi_bias_1x1.fits was taken at -10 °C, and 2 frames (science0.fits … "
-        "science1.fits), whose master it is, at -20 °C; there is none nearer",
+        "science1.fits), which are calibrated with it, at -20 °C; no other master is closer",
     )
 
 
@@ -351,10 +350,10 @@ def test_biases_of_a_drifting_temperature_are_one_master():
     )
     assert masters(found) == {"asi_bias_1x1": 10}
     assert found.notes == (
-        "the chips of 10 biases of asi were at -14 to -5 °C; they are combined, as their level "
-        "hardly depends on it",
-        "masters/asi_bias_1x1.fits was taken at -9.5 °C, and 9 frames (s0.fits … s8.fits), whose "
-        "master it is, at -23 to -15 °C; there is none nearer",
+        "the chips of 10 biases of asi were at -14 to -5 °C; they are combined, because the bias "
+        "level hardly depends on it",
+        "masters/asi_bias_1x1.fits was taken at -9.5 °C, and 9 frames (s0.fits … s8.fits), "
+        "which are calibrated with it, at -23 to -15 °C; no other master is closer",
     )
 
 
@@ -442,8 +441,8 @@ def test_a_card_that_one_of_both_lacks_is_noted(lacking):
     its, mine = ("missing", "= 100") if lacking == "dark" else ("= 100", "missing")
     assert note == (
         f"masters/asi_dark_30s_1x1.fits was taken with GAIN {its}, and 2 frames (science0.fits … "
-        f"science1.fits), whose master it is, with GAIN {mine}; it is taken, as nobody knows "
-        "whether they agree"
+        f"science1.fits), which are calibrated with it, with GAIN {mine}; it is used, although it "
+        "is not known whether they agree"
     )
 
 
@@ -510,7 +509,7 @@ def test_a_frame_that_is_set_aside_takes_no_master():
     found = planner.make_plan([*made, *frames("bias", 3, **more), *frames("science", 1, **more)])
     assert [m.file for m in found.missing] == ["d3.fits"]
     assert "1 of the darks of 30 s at -30 °C can be used" in found.missing[0].reason
-    assert [n for n in found.notes if "whose master it is" in n] == []
+    assert [n for n in found.notes if "calibrated with it" in n] == []
 
 
 def test_a_card_of_match_is_named_too():
@@ -606,8 +605,8 @@ def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
     assert len(found.notes) == 1
     found = make_plan([*darks, frame("s", "science", cards={"HGAINSW": 3})])
     assert found.notes[1] == (
-        "masters/asi_dark_30s_hgainsw1_1x1.fits was taken with HGAINSW = 1, and s.fits, whose "
-        "master it is, with HGAINSW = 3; there is none nearer"
+        "masters/asi_dark_30s_hgainsw1_1x1.fits was taken with HGAINSW = 1, and s.fits, "
+        "which is calibrated with it, with HGAINSW = 3; no other master is closer"
     )
 
 
@@ -615,7 +614,7 @@ def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
 def test_arcs_of_several_lamps_are_named(number):
     arcs = [*frames("arc", number, "a", LAMPNAME="He"), *frames("arc", number, "b", LAMPNAME="Ne")]
     (note,) = [n for n in make_plan(arcs).notes if "LAMPNAME is" in n]
-    assert "a card that changes the light or the read-out belongs into match=" in note
+    assert "a card that changes the light or the read-out belongs in match=" in note
 
 
 def test_another_card_is_named_and_parts_nothing():
@@ -625,7 +624,7 @@ def test_another_card_is_named_and_parts_nothing():
     assert masters(found) == {"asi_dark_30s_1x1": 9}
     assert found.notes == (
         "masters/asi_dark_30s_1x1.fits: FOO is 1 in 5 frames and 2 in 4 frames; a card that changes "
-        "the read-out belongs into match=, one that does not into ignore_cards=",
+        "the read-out belongs in match=, one that does not in ignore_cards=",
     )
 
 
@@ -908,7 +907,7 @@ def test_masters_of_another_night_carry_what_is_compared(zwo, tmp_path):
         "b.fits": "asi_dark_30s_gain100_m10C_1x1.fits",
         "c.fits": "asi_dark_30s_gain0_0C_1x1.fits",
     }
-    assert not [n for n in found.notes if "nobody knows" in n]
+    assert not [n for n in found.notes if "not known" in n]
     assert {m.file: m.code for m in found.missing} == {"d.fits": "no-dark", "e.fits": "no-dark"}
 
 
@@ -926,15 +925,15 @@ def test_a_date_that_is_none_is_noted_once():
         ]
     )
     assert found.notes[0] == (
-        "2 files (d0.fits … d1.fits): DATE-OBS = 'yesterday' or the like is no date and time as "
-        "2018-08-22T03:14:15; which master is nearest in time cannot be decided by it"
+        "2 files (d0.fits … d1.fits): DATE-OBS = 'yesterday' or the like is not a date "
+        "and time such as 2018-08-22T03:14:15; it cannot be used to choose the master nearest in time"
     )
 
 
 def test_a_date_of_the_profiles_function_is_noted_too():
     profile = replace(ASI, date=lambda header: "no time")
     found = make_plan([*frames("dark", 3), frame("sky", "science", profile, date="no time")])
-    assert any(n.startswith("sky.fits: the date = 'no time' is no date") for n in found.notes)
+    assert any(n.startswith("sky.fits: the date = 'no time' is not a date") for n in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -942,4 +941,4 @@ def test_a_date_of_the_profiles_function_is_noted_too():
 )
 def test_a_date_is_not_noted(date):
     found = make_plan([frame("d", "dark", date=date), frame("sky", "science", date=date)])
-    assert not [n for n in found.notes if "is no date" in n]
+    assert not [n for n in found.notes if "is not a date" in n]

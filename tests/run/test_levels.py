@@ -39,7 +39,7 @@ def look(file, level, net=None, amplifiers=1, **changes):
         date=file[-2:],
         exposure=SECONDS[kind],
         binning=(1, 1),
-        readout="a",
+        amplifier_key="a",
         profile=SimpleNamespace(name="c"),
         recipe=changes.pop("recipe", recipe()),
         amplifiers=SimpleNamespace(readouts=levels),

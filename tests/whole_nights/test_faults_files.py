@@ -60,7 +60,7 @@ EXPOSURES = [
 AGAIN = "copy it again from the camera."
 CORRECT = "copy it again from the camera, or correct its header."
 OUT = "take it out of the night."
-ALLOW = f"allow it to be read, copy it again, or {OUT}"
+ALLOW = "give read permission, copy it again, or remove it from the night."
 RAW = "give the raw frame."
 
 
@@ -328,12 +328,12 @@ FILES = {
     "F16": Fault(
         lambda o: doubled(o, "FILTER  = 'B'"),
         "twice",
-        "FILTER stands twice in its header and says two things; correct the header.",
+        "FILTER appears twice in its header with different values; correct the header.",
     ),
     "F16 instrument": Fault(
         lambda o: doubled(o, "INSTRUME= 'LFC'"),
         "twice",
-        "INSTRUME stands twice in its header and says two things; correct the header.",
+        "INSTRUME appears twice in its header with different values; correct the header.",
     ),
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
@@ -375,28 +375,28 @@ FILES = {
     "F23 unfinished": Fault(
         lambda o: o,
         "temporary",
-        "a temporary file of a copy that did not end.",
+        "a temporary file of an unfinished copy.",
         name="zz.fits.part",
         verdict="ignored",
     ),
     "F24 copy": Fault(
         lambda o: o,
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="a copy of m31-S001-R001-C001-r.fit",
         verdict="ignored",
     ),
     "F24 packed copy": Fault(
         packed,
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r.fit.gz",
         verdict="ignored",
     ),
     "F24 hard link": Fault(
         lambda path: os.link(path.with_name("m31-S001-R001-C001-r.fit"), path),
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r (link).fit",
         verdict="ignored",
         makes_it=True,
@@ -404,7 +404,7 @@ FILES = {
     "F24 link": Fault(
         lambda path: path.symlink_to("m31-S001-R001-C001-r.fit"),
         "duplicate",
-        "the same bytes as m31-S001-R001-C001-r.fit, which is counted once.",
+        "identical to m31-S001-R001-C001-r.fit, which is used instead.",
         name="m31-S001-R001-C001-r (link).fit",
         verdict="ignored",
         makes_it=True,
@@ -429,8 +429,7 @@ FILES = {
     "F29": Fault(
         planes(3),
         "cube",
-        "it is a cube of 3 planes, where one image was expected; write its planes to files of "
-        "their own.",
+        "it is a cube of 3 planes, but one image was expected; write each plane to its own file.",
     ),
     "F31 header": Fault(
         lambda o: o[:2800] + b"HISTORY nothing".ljust(80) * (HEADER_LIMIT // 80 + 800),
@@ -504,8 +503,8 @@ HEADERS = {
     "H7": Fault(
         cards("EXPTIME = 0.0"),
         "exposure",
-        "the exposure = 0 for a dark; if this camera labels its biases so, let frame_type= in its "
-        "profile say bias.",
+        "the exposure = 0 for a dark; if this camera labels its biases as darks, let frame_type= "
+        "in its profile return bias.",
         kind="dark",
     ),
     "H8": Fault(
@@ -564,17 +563,17 @@ HEADERS = {
     "H18 IRAF": Fault(
         cards("ZEROCOR = 'Zero level correction image is Zero'"),
         "already-reduced",
-        f"ZEROCOR says that it was calibrated before; {RAW}",
+        f"ZEROCOR shows that it is already calibrated; {RAW}",
     ),
     "H18 MaxIm": Fault(
         cards("CALSTAT = 'BDF'"),
         "already-reduced",
-        f"CALSTAT says that it was calibrated before; {RAW}",
+        f"CALSTAT shows that it is already calibrated; {RAW}",
     ),
     "H18 in HISTORY": Fault(
         cards("HISTORY Dark Subtraction (Dark 3, 1024 x 1024, Bin2 x 2, Temp -20C, 90s)"),
         "already-reduced",
-        f"HISTORY 'Dark Subtraction' says that it was calibrated before; {RAW}",
+        f"HISTORY 'Dark Subtraction' shows that it is already calibrated; {RAW}",
     ),
     "H19": Fault(
         cards("NAXIS1  = 20"),
@@ -588,19 +587,19 @@ USED = {
     "F2": (
         short_padding,
         "zz.fits",
-        "zz.fits: its last block is cut short, but no pixel is missing.",
+        "zz.fits: its last FITS block is incomplete, but no pixel is missing.",
     ),
     "F10 gzip as fits": (packed, "zz.fits", ""),
     "F10 fits as gzip": (lambda o: o, "zz.fits.gz", ""),
     "F15": (
         cards(b"AIRMASS = 1.\xe9", b"SEEING  = \x1b[31m", "WIND    = NaN", "FOCUS   = 1.2.3"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
     "F16": (
         lambda o: doubled(o, "SITELAT = 3"),
         "zz.fits",
-        "zz.fits: SITELAT twice in its header, saying two things; the first counts.",
+        "zz.fits: SITELAT appears twice in its header with different values; the first is used.",
     ),
     "F16 the same": (lambda o: doubled(o, "XBINNING= 1 / again"), "zz.fits", ""),
     "F17": (cards("FILE    = 'a.fits'"), "zz.fits", ""),
@@ -613,7 +612,7 @@ USED = {
     "F29": (
         planes(1),
         "zz.fits",
-        "zz.fits: a cube of one plane, taken as the image that it holds.",
+        "zz.fits: a cube of one plane, used as an image.",
     ),
     "F33": (lambda o: o, "z \"'[1]%d{0}{stem} ä,b.fits", ""),
     "F33 newline": (lambda o: o, "z\n\x1b[31m.fits", ""),
@@ -626,7 +625,7 @@ USED = {
     "H4": (
         cards("EXPTIME = '90.0'"),
         "zz.fits",
-        "zz.fits: EXPTIME = '90.0' is a text, read as 90 s.",
+        "zz.fits: EXPTIME = '90.0' is text, read as 90 s.",
     ),
     "H4 INDEF": (cards("EXPTIME = 'INDEF'"), "zz.fits", ""),
     "H4 empty": (cards("EXPTIME = ''"), "zz.fits", ""),
@@ -636,7 +635,7 @@ USED = {
     "H13 other": (
         cards("BUNIT   = 'volt'"),
         "zz.fits",
-        "zz.fits: BUNIT = 'volt', taken as adu, as cg16m says.",
+        "zz.fits: BUNIT = 'volt', but the pixels are read in adu, as cg16m says.",
     ),
     "H18 planned": (cards("CALSTAT = ''", "HISTORY no Dark Subtraction yet"), "zz.fits", ""),
     "H21": (cards("CTYPE1  = 'RA---NON'", "CTYPE2  = 7", "CRPIX1  = 'x'"), "zz.fits", ""),
@@ -647,7 +646,7 @@ USED = {
     "H24": (
         cards(b"HISTORY caf\xe9", b"OBSERVER= 'Am\xe9lie'"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
     "H25": (cards("OBSERVER= 'x&'", "CONTINUE  '" + "y" * 60 + "'"), "zz.fits", ""),
     "H26": (cards(drop=("DATE-OBS",)), "zz.fits", ""),
@@ -655,7 +654,7 @@ USED = {
     "S3": (
         cards(b"OBJECT  = 'a\x1b[31m\x07b'"),
         "zz.fits",
-        "zz.fits: its header holds bytes that FITS does not allow; read as \ufffd.",
+        "zz.fits: its header contains bytes that FITS does not allow; they are read as \ufffd.",
     ),
 }
 """What is odd and yet used: how it is made of a science frame, its name, and what is noted."""

@@ -677,13 +677,13 @@ def test_science_without_a_dark_is_told(raw, tmp_path):
     assert told(night, "science_g0.fits") == (
         "not calibrated",
         "no-dark",
-        "science_g0.fits: no dark of 30 s ± 1 s; nearest is 60 s, 30 s off. To scale a longer one: "
-        "dark='scale' in the recipe (--set dark=scale).",
+        "science_g0.fits: no dark of 30 s ± 1 s; nearest is 60 s, 30 s off. To scale a longer "
+        "dark, write dark='scale' in the recipe (--set dark=scale).",
     )
 
 
 FEW = (
-    "2 of the flats in g can be used, where a master needs 3; take more, or let fewer do with "
+    "2 of the flats in g can be used, but a master needs 3; take more, or allow fewer with "
     "min_frames=2 (--min-frames 2)."
 )
 
@@ -818,7 +818,7 @@ def test_too_few_of_another_night_are_told(good, raw, tmp_path):
     assert told(night, "science_r0.fits") == (
         "not calibrated",
         "no-bias",
-        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 there cannot be used, as said of them.",
+        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 there cannot be used, for the reasons given with them.",
     )
 
 
@@ -864,8 +864,8 @@ def test_a_dark_of_another_temperature_goes_to_its_own_group(good, without, raw,
     assert told(night, "dark4.fits") == (
         "set aside",
         "few-frames",
-        "dark4.fits: 1 of the darks of 30 s at -30 °C can be used, where a master needs 3; take "
-        "more, or let fewer do with min_frames=1 (--min-frames 1).",
+        "dark4.fits: 1 of the darks of 30 s at -30 °C can be used, but a master needs 3; take "
+        "more, or allow fewer with min_frames=1 (--min-frames 1).",
     )
     compare_pixels = without("dark4.fits")
     for name in (*compare_pixels.masters, *compare_pixels.products):
@@ -993,9 +993,9 @@ def test_a_header_that_cannot_be_is_not_kept(raw, tmp_path):
     damage(raw / "dark0.fits", lambda d: d, EXPTIME=-1.0)
     night = reduced(raw, tmp_path / "out", keep=["dark0.fits"])
     assert told(night, "dark0.fits")[:2] == ("set aside", "exposure")
-    assert ("  dark0.fits cannot be kept, as not its pixels but its header rules it out") in str(
-        night
-    ).splitlines()
+    assert (
+        "  dark0.fits cannot be kept: its header, not its pixels, is why it is set aside"
+    ) in str(night).splitlines()
 
 
 def test_a_name_may_be_that_of_the_table_or_a_path_or_its_last_part(good, tmp_path):
@@ -1007,7 +1007,7 @@ def test_a_name_may_be_that_of_the_table_or_a_path_or_its_last_part(good, tmp_pa
     with pytest.raises(InputError) as refused:
         plan_night(tmp_path / "raw", profile=CAMERA, keep=["bias0.fits"])
     assert str(refused.value) == (
-        "keep='bias0.fits' names 2 files of the night: one/bias0.fits, two/bias0.fits; write more "
+        "keep='bias0.fits' matches 2 files of the night: one/bias0.fits, two/bias0.fits; write more "
         "of the path."
     )
 
@@ -1016,11 +1016,11 @@ def test_a_name_of_no_file_is_refused_with_the_nearest(good, tmp_path, capsys):
     with pytest.raises(InputError) as refused:
         reduce_night(good.folder, tmp_path / "out", profile=CAMERA, reject=["flat_r9.fits"])
     assert str(refused.value) == (
-        "reject='flat_r9.fits' is no file of the night (did you mean 'flat_r3.fits'?); name it as "
-        "ccdprofiles info does."
+        "reject='flat_r9.fits' is not a file of the night (did you mean 'flat_r3.fits'?); write "
+        "its name as ccdprofiles info shows it."
     )
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="decide on one"):
+    with pytest.raises(InputError, match="both to be kept and to be rejected; choose one"):
         plan_night(good.folder, profile=CAMERA, keep="bias0.fits", reject="bias0.fits")
     with pytest.raises(InputError, match="min_frames=0 is no whole number"):
         plan_night(good.folder, profile=CAMERA, min_frames=0)

@@ -407,7 +407,7 @@ def test_products_stay_in_adu_where_one_amplifier_has_no_gain(tmp_path):
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile, without="dark")
     assert made.ok
     assert fits.getheader(only(made.products))["BUNIT"] == "adu"
-    note = "kosmos: the products stay in adu, as nobody knows its gain"
+    note = "kosmos: the products stay in adu, because its gain is not known"
     assert note in made.plan.notes
 
 
@@ -541,7 +541,7 @@ def test_a_card_that_decides_and_says_two_things_sets_its_frame_aside(tmp_path):
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera())
     assert (row(made, "s.fits")["verdict"], row(made, "s.fits")["code"]) == ("set aside", "twice")
     assert row(made, "s.fits")["reason"] == (
-        "s.fits: EXPTIME stands twice in its header and says two things; correct the header."
+        "s.fits: EXPTIME appears twice in its header with different values; correct the header."
     )
     assert row(made, "t.fits")["verdict"] == "used"
 
@@ -679,19 +679,21 @@ def test_a_folder_of_products_or_of_packed_frames_says_why_nothing_is_made(raw, 
     out = raw.parent / "out"
     reduce_night(raw, out, profiles=[SMALL])
     plan = str(plan_night(out / "science", profiles=[SMALL]))
-    assert " made by ccdprofiles; give the folder of the raw night" in plan
+    assert " products of ccdprofiles; give the folder of the raw night" in plan
     packed = tmp_path / "packed"
     packed.mkdir()
     for name in ("a.fits.bz2", "b.fits.Z", "notes.txt"):
         (packed / name).write_bytes(b"BZh9 and more")
     assert str(plan_night(packed)).endswith(
-        "2 files (a.fits.bz2 … b.fits.Z) are packed in a way that is not read (.Z, .bz2); unpack "
-        "them\n  notes.txt: not a FITS file."
+        "2 files (a.fits.bz2 … b.fits.Z) are compressed in a format that is not read (.Z, .bz2); "
+        "decompress them\n  notes.txt: not a FITS file."
     )
     assert main(["reduce", str(packed), "-o", str(tmp_path / "o")]) == 3
     assert "a.fits.bz2 … b.fits.Z" in capsys.readouterr().out
     (raw / "a.fits.bz2").write_bytes(b"BZh9 and more")
-    assert "a.fits.bz2 is packed in a way" in str(plan_night(raw, profiles=[SMALL]))
+    assert "a.fits.bz2 is compressed in a format that is not read" in str(
+        plan_night(raw, profiles=[SMALL])
+    )
 
 
 # What is refused before anything is written.

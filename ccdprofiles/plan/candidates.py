@@ -1,0 +1,223 @@
+"""The masters that are there for the frames of a night, and how well each fits a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .frames import Frame
+from .plan import Master
+from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
+from .setup_reader import SetupReader
+from .wording import time_of
+
+__all__ = [
+    "Candidate",
+    "Candidates",
+    "Comparison",
+    "Settings",
+    "adopted",
+    "best",
+    "match_of",
+    "read_out",
+    "temperature_tolerance",
+]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A master that frames may take, and how the frames in it were set.
+
+    Parameters
+    ----------
+    master : Master
+    setup : FrameSetup
+        The mean of its frames.
+    others : tuple of (card, value)
+        Cards that no profile lists and that divide its frames from those of other masters.
+    shape : tuple of int or None
+        Rows and columns of its raw frames; None for a master of another night.
+    """
+
+    master: Master
+    setup: FrameSetup
+    others: tuple[tuple[str, object], ...] = ()
+    shape: tuple[int, int] | None = None
+
+    def unlike_cards(self, frame: Frame) -> tuple[tuple[str, object], ...]:
+        """Return those of its unlisted cards that have another value in a frame."""
+        if not self.others:
+            return ()
+        return tuple(
+            (card, value)
+            for card, value in self.others
+            if not same_value(value, plain_value(frame.header.get(card)))
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Where the set-up of a frame and that of a master differ, as places in `SETUP`.
+
+    Parameters
+    ----------
+    differ : tuple of int
+        What both say, and say differently.
+    lack : tuple of int
+        What one of them does not say.
+    blocked : tuple of int
+        What makes a bias or dark wrong for the frame.
+    """
+
+    differ: tuple[int, ...]
+    lack: tuple[int, ...]
+    blocked: tuple[int, ...]
+
+
+class Settings:
+    """Reads the set-up of each frame once, and compares it with each master once."""
+
+    def __init__(self) -> None:
+        self._readers: dict[int, SetupReader] = {}
+        self._setups: dict[str, FrameSetup] = {}
+        self._comparisons: dict[tuple, Comparison] = {}
+
+    def of(self, frame: Frame) -> FrameSetup:
+        """Return how a frame was set."""
+        setup = self._setups.get(frame.file)
+        if setup is None:
+            reader = self._readers.get(id(frame.profile))
+            if reader is None:
+                reader = self._readers[id(frame.profile)] = SetupReader(frame.profile)
+            setup = self._setups[frame.file] = reader.read(frame.header, bool(frame.master))
+        return setup
+
+    def of_all(self, frames: Sequence[Frame]) -> list[FrameSetup]:
+        """Return how each of several frames was set."""
+        return [self.of(frame) for frame in frames]
+
+    def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
+        """Compare how a frame and the frames of a master were set."""
+        setup, limit = self.of(frame), frame.recipe.limits.temperature
+        # Frames that were set alike share their set-up, which lives as long as these settings.
+        key = candidate.master.name, id(setup), None if limit is None else float(limit.value)
+        if key not in self._comparisons:
+            self._comparisons[key] = _comparison(candidate, setup, frame)
+        return self._comparisons[key]
+
+
+def _comparison(candidate: Candidate, setup: FrameSetup, frame: Frame) -> Comparison:
+    differ, lack = setup.compared(candidate.setup, temperature_tolerance(frame))
+    blocked = [p for p in differ if not SETUP[p].within]
+    # The level of a bias hardly depends on the temperature, the current in a dark does.
+    if candidate.master.type != "bias":
+        if CHIP in differ or CHIP in lack or setup.chip is None:
+            blocked = differ
+        # Otherwise both chips are known to agree, whatever they were meant to be.
+        strict = frame.recipe.limits.temperature is not None
+        if strict and CHIP in lack and candidate.setup.chip is None:
+            blocked = [*blocked, CHIP]
+    return Comparison(tuple(differ), tuple(lack), tuple(blocked))
+
+
+def temperature_tolerance(frame: Frame) -> float:
+    """Return the kelvin that two chips may differ by, as the recipe of a frame says."""
+    limit = frame.recipe.limits.temperature
+    return TOLERANCE if limit is None else float(limit.value)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The masters that are planned so far, and those of other nights.
+
+    Parameters
+    ----------
+    frames : mapping of str to sequence of Frame
+        The accepted raw frames of the night by type.
+    settings : Settings
+    by_name : mapping of str to Candidate
+        In the order in which they are made.
+    alike : mapping of tuple to sequence of Candidate
+        By type, by how their frames were read out, and by the cards of ``match``.
+    """
+
+    frames: Mapping[str, Sequence[Frame]]
+    settings: Settings = field(default_factory=Settings)
+    by_name: Mapping[str, Candidate] = field(default_factory=dict)
+    alike: Mapping[tuple, Sequence[Candidate]] = field(default_factory=dict)
+
+    def with_(self, candidates: Iterable[Candidate]) -> Candidates:
+        """Return these masters and some more."""
+        by_name = dict(self.by_name)
+        alike = {key: [*others] for key, others in self.alike.items()}
+        for candidate in candidates:
+            master = candidate.master
+            by_name[master.name] = candidate
+            alike.setdefault((master.type, master.setup, master.match), []).append(candidate)
+        return Candidates(self.frames, self.settings, by_name, alike)
+
+    def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
+        """Return the masters of a type whose frames were read out as a frame was."""
+        return self.alike.get((kind, read_out(frame), match_of(kind, frame)), ())
+
+    def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
+        """Compare how a frame and the frames of a master were set."""
+        return self.settings.compared(candidate, frame)
+
+    def usable(self, candidates: Iterable[Candidate], frame: Frame) -> list[Candidate]:
+        """Return the biases or darks whose settings are not wrong for a frame."""
+        return [c for c in candidates if not self.compared(c, frame).blocked]
+
+    def unlike(self, candidate: Candidate, frame: Frame) -> tuple[int, int]:
+        """Count the settings in which a master and a frame differ, and those that are not known."""
+        comparison = self.compared(candidate, frame)
+        return len(comparison.differ) + len(candidate.unlike_cards(frame)), len(comparison.lack)
+
+
+def best(
+    candidates: Sequence[Candidate], frame: Frame, key: Callable[[Candidate], tuple]
+) -> Candidate:
+    """Return the master with the smallest key; of equal ones the nearest in time."""
+    if len(candidates) == 1:  # mostly so, and nothing has to be compared
+        return candidates[0]
+    return min(candidates, key=lambda c: (*key(c), _time_between(c.master, frame), c.master.name))
+
+
+def _time_between(master: Master, frame: Frame) -> float:
+    """Return the seconds between a frame and a master; infinite where a date is not known."""
+    when = time_of(frame.date)
+    return float("inf") if master.time is None or when is None else abs(master.time - when)
+
+
+def read_out(frame: Frame) -> tuple[str, str, tuple[int, int] | None]:
+    """Return what a frame shares with every master that it takes."""
+    return frame.profile.name, frame.amplifier_key, frame.binning
+
+
+def match_of(kind: str, frame: Frame) -> tuple[tuple[str, str | None], ...]:
+    """Return the further cards that a master of this type shares; an arc those of a flat."""
+    if not frame.profile.match:
+        return ()
+    return frame.profile.match_of("flat" if kind == "arc" else kind, frame.header)
+
+
+def adopted(frame: Frame, settings: Settings) -> Candidate:
+    """Take a master of another night as it is."""
+    setup = settings.of(frame)
+    master = Master(
+        name=f"calibrations/{frame.file}",
+        type=frame.type,
+        inputs=(),
+        profile=frame.profile.name,
+        readout=frame.amplifier_key,
+        binning=frame.binning,
+        exposure=frame.exposure,
+        filter=frame.filter,
+        match=match_of(frame.type, frame),
+        time=time_of(frame.date),
+        path=str(frame.path),
+        bias_off="ZEROCOR" in frame.header,
+        temperature=frame.header.get("CPTEMP"),
+        settings=setup.known,
+    )
+    return Candidate(master, setup)

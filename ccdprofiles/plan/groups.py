@@ -1,0 +1,216 @@
+"""Which frames make one master: those that are of one kind and were set alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+
+from astropy import units as u
+
+from .candidates import Settings, match_of, read_out, temperature_tolerance
+from .frames import Frame
+from .missing import mixed_setup
+from .reason import Reason
+from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
+from .unlisted_cards import about_readout, dividing_cards
+from .wording import card_value, cards_phrase, in_filter, plural, seconds, tally, temperature_range
+
+__all__ = ["Part", "Split", "groups_of", "split_by_settings"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames of one type that were set alike.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+    others : tuple of (card, value)
+        The cards that no profile lists and that divide them from other frames.
+    notes : tuple of str
+        What the name of their master is put before.
+    among : str
+        Their setting, where the group has several: ``" with GAIN = 100"``.
+    by_temperature : bool
+        Whether the temperature of the chip divides them from others.
+    """
+
+    frames: tuple[Frame, ...]
+    others: tuple[tuple[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
+    among: str = ""
+    by_temperature: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """A group of frames as parts that were set alike, what is noted, and what is refused."""
+
+    parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
+    refused: tuple[Reason, ...] = ()
+
+
+def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return the frames of a type that would make one master each, if they were set alike."""
+    groups: dict[tuple, list[Frame]] = {}
+    for frame in frames:
+        key = frame.origin, read_out(frame), match_of(kind, frame), _treatment(kind, frame)
+        if kind in ("flat", "arc"):
+            key += (frame.filter,)
+        groups.setdefault(key, []).append(frame)
+    if kind == "dark":
+        return [of_one for group in groups.values() for of_one in _by_exposure(group)]
+    return list(groups.values())
+
+
+def _treatment(kind: str, frame: Frame) -> str:
+    """Return what the recipe does to a frame; frames of different recipes are not combined."""
+    recipe = frame.recipe
+    of_flat = (recipe.flat, recipe.electrons) if kind == "flat" else ()
+    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat))
+
+
+def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:
+    """Divide darks by exposure; those that differ by less than 1 % and the tolerance are one."""
+    tolerance = darks[0].recipe.exposure_tolerance.to_value(u.s)
+    group: list[Frame] = []
+    for frame in sorted(darks, key=lambda f: (f.exposure or 0, f.file)):
+        first = group[0].exposure or 0 if group else frame.exposure or 0
+        if (frame.exposure or 0) - first > min(tolerance, 0.01 * first):
+            yield sorted(group, key=lambda f: f.file)
+            group = []
+        group.append(frame)
+    yield sorted(group, key=lambda f: f.file)
+
+
+def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) -> Split:
+    """Divide the frames of one master by their settings, and note where they differ.
+
+    Parameters
+    ----------
+    kind : {"bias", "dark", "flat", "arc"}
+    frames : sequence of Frame
+        As `groups_of` returns them.
+    settings : Settings
+    """
+    setups = settings.of_all(frames)
+    tolerance = temperature_tolerance(frames[0])
+    drifting = kind == "bias"
+    limit = inf if kind in ("flat", "arc") else tolerance
+    labels = same_setup(setups, limit, drifting)
+    groups = [[f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})]
+    combined = groups if drifting else [frames] if limit == inf else []
+    notes = [n for group in combined for n in _drift_notes(kind, group, tolerance, settings)]
+    by_cards = [_by_unlisted_cards(kind, group) for group in groups]
+    parts = [part for group in by_cards for part in group]
+    if len(parts) == 1:
+        return Split(tuple(parts), tuple(notes))
+    means = [mean_setup(settings.of_all(group)) for group in groups]
+    places = differing_places(setups, limit, drifting)
+    differences = _differences(groups, means, places, parts, tolerance)
+    what = f"{len(frames)} {_described(kind, frames[0])}"
+    if frames[0].profile.mixed_setup == "refuse":
+        refused = tuple(mixed_setup(frame, what, differences) for frame in frames)
+        return Split((), tuple(notes), refused)
+    notes.append(
+        f"the {what} were taken with different settings ({differences}); only frames with the same "
+        "settings are combined"
+    )
+    named = (
+        replace(part, among=_setting(part, places, settings), by_temperature=CHIP in places)
+        for part in parts
+    )
+    return Split(tuple(named), tuple(notes))
+
+
+def _drift_notes(
+    kind: str, frames: Sequence[Frame], tolerance: float, settings: Settings
+) -> Iterator[str]:
+    """Note frames of several chip temperatures that are combined all the same.
+
+    The response of a pixel and the level of a bias hardly depend on the temperature;
+    the dark current does, and each flat has its own dark subtracted.
+    """
+    chips = [setup.chip for setup in settings.of_all(frames) if setup.chip is not None]
+    if chips and max(chips) - min(chips) > tolerance:
+        why = "bias level hardly depends" if kind == "bias" else "response hardly depends"
+        yield (
+            f"the chips of {len(frames)} {_described(kind, frames[0])} were at "
+            f"{temperature_range(chips)}; they are combined, because the {why} on it"
+        )
+
+
+def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
+    """Divide frames by unlisted cards that are about the read-out; note the others."""
+    cards = dividing_cards([f.header for f in frames], kind, frames[0].profile)
+    clear = [(card, values) for card, values in cards if about_readout(card)]
+    parts: dict[tuple, list[Frame]] = {}
+    for number, frame in enumerate(frames):
+        parts.setdefault(tuple(values[number] for _, values in clear), []).append(frame)
+    files = [f.file for f in frames]
+    unclear = [
+        f"{card} is {tally([card_value(v) for v in values], files)}"
+        for card, values in cards
+        if not about_readout(card)
+    ]
+    notes = ()
+    if unclear:
+        more = f"; and {len(unclear) - 3} other cards differ too" if unclear[3:] else ""
+        what = "light or the read-out" if kind in ("flat", "arc") else "read-out"
+        notes = (
+            f"{'; '.join(unclear[:3])}{more}; a card that changes the {what} belongs in "
+            "match=, one that does not in ignore_cards=",
+        )
+    names = [card for card, _ in clear]
+    return [
+        Part(tuple(members), tuple(zip(names, values, strict=True)), notes)
+        for values, members in parts.items()
+    ]
+
+
+def _setting(part: Part, places: Sequence[int], settings: Settings) -> str:
+    """Write what was set of what differs between parts."""
+    mean = mean_setup(settings.of_all(part.frames))
+    # The temperature of a chip is a field of the master itself.
+    text = mean.phrase(p for p in places if p != CHIP)
+    return text + cards_phrase(part.others, text)
+
+
+def _differences(
+    groups: Sequence[Sequence[Frame]],
+    means: Sequence[FrameSetup],
+    places: Sequence[int],
+    parts: Sequence[Part],
+    tolerance: float,
+) -> str:
+    """Describe which cards differ, and in how many frames they have which value."""
+    files = [f.file for group in groups for f in group]
+    # Groups that another card divides are equally cold but for the jitter.
+    digits = 1 if tolerance >= 2 else 2
+    texts = []
+    for place in places:
+        values = [_rounded(place, mean.values[place], digits) for mean in means]
+        each = [value for group, value in zip(groups, values, strict=True) for _ in group]
+        cards = {m.cards[place] for m in means if m.values[place] is not None}
+        texts.append(f"{'/'.join(sorted(cards))} is {tally(each, files)}")
+    files = [f.file for part in parts for f in part.frames]
+    for card in sorted({card for part in parts for card, _ in part.others}):
+        values = [dict(p.others).get(card, p.frames[0].header.get(card)) for p in parts]
+        each = [card_value(v) for p, v in zip(parts, values, strict=True) for _ in p.frames]
+        texts.append(f"{card} is {tally(each, files)}")
+    return "; ".join(texts)
+
+
+def _rounded(place: int, value: float | str | None, digits: int) -> str:
+    if SETUP[place].within and value is not None:
+        value = round(value, digits) + 0.0
+    return shown(place, value)
+
+
+def _described(kind: str, frame: Frame) -> str:
+    """Write the frames of a type: ``"darks of 300 s of lfc"``."""
+    of_dark = f" of {seconds(frame.exposure)}" if kind == "dark" else ""
+    of_light = in_filter(frame.filter) if kind in ("flat", "arc") else ""
+    return f"{plural(kind)}{of_dark}{of_light} of {frame.profile.name}"

@@ -1,0 +1,121 @@
+"""Which master bias, dark and flat a frame takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from astropy import units as u
+
+from .candidates import Candidate, Candidates, best
+from .frames import Frame
+from .missing import no_bias, no_dark, no_flat, pedestal
+from .plan import Input
+from .reason import Reason
+from .setup_cards import SETUP
+
+__all__ = ["choose_bias", "choose_dark", "choose_flat", "choose_masters"]
+
+
+def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) -> Input | Reason:
+    """Choose the masters of a frame, or say why one is missing.
+
+    Parameters
+    ----------
+    frame : Frame
+    masters : Candidates
+    without : iterable of {"bias", "dark", "flat"}
+        Steps that are left out on purpose.
+    """
+    recipe, exposed = frame.recipe, frame.type in ("flat", "science")
+    bias = dark = flat = None
+    scale = 1.0
+    if frame.type != "bias" and recipe.bias and "bias" not in without:
+        bias = choose_bias(frame, masters)
+        if isinstance(bias, Reason):
+            return bias
+    if exposed and recipe.dark and "dark" not in without:
+        dark = choose_dark(frame, masters, bias_off=bias is not None)
+        if isinstance(dark, Reason):
+            return dark
+        if recipe.dark == "scale":
+            scale = frame.exposure / dark.master.exposure
+    if exposed and recipe.flat and "flat" not in without:
+        if not (bias or dark or frame.amplifiers.has_overscan):
+            return pedestal(frame)
+        if frame.type == "science":
+            flat = choose_flat(frame, masters)
+            if isinstance(flat, Reason):
+                return flat
+    return Input(
+        file=frame.file,
+        bias=bias and bias.master.name,
+        dark=dark and dark.master.name,
+        dark_scale=scale,
+        flat=flat and flat.master.name,
+    )
+
+
+def choose_bias(frame: Frame, masters: Candidates) -> Candidate | Reason:
+    """Choose the master bias of a frame: the most similar settings, then the nearest in time."""
+    fitting = masters.usable(masters.for_frame("bias", frame), frame)
+    if not fitting:
+        return no_bias(frame, masters)
+    return best(fitting, frame, lambda c: masters.unlike(c, frame))
+
+
+def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate | Reason:
+    """Choose the master dark of a frame.
+
+    Among those that were set alike one of the frame's exposure is taken, within the
+    recipe's tolerance. Where there is none and the recipe scales darks, the longest one
+    is taken, which holds the least noise once it is scaled down.
+
+    Parameters
+    ----------
+    frame : Frame
+    masters : Candidates
+    bias_off : bool
+        Whether the bias of the frame is subtracted. A dark that holds its bias would
+        subtract it twice, one without its bias not at all.
+    """
+    there = [c for c in masters.for_frame("dark", frame) if c.master.bias_off == bias_off]
+    fitting = masters.usable(there, frame)
+    tolerance = _exposure_tolerance(frame)
+
+    def off(candidate: Candidate) -> float:
+        return abs(candidate.master.exposure - frame.exposure)
+
+    near = [c for c in fitting if off(c) <= tolerance]
+    if near:
+        return best(near, frame, lambda c: (*masters.unlike(c, frame), round(off(c), 1)))
+    if fitting and frame.recipe.dark == "scale":
+        return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -c.master.exposure))
+    return no_dark(frame, there, tolerance, masters)
+
+
+def _exposure_tolerance(frame: Frame) -> float:
+    """Return the seconds by which the exposure of a dark may differ without being scaled."""
+    tolerance = frame.recipe.exposure_tolerance.to_value(u.s)
+    # A dark that is scaled by less than 1 % is as good as one that is not.
+    return min(tolerance, 0.01 * frame.exposure) if frame.recipe.dark == "scale" else tolerance
+
+
+def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
+    """Choose the master flat of a frame in its filter.
+
+    Settings that may change the response of a pixel count first, then all settings, then
+    the time.
+    """
+    fitting = [c for c in masters.for_frame("flat", frame) if c.master.filter == frame.filter]
+    if not fitting:
+        return no_flat(frame, masters)
+    return best(
+        fitting,
+        frame,
+        lambda c: (_unlike_in_response(c, frame, masters), *masters.unlike(c, frame)),
+    )
+
+
+def _unlike_in_response(candidate: Candidate, frame: Frame, masters: Candidates) -> int:
+    differ = masters.compared(candidate, frame).differ
+    return sum(SETUP[p].of_flat for p in differ) + len(candidate.unlike_cards(frame))

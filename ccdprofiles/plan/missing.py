@@ -1,0 +1,154 @@
+"""Why a frame cannot be calibrated as its recipe asks, in one sentence for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from .candidates import Candidate, Candidates, match_of, temperature_tolerance
+from .frames import Frame
+from .plan import Master, too_few
+from .reason import Reason
+from .setup_cards import CHIP
+from .wording import plural, seconds
+
+__all__ = ["few_frames", "mixed_setup", "no_bias", "no_dark", "no_flat", "pedestal"]
+
+
+def no_bias(frame: Frame, masters: Candidates) -> Reason:
+    """Return why no bias can be taken for a frame."""
+    there = masters.for_frame("bias", frame)
+    if there:
+        text = f"no bias{_set_otherwise(there, frame, masters)}"
+    else:
+        text = f"no bias of {_described(frame)}{_other_masters('bias', frame, masters)}."
+    return Reason(frame.file, "no-bias", text)
+
+
+def no_dark(
+    frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
+) -> Reason:
+    """Return why none of the darks that are there can be taken for a frame."""
+    text = f"no dark{_dark_wanted(frame, there, tolerance, masters)}"
+    return Reason(frame.file, "no-dark", text)
+
+
+def no_flat(frame: Frame, masters: Candidates) -> Reason:
+    """Return why no flat can be taken for a frame."""
+    wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
+    there = masters.for_frame("flat", frame)
+    if there:
+        others = ", ".join(sorted({c.master.filter or "no filter" for c in there}))
+        text = f"{wanted}; there are flats in {others}."
+    else:
+        text = f"{wanted} of {_described(frame)}{_other_masters('flat', frame, masters)}."
+    return Reason(frame.file, "no-flat", text)
+
+
+def pedestal(frame: Frame) -> Reason:
+    """Return why a frame from which no pedestal is subtracted must not be divided by a flat."""
+    return Reason(
+        frame.file,
+        "pedestal",
+        "its bias level is not subtracted, and such a frame must not be divided "
+        "by a flat; leave out the flat too, or subtract a bias or dark.",
+    )
+
+
+def few_frames(frame: Frame, master: Master) -> Reason:
+    """Return why a frame goes into no master: there are too few like it."""
+    return Reason(frame.file, "few-frames", too_few(master, len(master.inputs)))
+
+
+def mixed_setup(frame: Frame, what: str, differences: str) -> Reason:
+    """Return why a frame goes into no master: others were set differently, which is refused."""
+    return Reason(
+        frame.file,
+        "mixed-setup",
+        f"the {what} were taken with different settings ({differences}), but mixed_setup='refuse' "
+        "allows only one; reject the frames with the wrong settings, or write mixed_setup='split' "
+        "to make one master for each.",
+    )
+
+
+# What a frame needs, and what there is instead.
+
+
+def _dark_wanted(
+    frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
+) -> str:
+    fitting = masters.usable(there, frame)
+    off = {c.master.name: abs(c.master.exposure - frame.exposure) for c in there}
+    near = [c for c in there if off[c.master.name] <= tolerance]
+    if near or (there and not fitting):
+        return _dark_set_otherwise(near or there, frame, masters)
+    scaled = frame.recipe.dark == "scale"
+    wanted = "any exposure" if scaled else f"{seconds(frame.exposure)} ± {seconds(tolerance)}"
+    if not fitting:
+        return f" of {wanted} and {_described(frame)}{_other_masters('dark', frame, masters)}."
+    nearest = min((off[c.master.name], c.master.name, c.master.exposure) for c in fitting)
+    hint = f" of {wanted}; nearest is {seconds(nearest[2])}, {seconds(nearest[0])} off."
+    longer = any(c.master.bias_off and c.master.exposure > frame.exposure for c in fitting)
+    if longer and frame.recipe.bias:
+        hint += " To scale a longer dark, write dark='scale' in the recipe (--set dark=scale)."
+    return hint
+
+
+def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
+    if any(masters.compared(c, frame).blocked != (CHIP,) for c in darks):
+        return f" of {seconds(frame.exposure)}{_set_otherwise(darks, frame, masters)}"
+    chips = {c.setup.chip for c in darks} - {None}
+    there = ", ".join(sorted(f"{chip:.4g}" for chip in chips)) or "unknown"
+    wanted = f"{masters.settings.of(frame).chip:.4g} ± {temperature_tolerance(frame):g} °C"
+    return f" of {wanted}; there are darks of {there} °C."
+
+
+def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
+    """Describe which setting a frame needs, and which settings there are."""
+    blocked = [masters.compared(c, frame).blocked for c in candidates]
+    wanted = masters.settings.of(frame).phrase({p for places in blocked for p in places})
+    pairs = zip(candidates, blocked, strict=True)
+    there = sorted({c.setup.phrase(places) for c, places in pairs})
+    return (
+        f"{wanted}; there are {plural(candidates[0].master.type)}{', or'.join(there[:3])}; if a "
+        "card does not matter, name it in ignore_cards= of the profile."
+    )
+
+
+def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
+    """Describe what there is of a type, and what in it is wrong for a frame."""
+    name = frame.profile.name
+    there = [
+        c for c in masters.by_name.values() if (c.master.type, c.master.profile) == (kind, name)
+    ]
+    if not there:
+        unused = [f for f in masters.frames.get(kind, ()) if f.profile.name == name]
+        if unused:
+            return f"; the {len(unused)} there cannot be used, for the reasons given with them"
+        return f"; the night has none of {name}"
+    texts = (f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}" for c in there)
+    return "; " + "; ".join(sorted(texts)[:3])
+
+
+def _wrong_in(candidate: Candidate, frame: Frame) -> str:
+    """Describe what makes a master wrong for a frame."""
+    master, match = candidate.master, match_of(candidate.master.type, frame)
+    if master.binning != frame.binning:
+        return f"is binned {_binning(master.binning)}"
+    if (master.type, master.match, master.readout) == ("dark", match, frame.amplifier_key):
+        return "had its bias subtracted" if master.bias_off else "still contains its bias"
+    if candidate.shape not in (None, frame.shape):
+        return f"has {candidate.shape[1]}x{candidate.shape[0]} pixels"
+    if master.readout != frame.amplifier_key:
+        return "was read out by other amplifiers"
+    wrong = sorted(set(master.match) - set(match), key=str)
+    return f"has {', '.join(f'{card} = {value}' for card, value in wrong) or 'other cards'}"
+
+
+def _described(frame: Frame) -> str:
+    rows, columns = frame.shape
+    return f"{columns}x{rows} pixels binned {_binning(frame.binning)}"
+
+
+def _binning(binning: tuple[int, int]) -> str:
+    return f"{binning[0]}x{binning[1]}"

@@ -1,0 +1,200 @@
+"""What a plan notes: settings that differ, gains and dates to check, planes that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from .candidates import Candidate, Candidates, Settings
+from .frames import ACCEPTED, IGNORED, Frame
+from .plan import Input
+from .reason import Reason
+from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
+from .wording import cards_phrase, grouped, temperature_range, time_of
+
+__all__ = ["choice_notes", "notes_of"]
+
+_PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
+"""How files are packed that are not read."""
+
+_GAIN_RATIO = 1.25
+"""Measured gains differ from those of a manual by less."""
+
+
+def notes_of(
+    frames: Sequence[Frame], masters: Candidates, keep: Iterable[str], of_settings: Iterable[str]
+) -> Iterator[str]:
+    """Note what is odd about a night, and what its products will lack.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        All files of the night.
+    masters : Candidates
+        All masters that are planned.
+    keep : iterable of str
+        Files that are kept by hand.
+    of_settings : iterable of str
+        What is noted of settings that differ.
+    """
+    science = masters.frames.get("science", ())
+    if masters.by_name and not science:
+        yield "the night has no science frame; only masters are made"
+    yield from _not_read(frames, nothing_left=not (masters.by_name or science))
+    ruled_out = {f.file for f in frames if f.verdict != ACCEPTED}
+    for file in sorted(ruled_out & set(keep)):
+        yield f"{file} cannot be kept: its header, not its pixels, is why it is set aside"
+    accepted = [f for f in frames if f.verdict == ACCEPTED]
+    yield from grouped(note for f in accepted for note in f.notes)
+    yield from _date_notes(accepted)
+    yield from grouped(_gain_notes(science, masters.settings))
+    yield from of_settings
+    for name, candidate in masters.by_name.items():
+        if len(candidate.master.inputs) == 1:
+            yield f"{name} is made of one frame; cosmic rays in it are not removed"
+    yield from _lacking(accepted, science)
+
+
+def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
+    """Note the files that may hold frames and are not read; if nothing is left, all of them."""
+    ignored = [f for f in frames if f.verdict == IGNORED and not f.origin]
+    packed = [f for f in ignored if f.file.lower().endswith(_PACKED)]
+    if packed:
+        kinds = ", ".join(sorted({PurePosixPath(f.file).suffix for f in packed}))
+        yield f"{_are(packed)} compressed in a format that is not read ({kinds}); decompress them"
+    if not nothing_left:
+        return
+    products = [f for f in ignored if f.code == "product"]
+    if products:
+        yield (
+            f"{_are(products)} products of ccdprofiles; give the folder of the raw night, or "
+            "use masters of another night with calibrations=[FOLDER] (--calibrations)"
+        )
+    yield from grouped(f.fault for f in ignored if f not in packed and f not in products)
+
+
+def _date_notes(frames: Iterable[Frame]) -> Iterator[str]:
+    """Note the frames whose date cannot be read, as time decides between masters."""
+    undated: dict[str, list[Frame]] = {}
+    for frame in frames:
+        if frame.date and time_of(frame.date) is None:
+            cards = frame.profile.date
+            label = "the date" if callable(cards) else cards
+            label = label if isinstance(label, str) else "/".join(label)
+            undated.setdefault(label, []).append(frame)
+    for label, members in undated.items():
+        more = "" if len({f.date for f in members}) == 1 else " or the like"
+        yield (
+            f"{_files([f.file for f in members])}: {label} = {members[0].date[:60]!r}{more} is "
+            "not a date and time such as 2018-08-22T03:14:15; it cannot be used to choose the "
+            "master nearest in time"
+        )
+
+
+def _gain_notes(science: Iterable[Frame], settings: Settings) -> Iterator[Reason]:
+    """Note the science frames whose header has a gain far from that of the profile."""
+    for frame in science:
+        profile = frame.profile
+        # A profile that reads its amplifiers from the header has made its choice.
+        if profile.amplifiers_vary:
+            continue
+        setup = settings.of(frame)
+        own = setup.values[EGAIN]
+        if not isinstance(own, float) or own <= 0:
+            continue
+        gains = [r.gain for r in frame.amplifiers.readouts]
+        if None in gains or any(max(own / g, g / own) <= _GAIN_RATIO for g in gains):
+            continue
+        says = " and ".join(f"{gain:g}" for gain in sorted(set(gains)))
+        yield Reason.note(
+            frame.file,
+            f"{setup.cards[EGAIN]} = {own:g} electrons per adu, where the profile {profile.name} "
+            f"says {says}; the profile's gain is used for uncertainties and electrons. Let gain= "
+            "read the card if it is right, or name the card in ignore_cards= if it is not.",
+        )
+
+
+def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]:
+    """Note which plane or check each camera's products will lack, and why."""
+    numbers: dict[str, set[str]] = {}
+    known = {(f.profile.name, id(f.amplifiers)): f.amplifiers for f in frames}
+    for (name, _), amplifiers in known.items():
+        if amplifiers is not None:
+            numbers.setdefault(name, set()).update(amplifiers.missing)
+    # Some frames of one camera may have a gain where others have none.
+    in_adu = {
+        f.profile.name for f in science if f.recipe.electrons and "gain" in f.amplifiers.missing
+    }
+    for name, lacking in sorted(numbers.items()):
+        if name in in_adu:
+            yield f"{name}: the products stay in adu, because its gain is not known"
+        noise = [n.replace("_", " ") for n in ("gain", "read_noise") if n in lacking]
+        if noise:
+            known = "are not known" if noise[1:] else "is not known"
+            yield f"{name}: no uncertainty, because its {' and '.join(noise)} {known}"
+        if "saturation" in lacking:
+            why = "the saturation level is not known"
+            yield f"{name}: saturated pixels are not flagged, because {why}"
+
+
+def choice_notes(
+    chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Candidates
+) -> Iterator[str]:
+    """Note the masters that differ, or may differ, in a setting from frames that take them.
+
+    Parameters
+    ----------
+    chosen : iterable of (Frame, Input)
+    missing : mapping of str to Reason
+        By file; what is set aside after all takes no master.
+    masters : Candidates
+    """
+    asking: dict[tuple, list[tuple[str, float | None]]] = {}
+    for frame, taken in chosen:
+        for name in (taken.bias, taken.dark, taken.flat):
+            if name is not None:
+                for key, chip in _differences(masters.by_name[name], frame, masters):
+                    asking.setdefault(key, []).append((frame.file, chip))
+    for (name, its, own, end), frames in asking.items():
+        used = [(file, chip) for file, chip in frames if file not in missing]
+        if used:
+            chips = [chip for _, chip in used if chip is not None]
+            degrees = f" at {temperature_range(chips)}" if chips else ""
+            which = _files([file for file, _ in used], "frames")
+            which += ", which are calibrated" if used[1:] else ", which is calibrated"
+            yield f"{name} was taken{its}, and {which} with it,{own}{degrees}; {end}"
+
+
+def _differences(
+    candidate: Candidate, frame: Frame, masters: Candidates
+) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
+    """Describe in which cards a master that is taken differs, then in which it may differ."""
+    comparison, others = masters.compared(candidate, frame), candidate.unlike_cards(frame)
+    if not (comparison.differ or comparison.lack or others):
+        return
+    setup, of_flat = masters.settings.of(frame), candidate.master.type == "flat"
+    own = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
+    for places, cards, own_cards, end in (
+        (comparison.differ, others, own, "no other master is closer"),
+        (comparison.lack, (), (), "it is used, although it is not known whether they agree"),
+    ):
+        counting = [p for p in places if SETUP[p].of_flat or not of_flat]
+        if counting or cards:
+            of_master, of_frame = candidate.setup.phrase(counting), _but_chip(setup, counting)
+            of_master += cards_phrase(cards, of_master)
+            of_frame += cards_phrase(own_cards, of_frame)
+            chip = setup.chip if CHIP in counting else None
+            yield (candidate.master.name, of_master, of_frame, end), chip
+
+
+def _but_chip(setup: FrameSetup, places: Iterable[int]) -> str:
+    """Write the values of a set-up but for a known temperature of the chip."""
+    return setup.phrase(p for p in places if p != CHIP or setup.chip is None)
+
+
+def _files(files: Sequence[str], noun: str = "files") -> str:
+    return files[0] if len(files) == 1 else f"{len(files)} {noun} ({files[0]} … {files[-1]})"
+
+
+def _are(frames: Sequence[Frame]) -> str:
+    return f"{_files([f.file for f in frames])} {'is' if len(frames) == 1 else 'are'}"

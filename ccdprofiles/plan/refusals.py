@@ -1,0 +1,220 @@
+"""What the header of a raw frame is refused for, and what in it is noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+
+from ..camera.header_values import UNKNOWN
+from ..camera.profile import Profile
+from ..errors import FrameRejected
+from ..files.raw import RawFile
+from .frames import Frame
+from .reason import Reason
+
+__all__ = ["notes_of", "refuse", "refuse_cubes"]
+
+_PLAIN = bytes(range(32, 127))
+_TWINS = {"EXPTIME": "EXPOSURE", "EXPOSURE": "EXPTIME"}
+
+# Cards of IRAF, of ccdproc and of MaxIm that no camera writes.
+_REDUCED = ("ZEROCOR", "DARKCOR", "FLATCOR", "CALSTAT", "CCDPROC", "SUBBIAS", "SUBDARK")
+_REDUCED_HISTORY = re.compile(
+    rb"HISTORY +((?:Bias|Dark) (?:Subtraction|corrected with)|Flat (?:Field|corrected with))\b"
+)
+_UNITS = {
+    "adu": "adu adus dn count counts ct cts",
+    "electron": "electron electrons e e- photoelectrons",
+}
+_RATES = ("/s", "/sec", "/second", " s-1", " s^-1")
+
+
+def refuse_cubes(raw: RawFile) -> None:
+    """Refuse a file with several planes in one image.
+
+    Raises
+    ------
+    FrameRejected
+    """
+    for image in raw.images:
+        if image.planes > 1:
+            raise FrameRejected(
+                "cube",
+                f"it is a cube of {image.planes} planes, but one image was "
+                "expected; write each plane to its own file.",
+            )
+
+
+def refuse(frame: Frame) -> None:
+    """Refuse a frame whose header contradicts itself, or that is calibrated or has no exposure.
+
+    Raises
+    ------
+    FrameRejected
+    """
+    _refuse_twice(frame)
+    _refuse_reduced(frame)
+    _refuse_exposure(frame)
+
+
+def _refuse_twice(frame: Frame) -> None:
+    """Refuse a frame in which a card that decides stands twice and says two things."""
+    header = frame.raw.header
+    if not header.conflicting and (header.primary is None or not header.primary.conflicting):
+        return
+    for card in _deciding(frame.profile):
+        if frame.header.conflicts(card):
+            raise FrameRejected(
+                "twice",
+                f"{card} appears twice in its header with different values; correct the header.",
+            )
+
+
+def _deciding(profile: Profile) -> Iterator[str]:
+    """Name the cards by which a profile decides; a function may read any."""
+    yield "INSTRUME"
+    yield from profile.where
+    for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
+        yield from _cards_of(cards)
+    match = profile.match
+    yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
+
+
+def _cards_of(field: object) -> Sequence[str]:
+    """Return the cards that a field of a profile names; none where a function stands."""
+    if field is None or callable(field):
+        return ()
+    return (field,) if isinstance(field, str) else field
+
+
+def _refuse_reduced(frame: Frame) -> None:
+    """Refuse a frame whose header says that it was calibrated."""
+    cards = [card for card in _REDUCED if frame.header.get(card)]
+    if cards:
+        raise FrameRejected(
+            "already-reduced",
+            f"{', '.join(cards)} {'show' if cards[1:] else 'shows'} that it is already calibrated; give the raw frame.",
+        )
+    block = frame.header.block
+    if b"HISTORY" in block and (line := _REDUCED_HISTORY.search(block)):
+        raise FrameRejected(
+            "already-reduced",
+            f"HISTORY {line[1].decode()!r} shows that it is already calibrated; give the raw frame.",
+        )
+    unit = str(frame.header.get("BUNIT", "")).strip().lower()
+    if not unit:
+        return
+    electrons = _unit_of(unit) == "electron" and str(frame.profile.unit) != "electron"
+    if electrons or unit.endswith(_RATES):
+        raise FrameRejected(
+            "already-reduced",
+            f"BUNIT = {unit!r}, where {frame.profile.name} expects raw {frame.profile.unit}; "
+            "give the raw frame.",
+        )
+
+
+def _refuse_exposure(frame: Frame) -> None:
+    """Refuse a dark of no time, and a frame for which no dark can be chosen."""
+    profile = frame.profile
+    if frame.type == "bias":
+        return
+    cards = profile.exposure if isinstance(profile.exposure, str) else "the exposure"
+    if frame.exposure is None and frame.recipe.dark:
+        raise FrameRejected(
+            "exposure",
+            f"{cards} is missing; without it no dark can be chosen for this {frame.type}; "
+            f"give {profile.name} another exposure=.",
+        )
+    if frame.type == "dark" and frame.exposure == 0:
+        raise FrameRejected(
+            "exposure",
+            f"{cards} = 0 for a dark; if this camera labels its biases "
+            "as darks, let frame_type= in its profile return bias.",
+        )
+
+
+def notes_of(frame: Frame, forced: bool) -> tuple[Reason, ...]:
+    """Return what is odd about a frame that is used all the same.
+
+    Parameters
+    ----------
+    frame : Frame
+    forced : bool
+        Whether its profile was named for all frames, whatever their headers say.
+    """
+    texts = [*_oddities(frame), *_other_exposure(frame), *_other_unit(frame)]
+    if forced:
+        texts += _of_another_camera(frame)
+    return tuple(Reason.note(frame.file, text) for text in texts)
+
+
+def _oddities(frame: Frame) -> Iterator[str]:
+    raw, header = frame.raw, frame.header
+    if not raw.padded:
+        yield "its last FITS block is incomplete, but no pixel is missing."
+    if any(image.axes > 2 for image in raw.images):
+        yield "a cube of one plane, used as an image."
+    if twice := header.conflicting:
+        cards = ", ".join(sorted(twice))
+        yield f"{cards} {'appear' if len(twice) > 1 else 'appears'} twice in its header with different values; the first is used."
+    if header.block.translate(None, _PLAIN):
+        yield "its header contains bytes that FITS does not allow; they are read as \ufffd."
+    for card in _cards_of(frame.profile.exposure):
+        value = header.get(card)
+        known = isinstance(value, str) and value.strip().lower() not in UNKNOWN
+        if known and frame.exposure is not None:
+            yield f"{card} = {value!r} is text, read as {frame.exposure:g} s."
+
+
+def _other_exposure(frame: Frame) -> Iterator[str]:
+    """Note an exposure of the other usual card, where the two do not agree."""
+    taken = next((c for c in _cards_of(frame.profile.exposure) if c in frame.header), None)
+    other = _TWINS.get(taken)
+    if other is None or other not in frame.header or frame.exposure is None:
+        return
+    try:
+        seconds = float(frame.header[other])
+    except (TypeError, ValueError):
+        return
+    if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
+        yield (
+            f"{taken} = {frame.exposure:g} s is used, but {other} = {seconds:g}; if {other} is right, "
+            f"write exposure={other!r} in {frame.profile.name}."
+        )
+
+
+def _other_unit(frame: Frame) -> Iterator[str]:
+    """Note a unit that the profile contradicts."""
+    unit, profile = str(frame.header.get("BUNIT", "")).strip(), frame.profile
+    if unit and _unit_of(unit) not in ("", _unit_of(profile.unit)):
+        yield f"BUNIT = {unit!r}, but the pixels are read in {profile.unit}, as {profile.name} says."
+
+
+def _of_another_camera(frame: Frame) -> Iterator[str]:
+    """Note a card by which the profile that was named for all frames would not be chosen.
+
+    A card that is missing says nothing, and is often why the profile was named.
+    """
+    header, profile = frame.header, frame.profile
+    why = ""
+    if profile.instruments and "INSTRUME" in header and not profile.knows(header):
+        names = " or ".join(repr(name) for name in profile.instruments)
+        why = f"INSTRUME = {header['INSTRUME']!r}, where the profile {profile.name} is for {names}"
+    elif all(card in header for card in profile.where) and (other := profile.disagreement(header)):
+        why = f"{other}, as the profile {profile.name} expects"
+    if why:
+        yield (
+            f"{why}; this profile was named for all frames and is used. "
+            "Make sure that it is the profile of this camera."
+        )
+
+
+@lru_cache
+def _unit_of(text: object) -> str:
+    """Read a unit: adu, electron, its own text where it is another, nothing where it says none."""
+    word = str(text).strip().lower()
+    if word.startswith(("unsigned", "signed")) or word in ("none", "unknown", "n/a"):
+        return ""
+    return next((unit for unit, words in _UNITS.items() if word in words.split()), str(text))
