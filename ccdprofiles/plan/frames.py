@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCEPTED",
     "IGNORED",
+    "NOT_ASKED",
+    "NOT_CALIBRATED",
+    "NOT_NEEDED",
     "SET_ASIDE",
+    "USED",
     "Frame",
     "by_hand",
     "collection",
@@ -37,6 +41,10 @@ __all__ = [
 ACCEPTED = "accepted"
 SET_ASIDE = "set aside"
 IGNORED = "ignored"
+USED = "used"
+NOT_NEEDED = "not needed"
+NOT_ASKED = "not asked for"
+NOT_CALIBRATED = "not calibrated"
 
 PRODUCT_CARD = "CPVERS"
 """The card that tells our own products from raw frames."""

@@ -16,6 +16,7 @@ from astropy import units as u
 from ..camera.profile import Profile
 from ..camera.recipe import nearest
 from ..errors import PlanError
+from ..files.layout import CALIBRATIONS, MASTERS, SCIENCE
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .plan import STEPS, Input, Master, Missing, Plan, Product, _in, _plural, too_few
 from .setup_cards import (
@@ -436,7 +437,7 @@ class _Planner:
     def _adopt(self, frame: Frame) -> None:
         """Take a master of another night as it is."""
         master = Master(
-            name=f"calibrations/{frame.file}",
+            name=f"{CALIBRATIONS}{frame.file}",
             type=frame.type,
             inputs=(),
             profile=frame.profile.name,
@@ -978,7 +979,7 @@ def _stem(master: Master, words: Sequence[str] = ()) -> str:
 def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequence[str]) -> str:
     """Name a master; a hash is put to the name where no word distinguishes it from another."""
     stem = _stem(master, words)
-    name = f"masters/{stem}.fits"
+    name = f"{MASTERS}/{stem}.fits"
     # Some file systems do not tell R from r.
     if name.lower() in taken:
         told = repr(
@@ -991,7 +992,7 @@ def _free_name(master: Master, words: Sequence[str], origin: str, taken: Sequenc
                 *(() if master.temperature is None else (master.temperature,)),
             )
         )
-        name = f"masters/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
+        name = f"{MASTERS}/{stem}_{hashlib.sha256(told.encode()).hexdigest()[:6]}.fits"
     return name
 
 
@@ -1048,4 +1049,4 @@ def _product_name(frame: Frame) -> str:
         # A name has 255 bytes at most, and the temporary one is longer.
         told = hashlib.sha256(stem.encode()).hexdigest()[:6]
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{told}"
-    return f"science/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
+    return f"{SCIENCE}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from .. import __version__
 from ..camera.changes import concerning
 from ..errors import words_of
+from ..files.layout import MASTERS
 from ..plan.plan import Input
 from ..products.checksum import SavedCards, read_saved
 from ..products.header import ascii_text
@@ -51,7 +52,7 @@ def still_holds(
     else:
         try:
             # The bytes of a master go on into other products, so all of them count.
-            saved = read_saved(path, pixels=name.startswith("masters/"))
+            saved = read_saved(path, pixels=name.startswith(f"{MASTERS}/"))
         except OSError as error:
             saved = SavedCards({}, faults=(f"it cannot be read ({words_of(error)})",))
         if not saved.faults and saved.header.get("CPKEY") == key:
