@@ -577,7 +577,7 @@ linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs the ta
 
 def test_the_command_line_looks_for_no_garbage_in_what_it_imports():
     script = (
-        "import gc; from ccdprofiles.cli import command; command._keep_imports(); "
+        "import gc; from ccdprofiles.cli import reduce; reduce._keep_imports(); "
         "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
