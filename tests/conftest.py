@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -21,6 +22,7 @@ from astropy.nddata import CCDData
 from hypothesis import settings
 
 from ccdprofiles import Profile, known_profiles, reduce_night
+from ccdprofiles.camera import registry
 from ccdprofiles.night import Night
 from ccdprofiles.simulate import Truth, simulate_night, windowed
 
@@ -34,6 +36,28 @@ INSTRUMENTS = ("lfc", "cg16m", "proem", "pt5m", "kosmos", "dis_blue", "dis_red",
 
 ROWS, COLUMNS = 400, 300
 """The usual size of a small night: 120,000 pixels tell a standard deviation to 0.2 %."""
+
+
+@pytest.fixture(autouse=True)
+def no_profiles_of_the_user(monkeypatch):
+    """Profiles of whoever runs the tests must not change them."""
+    monkeypatch.setattr(registry, "user_folder", lambda: Path(os.devnull, "profiles"))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A night of 11 frames and 5 products, not to be touched."""
+    folder = tmp_path_factory.mktemp("night")
+    simulate_night(by_hand.SMALL, folder / "raw", frames=by_hand.ELEVEN)
+    assert reduce_night(folder / "raw", folder / "out", profiles=[by_hand.SMALL]).ok
+    return folder
+
+
+@pytest.fixture
+def raw_night(tmp_path):
+    """A night of 12 frames that can be made whole."""
+    simulate_night(by_hand.SMALL, tmp_path / "raw", frames=by_hand.FRAMES)
+    return tmp_path / "raw"
 
 
 @contextmanager
