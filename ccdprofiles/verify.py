@@ -140,8 +140,8 @@ def verify_night(
     24 of 24 inputs are whole
     >>> whole.ok, damaged.ok
     (True, False)
-    >>> damaged.bad["reason"][0]
-    'it is gone; reduce the night once more'
+    >>> print(damaged.bad["reason"][0])
+    it is gone; reduce the night once more
     """
     output = local_path(output, "the output")
     if not isinstance(jobs, int) or jobs < 0:

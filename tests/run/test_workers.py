@@ -474,7 +474,10 @@ def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
 
 def test_an_executor_and_a_cluster_are_one_too_many(night, tmp_path):
     raw, profile, _ = night
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="not both"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(InputError, match="only one can run the jobs"),
+    ):
         reduce_night(raw, tmp_path, profile=profile, executor=pool, dask="tcp://127.0.0.1:1")
 
 
