@@ -31,7 +31,6 @@ PHASES = {
     "make_plan": "plan",
     "measure": "measure",
     "night_table": "report",
-    "write_report": "report",
     "summary": "report",
     "frames_table": "report",
 }
@@ -43,6 +42,8 @@ PHASE_MODULES = {
     "plan.plan": "plan",
     "reduce.masters": "masters",
     "reduce.science": "science",
+    "report.table": "report",
+    "report.report": "report",
     "report.page": "report",
 }
 

@@ -2,84 +2,56 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .camera.changes import Changes
 from .camera.profile import Profile
 from .camera.recipe import CosmicRays
-from .camera.registry import Registry, load_profile
 from .errors import EmptyNight, InputError, PlanError, words_of
-from .files.places import HeldFolders, Places, escaped_path, local_path
-from .files.threads import NOT_STARTED
-from .output.folder import (
-    LOG,
-    TABLES,
-    check_files,
-    check_folders,
-    check_links,
-    check_room,
-    locked,
-    logged,
-    may_be_held,
-    names_of,
-    places_of,
-    refuse_foreign,
-    refuse_frames,
-    refuse_links,
-    stale,
-)
-from .plan.frames import ACCEPTED, Frame, by_hand, collection, shown_name
+from .files.places import HeldFolders, local_path
+from .files.threads import imported_meanwhile
+from .output.contents import stale
+from .output.folder import OutputFolder
+from .output.location import folders_seen_from, names_of, refuse_frames
+from .plan.cosmic_rays import asked_cosmic_rays, cosmic_rays_off, possible_cosmic_rays
+from .plan.frames import NOT_CALIBRATED, SET_ASIDE, Frame, collection, shown_name
 from .plan.notebook import folded
 from .plan.plan import Plan
-from .plan.planner import check_steps, make_plan
-from .plan.scan import files_of, scan
-from .plan.selection import Selection
-from .run.state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
+from .plan.request import NightRequest, Planned
+from .report.progress import progress_bar
+from .run.executors import check_executor, executor_of
+from .run.memory import Memory
+from .run.state import Outcome
 
 # A plan needs headers only: what works on pixels is imported by what makes products.
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from astropy.table import Table
+    from ccdproc import ImageFileCollection
 
-    from .run.run import Made
+    from .reduce.ledger import Made
+    from .report.report import Report
 
-__all__ = ["Night", "plan_night", "reduce_night", "scan_night"]
+__all__ = ["Night", "frames_and_plan", "plan_night", "reduce_night", "scan_night"]
 
 log = logging.getLogger("ccdprofiles")
 
-_NOT_ASKED = (
-    "folder",
-    "output",
-    "profile",
-    "profiles",
-    "overwrite",
-    "jobs",
-    "executor",
-    "dask",
-    "progress",
+_OF_THE_PLAN = (
+    *("profile", "profiles", "calibrations", "without", "keep", "reject"),
+    *("min_frames", "only", "changes"),
 )
-"""Options that change no result, or that are described by what they lead to."""
+"""Options of a plan."""
 
-
-@dataclass(frozen=True)
-class _Read:
-    """What a run, or a second look at the headers, knows of every file."""
-
-    scanned: tuple[Frame, ...]
-    plan: Plan
-    frames: Table
-    made: Made
+_OF_RESULTS = {*_OF_THE_PLAN, "cosmic_rays", "strict"} - {"profile", "profiles"}
+"""Options that change what a run reports; profiles are compared by what they say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +62,32 @@ class Night:
     ----------
     folder, output : Path
     masters, products : dict
-        The path of every master and calibrated frame, by its name in the plan.
+        The path of each master and calibrated frame, by its name in the plan.
     kept : frozenset of str
-        Names of those that were there already and still hold.
+        Names of those that were already up to date.
     anew : dict
-        Name of every one that was there and was made anew → why.
+        Name of each one that was remade → why.
     ok : bool
-        Whether everything that the night holds was made, and nothing set aside.
+        True if everything in the night was made and no frame was set aside.
+    summary : str
+        A few lines: what was made, what was not, and why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ccdprofiles import reduce_night, simulate_night
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     truth = simulate_night("sbo", f"{folder}/raw", shape=(32, 40))
+    ...     night = reduce_night(f"{folder}/raw", f"{folder}/reduced", profile=truth.known)
+    >>> night.ok, len(night.set_aside)
+    (True, 0)
+    >>> min(night.masters)
+    'masters/sbo_dark_3s_1x1.fits'
+    >>> print(night.frames["file", "verdict"][:2])
+         file     verdict
+    ------------- -------
+    dark-001.fits    used
+    dark-002.fits    used
     """
 
     folder: Path
@@ -106,37 +97,37 @@ class Night:
     kept: frozenset[str]
     anew: dict[str, str]
     ok: bool
-    _summary: str = field(repr=False)
-    _read: Callable[[], _Read] = field(repr=False)
+    summary: str = field(repr=False)
+    _read: Callable[[], tuple[Sequence[Frame], Report]] = field(repr=False)
 
     @cached_property
-    def _known(self) -> _Read:
-        """Read only now where nothing changed, and so nothing was read."""
+    def _headers(self) -> tuple[Sequence[Frame], Report]:
+        """The frames and the report; where nothing changed, headers are read only for them."""
         return self._read()
 
     @property
+    def _report(self) -> Report:
+        return self._headers[1]
+
+    @property
     def plan(self) -> Plan:
-        """What was to be made of what."""
-        return self._known.plan
+        """What was to be made from which frames."""
+        return self._report.plan
 
     @property
     def frames(self) -> Table:
-        """One row for every file that was found, with its verdict and the reason."""
-        return self._known.frames
+        """One row for each file of the night, with its verdict and the reason."""
+        return self._report.table
 
     @property
-    def _made(self) -> Made:
-        return self._known.made
-
-    @property
-    def collection(self):
+    def collection(self) -> ImageFileCollection:
         """The accepted frames as a `ccdproc.ImageFileCollection`, with normalised columns."""
-        return collection(self.folder, self._known.scanned)
+        return collection(self.folder, self._headers[0])
 
     @property
     def set_aside(self) -> Table:
         """The rows of the frames that were set aside or could not be calibrated."""
-        bad = [v in ("set aside", "not calibrated") for v in self.frames["verdict"]]
+        bad = [verdict in (SET_ASIDE, NOT_CALIBRATED) for verdict in self.frames["verdict"]]
         return self.frames[bad]
 
     def __repr__(self) -> str:
@@ -151,49 +142,12 @@ class Night:
         return folded("Night", str(self))
 
     def __str__(self) -> str:
-        return f"Night {self.folder} reduced to {self.output}\n{self._summary}"
-
-
-def _unchanged(folder: Path, output: Path, outcome: Outcome, planned: Callable) -> Night:
-    """Return a night in which nothing was made; its headers are read when they are asked for."""
-    paths = {n: Path(os.path.normpath(output / p)) for n, p in outcome.paths.items()}
-    names = list(paths)
-    night = Night(
-        folder=folder,
-        output=output,
-        masters={n: paths[n] for n in names[: outcome.masters]},
-        products={n: paths[n] for n in names[outcome.masters :]},
-        kept=frozenset(names),
-        anew={},
-        ok=outcome.ok,
-        _summary=outcome.summary,
-        _read=lambda: _read_again(night, outcome, planned),
-    )
-    return night
-
-
-def _read_again(night: Night, outcome: Outcome, planned: Callable) -> _Read:
-    """Read the headers of a night again, and lay it out as the last run did."""
-    from .report.page import night_table
-    from .run.run import Made
-
-    scanned, frames, plan = planned()
-    made = Made(
-        night.masters,
-        night.products,
-        set(night.kept),
-        failed=dict(outcome.failed),
-        notes=list(outcome.notes),
-        overruled=dict(outcome.overruled),
-    )
-    table = night_table(frames, plan, made)
-    table.meta["folders"] = _folders(night.folder, night.output, frames)
-    return _Read(scanned, plan, table, made)
+        return f"Night {self.folder} reduced to {self.output}\n{self.summary}"
 
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """Raise what the system refuses about a file as a sentence that names it."""
+    """Raise an error of the system about a file as an `InputError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -206,51 +160,20 @@ def _in_words() -> Iterator[None]:
 
 
 @_in_words()
-def scan_night(
-    folder: str | Path,
-    *,
-    profile: str | Path | Profile | None = None,
-    profiles: Iterable[str | Path | Profile] = (),
-    calibrations: Iterable[str | Path] = (),
-    leave_out: Iterable[str | Path] = (),
-    changes: Mapping[str, object] | Changes | None = None,
-) -> tuple[Frame, ...]:
-    """Read the headers of a night, and choose the profile of every frame.
+def scan_night(folder: str | Path, **options: Any) -> tuple[Frame, ...]:
+    """Read the headers of a night, and choose the profile of each frame.
 
-    Parameters are those of `reduce_night`.
+    Parameters are those of `plan_night` that concern headers: ``profile``, ``profiles``,
+    ``calibrations`` and ``changes``.
 
     Raises
     ------
     InputError
         If a folder cannot be read.
     ProfileError
-        If a profile cannot be right, or two fit one header.
+        If a profile is not valid, or two fit one header.
     """
-    changes = Changes.of(changes)
-    folder = local_path(folder, "the night")
-    calibrations = _paths(calibrations)
-    registry, forced = _known(profile, profiles)
-    return scan(
-        folder,
-        registry,
-        forced=forced,
-        calibrations=calibrations,
-        leave_out=leave_out,
-        changes=changes,
-    )
-
-
-def _known(
-    profile: str | Path | Profile | None, profiles: Iterable[str | Path | Profile]
-) -> tuple[Registry, Profile | None]:
-    """Return the profiles to choose from, and the one that is taken for every frame."""
-    registry = Registry.gather(profiles)
-    for sentence in registry.replaced:
-        log.info("%s", sentence)
-    forced = _forced(profile, registry)
-    if forced is not None and forced not in registry.profiles:
-        registry = replace(registry, profiles=(forced, *registry.profiles))
-    return registry, forced
+    return NightRequest(folder, **options).scan()
 
 
 @_in_words()
@@ -268,71 +191,46 @@ def plan_night(
     changes: Mapping[str, object] | None = None,
     output: str | Path | None = None,
 ) -> Plan:
-    """Say what `reduce_night` would make of what, and what it could not; reads no pixel.
+    """Return what `reduce_night` would make from which frames; reads headers only.
 
     Parameters are those of `reduce_night`.
 
     Returns
     -------
     Plan
-        To be printed, saved with `Plan.to_json`, and compared.
+        It can be printed, saved with `Plan.to_json`, and compared.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ccdprofiles import plan_night, simulate_night
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     truth = simulate_night("sbo", folder, shape=(32, 40))
+    ...     plan = plan_night(folder)
+    >>> plan.complete
+    True
+    >>> plan.masters[0].name
+    'masters/sbo_dark_3s_1x1.fits'
     """
-    return frames_and_plan(
-        folder,
-        profile=profile,
-        profiles=profiles,
-        calibrations=calibrations,
-        without=without,
-        keep=keep,
-        reject=reject,
-        min_frames=min_frames,
-        only=only,
-        changes=changes,
-        output=output,
-    )[1]
+    given = locals()
+    return frames_and_plan(folder, output=output, **{n: given[n] for n in _OF_THE_PLAN}).plan
 
 
 @_in_words()
 def frames_and_plan(
-    folder: str | Path,
-    *,
-    without: Iterable[str] = (),
-    keep: Iterable[str | Path] = (),
-    reject: Iterable[str | Path] = (),
-    min_frames: int | None = None,
-    only: Iterable[str] | str = (),
-    changes: Mapping[str, object] | None = None,
-    output: str | Path | None = None,
-    **which: object,
-) -> tuple[tuple[Frame, ...], Plan]:
-    """Read the headers of a night, and say what would be made of what.
+    folder: str | Path, *, output: str | Path | None = None, **options: Any
+) -> Planned:
+    """Return the frames of a night beside their plan.
 
     Parameters are those of `plan_night`.
     """
-    without = check_steps(without)
-    folder = local_path(folder, "the night")
+    request = NightRequest(folder, **options)
     leave_out = []
     if output is not None:
-        leave_out = names_of(folder, output := local_path(output, "the output"))
-        refuse_frames(output, folder)
-    changes, selection = Changes.of(changes), Selection.of(only)
-    frames = scan_night(folder, leave_out=leave_out, changes=changes, **which)
-    return _planned(frames, without, (keep, reject), min_frames, changes, selection)[1:]
-
-
-def _planned(
-    scanned: tuple[Frame, ...],
-    without: tuple[str, ...],
-    by: tuple[Iterable[str | Path], Iterable[str | Path]],
-    min_frames: int | None,
-    changes: Changes,
-    selection: Selection,
-) -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
-    """Return all frames, the same with what is not asked for marked, and their plan."""
-    scanned, keep, reject = by_hand(scanned, *by)
-    fewest = _fewest(min_frames)
-    plan = make_plan(scanned, without, keep=keep, reject=reject, min_frames=fewest)
-    return scanned, *selection.applied(scanned, replace(plan, changes=changes.texts))
+        output = local_path(output, "the output")
+        leave_out = names_of(request.folder, output)
+        refuse_frames(output, request.folder)
+    return request.plan(request.scan(leave_out))
 
 
 @_in_words()
@@ -357,53 +255,54 @@ def reduce_night(
     dask: str | None = None,
     progress: bool = False,
 ) -> Night:
-    """Turn a folder of raw frames into masters and calibrated science frames.
+    """Reduce a folder of raw frames to masters and calibrated science frames.
 
     Parameters
     ----------
     folder : path
         The night, with its sub-folders; nothing in it is written.
     output : path
-        Where masters, science frames, tables and the report go.
+        Where masters, science frames, tables and the report are written.
     profile : str, path or Profile, optional
-        Taken for every frame, whatever INSTRUME says.
+        Used for every frame, whatever INSTRUME says.
     profiles : iterable of path or Profile
         More profiles to choose from, before the user's and the shipped ones.
     calibrations : iterable of path
         Folders with biases, darks and flats of other nights, raw or masters.
     without : iterable of {"bias", "dark", "flat"}
-        Steps left out on purpose; header and report say so.
+        Steps to leave out on purpose; header and report say so.
     keep : iterable of path
-        Files of the night that are used although their pixels speak against them.
+        Files of the night to use even if they fail the quality checks.
     reject : iterable of path
-        Files of the night that are left out.
+        Files of the night to leave out.
     min_frames : int, optional
-        The fewest frames of a master bias, dark or flat, in place of what the recipes say.
+        The smallest number of frames of a master bias, dark or flat, instead of what the
+        recipes say.
     only : iterable of str
-        The part of the night that is made, with the masters that it needs: ``"masters"``,
+        The part of the night to make, with the masters that it needs: ``"masters"``,
         a type of frame, ``"filter=R"``, ``"object=M 31"``, ``"file=PATTERN"`` or a pattern
-        such as ``"ccd.03*.fits"``. Words of one kind add up; of every kind one has to fit.
+        such as ``"ccd.03*.fits"``. A frame must fit one word of each kind that is given.
     changes : mapping of str, optional
-        Settings of the recipes that are changed for this run, such as
+        Settings of the recipes to change for this run, such as
         ``{"electrons": True, "combine.flat.clip": 3}``; header and report say so.
     cosmic_rays : bool, CosmicRays or None
         True or ``CosmicRays(...)`` flags cosmic rays whatever the recipes say, False
         switches them off, and None does as each recipe says.
     strict : bool
-        Refuse to begin unless all that the night holds can be made.
+        Refuse to begin unless everything in the night can be made.
     overwrite : bool
-        Make everything anew; otherwise what is there and still holds is kept.
+        Remake everything; otherwise products that are up to date are kept.
     jobs : int
-        Threads, or processes for a large night; 0 takes as many as there are processors.
+        Number of threads, or of processes for a large night; 0 uses all processors.
         Results do not depend on it.
     executor : concurrent.futures.Executor, optional
-        Does the work instead of our own threads or processes, such as a
+        Runs the jobs instead of our own threads or processes, such as a
         `~concurrent.futures.ProcessPoolExecutor`. It is not shut down.
     dask : str, optional
-        Address of a dask.distributed scheduler whose workers do the work, or its
+        Address of a dask.distributed scheduler whose workers run the jobs, or its
         scheduler file; they must see the folders under the same paths.
     progress : bool
-        Whether progress bars are shown on a terminal.
+        Whether to show progress bars on a terminal.
 
     Returns
     -------
@@ -412,14 +311,14 @@ def reduce_night(
     Raises
     ------
     InputError
-        If the folder cannot be read, or the output lies on or above it, or a file to
-        be kept or rejected is none of the night's, or ``only`` fits nothing.
+        If the folder cannot be read, the output is or contains it, a file to be kept or
+        rejected is not in the night, or ``only`` fits nothing.
     ProfileError
-        If a profile cannot be right, or two fit one header, or a setting that is
-        changed does not exist or does not fit a recipe of the night.
+        If a profile is not valid, or two fit one header, or a setting to be changed does
+        not exist or does not fit a recipe of the night.
     PlanError
-        If ``strict`` and something is missing, or if a step left out makes
-        another give wrong numbers.
+        If ``strict`` and something is missing, or if a step that is left out would make
+        another give wrong results.
     OutputError
         If the products cannot be written.
     Locked
@@ -427,348 +326,158 @@ def reduce_night(
 
     Examples
     --------
-    >>> from ccdprofiles import reduce_night
-    >>> night = reduce_night("2018-08-22", "reduced")  # doctest: +SKIP
-    >>> print(night)  # doctest: +SKIP
+    >>> import tempfile
+    >>> from ccdprofiles import reduce_night, simulate_night
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     truth = simulate_night("sbo", f"{folder}/raw", shape=(32, 40))
+    ...     where = f"{folder}/raw", f"{folder}/reduced"
+    ...     night = reduce_night(*where, profile=truth.known)
+    ...     second = reduce_night(*where, profile=truth.known)
+    >>> print(night.summary)
+    24 files found, 24 used
+    3 of 3 masters and 3 of 3 planned science frames are there
+    >>> print(second.summary)
+    24 files found, 24 used
+    3 of 3 masters and 3 of 3 planned science frames are there, 6 already up to date
     """
-    asked = {name: value for name, value in locals().items() if name not in _NOT_ASKED}
-    folder, output = local_path(folder, "the night"), local_path(output, "the output")
-    without = check_steps(without)
-    calibrations = _paths(calibrations)
-    if not isinstance(jobs, int) or jobs < 0:
-        raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
-    if executor is not None and dask is not None:
-        raise InputError("an executor and a dask cluster are given; one can do the work, not both.")
-    if dask is not None:
-        from .run.cluster import address_of
-
-        address_of(dask)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise InputError(
-            f"executor={executor!r} is no executor; give one of concurrent.futures, "
-            "or leave it out and say how many with jobs=."
-        )
-    if cosmic_rays is not None and not isinstance(cosmic_rays, bool | CosmicRays):
-        raise InputError(
-            f"cosmic_rays={cosmic_rays!r} is neither True, False, None nor CosmicRays(...)."
-        )
-    changes, selection = Changes.of(changes), Selection.of(only)
-    cosmic_rays = changes.cosmic_rays(cosmic_rays)
-    check_folders(folder, output, calibrations)
-    if executor is not None:
-        from .run.workers import check_workers
-
-        check_workers(executor)
-    with ExitStack() as held:
-        early = may_be_held(output)
-        if early:
-            # A second run is told at once, before it reads a night of headers.
-            first = held.enter_context(_alone(output))
-        registry, forced = _known(profile, profiles)
-
-        def planned() -> tuple[tuple[Frame, ...], tuple[Frame, ...], Plan]:
-            scanned = scan(
-                folder,
-                registry,
-                forced=forced,
-                calibrations=calibrations,
-                leave_out=names_of(folder, output),
-                changes=changes,
-            )
-            if not scanned:
-                raise EmptyNight(f"{folder} holds no file; give the folder that holds the night.")
-            return _planned(scanned, without, (keep, reject), min_frames, changes, selection)
-
-        raw = _listed(folder, output, calibrations)
-        request = last = None
-        if raw is not None and raw.large:
-            places = _where(folder, output, calibrations)
-            request = request_of([forced, *registry.profiles], asked | places)
-        if early and not overwrite:
-            last = recall(output, request, raw, lambda: _left(output))
+    given = locals()
+    request = NightRequest(folder, **{name: given[name] for name in _OF_THE_PLAN})
+    output = local_path(output, "the output")
+    cosmic_rays = asked_cosmic_rays(cosmic_rays, request.changes)
+    check_executor(jobs, executor, dask)
+    with OutputFolder(output, request.folder, request.calibrations, overwrite=overwrite) as out:
+        asked = {name: given[name] for name in _OF_RESULTS}
+        memory = Memory.of(request, output, out.names, asked)
+        last = memory.recall() if out.locked_early and not overwrite else None
         if last is not None:
-            log.info("ccdprofiles %s reduces %s", __version__, shown_name(folder.resolve().name))
+            log.info("ccdprofiles %s reduces %s", __version__, _name_of(request.folder))
             log.info("%s", last.summary)
-            return _unchanged(folder, output, last, planned)
-
-        from .output.earlier import refuse_other_night
-        from .run.processes import process_pool, worth_while
-        from .run.run import Settings, run_plan
-        from .run.workers import workers_of
-
-        scanned, frames, plan = planned()
-        if strict and not plan.complete:
-            raise PlanError(f"strict: not all of the night can be made.\n{plan}")
-        places = places_of(output, plan)
-        check_links(output, plan, [folder, *calibrations], frames)
-        refuse_links(output)
-        if not overwrite:
-            refuse_foreign(output, plan)
-            refuse_other_night(output, folder, frames)
-        check_files(plan, frames)
-        check_room(output, plan, frames, overwrite)
-        cosmic = _cosmic_rays(cosmic_rays, frames)
-        if not early:
-            first = held.enter_context(_alone(output))
-        if dask is not None:
-            from .run.cluster import connected
-
-            seen = [output, *(frame.path for frame in frames[:1])]
-            executor, number = held.enter_context(connected(dask, seen))
-            jobs = jobs or number
-        elif executor is None and jobs != 1 and worth_while(frames):
-            executor = held.enter_context(process_pool(workers_of(None, jobs)))
-        settings = Settings(
-            output=output,
-            jobs=jobs,
-            overwrite=overwrite,
-            cosmic_rays=cosmic,
-            progress=_bars if progress else _no_bars,
-            places=places,
-        )
-        held.enter_context(logged(places.root))
-        folders = held.enter_context(HeldFolders(places))
-        # What was locked is what is written, though reading the headers took a while.
-        first.check()
-        # It may have become a link to the night before it was locked.
-        check_folders(folder, output, calibrations)
-        name = shown_name(folder.resolve().name)
-        log.info("ccdprofiles %s reduces %s", __version__, name)
-        for sentence in plan.on_purpose:
-            log.info("%s", sentence)
-        for file in plan.reject:
-            log.info("%s: rejected by hand", file)
-        with _meanwhile("report.page"):
-            made = run_plan(plan, frames, settings, folders, executor)
-        made.notes += _cosmic_rays_off(cosmic, plan, frames)
-        from .report.page import complete, night_table, summary, write_report
-
-        folders.check()
-        made.earlier |= _earlier(output, plan)
-        made.notes += stale(output, made)
-        folders.check()
-        table = night_table(frames, plan, made)
-        table.meta["folders"] = _folders(folder, output, frames)
-        write_report(places, name, table, plan, made)
-        text = summary(table, plan, made)
-        log.info("%s", text)
-        night = Night(
-            folder=folder,
-            output=output,
-            masters=made.masters,
-            products=made.products,
-            kept=frozenset(made.kept),
-            anew={n: why for n, why in made.anew.items() if n in made.masters | made.products},
-            ok=complete(table, plan, made),
-            _summary=text,
-            _read=partial(_Read, scanned, plan, table, made),
-        )
-        _remember(night, request, raw)
+            return _unchanged(request, out, last)
+        planned = _planned(request, out)
+        if strict and not planned.plan.complete:
+            raise PlanError(f"strict: not everything in the night can be made.\n{planned.plan}")
+        cosmic = possible_cosmic_rays(cosmic_rays, planned.frames)
+        places = out.accept(planned.plan, planned.frames)
+        with (
+            executor_of(planned.frames, output, jobs, executor, dask) as (executor, jobs),
+            out.written(places) as folders,
+        ):
+            log.info("ccdprofiles %s reduces %s", __version__, _name_of(request.folder))
+            how = {"output": output, "jobs": jobs, "overwrite": overwrite, "cosmic_rays": cosmic}
+            made = _run(planned, folders, executor, progress, **how)
+            report = _report_of(planned, made, out, folders, cosmic)
+            night = _night_of(planned, report, out)
+            memory.remember(report.made, report.ok, report.summary_of_next, report.codes)
     return night
 
 
-def _listed(folder: Path, output: Path, calibrations: Iterable[str | Path]) -> Listing | None:
-    """List the files of a night and its calibrations before any of them is read."""
-    leave_out = names_of(folder, output)
-    return listing_of(
-        (path, f"{number} {file}")
-        for number, where in enumerate((folder, *calibrations))
-        for path, file in files_of(where, leave_out)
+def _planned(request: NightRequest, out: OutputFolder) -> Planned:
+    """Read the headers of a night and plan it."""
+    scanned = request.scan(out.names)
+    if not scanned:
+        raise EmptyNight(f"{out.night} holds no file; give the folder of the night.")
+    return request.plan(scanned)
+
+
+def _run(
+    planned: Planned,
+    folders: HeldFolders,
+    executor: Executor | None,
+    progress: bool,
+    **settings: Any,
+) -> Made:
+    """Make what is planned."""
+    from .reduce.ledger import Settings, no_progress
+    from .run.run import run_plan
+
+    bars = progress_bar if progress else no_progress
+    how = Settings(**settings, progress=bars, places=folders.places)
+    for sentence in planned.plan.on_purpose:
+        log.info("%s", sentence)
+    for file in planned.plan.reject:
+        log.info("%s: rejected by hand", file)
+    with imported_meanwhile("ccdprofiles.report.report"):
+        return run_plan(planned.plan, planned.frames, how, folders, executor)
+
+
+def _report_of(
+    planned: Planned,
+    made: Made,
+    out: OutputFolder,
+    folders: HeldFolders,
+    cosmic: CosmicRays | bool | None,
+) -> Report:
+    """Write the report of what was made."""
+    from .report.report import Report
+
+    _, frames, plan = planned
+    folders.check()
+    made = replace(made, earlier=made.earlier | _earlier(out.path, plan))
+    notes = [*made.notes, *cosmic_rays_off(cosmic, plan, frames), *stale(out.path, made)]
+    folders.check()
+    places = folders_seen_from(out.path, out.night, frames)
+    report = Report(frames, plan, replace(made, notes=notes), places)
+    report.write(folders.places, _name_of(out.night))
+    log.info("%s", report.summary)
+    return report
+
+
+def _night_of(planned: Planned, report: Report, out: OutputFolder) -> Night:
+    made = report.made
+    present = made.masters | made.products
+    return Night(
+        folder=out.night,
+        output=out.path,
+        masters=made.masters,
+        products=made.products,
+        kept=frozenset(made.kept),
+        anew={name: why for name, why in made.anew.items() if name in present},
+        ok=report.ok,
+        summary=report.summary,
+        _read=lambda: (planned.scanned, report),
     )
 
 
-def _left(output: Path) -> Listing | None:
-    """List what runs have left in the output."""
-    return outputs_of(output, ("masters", "science"), (*TABLES, LOG))
+def _unchanged(request: NightRequest, out: OutputFolder, last: Outcome) -> Night:
+    """Return a night in which nothing was made; its headers are read when they are asked for."""
+    paths = {name: Path(os.path.normpath(out.path / path)) for name, path in last.paths.items()}
+    names = list(paths)
+    masters = {name: paths[name] for name in names[: last.masters]}
+    products = {name: paths[name] for name in names[last.masters :]}
 
+    def read() -> tuple[Sequence[Frame], Report]:
+        from .reduce.ledger import Made
+        from .report.report import Report
 
-def _where(folder: Path, output: Path, calibrations: Iterable[str | Path]) -> dict[str, object]:
-    """Return what the tables and the report say of the places of the files."""
-    folders = [Path(path).expanduser() for path in (folder, *calibrations)]
-    return {
-        "names": [path.resolve().name for path in folders],
-        "seen": [_seen_from(output, path) for path in folders],
-        "here": os.getcwd(),
-    }
+        scanned, frames, plan = _planned(request, out)
+        made = Made(
+            masters,
+            products,
+            set(names),
+            failed=dict(last.failed),
+            notes=list(last.notes),
+            overruled=dict(last.overruled),
+        )
+        folders = folders_seen_from(out.path, out.night, frames)
+        return scanned, Report(frames, plan, made, folders)
 
-
-def _remember(night: Night, request: str | None, raw: Listing | None) -> None:
-    """Let the next run know that it need not read this night again, if nothing changes."""
-    if request is None:
-        return
-    from .report.page import summary
-
-    made, output = night._made, night.output
-    there = made.masters | made.products
-    if made.earlier:  # an `Outcome` does not hold what was not asked for
-        return
-    unchanged = replace(made, kept=set(there), anew={})
-    remember(
-        output,
-        request,
-        raw,
-        lambda: _left(output),
-        {n: made.seen.get(n) for n, path in there.items() if path == output / n},
-        Outcome(
-            ok=night.ok,
-            summary=summary(night.frames, night.plan, unchanged),
-            paths={
-                n: n if path == output / n else os.path.relpath(path, output)
-                for n, path in there.items()
-            },
-            masters=len(made.masters),
-            failed=made.failed,
-            overruled=made.overruled,
-            notes=made.notes,
-        ),
-        [*night.frames["code"].tolist(), *(code for code, _ in made.failed.values())],
+    return Night(
+        folder=out.night,
+        output=out.path,
+        masters=masters,
+        products=products,
+        kept=frozenset(names),
+        anew={},
+        ok=last.ok,
+        summary=last.summary,
+        _read=read,
     )
 
 
-@contextmanager
-def _alone(output: Path) -> Iterator[HeldFolders]:
-    """Hold the output, without what is left there unfinished by a run that ended early.
-
-    That takes room which this one may need; and if this is one, its workers are gone by then.
-    """
-    from .products.product import remove_leftovers
-
-    with locked(output), HeldFolders(Places.of(output)) as folders:
-        remove_leftovers(folders.places)
-        try:
-            yield folders
-        except BaseException:
-            with suppress(OSError):
-                remove_leftovers(folders.places)
-            raise
-
-
-@contextmanager
-def _meanwhile(module: str) -> Iterator[None]:
-    """Import a module while others work; tables take astropy a good part of a second.
-
-    Whoever needs the module imports it himself where no thread could do so.
-    """
-    thread = threading.Thread(target=_try_to_import, args=(module,), daemon=True)
-    try:
-        thread.start()
-    except NOT_STARTED:
-        thread = None
-    try:
-        yield
-    finally:
-        if thread is not None:
-            thread.join()
-
-
-def _try_to_import(module: str) -> None:
-    with suppress(Exception):
-        importlib.import_module(f"ccdprofiles.{module}")
-
-
-def _forced(profile: str | Path | Profile | None, registry: Registry) -> Profile | None:
-    if profile is None or (isinstance(profile, Profile) and profile.name):
-        return profile
-    if isinstance(profile, Profile):
-        return Registry.gather([profile]).profiles[0]
-    text = str(profile)
-    if isinstance(profile, Path) or text.endswith(".py") or "/" in text or "\\" in text:
-        return load_profile(profile)
-    return registry[text]
+def _name_of(folder: Path) -> str:
+    return shown_name(folder.resolve().name)
 
 
 def _earlier(output: Path, plan: Plan) -> dict[str, str]:
     """Return the products of an earlier run that are not asked for now, by their files."""
-    names = {name for _, name in plan.not_asked if name and (output / name).exists()}
-    return {file: name for file, name in plan.not_asked if name in names}
-
-
-def _fewest(asked: int | None) -> int | None:
-    if asked is not None and (not isinstance(asked, int) or isinstance(asked, bool) or asked < 1):
-        raise InputError(f"min_frames={asked!r} is no whole number of frames from 1.")
-    return asked
-
-
-def _paths(paths: Iterable[str | Path] | str | Path) -> tuple[Path, ...]:
-    paths = (paths,) if isinstance(paths, str | Path) else paths
-    return tuple(local_path(path, "the folder of calibrations") for path in paths)
-
-
-def _folders(folder: Path, output: Path, frames: Iterable[Frame]) -> dict[str, str]:
-    """Say where the raw frames lie as seen from the output, by the first part of their names.
-
-    The night's own folder has the name of nothing. What is told is relative, so
-    that a night and its products may move together.
-    """
-    from .products.header import ascii_text
-
-    found = {"": folder}
-    for frame in frames:
-        label, *parts = frame.file.split("/")
-        if frame.origin and ascii_text(label) not in found:
-            # Labels as PROVENANCE writes them, which has no other letters than those of ASCII.
-            found[ascii_text(label)] = frame.path.parents[len(parts) - 1]
-    return {label: _seen_from(output, path) for label, path in found.items()}
-
-
-def _seen_from(output: Path, folder: Path) -> str:
-    try:
-        seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
-    except ValueError:  # on another drive
-        seen = str(folder.resolve())
-    return escaped_path(Path(seen).as_posix())
-
-
-def _cosmic_rays_off(
-    cosmic: CosmicRays | bool | None, plan: Plan, frames: Iterable[Frame]
-) -> list[str]:
-    """Name the profiles whose recipe looks for cosmic rays where the caller switched that off."""
-    if cosmic is not False:
-        return []
-    science = {p.input.file for p in plan.products}
-    asking = {f.profile.name for f in frames if f.file in science and f.recipe.cosmic_rays}
-    return [
-        f"cosmic rays are not looked for, on purpose, although the recipe of {name} asks for it"
-        for name in sorted(asking)
-    ]
-
-
-def _cosmic_rays(
-    asked: bool | CosmicRays | None, frames: Iterable[Frame]
-) -> CosmicRays | bool | None:
-    """Return what was asked for; without gain and read noise L.A.Cosmic has no noise to go by."""
-    if asked is False:
-        return False
-    how = CosmicRays() if asked is True else asked or None
-    wanted = [
-        f
-        for f in frames
-        if f.verdict == ACCEPTED and f.type == "science" and (how or f.recipe.cosmic_rays)
-    ]
-    blind = [f for f in wanted if not f.amplifiers.knows_noise]
-    if blind and len(blind) == len(wanted):
-        raise PlanError(
-            f"{blind[0].file}: cosmic rays cannot be told from noise, as the profile "
-            f"{blind[0].profile.name} knows no gain or read noise; give it both, or leave them."
-        )
-    return how
-
-
-def _no_bars(phase: str, total: int) -> Callable[[], None]:
-    return lambda: None
-
-
-def _bars(phase: str, total: int) -> Callable[[], None]:
-    """Show one bar a phase; silent where standard error is no terminal."""
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=total, desc=phase, unit="", disable=None, leave=True)
-
-    def step() -> None:
-        bar.update()
-        if bar.n >= total:
-            bar.close()
-
-    if total == 0:
-        bar.close()
-    return step
+    return {file: name for file, name in plan.not_asked if name and (output / name).exists()}

@@ -1,4 +1,4 @@
-"""Whether a night that was reduced is still what it was: its products, and what they were made of."""
+"""Check that the products of a reduced night, and the files they were made from, are unchanged."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 from .errors import InputError, words_of
+from .files.layout import CALIBRATIONS, NIGHT, PRODUCTS, SCIENCE
 from .files.places import local_path, path_of_escaped
 from .files.threads import Threads
-from .output.folder import is_our_product
-from .plan.frames import shown_name
-from .plan.selection import NOT_ASKED
+from .output.contents import fits_files, is_our_product
+from .plan.frames import NOT_ASKED, USED, shown_name
 from .products.header import ascii_text
 from .products.saved import GONE, CheckedProduct, check_product, sha256_or_fault
-from .report.page import USED
 
 __all__ = ["Verified", "verify_night"]
 
@@ -27,29 +26,30 @@ CHANGED = "changed"
 MISSING = "missing"
 UNCHECKED = "not checked"
 
-MADE, USED_UP = "product", "input"
+PRODUCT, INPUT = "product", "input"
 
 _MASTER = "master "
-_LENT = "calibrations/"
-_AGAIN = "; reduce the night once more"
-# A run that goes on reads a science frame only in part, and would keep this one.
+_REDUCE = "; reduce the night once more"
+# A second run reads a science frame only in part, and would keep this one.
 _REMOVE = "; remove it and reduce the night once more"
-_STALE = "it no longer belongs to the night as it is; remove it or move it away"
-_UNTOLD = "the product that tells its SHA-256 is gone or damaged"
+_STALE = "it no longer belongs to the night; remove it or move it away"
+_NO_SHA256 = "the product that records its SHA-256 is gone or damaged"
+
+_Row = tuple[str, str, str, str, str]
+"""File, part, role, verdict and reason."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of a night since it was reduced.
+    """What has changed since a night was reduced.
 
     Parameters
     ----------
     output : Path
     table : Table
-        One row for every product, and for every file that went into one: ``file``,
-        ``part`` (product or input), ``role``, ``verdict`` (whole, changed,
-        missing, or not checked where the product that tells of it is damaged) and
-        ``reason``.
+        One row for each product, and for each file that a product was made from: ``file``,
+        ``part`` (product or input), ``role``, ``verdict`` (whole, changed, missing, or not
+        checked where the product that records its SHA-256 is damaged) and ``reason``.
     """
 
     output: Path
@@ -57,12 +57,12 @@ class Verified:
 
     @property
     def ok(self) -> bool:
-        """Whether all is whole."""
+        """True if nothing has changed and nothing is missing."""
         return len(self.bad) == 0
 
     @property
     def bad(self) -> Table:
-        """The rows of what changed or is missing."""
+        """The rows of the files that have changed or are missing."""
         return self.table[[v in (CHANGED, MISSING) for v in self.table["verdict"]]]
 
     def __repr__(self) -> str:
@@ -73,17 +73,16 @@ class Verified:
 
     def __str__(self) -> str:
         lines = [f"Night reduced to {self.output}"]
-        for part in (MADE, USED_UP):
-            rows = self.table[[said == part for said in self.table["part"]]]
-            whole, unknown = (
-                sum(verdict == v for verdict in rows["verdict"]) for v in (WHOLE, UNCHECKED)
-            )
-            more = f", {unknown} not checked" if unknown else ""
-            lines.append(f"{whole} of {len(rows)} {part}s are whole{more}")
+        for part in (PRODUCT, INPUT):
+            pairs = zip(self.table["part"], self.table["verdict"], strict=True)
+            verdicts = [verdict for own, verdict in pairs if own == part]
+            unchecked = verdicts.count(UNCHECKED)
+            more = f", {unchecked} {UNCHECKED}" if unchecked else ""
+            lines.append(f"{verdicts.count(WHOLE)} of {len(verdicts)} {part}s are {WHOLE}{more}")
         stale = [str(row["file"]) for row in self.table if row["reason"] == _STALE]
         if stale:
-            named = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
-            lines.append(f"{len(stale)} of an earlier run, to be removed or moved away: {named}")
+            shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
+            lines.append(f"{len(stale)} of an earlier run, to be removed or moved away: {shown}")
         if not self.ok:
             lines += ["", *self.bad.pformat(max_lines=-1, max_width=-1, align="<")]
         return "\n".join(line.rstrip() for line in lines)
@@ -96,22 +95,22 @@ def verify_night(
     calibrations: Iterable[str | Path] = (),
     jobs: int = 0,
 ) -> Verified:
-    """Check that a reduced night is still what it was: nothing cut, changed or lost.
+    """Check that nothing in a reduced night was cut off, changed or lost.
 
-    Every HDU of a product is held against its DATASUM and CHECKSUM, every master
-    against the SHA-256 in the products that used it, and every raw frame against
-    the SHA-256 that was taken when it was read.
+    Each HDU of a product is compared with its DATASUM and CHECKSUM, each master with
+    the SHA-256 in the products that used it, and each raw frame with the SHA-256 that
+    was computed when it was read.
 
     Parameters
     ----------
     output : path
         The folder that `ccdprofiles.reduce_night` wrote.
     raw : path, optional
-        Where the night lies now, if it does not lie where it did.
+        Where the night is now, if it was moved.
     calibrations : iterable of path
-        Where the folders of ``calibrations=`` lie now, in the same order.
+        Where the folders of ``calibrations=`` are now, in the same order.
     jobs : int
-        Threads; 0 takes as many as there are processors.
+        Number of threads; 0 uses all processors.
 
     Returns
     -------
@@ -120,66 +119,72 @@ def verify_night(
     Raises
     ------
     InputError
-        If the folder was not written by ccdprofiles, or one that is named is none.
+        If the folder was not written by ccdprofiles, or ``raw`` or one of ``calibrations``
+        is not a folder.
 
     Examples
     --------
-    >>> from ccdprofiles import verify_night
-    >>> print(verify_night("reduced"))  # doctest: +SKIP
+    >>> import tempfile
+    >>> from ccdprofiles import reduce_night, simulate_night, verify_night
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     truth = simulate_night("sbo", f"{folder}/raw", shape=(32, 40))
+    ...     night = reduce_night(f"{folder}/raw", f"{folder}/reduced", profile=truth.known)
+    ...     whole = verify_night(f"{folder}/reduced")
+    ...     min(night.products.values()).unlink()
+    ...     damaged = verify_night(f"{folder}/reduced")
+    >>> print(whole)
+    Night reduced to ...
+    6 of 6 products are whole
+    24 of 24 inputs are whole
+    >>> whole.ok, damaged.ok
+    (True, False)
+    >>> print(damaged.bad["reason"][0])
+    it is gone; reduce the night once more
     """
     output = local_path(output, "the output")
     if not isinstance(jobs, int) or jobs < 0:
-        raise InputError(f"jobs={jobs!r} is no number of threads; 0 takes all processors.")
+        raise InputError(f"jobs={jobs!r} is not a number of threads; 0 uses all processors.")
     night = _night_of(output)
     paths = _Paths(output, _folders(output, night, raw, calibrations))
     belongs = _products_of(night)
-    others = {name for name in _found(output) - belongs if is_our_product(output / name)}
-    names = sorted(belongs | others)
+    names = sorted(belongs | _other_products(output, belongs))
     with Threads(jobs or None) as pool:
         saved = dict(zip(names, pool.map(lambda n: check_product(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
-        found = pool.map(lambda one: _sha256_of(*one, saved, paths), inputs)
-        sums = dict(zip(inputs, found, strict=True))
+        pairs = pool.map(lambda one: _sha256_of(*one, saved, paths), inputs)
+        sums = dict(zip(inputs, pairs, strict=True))
     frames = _science_of(night)
-    rows = {
-        name: _judged(name, saved[name], name in belongs, frames.get(name, [])) for name in names
+    products = {
+        name: _product_row(name, saved[name], name in belongs, frames.get(name, []))
+        for name in names
     }
-    for (file, role), (sha, fault) in sums.items():
-        verdict, reason = _compared(sha, fault, inputs[file, role])
-        if not _own(file, role):
-            where = f" from {paths.folder(file, role)}" if fault == GONE else ""
-            rows[file, role] = (file, USED_UP, role, verdict, reason + where)
-        elif verdict == CHANGED and rows[file][3] == WHOLE:
-            rows[file] = (*rows[file][:3], verdict, reason + _AGAIN)
-    # A table loses the blanks at the ends of a name.
-    checked = {file.strip() for file, _ in inputs}
-    rows |= {
-        (file, kind): (file, USED_UP, kind, UNCHECKED, _UNTOLD)
-        for file, kind in _went_in(night)
-        if file.strip() not in checked
-    }
+    rows = [
+        *_compared_products(products, sums, inputs).values(),
+        *_input_rows(paths, sums, inputs),
+        *_unchecked_rows(night, inputs),
+    ]
     columns = ("file", "part", "role", "verdict", "reason")
-    return Verified(output, Table(rows=list(rows.values()) or None, names=columns, dtype=["U"] * 5))
+    return Verified(output, Table(rows=rows or None, names=columns, dtype=["U"] * 5))
 
 
 def _night_of(output: Path) -> Table:
-    path = output / "night.ecsv"
+    path = output / NIGHT
     try:
         if path.exists() and not path.is_file():
-            # To open a FIFO would wait for ever.
+            # Opening a FIFO would wait for ever.
             raise ValueError("it is not a regular file")
         night = Table.read(path, format="ascii.ecsv")
         lost = {"product", "verdict"} - set(night.colnames)
         if lost or not isinstance(night.meta.get("folders", {}), Mapping):
-            raise ValueError("it is none that ccdprofiles wrote")
+            raise ValueError("ccdprofiles did not write it")
     except FileNotFoundError as error:
         raise InputError(
-            f"{output} holds no night.ecsv; give a folder that ccdprofiles reduce wrote."
+            f"{output} holds no {NIGHT}; give a folder that ccdprofiles reduce wrote."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
         why = words_of(error) if isinstance(error, OSError) else error
         raise InputError(
-            f"{path} cannot be read ({why}); reduce the night once more, which keeps what is whole."
+            f"{path} cannot be read ({why}); reduce the night once more, which keeps products that are up to date."
         ) from error
     return night
 
@@ -187,152 +192,188 @@ def _night_of(output: Path) -> Table:
 def _folders(
     output: Path, night: Table, raw: str | Path | None, calibrations: Iterable[str | Path]
 ) -> dict[str, Path]:
-    """Return where the raw frames lie, by the first part of their names."""
+    """Return where the raw frames are, by the first part of their names."""
     seen = night.meta.get("folders", {})
-    told = {label: path_of_escaped(folder, output).resolve() for label, folder in seen.items()}
+    folders = {label: path_of_escaped(folder, output).resolve() for label, folder in seen.items()}
     given = [local_path(c, "the folder of calibrations") for c in calibrations]
-    labels = [label for label in told if label]
+    labels = [label for label in folders if label]
     if len(given) > len(labels):
         raise InputError(
             f"{given[-1]}: the night was reduced with {len(labels)} folders of calibrations; "
             "give those, in the same order."
         )
-    told |= dict(zip(labels, given, strict=False))
+    folders |= dict(zip(labels, given, strict=False))
     if raw is not None:
-        told[""] = local_path(raw, "the night")
-        given.append(told[""])
+        folders[""] = local_path(raw, "the night")
+        given.append(folders[""])
     for folder in given:
         if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; give the folder that holds the raw frames.")
-    return told
+            raise InputError(f"{folder} is not a folder; give the folder of the raw frames.")
+    return folders
 
 
 def _products_of(night: Table) -> set[str]:
-    """Name the products that the last run made, found whole, or left as it was not asked for."""
+    """Name the products that the last run made, kept, or was not asked for."""
     names = {
         str(name)
         for name, verdict in zip(night["product"], night["verdict"], strict=True)
         if verdict in (USED, NOT_ASKED)
     }
-    return {name for name in names if name.startswith(("masters/", "science/"))}
+    return {name for name in names if name.startswith(tuple(f"{p}/" for p in PRODUCTS))}
 
 
-def _went_in(night: Table) -> Iterator[tuple[str, str]]:
-    """Name the files that the last run used, as PROVENANCE does, and their types."""
+def _other_products(output: Path, belongs: set[str]) -> set[str]:
+    """Name the products in an output that the last run did not make."""
+    paths = {path.relative_to(output).as_posix(): path for path in fits_files(output)}
+    return {name for name in paths.keys() - belongs if is_our_product(paths[name])}
+
+
+def _used_files(night: Table) -> Iterator[tuple[str, str, str]]:
+    """Name the files that the last run used as PROVENANCE does, with their types and products."""
     for row in night[[verdict == USED for verdict in night["verdict"]]]:
-        file, product, kind = (str(row[column]) for column in ("file", "product", "type"))
-        if product.startswith(_LENT):
-            # A master that was lent is what it went into.
-            file, kind = product, f"{_MASTER}{kind}"
-        yield ascii_text(file), kind
+        file, kind, product = (str(row[column]) for column in ("file", "type", "product"))
+        yield ascii_text(file), kind, product
 
 
 def _science_of(night: Table) -> dict[str, list[str]]:
-    """Return the frames of every science product of the last run, as PROVENANCE names them."""
+    """Return the frames of each science product of the last run, as PROVENANCE names them."""
     frames: dict[str, list[str]] = {}
-    for row in night[[verdict == USED for verdict in night["verdict"]]]:
-        if str(row["product"]).startswith("science/"):
+    for file, _, product in _used_files(night):
+        if product.startswith(f"{SCIENCE}/"):
             # A table loses the blanks at the ends of a name.
-            frames.setdefault(str(row["product"]), []).append(ascii_text(str(row["file"])).strip())
+            frames.setdefault(product, []).append(file.strip())
     return frames
-
-
-def _found(output: Path) -> set[str]:
-    paths = (p for folder in ("masters", "science") for p in (output / folder).rglob("*.fits"))
-    return {p.relative_to(output).as_posix() for p in paths if not p.name.startswith(".")}
 
 
 def _sha256_of(
     file: str, role: str, saved: Mapping[str, CheckedProduct], paths: _Paths
 ) -> tuple[str, str]:
-    """Return the SHA-256 of what went in, or why there is none; masters were read already."""
-    if _own(file, role) and file in saved:
+    """Return the SHA-256 of an input, or why there is none; masters were read already."""
+    if _is_own_master(file, role) and file in saved:
         product = saved[file]
         return product.sha256, "" if product.sha256 else product.faults[0]
     return sha256_or_fault(paths.of(file, role))
 
 
 def _inputs(saved: Mapping[str, CheckedProduct]) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """Collect what went into products: by file and role, which of them says which SHA-256."""
+    """Return, for each file and role, the products made from it and the SHA-256 they record."""
     inputs: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for product, said in saved.items():
-        for file, sha, role in said.provenance:
+    for product, cards in saved.items():
+        for file, sha, role in cards.provenance:
             inputs.setdefault((file, role.split(",")[0]), []).append((product, sha))
     return inputs
 
 
-def _judged(
-    name: str, saved: CheckedProduct, belongs: bool, frames: list[str]
-) -> tuple[str, str, str, str, str]:
-    """Return the row of a product, as far as its own file and the table of the night tell."""
-    science = name.startswith("science/")
+def _product_row(name: str, saved: CheckedProduct, belongs: bool, frames: list[str]) -> _Row:
+    """Return the row of a product, judged by its own file and the table of the night."""
+    science = name.startswith(f"{SCIENCE}/")
     role = "science frame" if science else f"{_MASTER}{saved.header.get('CPTYPE', '')}".strip()
     sums = {sha for _, sha, _ in saved.provenance}
     faults = list(saved.faults) or [
-        f"its {card} is none of the masters in its PROVENANCE"
+        f"its {card} is not that of a master in its PROVENANCE"
         for card in ("BIASSHA", "DARKSHA", "FLATSHA")
         if saved.header.get(card, next(iter(sums), "")) not in sums
     ]
     if not faults and frames and not {file.strip() for file, *_ in saved.provenance} & set(frames):
-        faults = [f"it was not made of {frames[0]}, as the table of the night says"]
-    if faults:
-        verdict = MISSING if faults == [GONE] else CHANGED
-        again = _AGAIN if verdict == MISSING else _REMOVE
-        reason = "; ".join(faults) + (again if belongs else f"; {_STALE}")
-        return name, MADE, role, verdict, reason
-    return name, MADE, role, WHOLE, "" if belongs else _STALE
+        faults = [f"it was not made from {frames[0]}, as the table of the night says"]
+    if not faults:
+        return name, PRODUCT, role, WHOLE, "" if belongs else _STALE
+    verdict = MISSING if faults == [GONE] else CHANGED
+    remedy = _REDUCE if verdict == MISSING else _REMOVE
+    reason = "; ".join(faults) + (remedy if belongs else f"; {_STALE}")
+    return name, PRODUCT, role, verdict, reason
 
 
-def _compared(sha: str, fault: str, users: list[tuple[str, str]]) -> tuple[str, str]:
-    """Return verdict and reason of what went in, by what the products say of it."""
+def _compared_products(
+    products: Mapping[str, _Row],
+    sums: Mapping[tuple[str, str], tuple[str, str]],
+    inputs: Mapping[tuple[str, str], list[tuple[str, str]]],
+) -> dict[str, _Row]:
+    """Return the rows of the products; a master must be the one that others were made from."""
+    rows = dict(products)
+    for (file, role), (sha, fault) in sums.items():
+        if _is_own_master(file, role):
+            verdict, reason = _compared(sha, fault, inputs[file, role])
+            if verdict == CHANGED and rows[file][3] == WHOLE:
+                rows[file] = (*rows[file][:3], verdict, reason + _REDUCE)
+    return rows
+
+
+def _input_rows(
+    paths: _Paths,
+    sums: Mapping[tuple[str, str], tuple[str, str]],
+    inputs: Mapping[tuple[str, str], list[tuple[str, str]]],
+) -> Iterator[_Row]:
+    """Return the rows of the raw frames and of the masters of other nights."""
+    for (file, role), (sha, fault) in sums.items():
+        if not _is_own_master(file, role):
+            verdict, reason = _compared(sha, fault, inputs[file, role])
+            folder = f" from {paths.folder(file, role)}" if fault == GONE else ""
+            yield file, INPUT, role, verdict, reason + folder
+
+
+def _unchecked_rows(night: Table, inputs: Iterable[tuple[str, str]]) -> Iterator[_Row]:
+    """Return the rows of the files that the last run used and no whole product records."""
+    # A table loses the blanks at the ends of a name.
+    checked = {file.strip() for file, _ in inputs}
+    for file, kind, product in _used_files(night):
+        if product.startswith(CALIBRATIONS):
+            # A master of another night is a product itself.
+            file, kind = ascii_text(product), f"{_MASTER}{kind}"
+        if file.strip() not in checked:
+            yield file, INPUT, kind, UNCHECKED, _NO_SHA256
+
+
+def _compared(sha: str, fault: str, recorded: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return verdict and reason for a file, by the SHA-256 that products record of it."""
     if fault:
         return (MISSING if fault == GONE else CHANGED), fault
-    others = [product for product, told in users if told != sha]
+    others = [product for product, own in recorded if own != sha]
     if not others:
         return WHOLE, ""
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return CHANGED, f"it is not what went into {others[0]}{more}"
+    users = (
+        f"{others[0]} was" if len(others) == 1 else f"{others[0]} and {len(others) - 1} more were"
+    )
+    return CHANGED, f"it is not the file that {users} made from"
 
 
-def _own(file: str, role: str) -> bool:
-    """Say whether what went in is a master of this very night."""
-    return role.startswith(_MASTER) and not file.startswith(_LENT)
+def _is_own_master(file: str, role: str) -> bool:
+    """Return True for a master of this night."""
+    return role.startswith(_MASTER) and not file.startswith(CALIBRATIONS)
 
 
 class _Paths:
-    """Where the files lie that PROVENANCE names."""
+    """Where the files are that PROVENANCE names."""
 
     def __init__(self, output: Path, folders: Mapping[str, Path]):
         self.output = output
         self.folders = folders
-        self._odd: dict[Path, dict[str, Path]] = {}
+        self._escaped: dict[Path, dict[str, Path]] = {}
         self._lock = Lock()
 
     def folder(self, file: str, role: str) -> Path:
-        """Return the folder that a file is looked for in."""
+        """Return the folder in which a file is looked for."""
         return self._parts(file, role)[0]
 
     def of(self, file: str, role: str) -> Path:
-        """Return where a file lies, whether it is there or not."""
+        """Return the path of a file, whether it exists or not."""
         folder, name = self._parts(file, role)
         if (folder / name).exists() or "\\" not in name:
             return folder / name
-        # Only the escaped form of this name is told; it is looked for among all files.
+        # Only the escaped form of this name is recorded; it is looked for among all files.
         with self._lock:
-            if folder not in self._odd:
-                self._odd[folder] = {_told(p.relative_to(folder)): p for p in folder.rglob("*")}
-        return self._odd[folder].get(name, folder / name)
+            if folder not in self._escaped:
+                self._escaped[folder] = {
+                    ascii_text(shown_name(p.relative_to(folder).as_posix())): p
+                    for p in folder.rglob("*")
+                }
+        return self._escaped[folder].get(name, folder / name)
 
     def _parts(self, file: str, role: str) -> tuple[Path, str]:
-        if _own(file, role):
+        if _is_own_master(file, role):
             return self.output, file
-        name = file.removeprefix(_LENT) if role.startswith(_MASTER) else file
+        name = file.removeprefix(CALIBRATIONS) if role.startswith(_MASTER) else file
         label, _, inside = name.partition("/")
         if inside and label in self.folders:
             return self.folders[label], inside
         return self.folders.get("", self.output), name
-
-
-def _told(path: Path) -> str:
-    """Write a name as PROVENANCE tells it."""
-    return ascii_text(shown_name(path.as_posix()))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -212,3 +213,19 @@ def reduce_made_up(tmp_path_factory):
 def reduced(request, reduce_made_up):
     """The usual night of each instrument in turn, on a small copy of its chip."""
     return reduce_made_up(request.param)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A night of 11 frames and 5 products, not to be touched."""
+    folder = tmp_path_factory.mktemp("night")
+    simulate_night(by_hand.SMALL, folder / "raw", frames=by_hand.ELEVEN)
+    assert reduce_night(folder / "raw", folder / "out", profiles=[by_hand.SMALL]).ok
+    return folder
+
+
+@pytest.fixture
+def raw_night(tmp_path):
+    """A night of 12 frames that can be made whole."""
+    simulate_night(by_hand.SMALL, tmp_path / "raw", frames=by_hand.FRAMES)
+    return tmp_path / "raw"

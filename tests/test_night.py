@@ -19,6 +19,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import Table
+from by_hand import FRAMES, SMALL
 from filelock import FileLock
 
 from ccdprofiles import (
@@ -37,20 +38,11 @@ from ccdprofiles.pixels import prepare
 from ccdprofiles.run.run import _Run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
-SMALL = windowed("cg16m", 16, 24)
-FRAMES = [
-    Exposures("bias", 4),
-    Exposures("dark", 3, 90.0),
-    Exposures("flat", 3, 1.0, filter="r"),
-    Exposures("science", 2, 90.0, filter="r", object="m31"),
-]
-
 
 @pytest.fixture
-def raw(tmp_path):
+def raw(raw_night):
     """A night of 12 frames that can be made whole."""
-    simulate_night(SMALL, tmp_path / "raw", frames=FRAMES)
-    return tmp_path / "raw"
+    return raw_night
 
 
 def reduce(raw, output=None, **options):
@@ -140,7 +132,7 @@ def test_a_night_is_printed_for_people(raw):
     assert str(night) == (
         f"Night {raw} reduced to {night.output}\n"
         "13 files found, 12 used\n"
-        "3 of 3 masters and 2 of 2 planned science frames are there, 5 of them from before\n"
+        "3 of 3 masters and 2 of 2 planned science frames are there, 5 already up to date\n"
         "\n"
         "Set aside\n"
         "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
@@ -383,10 +375,10 @@ def test_an_output_inside_the_night_is_left_out_of_it(raw):
 
 
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no folder; give the folder that holds the night"):
+    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
         reduce(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "raw").mkdir()
-    with pytest.raises(InputError, match="holds no file; give the folder that holds the night"):
+    with pytest.raises(InputError, match="holds no file; give the folder of the night"):
         reduce(tmp_path / "raw", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -395,7 +387,7 @@ def test_strict_refuses_to_begin_where_something_is_missing(raw):
     for _ in range(3):
         a_file(raw, "dark").unlink()
     with pytest.raises(
-        PlanError, match=r"(?s)strict: not all of the night can be made\..*no dark of any"
+        PlanError, match=r"(?s)strict: not everything in the night can be made\..*no dark of any"
     ):
         reduce(raw, strict=True)
     assert not (raw.parent / "out").exists()
@@ -701,7 +693,7 @@ def test_cosmic_rays_without_a_known_noise_are_refused(tmp_path):
     small = windowed("lfc", 16, 24)
     simulate_night(small, tmp_path / "raw")
     with pytest.raises(
-        PlanError, match="cosmic rays cannot be told from noise, as the profile lfc"
+        PlanError, match="cosmic rays cannot be distinguished from noise, as the profile lfc"
     ):
         reduce_night(tmp_path / "raw", tmp_path / "out", profiles=[small], cosmic_rays=True)
 

@@ -7,34 +7,18 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
+from by_hand import ELEVEN, SMALL
 
 from ccdprofiles import reduce_night, simulate_night, verify_night
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError
 from ccdprofiles.products.saved import check_product, sha256_or_fault
-from ccdprofiles.simulate import Exposures, windowed
 
-SMALL = windowed("cg16m", 16, 24)
-FRAMES = [
-    Exposures("bias", 3),
-    Exposures("dark", 3, 90.0),
-    Exposures("flat", 3, 1.0, filter="r"),
-    Exposures("science", 2, 90.0, filter="r", object="m31"),
-]
 BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
 
 
 def faults_of(path):
     return check_product(path).faults
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A night of 11 frames and 5 products, not to be touched."""
-    folder = tmp_path_factory.mktemp("night")
-    simulate_night(SMALL, folder / "raw", frames=FRAMES)
-    assert reduce_night(folder / "raw", folder / "out", profiles=[SMALL]).ok
-    return folder
 
 
 @pytest.fixture
@@ -119,7 +103,7 @@ def test_two_products_that_exchanged_their_names_are_found(night):
     assert sorted(found) == [p.relative_to(night / "out").as_posix() for p in (one, other)]
     for verdict, reason in found.values():
         assert verdict == "changed"
-        assert "it was not made of" in reason
+        assert "it was not made from" in reason
         assert "as the table of the night says; remove it" in reason
 
 
@@ -231,7 +215,10 @@ def test_a_master_that_is_another_is_told_by_those_that_used_it(night):
     assert faults_of(path) == ()
     ((file, (verdict, why)),) = bad(night).items()
     assert (file, verdict) == (DARK, "changed")
-    assert why == f"it is not what went into {FLAT} and 2 more; reduce the night once more"
+    assert (
+        why
+        == f"it is not the file that {FLAT} and 2 more were made from; reduce the night once more"
+    )
 
 
 def test_a_card_that_names_another_master_is_found(night):
@@ -241,7 +228,7 @@ def test_a_card_that_names_another_master_is_found(night):
         hdus.writeto(path, overwrite=True, checksum=True)
     ((verdict, why),) = bad(night).values()
     assert verdict == "changed"
-    assert why.startswith("its FLATSHA is none of the masters in its PROVENANCE")
+    assert why.startswith("its FLATSHA is not that of a master in its PROVENANCE")
 
 
 def test_a_raw_frame_that_changed_or_is_gone_is_named(night):
@@ -250,7 +237,7 @@ def test_a_raw_frame_that_changed_or_is_gone_is_named(night):
     flip(changed, 3000)
     gone.unlink()
     assert bad(night) == {
-        changed.name: ("changed", f"it is not what went into {BIAS}"),
+        changed.name: ("changed", f"it is not the file that {BIAS} was made from"),
         gone.name: ("missing", f"it is gone from {night / 'raw'}"),
     }
 
@@ -265,7 +252,7 @@ def test_a_night_that_moved_alone_is_found_where_it_is_now(night):
     assert len(bad(night)) == 11
     assert {verdict for verdict, _ in bad(night).values()} == {"missing"}
     assert bad(night, raw=night / "elsewhere") == {}
-    with pytest.raises(InputError, match="is no folder; give the folder that holds the raw"):
+    with pytest.raises(InputError, match="is not a folder; give the folder of the raw"):
         verify_night(night / "out", raw=night / "nowhere")
 
 
@@ -277,8 +264,8 @@ def test_products_hold_no_place_of_a_machine(made):
 
 @pytest.mark.parametrize("masters", [False, True])
 def test_calibrations_of_other_nights_are_checked_too(tmp_path, masters):
-    simulate_night(SMALL, tmp_path / "june", frames=FRAMES[:3])
-    simulate_night(SMALL, tmp_path / "raw", seed=1, frames=FRAMES[3:])
+    simulate_night(SMALL, tmp_path / "june", frames=ELEVEN[:3])
+    simulate_night(SMALL, tmp_path / "raw", seed=1, frames=ELEVEN[3:])
     lent = tmp_path / "june"
     if masters:
         reduce_night(lent, tmp_path / "reduced", profiles=[SMALL])
@@ -300,7 +287,7 @@ def test_calibrations_of_other_nights_are_checked_too(tmp_path, masters):
 
 
 def test_names_that_are_not_ascii_are_found_again(tmp_path):
-    simulate_night(SMALL, tmp_path / "raw", frames=FRAMES)
+    simulate_night(SMALL, tmp_path / "raw", frames=ELEVEN)
     first, second = sorted((tmp_path / "raw").iterdir())[:2]
     first.rename(os.fsdecode(os.fsencode(tmp_path) + b"/raw/a\xff\n.fit"))
     second.rename(tmp_path / "raw" / "ä b.fit")
@@ -317,7 +304,7 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
     found = verify_night(night / "out")
     assert found.ok
     (row,) = [r for r in found.table if r["reason"]]
-    assert row["reason"] == "it no longer belongs to the night as it is; remove it or move it away"
+    assert row["reason"] == "it no longer belongs to the night; remove it or move it away"
     assert f"1 of an earlier run, to be removed or moved away: {row['file']}" in str(found)
     assert night / "out" / row["file"] == science(night)
 
@@ -334,7 +321,7 @@ def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
         (tmp_path / "night.ecsv").write_text(text)
         with pytest.raises(InputError, match="cannot be read"):
             verify_night(tmp_path)
-    with pytest.raises(InputError, match="jobs=-1 is no number of threads"):
+    with pytest.raises(InputError, match="jobs=-1 is not a number of threads"):
         verify_night(tmp_path, jobs=-1)
 
 

@@ -1,4 +1,4 @@
-"""How a command ends before its time: by a signal, by a crash, or for want of memory."""
+"""How a command ends early: by a signal, by an internal error, or without memory."""
 
 from __future__ import annotations
 
@@ -13,30 +13,47 @@ from pathlib import Path
 from types import FrameType
 
 from .. import __version__
-from ..errors import OutputError, chain_of
+from ..errors import (
+    CCDProfilesError,
+    EmptyNight,
+    InputError,
+    Locked,
+    OutputError,
+    PlanError,
+    ProfileError,
+    chain_of,
+)
+from ..files.layout import FOLDERS, LOG
 from ..files.threads import NOT_STARTED
 
-__all__ = ["Stopped", "check_memory", "crashed", "is_short_of_memory", "stoppable"]
+__all__ = ["Stopped", "check_memory", "crashed", "is_short_of_memory", "status_of", "stoppable"]
+
+DONE, INCOMPLETE, USAGE, NOTHING, LOCKED, OUTPUT, CRASHED = 0, 1, 2, 3, 4, 5, 70
+
+_OF_ERRORS = (
+    (Locked, LOCKED),
+    (OutputError, OUTPUT),
+    (ProfileError, USAGE),
+    (EmptyNight, NOTHING),
+    (InputError, USAGE),
+    (PlanError, USAGE),
+)
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 _PATIENCE = 4.0
 """Seconds that a command has to end by itself after a signal."""
 
-_FOLDERS = ("", "masters", "science", "report")
-"""Where a run writes, the output itself first."""
-
 _LIBRARIES = ("numpy", "astropy", "ccdproc", "scipy")
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end.
+def status_of(error: CCDProfilesError) -> int:
+    """Return the exit status of a command that ends with an error."""
+    return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), INCOMPLETE)
 
-    Parameters
-    ----------
-    number : int
-        That of the signal.
-    """
+
+class Stopped(KeyboardInterrupt):
+    """A signal, with its number, asked the command to end."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -48,30 +65,31 @@ class Stopped(KeyboardInterrupt):
         return 128 + self.number
 
     def __str__(self) -> str:
-        how = {"SIGINT": "interrupted"}.get(name := signal.Signals(self.number).name, name)
-        how = how if how == "interrupted" else f"ended by {name}"
+        name = signal.Signals(self.number).name
+        how = "interrupted" if name == "SIGINT" else f"ended by {name}"
         return f"ccdprofiles: {how}; what is finished stays, run it again to go on."
 
 
 @contextmanager
 def stoppable(output: Path | None) -> Iterator[None]:
-    """Raise `Stopped` on Ctrl-C, SIGTERM and SIGHUP, and see to it that the command ends.
+    """Raise `Stopped` on Ctrl-C, SIGTERM and SIGHUP, and make sure that the command ends.
 
-    A signal that was ignored before, as SIGHUP is under nohup, stays ignored. Handlers
-    are put back at the end.
+    A signal that was ignored before, as SIGHUP is under nohup, stays ignored. The earlier
+    handlers are restored at the end.
 
     Parameters
     ----------
     output : Path or None
         The folder in which unfinished files are removed where the command takes too long.
     """
-    # Settled now: a folder that becomes a link later leads to files that are not ours.
-    folders = None if output is None else [os.path.realpath(output / f) for f in _FOLDERS]
+    # Resolved now: a folder that becomes a link later leads to somebody else's files.
+    names = ("", *FOLDERS)
+    folders = None if output is None else [os.path.realpath(output / name) for name in names]
     asked: list[int] = []
     over = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
-        # A second signal must not disturb the tidying that the first one asked for.
+        # A second signal must not interrupt the removal of files that the first one started.
         if not asked:
             asked.append(number)
             _end_in_time(Stopped(number), folders, over)
@@ -92,7 +110,7 @@ def stoppable(output: Path | None) -> Iterator[None]:
 
 
 def _end_in_time(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
-    """End the process after a while, should work that cannot be interrupted keep it."""
+    """End the process after a while, in case of work that cannot be interrupted."""
     watch = threading.Thread(target=_end_at_last, args=(stopped, folders, over), daemon=True)
     with suppress(*NOT_STARTED):
         watch.start()
@@ -105,24 +123,24 @@ def _end_at_last(stopped: Stopped, folders: list[str] | None, over: threading.Ev
         print(stopped, file=sys.stderr, flush=True)
     with suppress(Exception):
         from ..files.places import Places
-        from ..output.folder import HOLDER
+        from ..output.lock import HOLDER
         from ..products.product import remove_leftovers
 
         if folders is not None and os.path.isdir(folders[0]):
             root, *inner = map(Path, folders)
-            remove_leftovers(Places(root, dict(zip(_FOLDERS[1:], inner, strict=True))))
+            remove_leftovers(Places(root, dict(zip(FOLDERS, inner, strict=True))))
             (root / HOLDER).unlink(missing_ok=True)
     os._exit(stopped.status)
 
 
 def crashed(error: BaseException, output: Path | None) -> str:
-    """Write where a fault of our own happened, and return what to tell the user.
+    """Log the traceback of an internal error, and return the message for the user.
 
     Parameters
     ----------
     error : Exception
     output : Path or None
-        The folder whose log is written to; without one it is a temporary file.
+        The folder whose log is written to; without one a temporary file is written.
     """
     import traceback
 
@@ -136,7 +154,7 @@ def crashed(error: BaseException, output: Path | None) -> str:
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
     log = "what is printed above" if where is None else f"the log {where}"
     return (
-        f"ccdprofiles: a fault of ccdprofiles itself: {type(error).__name__}: {error}{at}{notes}; "
+        f"ccdprofiles: internal error: {type(error).__name__}: {error}{at}{notes}; "
         f"what is finished stays. Please send {log} to the developers of ccdprofiles (see README)."
     )
 
@@ -157,22 +175,22 @@ def _report(error: BaseException) -> str:
 
 
 def _written(report: str, output: Path | None) -> Path | None:
-    """Append a report to the log of an output of ours, or to a file of its own."""
+    """Append a report to the log of an output that a run has used, or to a file of its own."""
     import tempfile
 
-    octets = report.encode("utf-8", "backslashreplace")
+    data = report.encode("utf-8", "backslashreplace")
     with suppress(OSError, OutputError, ImportError):
         from ..files.places import open_to_append
-        from ..output.folder import LOG, held_before
+        from ..output.lock import has_lock
 
-        if output is not None and held_before(output):
+        if output is not None and has_lock(output):
             with open(open_to_append(output / LOG), "wb") as stream:
-                stream.write(octets)
+                stream.write(data)
                 return output / LOG
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(prefix="ccdprofiles-", suffix=".log")
         with open(descriptor, "wb") as stream:
-            stream.write(octets)
+            stream.write(data)
         return Path(name)
     return None
 
@@ -180,7 +198,7 @@ def _written(report: str, output: Path | None) -> Path | None:
 def is_short_of_memory(error: BaseException | None) -> bool:
     """Return True if memory, or room for a thread, ran out at the root of an error."""
     for one in chain_of(error):
-        # A library that finds no room for a shared object says so in words only.
+        # A library that has no room for a shared object says so only in its message.
         text = str(one)
         if isinstance(one, MemoryError) or (
             isinstance(one, ImportError | RuntimeError | OSError)
@@ -201,14 +219,14 @@ _WORDS = (
 def check_memory(least: int, room: Callable[[], int | None] | None = None) -> None:
     """Refuse to begin where the address space is too small for the libraries.
 
-    Some of them wait for ever, or end the process, where they find no room.
+    Some of them wait for ever, or end the process, where they have no room.
 
     Parameters
     ----------
     least : int
         What is needed, in bytes.
     room : callable, optional
-        Returns what is allowed, or None; the limit of this process if not given.
+        Returns the limit in bytes, or None if there is none; by default that of this process.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, OutputError
+from .layout import FOLDERS
 
 __all__ = [
     "HeldFolders",
@@ -23,6 +24,7 @@ __all__ = [
     "open_to_append",
     "path_of_escaped",
     "refuse_link",
+    "seen_from",
     "write_new",
 ]
 
@@ -108,6 +110,15 @@ def path_of_escaped(text: str, beside: Path) -> Path:
     raw = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
     path = beside / os.fsdecode(raw)
     return beside / text if not path.exists() and (beside / text).exists() else path
+
+
+def seen_from(output: Path, folder: Path) -> str:
+    """Return the path of a folder relative to the output, escaped for a table."""
+    try:
+        seen = os.path.relpath(folder.expanduser().resolve(), output.resolve())
+    except ValueError:  # on another drive
+        seen = str(folder.resolve())
+    return escaped_path(Path(seen).as_posix())
 
 
 _WITHOUT_LINK: dict[Path, tuple[int, int]] = {}
@@ -220,7 +231,7 @@ class Places:
     folders: Mapping[str, Path]
 
     @classmethod
-    def of(cls, output: Path, folders: Iterable[str] = ("masters", "science", "report")) -> Places:
+    def of(cls, output: Path, folders: Iterable[str] = FOLDERS) -> Places:
         """Find out where an output and some folders inside it lie now."""
         real = {name: Path(os.path.realpath(output / name)) for name in folders}
         return cls(Path(os.path.realpath(output)), real)

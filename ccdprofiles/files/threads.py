@@ -6,11 +6,14 @@ Then the threads that did start do all the work; if none did, the caller does it
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
-__all__ = ["LIBRARIES", "NOT_STARTED", "Threads", "stay_single"]
+__all__ = ["LIBRARIES", "NOT_STARTED", "Threads", "imported_meanwhile", "stay_single"]
 
 NOT_STARTED = (OSError, RuntimeError, MemoryError, EOFError)
 """What Python raises if the system does not start a thread or process."""
@@ -36,7 +39,7 @@ class Threads(ThreadPoolExecutor):
         How their names begin.
     """
 
-    def __init__(self, number: int, name: str = ""):
+    def __init__(self, number: int | None, name: str = ""):
         super().__init__(number, thread_name_prefix=name)
         # Whether a first thread can start must be known before there is work in the queue.
         try:
@@ -64,3 +67,26 @@ class Threads(ThreadPoolExecutor):
         except NOT_STARTED:
             if not self._threads:
                 raise
+
+
+@contextmanager
+def imported_meanwhile(module: str) -> Iterator[None]:
+    """Import a module while jobs run: tables of astropy take much of a second.
+
+    The module is imported again where it is needed, in case no thread could start.
+    """
+    thread = threading.Thread(target=_try_to_import, args=(module,), daemon=True)
+    started = False
+    with suppress(*NOT_STARTED):
+        thread.start()
+        started = True
+    try:
+        yield
+    finally:
+        if started:
+            thread.join()
+
+
+def _try_to_import(module: str) -> None:
+    with suppress(Exception):
+        importlib.import_module(module)

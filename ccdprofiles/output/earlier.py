@@ -1,4 +1,4 @@
-"""The night that an output holds already, read from its table or its products."""
+"""The night whose products an output holds, read from its table or from the products."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import OutputError
+from ..files.layout import MASTERS, NIGHT, SCIENCE
 from ..files.places import path_of_escaped
 from ..plan.frames import IGNORED, Frame
 from ..products.header import ascii_text
 from ..products.saved import check_product, sha256_or_fault
-from .folder import is_our_product
+from .contents import fits_files, is_our_product
 
-__all__ = ["EarlierFrame", "EarlierNight", "earlier_night", "refuse_other_night"]
+__all__ = ["earlier_night", "refuse_other_night"]
 
 _COMPARED = 16
-"""How many raw files are read at most to find one that the earlier run has used."""
+"""How many raw files are read at most to find one that the earlier run used."""
 
 _FOLDER = re.compile(r"folders: \{[^}]*?'' ?: ['\"]?([\w/.~+=() %-]+?)['\"]?(?:,|\})", re.ASCII)
 """The folder of the night in the head of its table, as `escaped_path` wrote it."""
@@ -32,9 +33,9 @@ class EarlierFrame:
     Parameters
     ----------
     file, type, date : str
-        As its table names them; nothing where it does not.
+        As its table names them; empty where it does not.
     product : str
-        The product that it went into, whose PROVENANCE holds its SHA-256.
+        The product made from it, whose PROVENANCE holds its SHA-256.
     """
 
     file: str
@@ -51,7 +52,7 @@ class EarlierNight:
     ----------
     frames : tuple of EarlierFrame
     folder : Path or None
-        Where it lay, if the output records it.
+        Where it was, if the output records it.
     """
 
     frames: tuple[EarlierFrame, ...]
@@ -67,12 +68,12 @@ class EarlierNight:
 def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> None:
     """Refuse an output that holds the products of another night.
 
-    Where a night lies does not decide, as it may move, and one folder may hold a new
-    night every day. It is the same night if a frame of it is among those of the earlier
-    run: with the same name and the same time in the same folder; with the same name and
-    the same bytes in any other. Calibrations may be copied from night to night, so that
-    it must be a science frame where both nights have some; in the same folder, where a
-    science frame has the name of an earlier one.
+    The folder of a night does not decide, as a night may be moved, and one folder may hold
+    a new night every day. It is the same night if it shares a frame with the earlier run:
+    in the same folder one of the same name and time, in another folder one of the same name
+    and bytes. Calibrations may be copied from night to night, so that the frame must be a
+    science frame where both nights have science frames; in the same folder, where a science
+    frame has the name of an earlier one.
 
     Raises
     ------
@@ -84,13 +85,13 @@ def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> N
         return
     raise OutputError(
         f"{output} holds {earlier}, and none of its frames is in {folder}, which is another "
-        "night; give another folder, or let the earlier one be replaced with overwrite=True "
+        "night; give another folder, or replace the earlier night with overwrite=True "
         "(--overwrite)."
     )
 
 
 def earlier_night(output: Path) -> EarlierNight | None:
-    """Return the night that an output holds, or None where it holds none."""
+    """Return the night whose products an output holds, or None if there is none."""
     return _of_table(output) or _of_products(output)
 
 
@@ -102,7 +103,7 @@ def _is_same(output: Path, earlier: EarlierNight, folder: Path, own: Mapping[str
         dated = [(e, f) for e, f in pairs if e.date and f.date]
         if any(e.date == f.date for e, f in dated) or (pairs and not dated):
             return True
-        # Renamed files keep their times; a date without a time is that of many frames.
+        # Renamed files keep their times; many frames share a date without a time.
         timed = [e for e in earlier.frames if "T" in e.date]
         times = {(e.type, e.date) for e in timed if e.type == "science" or not science}
         if any((f.type, f.date) in times for f in own.values()):
@@ -124,13 +125,13 @@ def _same_folder(one: Path, other: Path) -> bool:
 
 
 def _holds(output: Path, earlier: EarlierFrame, frame: Frame) -> bool:
-    """Return True if a frame is, byte by byte, the one that went into an earlier product."""
+    """Return True if a frame has the bytes of the one that an earlier product was made from."""
     recorded = set()
     if earlier.product:
         provenance = check_product(output / earlier.product, pixels=False).provenance
         recorded = {sha for file, sha, _ in provenance if file == ascii_text(earlier.file)}
     if not recorded:
-        # Nothing that was made of it is left to be lost.
+        # No product of it is left that could be lost.
         return bool(earlier.date) and earlier.date == frame.date
     return sha256_or_fault(frame.path)[0] in recorded
 
@@ -140,46 +141,43 @@ def _of_table(output: Path) -> EarlierNight | None:
 
     astropy's reader takes longer for a large night than the headers of its frames do.
     """
-    table = output / "night.ecsv"
+    table = output / NIGHT
     try:
-        # To open a FIFO would wait for ever.
+        # Opening a FIFO would wait for ever.
         text = table.read_text("utf-8") if table.is_file() else ""
     except (OSError, UnicodeDecodeError):
         return None
     lines = [f"{line}\n" for line in text.split("\n")]
     head = [line for line in lines if line.startswith("#")]
     rows = csv.DictReader(lines[len(head) :], delimiter=" ")
-    wanted = ("file", "type", "date", "product", "verdict")
+    columns = ("file", "type", "date", "product", "verdict")
     try:
-        if not set(wanted) <= set(rows.fieldnames or ()):
+        if not set(columns) <= set(rows.fieldnames or ()):
             return None
-        cells = [tuple(row[name] for name in wanted) for row in rows]
+        cells = [tuple(row[name] for name in columns) for row in rows]
     except csv.Error:
         return None
     if any(None in row for row in cells):
         return None
-    found = tuple(EarlierFrame(*row[:4]) for row in cells if row[4] != IGNORED)
-    return EarlierNight(found, _folder_of(output, head)) if found else None
+    frames = tuple(EarlierFrame(*row[:4]) for row in cells if row[4] != IGNORED)
+    return EarlierNight(frames, _folder_of(output, head)) if frames else None
 
 
 def _folder_of(output: Path, head: Iterable[str]) -> Path | None:
-    # A long line goes on in the next.
-    found = _FOLDER.search(" ".join(line[1:].strip() for line in head))
-    return path_of_escaped(found[1], output).resolve() if found else None
+    # A long line continues on the next.
+    match = _FOLDER.search(" ".join(line[1:].strip() for line in head))
+    return path_of_escaped(match[1], output).resolve() if match else None
 
 
 def _of_products(output: Path) -> EarlierNight | None:
-    """Collect what went into the products that lie in an output, where its table was lost."""
-    found = {frame.file: frame for frame in _inputs_of_products(output)}
-    return EarlierNight(tuple(found.values())) if found else None
+    """Collect the raw frames of the products in an output whose table was lost."""
+    frames = {frame.file: frame for frame in _inputs_of_products(output)}
+    return EarlierNight(tuple(frames.values())) if frames else None
 
 
 def _inputs_of_products(output: Path) -> Iterator[EarlierFrame]:
-    for folder in ("science", "masters"):
-        for path in sorted((output / folder).rglob("*.fits")):
-            if is_our_product(path):
-                name = path.relative_to(output).as_posix()
-                for file, _, role in check_product(path, pixels=False).provenance:
-                    if not role.startswith("master "):
-                        kind = role if role == "science" else role.split(",")[0]
-                        yield EarlierFrame(file, kind, product=name)
+    for path in filter(is_our_product, fits_files(output, (SCIENCE, MASTERS))):
+        name = path.relative_to(output).as_posix()
+        for file, _, role in check_product(path, pixels=False).provenance:
+            if not role.startswith("master "):
+                yield EarlierFrame(file, role.split(",")[0], product=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..files.layout import CALIBRATIONS
 from .frames import Frame
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
@@ -205,7 +206,7 @@ def adopted(frame: Frame, settings: Settings) -> Candidate:
     """Take a master of another night as it is."""
     setup = settings.of(frame)
     master = Master(
-        name=f"calibrations/{frame.file}",
+        name=f"{CALIBRATIONS}{frame.file}",
         type=frame.type,
         inputs=(),
         profile=frame.profile.name,

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCEPTED",
     "IGNORED",
+    "NOT_ASKED",
+    "NOT_CALIBRATED",
+    "NOT_NEEDED",
     "SET_ASIDE",
+    "USED",
     "Frame",
     "by_hand",
     "collection",
@@ -36,6 +40,10 @@ __all__ = [
 ACCEPTED = "accepted"
 SET_ASIDE = "set aside"
 IGNORED = "ignored"
+USED = "used"
+NOT_NEEDED = "not needed"
+NOT_ASKED = "not asked for"
+NOT_CALIBRATED = "not calibrated"
 
 PRODUCT_CARD = "CPVERS"
 """The card that only products of ccdprofiles have."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..files.layout import MASTERS, SCIENCE
 from .frames import Frame
 from .plan import Master
 from .setup_cards import FrameSetup, plain_value, setting_words, word_for
@@ -82,12 +83,12 @@ def _free_name(draft: Draft, words: Sequence[str], taken: set[str]) -> str:
     """Name a master, with a hash where no word distinguishes it from another."""
     master = draft.master
     stem = _stem(master, words)
-    if f"masters/{stem}.fits".lower() not in taken:
-        return f"masters/{stem}.fits"
+    if f"{MASTERS}/{stem}.fits".lower() not in taken:
+        return f"{MASTERS}/{stem}.fits"
     origin = draft.frames[0].origin
     what = (master.readout, master.match, master.filter, master.exposure, origin)
     what += () if master.temperature is None else (master.temperature,)
-    return f"masters/{stem}_{_short_hash(repr(what))}.fits"
+    return f"{MASTERS}/{stem}_{_short_hash(repr(what))}.fits"
 
 
 def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
@@ -142,7 +143,7 @@ def _product_name(frame: Frame) -> str:
     if len(stem.encode()) > 180:
         # A name has 255 bytes at most, and the temporary one is longer.
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{_short_hash(stem)}"
-    return f"science/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
+    return f"{SCIENCE}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 
 def _short_hash(text: str) -> str:

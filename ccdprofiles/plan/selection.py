@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.spelling import near_files, near_words
 from ..errors import InputError
-from .frames import IGNORED, SET_ASIDE, Frame
+from ..files.layout import CALIBRATIONS
+from .frames import IGNORED, NOT_ASKED, SET_ASIDE, Frame
 from .plan import Input, Master, Plan, Product
 from .reason import Reason
 
-__all__ = ["NOT_ASKED", "Selection"]
-
-NOT_ASKED = "not asked for"
-"""The verdict on a frame that is left out because other things were asked for."""
+__all__ = ["Selection"]
 
 _KINDS = ("type", "filter", "object", "file")
 _MASTERS = "masters"
@@ -224,7 +222,7 @@ def _needed(inputs: Iterable[Input]) -> Iterator[str]:
 def _files(master: Master) -> set[str]:
     """Return the frames of a master; one of another night is a file itself."""
     if master.path:
-        return {master.name.removeprefix("calibrations/")}
+        return {master.name.removeprefix(CALIBRATIONS)}
     return {i.file for i in master.inputs}
 
 

@@ -1,1 +1,1 @@
-"""The night as a table and as a page."""
+"""What a run reports: the table of the night, its summary and its page."""

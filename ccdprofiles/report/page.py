@@ -1,33 +1,30 @@
-"""The night as tables and a page: what was made, what was set aside, and why."""
+"""The page of a night: what was made, what was set aside, and why, for a browser."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
 from .. import __version__
-from ..errors import OutputError
-from ..files.places import Places
-from ..plan.frames import ACCEPTED, SET_ASIDE, Frame, frames_table
-from ..plan.plan import Plan
-from ..plan.reason import Reason
-from ..plan.wording import grouped, time_of
-from ..products.product import sync_folders, write_text
+from ..plan.frames import NOT_CALIBRATED, SET_ASIDE
+from ..plan.plan import Input, Plan
+from ..plan.wording import time_of
 from ..reduce.ledger import Made
+from .table import texts_of
 
-__all__ = ["complete", "night_table", "summary", "write_report"]
+__all__ = ["page_of"]
 
-USED = "used"
-INCOMPLETE = "not calibrated"
-NOT_NEEDED = "not needed"
+_COLUMNS = (
+    *("file", "profile", "type", "exposure", "filter", "binning", "object", "verdict", "product"),
+)
+"""What the page shows of each file."""
 
-_OTHERS = ("no-master", "removed")
-"""Codes of frames that have no fault themselves."""
+_REASONS = ("file", "verdict", "reason")
+
+_SCIENCE = ("product", "frame", "bias", "dark", "flat")
 
 _PATHS = ("file", "product", "master", "frame", "bias", "dark", "flat", "verdict")
 """Columns whose words stay whole; a table that is too wide for them scrolls by itself."""
@@ -71,201 +68,37 @@ tr:hover td {{ background: #f8fafc; }}
 """
 
 
-def night_table(frames: Sequence[Frame], plan: Plan, made: Made | None = None) -> Table:
-    """Lay the night out with its final verdicts, one row for every file that was found.
+def page_of(
+    folder: str,
+    table: Table,
+    plan: Plan,
+    made: Made,
+    *,
+    ok: bool,
+    counts: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """Return the page of a night as HTML without scripts.
 
-    Parameters
-    ----------
-    frames : sequence of Frame
-    plan : Plan
-    made : Made, optional
-        What the run made; without it the verdicts are those of the plan.
-
-    Returns
-    -------
-    Table
-        Its ``verdict`` is used, not needed, not asked for, not calibrated, set aside or
-        ignored;
-        ``product`` is what a frame went into.
+    ``counts`` and ``notes`` are sentences of the summary. A second run must write the
+    same page, so that they do not tell which products were up to date.
     """
-    table = frames_table(frames)
-    uses = _uses(plan)
-    lacking = {m.file: m for m in plan.missing}
-    verdicts = [_verdict(frame, uses, lacking, made) for frame in frames]
-    table["verdict"] = [v[0] for v in verdicts] or table["verdict"]
-    table["code"] = [v[1] for v in verdicts] or table["verdict"]
-    table["reason"] = [v[2] for v in verdicts] or table["reason"]
-    table["product"] = [v[3] for v in verdicts] or table["reason"]
-    return table
-
-
-def summary(table: Table, plan: Plan, made: Made) -> str:
-    """Say in a few lines what was made, what was not, and why."""
-    masters = len(made.masters)
-    products = len(made.products)
-    there = made.masters | made.products
-    anew = [f"{name}: {why}." for name, why in sorted(made.anew.items()) if name in there]
-    new = len(there) - len(anew) - len(made.kept)
-    unneeded = sum(table["verdict"] == NOT_NEEDED)
-    lines = [
-        f"{len(table)} file{'' if len(table) == 1 else 's'} found, {sum(table['verdict'] == USED)} used"
-        + (f", {unneeded} not needed" if unneeded else "")
-        + (f", {len(plan.not_asked)} not asked for" if plan.only else "")
-        + (f", {plan.ignored} ignored" if plan.ignored else ""),
-        f"{masters} of {len(plan.masters)} masters and {products} of {len(plan.products)} planned "
-        "science frames are there"
-        + (f", {len(made.kept)} of them from before" if made.kept else "")
-        + (f", {len(anew)} made anew" if anew else "")
-        + (f", {new} made for the first time" if new and (made.kept or anew) else ""),
+    bad = [row for row in _rows(table, _REASONS) if row[1] in (NOT_CALIBRATED, SET_ASIDE)]
+    parts = [
+        *([_section("Set aside or not calibrated", _REASONS, bad)] if bad else []),
+        *([_section("Notes", ("note",), [(note,) for note in notes])] if notes else []),
+        _section("Masters", ("master", "made of"), _master_rows(plan, made)),
+        _section("Science frames", _SCIENCE, _science_rows(plan, made)),
+        _every_file(_rows(table, _COLUMNS)),
     ]
-    if anew:
-        lines += ["", "Made anew", *(f"  {text}" for text in grouped(anew))]
-    for verdict in (INCOMPLETE, SET_ASIDE):
-        rows = table[table["verdict"] == verdict]
-        if len(rows):
-            lines += ["", verdict.capitalize(), *(f"  {text}" for text in grouped(rows["reason"]))]
-    if plan.remedies:
-        lines += ["", "What helps", *(f"  {remedy}" for remedy in plan.remedies)]
-    masters_lost = [made.failed[m.name][1] for m in plan.masters if m.name in made.failed]
-    if masters_lost:
-        lines += ["", "Masters that could not be made", *(f"  {text}" for text in masters_lost)]
-    notes = [*plan.on_purpose, *plan.notes, *made.notes]
-    if notes:
-        lines += ["", "Notes", *(f"  {note}" for note in notes)]
-    return "\n".join(lines)
-
-
-def write_report(places: Places, folder: str, table: Table, plan: Plan, made: Made) -> None:
-    """Write ``night.ecsv``, ``plan.json`` and ``report/index.html``."""
-    stream = io.StringIO()
-    _plain(table).write(stream, format="ascii.ecsv")
-    night, page = places.path("night.ecsv"), places.path("report/index.html")
-    write_text(night, stream.getvalue())
-    write_text(places.path("plan.json"), plan.to_json() + "\n")
-    try:
-        # Only this folder: an output that was removed must not come back without its lock.
-        page.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError.of(page.parent, error) from error
-    write_text(page, _page(folder, table, plan, made))
-    sync_folders([night, page])
-
-
-def _plain(table: Table) -> Table:
-    """Return a table whose columns have masks only where they need them.
-
-    The text is the same, and masked values take ten times as long to write.
-    """
-    columns = [
-        c.filled() if isinstance(c, MaskedColumn) and not c.mask.any() else c
-        for c in table.columns.values()
-    ]
-    return Table(columns, meta=table.meta, copy=False)
-
-
-def complete(table: Table, plan: Plan, made: Made) -> bool:
-    """Say whether everything that the night holds was made."""
-    bad = {INCOMPLETE, SET_ASIDE}
-    on_purpose = set(plan.reject)
-    told = zip(table["file"].tolist(), table["verdict"].tolist(), strict=True)
-    verdicts = {verdict for file, verdict in told if file not in on_purpose}
-    return not (bad & verdicts or any(m.name in made.failed for m in plan.masters))
-
-
-def _verdict(
-    frame: Frame, uses: Mapping[str, str], lacking: Mapping[str, Reason], made: Made | None
-) -> tuple[str, str, str, str]:
-    """Return the verdict on a frame, its code, the reason, and what it went into."""
-    if frame.verdict != ACCEPTED:
-        earlier = "" if made is None else made.earlier.get(frame.file, "")
-        return frame.verdict, frame.code, frame.reason, earlier
-    if made is not None and frame.file in made.failed:
-        code, reason = made.failed[frame.file]
-        return _short_of(code) if code in _OTHERS else SET_ASIDE, code, reason, ""
-    if frame.file in lacking:
-        missing = lacking[frame.file]
-        return _short_of(missing.code), missing.code, missing.reason, ""
-    into = uses.get(frame.file, "")
-    if into:
-        if made is not None and into in made.failed:
-            return _short_of(made.failed[into][0]), *made.failed[into], ""
-        if made is not None and frame.file in made.overruled:
-            why = made.overruled[frame.file][1].removeprefix(f"{frame.file}: ")
-            return USED, "kept", f"{frame.file}: kept by hand, although {why}", into
-        return USED, "", "", into
-    why = f"the recipe needs no {frame.type} of it."
-    if frame.master:
-        why = f"no frame of the night needs this master {frame.master}."
-    return NOT_NEEDED, "not-needed", f"{frame.file}: {why}", ""
-
-
-def _short_of(code: str) -> str:
-    """Say what becomes of a frame for want of others: of its own kind, or of a master."""
-    return SET_ASIDE if code in ("few-frames", "mixed-setup") else INCOMPLETE
-
-
-def _uses(plan: Plan) -> dict[str, str]:
-    """Return what each file goes into."""
-    uses = {i.file: m.name for m in plan.masters for i in m.inputs}
-    chosen = [*(i for m in plan.masters for i in m.inputs), *(p.input for p in plan.products)]
-    needed = {name for i in chosen for name in (i.bias, i.dark, i.flat)}
-    for master in plan.masters:
-        if master.path and master.name in needed:
-            uses[master.name.removeprefix("calibrations/")] = master.name
-    return uses | {p.input.file: p.name for p in plan.products}
-
-
-def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
-    # A second run must write the same page, so what was there before is not told.
-    counts = summary(table, plan, replace(made, kept=set(), anew={})).splitlines()[:2]
-    good = complete(table, plan, made)
     verdict = (
         "Everything was made."
-        if good
-        else "Some of it could not be made, or was set aside; the first table says why."
+        if ok
+        else "Not everything could be made, or a frame was set aside; the first table says why."
     )
-    told = _rows(table, ("file", "verdict", "reason"))
-    wrong = [row for row in told if row[1] in (INCOMPLETE, SET_ASIDE)]
-    parts = []
-    if wrong:
-        parts.append(_html("Set aside or not calibrated", ("file", "verdict", "reason"), wrong))
-    notes = [
-        (n,)
-        for n in (
-            *plan.on_purpose,
-            *plan.notes,
-            *made.notes,
-        )
-    ]
-    if notes:
-        parts.append(_html("Notes", ("note",), notes))
-    parts.append(_html("Masters", ("master", "made of"), _master_rows(plan, made)))
-    parts.append(
-        _html(
-            "Science frames",
-            ("product", "frame", "bias", "dark", "flat"),
-            [
-                (p.name, p.input.file, _short(p.input.bias), _dark(p.input), _short(p.input.flat))
-                for p in plan.products
-                if p.name in made.products
-            ],
-        )
-    )
-    columns = (
-        "file",
-        "profile",
-        "type",
-        "exposure",
-        "filter",
-        "binning",
-        "object",
-        "verdict",
-        "product",
-    )
-    parts.append(_every_file(columns, _rows(table, columns)))
     return _PAGE.format(
         title=escape(_title(folder, table)),
-        mood="good" if good else "bad",
+        mood="good" if ok else "bad",
         verdict=escape(verdict),
         counts=escape(". ".join(counts) + "."),
         body="\n".join(parts),
@@ -274,27 +107,32 @@ def _page(folder: str, table: Table, plan: Plan, made: Made) -> str:
 
 
 def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
-    rows = []
-    for master in plan.masters:
-        text = str(master).split("  ", 1)[1]
-        if master.name in made.failed:
-            text = made.failed[master.name][1]
-        rows.append((master.name, text))
-    return rows
+    return [
+        (m.name, made.failed[m.name][1] if m.name in made.failed else str(m).split("  ", 1)[1])
+        for m in plan.masters
+    ]
+
+
+def _science_rows(plan: Plan, made: Made) -> list[tuple[str, ...]]:
+    return [
+        (p.name, p.input.file, _stem(p.input.bias), _dark(p.input), _stem(p.input.flat))
+        for p in plan.products
+        if p.name in made.products
+    ]
 
 
 def _title(folder: str, table: Table) -> str:
     """Name the folder of the night, and the day or days of its science frames."""
     science = table[table["type"] == "science"]
     # Calibrations may come from other nights.
-    dates = _texts(science if len(science) else table, "date")
+    dates = texts_of(science if len(science) else table, "date")
     days = sorted({day for date in dates if (day := _day(date))})
     ends = [day for day in dict.fromkeys((*days[:1], *days[-1:])) if day not in folder]
     return f"Night {folder}" + (f", {' to '.join(ends)}" if ends else "")
 
 
 def _day(date: str) -> str:
-    """Return the day of a date in UT, or nothing where it is none."""
+    """Return the day of a date in UT, or nothing where the card holds no date."""
     try:
         time = time_of(date)
         return "" if time is None else datetime.fromtimestamp(time, UTC).date().isoformat()
@@ -302,21 +140,21 @@ def _day(date: str) -> str:
         return ""
 
 
-def _every_file(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table of the files for each verdict."""
+def _every_file(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of the files for each verdict."""
     verdicts: dict[str, list[Sequence[str]]] = {}
     for row in rows:
-        verdicts.setdefault(row[columns.index("verdict")], []).append(row)
-    parts = [_folded(verdict, columns, verdicts[verdict]) for verdict in sorted(verdicts)]
+        verdicts.setdefault(row[_COLUMNS.index("verdict")], []).append(row)
+    parts = [_folded(verdict, _COLUMNS, verdicts[verdict]) for verdict in sorted(verdicts)]
     return "\n".join(["<h2>Every file</h2>", *parts])
 
 
-def _html(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<h2>{escape(title)}</h2>\n{_folded('', columns, rows)}"
 
 
 def _folded(label: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table that folds if it is long, and that ends where browsers get slow."""
+    """Return a table that folds if it is long, and ends before it makes browsers slow."""
     text = f"{label}: {_number(len(rows), 'row')}" if label else _number(len(rows), "row")
     more = len(rows) - _ROWS
     rest = f"<p>{_number(more, 'row')} more; night.ecsv has every file.</p>" if more > 0 else ""
@@ -350,17 +188,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _rows(table: Table, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return some columns as texts, row by row."""
-    return list(zip(*(_texts(table, name) for name in columns), strict=True))
-
-
-def _texts(table: Table, name: str) -> list[str]:
-    return [_cell(value) for value in table[name].tolist()]
-
-
-def _cell(value: object) -> str:
-    text = str(value)
-    return "" if text in ("--", "None") else text
+    """Return columns as texts, row by row."""
+    return list(zip(*(texts_of(table, name) for name in columns), strict=True))
 
 
 def _printable(text: str) -> str:
@@ -369,10 +198,10 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _short(name: str | None) -> str:
+def _stem(name: str | None) -> str:
     return "" if name is None else name.rsplit("/", 1)[-1].removesuffix(".fits")
 
 
-def _dark(chosen) -> str:
+def _dark(chosen: Input) -> str:
     scale = "" if chosen.dark_scale == 1 else f" x {chosen.dark_scale:.6g}"
-    return _short(chosen.dark) + scale
+    return _stem(chosen.dark) + scale

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from .. import __version__
 from ..camera.changes import concerning
+from ..files.layout import MASTERS
 from ..plan.plan import Input
 from ..products.header import ascii_text
 from ..products.saved import CheckedProduct, check_product
@@ -49,7 +50,7 @@ def still_holds(
         why = "as asked"
     else:
         # The bytes of a master go on into other products, so all of them count.
-        saved = check_product(path, pixels=name.startswith("masters/"))
+        saved = check_product(path, pixels=name.startswith(f"{MASTERS}/"))
         if not saved.faults and saved.header.get("CPKEY") == key:
             return saved
         why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))

@@ -1,8 +1,10 @@
 import copy
 import dataclasses
+import functools
 import math
 import pickle
 
+import by_hand
 import pytest
 from astropy import units as u
 from astropy.io import fits
@@ -784,3 +786,27 @@ def test_a_fits_header_will_do():
     profile = camera()
     assert profile.fits(header)
     assert (profile.frame_type_of(header), profile.exposure_of(header)) == ("bias", 0)
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_only_arcs_are_summed(kind):
+    with pytest.raises(ProfileError) as error:
+        Recipe(bias=True, combine={kind: Combine(method="sum", clip=None)})
+    assert str(error.value) == (
+        f"combine='sum' for a {kind}: a sum of {kind} frames is not what one frame holds; "
+        "only arcs are summed. Write 'average' or 'median'."
+    )
+    Recipe(bias=True, combine={"arc": Combine(method="sum", clip=None)})
+
+
+def test_a_partial_with_another_number_is_another_profile():
+    def gain(header, factor):
+        return factor * u.electron / u.adu
+
+    def profile(factor):
+        amplifier = Amplifier(
+            data="[:, :]", overscan=None, gain=functools.partial(gain, factor=factor)
+        )
+        return dataclasses.replace(by_hand.camera(), amplifiers=[amplifier])
+
+    assert profile(1.5).hash == profile(1.5).hash != profile(2.5).hash

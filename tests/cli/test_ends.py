@@ -43,9 +43,9 @@ def raiser(error):
 # Crashes.
 
 
-@pytest.mark.parametrize("where", ["scan", "make_plan", "stale"])
+@pytest.mark.parametrize("where", ["plan.request.scan", "plan.request.make_plan", "night.stale"])
 def test_a_crash_ends_with_70_and_is_reported(command, tmp_path, monkeypatch, capsys, where):
-    monkeypatch.setattr(night, where, raiser(KeyError("odd")))
+    monkeypatch.setattr(f"ccdprofiles.{where}", raiser(KeyError("odd")))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert cli.main(command) == 70
     said = capsys.readouterr().err
@@ -53,7 +53,7 @@ def test_a_crash_ends_with_70_and_is_reported(command, tmp_path, monkeypatch, ca
     assert "KeyError: 'odd'" in said
     assert "Traceback" not in said
     log = tmp_path / "out" / "ccdprofiles.log"
-    if where != "stale":  # the output is not there yet
+    if where != "night.stale":  # the output is not there yet
         (log,) = tmp_path.glob("ccdprofiles-*.log")
     assert f"Please send the log {log} to the developers" in said
     text = log.read_text()
@@ -154,7 +154,12 @@ def test_letters_that_the_terminal_does_not_have_are_shown_by_their_numbers(tmp_
 
 # Signals.
 
-PLACES = ["scan", "make_plan", "run_plan", "write_report"]
+PLACES = [
+    "plan.request.scan",
+    "plan.request.make_plan",
+    "run.run.run_plan",
+    "report.report.Report.write",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -168,8 +173,7 @@ def test_a_signal_ends_a_command(
         os.kill(os.getpid(), number)
         raise AssertionError("the signal was lost")
 
-    module = {"run_plan": "run.run", "write_report": "report.page"}.get(place, "night")
-    monkeypatch.setattr(f"ccdprofiles.{module}.{place}", signalled)
+    monkeypatch.setattr(f"ccdprofiles.{place}", signalled)
     monkeypatch.setattr("ccdprofiles.cli.ends._PATIENCE", 1.0)
     before = signal.getsignal(number)
     assert cli.main(command) == 128 + number
@@ -207,7 +211,7 @@ def test_the_library_leaves_signals_alone(command, tmp_path, monkeypatch, usual_
 
 STUCK = """
 import os, signal, sys, threading, time
-from ccdprofiles import night
+from ccdprofiles.plan import request
 from ccdprofiles.cli import command as cli, ends
 ends._PATIENCE = 0.3
 def stuck(*_, **__):
@@ -218,7 +222,7 @@ def never(*_, **__):
         stuck()
     except BaseException:
         time.sleep(20)
-night.scan = never
+request.scan = never
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -243,10 +247,10 @@ def test_work_that_cannot_be_interrupted_is_ended(command, usual_signals):
     ids=lambda e: type(e).__name__,
 )
 def test_memory_that_runs_out_ends_with_5(command, monkeypatch, capsys, error):
-    monkeypatch.setattr(night, "make_plan", raiser(error))
+    monkeypatch.setattr("ccdprofiles.plan.request.make_plan", raiser(error))
     assert cli.main(command) == 5
     said = capsys.readouterr().err
-    assert said.startswith("ccdprofiles: memory or threads run out; allow more (ulimit -v")
+    assert said.startswith("ccdprofiles: memory or threads ran out; allow more (ulimit -v")
     assert said.count("\n") == 1
 
 

@@ -5,15 +5,13 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
+from by_hand import ELEVEN, SMALL
 
 from ccdprofiles import reduce_night, simulate_night
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import OutputError
 from ccdprofiles.output.earlier import earlier_night
-from ccdprofiles.simulate import Exposures, windowed
 
-SMALL = windowed("cg16m", 16, 24)
-SCIENCE = Exposures("science", 2, 90.0, filter="r", object="m31")
 LATER = "2031-01-02"
 
 
@@ -21,14 +19,8 @@ LATER = "2031-01-02"
 def made(tmp_path_factory):
     """Two nights of the same names, and the first of them reduced; not to be touched."""
     folder = tmp_path_factory.mktemp("nights")
-    frames = [
-        Exposures("bias", 3),
-        Exposures("dark", 3, 90.0),
-        Exposures("flat", 3, 1.0, filter="r"),
-        SCIENCE,
-    ]
-    simulate_night(SMALL, folder / "first", frames=frames)
-    simulate_night(SMALL, folder / "second", seed=1, frames=frames)
+    simulate_night(SMALL, folder / "first", frames=ELEVEN)
+    simulate_night(SMALL, folder / "second", seed=1, frames=ELEVEN)
     for path in (folder / "second").iterdir():
         redate(path)
     assert {p.name for p in files(folder / "first")} == {p.name for p in files(folder / "second")}

@@ -7,36 +7,22 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy.io import fits
+from by_hand import SMALL
 
-from ccdprofiles import plan_night, reduce_night, simulate_night, verify_night
+from ccdprofiles import known_profiles, plan_night, reduce_night, simulate_night, verify_night
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
-from ccdprofiles.night import scan
-from ccdprofiles.output.folder import locked
+from ccdprofiles.output.lock import locked
+from ccdprofiles.plan.scan import scan
 from ccdprofiles.products.product import write_text
 from ccdprofiles.run.run import _Run
-from ccdprofiles.simulate import Exposures, windowed
+from ccdprofiles.simulate import windowed
 
-SMALL = windowed("cg16m", 16, 24)
-FRAMES = [
-    Exposures("bias", 3),
-    Exposures("dark", 3, 90.0),
-    Exposures("flat", 3, 1.0, filter="r"),
-    Exposures("science", 2, 90.0, filter="r", object="m31"),
-]
 BIAS, DARK, FLAT = (f"masters/cg16m_{n}_1x1.fits" for n in ("bias", "dark_90s", "flat_r"))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A night and its products, not to be touched."""
-    folder = tmp_path_factory.mktemp("night")
-    simulate_night(SMALL, folder / "raw", frames=FRAMES)
-    assert reduce_night(folder / "raw", folder / "out", profiles=[SMALL], jobs=1).ok
-    return folder
 
 
 @pytest.fixture
@@ -218,7 +204,7 @@ def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, 
             (night / "out").mkdir()
         return scan(*arguments, **named)
 
-    monkeypatch.setattr("ccdprofiles.night.scan", scan_and_remove)
+    monkeypatch.setattr("ccdprofiles.plan.request.scan", scan_and_remove)
     with pytest.raises(OutputError, match="out was removed or replaced while the run was going on"):
         reduce(night)
     monkeypatch.undo()
@@ -240,7 +226,7 @@ def test_an_output_that_becomes_the_night_before_it_is_locked_gets_no_products(
         out.symlink_to(tmp_path / "raw")
         return locked(output)
 
-    monkeypatch.setattr("ccdprofiles.night.locked", link_and_lock)
+    monkeypatch.setattr("ccdprofiles.output.folder.locked", link_and_lock)
     with pytest.raises(CCDProfilesError, match=r"own folder|became a link"):
         reduce(tmp_path)
     new = {p.name for p in (tmp_path / "raw").iterdir()}
@@ -254,7 +240,7 @@ def test_an_output_that_is_removed_while_tables_are_written_stays_away(night, mo
             shutil.rmtree(night / "out")
         write_text(path, text)
 
-    monkeypatch.setattr("ccdprofiles.report.page.write_text", write)
+    monkeypatch.setattr("ccdprofiles.report.report.write_text", write)
     with pytest.raises(OutputError):
         reduce(night)
     monkeypatch.undo()
@@ -484,3 +470,16 @@ def test_what_the_system_refuses_is_told_in_words(night, command, capsys):
 def test_a_home_of_nobody_is_told(night, capsys):
     assert main(["plan", "~nobody-of-that-name/night"]) == 2
     assert "has no home folder here; give the whole path" in capsys.readouterr().err
+
+
+def test_hidden_files_of_others_in_the_output_stay(tmp_path):
+    profile = windowed(known_profiles()["lfc"], 64, 80)
+    truth = simulate_night(profile, tmp_path / "raw", seed=1)
+    (tmp_path / "out" / "masters").mkdir(parents=True)
+    others = [tmp_path / "out" / ".notes.tmp", tmp_path / "out" / "masters" / ".paper.tmp"]
+    ours = tmp_path / "out" / "masters" / ".lfc_dark.fits.4711-7f00aa.tmp"
+    for path in (*others, ours):
+        path.write_text("mine")
+    by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert all(path.exists() for path in others)
+    assert not ours.exists()

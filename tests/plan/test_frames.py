@@ -1,11 +1,13 @@
 """Every file of a folder becomes one row: what it is, and why it is used or not."""
 
+import dataclasses
 import gzip
 import os
 import shutil
 import threading
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
@@ -977,3 +979,35 @@ def test_scanning_writes_nothing(night):
     before = {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")}
     scanned(folder)
     assert before == {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")}
+
+
+def test_a_function_for_another_camera_does_not_cost_the_frames_of_this_one(raw_night):
+    other = dataclasses.replace(
+        by_hand.camera(),
+        instrument=lambda header: header.get("CAMERA").strip() == "mine",
+        name="mine",
+    )
+    assert by_hand.reduce_night(
+        raw_night, raw_night.parent / "out", profiles=[other, by_hand.SMALL]
+    ).ok
+
+
+def test_a_card_that_decides_and_says_two_things_sets_its_frame_aside(tmp_path):
+    by_hand.write_some(tmp_path / "raw", "bias", 2, 100)
+    for name, second in (("s", 99.0), ("t", 10.0)):
+        path = tmp_path / f"raw/{name}.fits"
+        by_hand.write(path, "light", 600, 10.0)
+        header = path.read_bytes()[:2880]
+        end = header.index(b"END".ljust(80))
+        card = f"EXPTIME = {second:20}".ljust(80).encode()
+        rest = path.read_bytes()[2880:]
+        path.write_bytes(header[:end] + card + header[end:-80] + rest)
+    made = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=by_hand.camera())
+    assert (by_hand.row(made, "s.fits")["verdict"], by_hand.row(made, "s.fits")["code"]) == (
+        "set aside",
+        "twice",
+    )
+    assert by_hand.row(made, "s.fits")["reason"] == (
+        "s.fits: EXPTIME appears twice in its header with different values; correct the header."
+    )
+    assert by_hand.row(made, "t.fits")["verdict"] == "used"

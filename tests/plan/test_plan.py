@@ -8,12 +8,15 @@ import re
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
+import by_hand
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccdprofiles import Amplifier, Combine, Profile, Recipe, plan_night, reduce_night
+from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, plan_night, reduce_night
+from ccdprofiles.cli.command import main
 from ccdprofiles.errors import PlanError
 from ccdprofiles.files import pixels
 from ccdprofiles.plan import planner
@@ -814,3 +817,143 @@ def test_every_accepted_frame_ends_in_exactly_one_place(drawn, without, shuffler
     assert make_plan(shuffled, without) == plan
     assert plan.found == len(frames)
     assert all(f.verdict in (ACCEPTED, SET_ASIDE) for f in frames)
+
+
+def test_a_master_dark_holds_frames_of_one_bias_only(tmp_path):
+    for n in range(3):
+        by_hand.write(tmp_path / f"before/b{n}.fits", "bias", 1000, 0, f"2020-01-01T00:0{n}:00")
+        by_hand.write(tmp_path / f"after/b{n}.fits", "bias", 1100, 0, f"2020-01-03T00:0{n}:00")
+    for n in range(2):
+        by_hand.write(tmp_path / f"night/d{n}.fits", "dark", 1050, 100, f"2020-01-01T20:0{n}:00")
+        by_hand.write(tmp_path / f"night/e{n}.fits", "dark", 1150, 100, f"2020-01-02T04:0{n}:00")
+    by_hand.write(tmp_path / "night/s.fits", "light", 1250, 100, "2020-01-02T05:00:00")
+    made = by_hand.reduce_night(
+        tmp_path / "night",
+        tmp_path / "out",
+        profile=by_hand.camera(dark="match"),
+        calibrations=[tmp_path / "before", tmp_path / "after"],
+    )
+    darks = [p for name, p in made.masters.items() if "dark" in name]
+    assert [fits.getheader(p)["NCOMBINE"] for p in darks] == [2, 2]
+    for path in darks:
+        assert fits.getdata(path).mean() == pytest.approx(50, abs=1)
+    assert fits.getdata(by_hand.only(made.products)).mean() == pytest.approx(100, abs=1)
+
+
+def test_flats_of_two_recipes_do_not_share_a_master(tmp_path):
+    def recipe(header):
+        scale = "mean" if header.get("GRISM") else "median"
+        return Recipe(bias=True, dark=None, flat=Flat(scale=scale))
+
+    by_hand.write_some(tmp_path, "bias", 2, 100)
+    by_hand.write_some(tmp_path, "flat", 2, 1000, 3.0, GRISM="7")
+    by_hand.write_some(tmp_path, "flat", 2, 1000, 3.0, stem="other")
+    plan = by_hand.plan_night(tmp_path, profile=by_hand.with_recipe(recipe))
+    assert [[i.file for i in m.inputs] for m in plan.masters if m.type == "flat"] == [
+        ["flat0.fits", "flat1.fits"],
+        ["other0.fits", "other1.fits"],
+    ]
+
+
+def test_two_raw_shapes_with_open_sections_do_not_share_a_master(tmp_path):
+    for kind, exposure in (("bias", 0.0), ("light", 10.0)):
+        by_hand.write_some(tmp_path / "raw", kind, 2, 300, exposure)
+        for n in range(2):
+            by_hand.write(
+                tmp_path / f"raw/wide{kind}{n}.fits",
+                kind,
+                by_hand.pixels(500, n, (32, 32)),
+                exposure,
+            )
+    made = by_hand.reduce_night(
+        tmp_path / "raw", tmp_path / "out", profile=by_hand.camera("[:, :]")
+    )
+    assert sorted(fits.getdata(p).shape for p in made.masters.values()) == [(16, 16), (32, 32)]
+    assert made.ok
+    for path in made.products.values():
+        assert fits.getdata(path).mean() == pytest.approx(0, abs=1)
+
+
+def test_raw_shapes_do_not_mix_though_the_sections_are_the_same(tmp_path):
+    by_hand.write_some(tmp_path, "bias", 2, 100)
+    for n in range(2):
+        by_hand.write(tmp_path / f"wide{n}.fits", "bias", by_hand.pixels(300, n, (32, 32)))
+    sizes = dataclasses.replace(by_hand.camera(), frame_size=lambda h: (h["NAXIS1"], h["NAXIS2"]))
+    plan = by_hand.plan_night(tmp_path, profile=sizes)
+    assert [len(m.inputs) for m in plan.masters] == [2, 2]
+
+
+def test_frames_whose_gain_differs_do_not_share_a_master(tmp_path):
+    def gain(header):
+        return header["EGAIN"] * u.electron / u.adu
+
+    profile = by_hand.camera()
+    profile = dataclasses.replace(
+        profile, amplifiers=[dataclasses.replace(profile.amplifiers[0], gain=gain)]
+    )
+    by_hand.write_some(tmp_path, "bias", 2, 100, EGAIN=1.3)
+    by_hand.write_some(tmp_path, "bias", 3, 100, stem="high", EGAIN=2.6)
+    plan = by_hand.plan_night(tmp_path, profile=profile)
+    assert sorted(len(m.inputs) for m in plan.masters) == [2, 3]
+
+
+def test_a_dark_that_is_scaled_is_the_long_one(tmp_path):
+    by_hand.write_some(tmp_path, "bias", 2, 100)
+    by_hand.write_some(tmp_path, "dark", 2, 190, 90.0)
+    by_hand.write_some(tmp_path, "dark", 2, 100, 0.1, stem="short")
+    by_hand.write(tmp_path / "s.fits", "light", 600, 1.0)
+    (product,) = by_hand.plan_night(tmp_path, profile=by_hand.camera(dark="scale")).products
+    assert product.input.dark == "masters/c_dark_90s_1x1.fits"
+    assert product.input.dark_scale == pytest.approx(1 / 90)
+
+
+def test_two_profiles_made_on_the_spot_get_two_names(tmp_path):
+    profiles = []
+    for detector in ("blue", "red"):
+        profiles.append(dataclasses.replace(by_hand.camera(), where={"DETECTOR": detector}))
+        by_hand.write_some(tmp_path, "bias", 2, 100, stem=detector, DETECTOR=detector)
+    plan = by_hand.plan_night(tmp_path, profiles=profiles)
+    assert [m.name for m in plan.masters] == [
+        "masters/c_bias_1x1.fits",
+        "masters/c_2_bias_1x1.fits",
+    ]
+    assert plan.complete
+
+
+def test_one_dark_of_the_exposure_of_the_flats_is_enough(tmp_path):
+    frames = [
+        Exposures("dark", 1, 3.0),
+        Exposures("dark", 3, 10.0),
+        Exposures("flat", 3, 3.0, filter="V"),
+        Exposures("science", 1, 10.0, filter="V"),
+    ]
+    truth = simulate_night(windowed("proem", 16, 24), tmp_path / "raw", frames=frames)
+    made = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert made.ok
+    with fits.open(by_hand.only(made.masters, "flat")) as hdus:
+        assert "UNCERT" not in hdus
+    with fits.open(by_hand.only(made.products)) as hdus:
+        assert "UNCERT" in hdus
+
+
+def test_a_folder_of_products_or_of_packed_frames_says_why_nothing_is_made(
+    raw_night, tmp_path, capsys
+):
+    out = raw_night.parent / "out"
+    by_hand.reduce_night(raw_night, out, profiles=[by_hand.SMALL])
+    plan = str(by_hand.plan_night(out / "science", profiles=[by_hand.SMALL]))
+    assert " products of ccdprofiles; give the folder of the raw night" in plan
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    for name in ("a.fits.bz2", "b.fits.Z", "notes.txt"):
+        (packed / name).write_bytes(b"BZh9 and more")
+    assert str(by_hand.plan_night(packed)).endswith(
+        "2 files (a.fits.bz2 … b.fits.Z) are compressed in a format that is not read (.Z, .bz2); "
+        "decompress them\n  notes.txt: not a FITS file."
+    )
+    assert main(["reduce", str(packed), "-o", str(tmp_path / "o")]) == 3
+    assert "a.fits.bz2 … b.fits.Z" in capsys.readouterr().out
+    (raw_night / "a.fits.bz2").write_bytes(b"BZh9 and more")
+    assert "a.fits.bz2 is compressed in a format that is not read" in str(
+        by_hand.plan_night(raw_night, profiles=[by_hand.SMALL])
+    )

@@ -273,6 +273,6 @@ def test_the_command_line_makes_a_part_and_ends_well(made, tmp_path, capsys):
     ("words", "asked"), [([], None), (["--cosmic-rays"], True), (["--no-cosmic-rays"], False)]
 )
 def test_cosmic_rays_are_as_the_recipe_says_unless_asked(words, asked):
-    from ccdprofiles.cli.command import _parser
+    from ccdprofiles.cli.command import parser
 
-    assert _parser().parse_args(["reduce", "a", "-o", "b", *words]).cosmic_rays is asked
+    assert parser().parse_args(["reduce", "a", "-o", "b", *words]).cosmic_rays is asked

@@ -141,7 +141,7 @@ def test_every_page_is_in_a_table_of_contents():
 
 
 def test_the_flags_and_exits_in_the_reference_are_ours():
-    from ccdprofiles.cli import command as cli
+    from ccdprofiles.cli import ends as cli
     from ccdprofiles.products.band import DQ_BITS, MASKED
 
     text = (DOCS / "reference.rst").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Master flats, held against NumPy in float64 from the same frames and masters."""
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
@@ -7,6 +8,7 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
+from ccdprofiles.reduce import flats
 
 ROWS, COLUMNS = 48, 64
 EPS = 2.0**-24
@@ -115,3 +117,48 @@ def test_a_master_flat_is_that_of_float64(tmp_path, how, gains, levels, exposure
     # Rounded when it is combined and when it is normalised; the norm is the mean of two
     # rounded values, and rounded itself.
     assert np.max(np.abs(found / expected - 1)) <= 4 * EPS
+
+
+def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeypatch):
+    def amplifier(first, last, strip, gain):
+        return Amplifier(
+            name=f"a{first}",
+            data=f"[{first}:{last},1:64]",
+            overscan=strip,
+            gain=gain * u.electron / u.adu,
+            read_noise=6 * u.electron,
+            saturation=60000 * u.adu,
+        )
+
+    random = np.random.default_rng(3)
+    (tmp_path / "raw").mkdir()
+    for n in range(4):
+        image = np.full((64, 100), 300.0) + random.normal(0, 3, (64, 100))
+        image[:, :80] += random.normal(20000 + 1000 * n, 300, (64, 80))
+        hdu = fits.PrimaryHDU(np.round(image).astype("u2"))
+        kind = "flat" if n < 3 else "science"
+        hdu.header.update(INSTRUME="X", IMAGETYP=kind, EXPTIME=5, FILTER="R")
+        hdu.writeto(tmp_path / "raw" / f"f{n}.fits")
+    profile = Profile(
+        name="x",
+        instrument="X",
+        amplifiers=[
+            amplifier(1, 40, "[81:90,1:64]", 1.0),
+            amplifier(41, 80, "[91:100,1:64]", 1.001),
+        ],
+        recipe=Recipe(bias=False, dark=None, flat=Flat(), electrons=True),
+    )
+    seen = []
+    levels = flats.Flats._levels
+
+    def told(self, pixels, mapped):
+        found = levels(self, pixels, mapped)
+        true = [float(np.median(self._light(pixels, i))) for i in self.inputs]
+        seen.extend(zip((level.value for level in found), true, strict=True))
+        return found
+
+    monkeypatch.setattr(flats.Flats, "_levels", told)
+    by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    assert len(seen) == 3
+    for got, true in seen:
+        assert got == pytest.approx(true, rel=1e-9)

@@ -12,7 +12,8 @@ from astropy.table import Table
 
 from ccdprofiles.files.places import Places
 from ccdprofiles.plan.plan import Input, Plan, Product
-from ccdprofiles.report.page import _page, _title, night_table, write_report
+from ccdprofiles.report.page import _title, page_of
+from ccdprofiles.report.report import Report
 from ccdprofiles.run.run import Made
 
 LONG = (
@@ -45,7 +46,7 @@ def page(rows, folder="raw"):
     )
     plan = Plan(masters=(), products=products, found=len(rows))
     made = Made(products={p.name: Path(p.name) for p in products})
-    return _page(folder, rows, plan, made)
+    return page_of(folder, rows, plan, made, ok=False, counts=["one line", "another"], notes=[])
 
 
 class Structure(HTMLParser):
@@ -198,5 +199,5 @@ def test_science_frames_that_were_not_made_are_not_listed_as_made(tmp_path):
 
 
 def written_page(plan, made, folder):
-    write_report(Places.of(folder), "night", night_table([], plan, made), plan, made)
+    Report((), plan, made).write(Places.of(folder), "night")
     return (folder / "report" / "index.html").read_text("utf-8")

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
@@ -12,6 +13,7 @@ from astropy.io import fits
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
 from ccdprofiles.pixels.quality import Quality
 from ccdprofiles.run.levels import Body, darker_than_bias, doubtful_levels
+from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 ROWS, COLUMNS, STRIP = 40, 60, 8
 PEDESTAL, NOISE = 240.0, 4.0
@@ -470,3 +472,56 @@ def test_a_faint_sky_above_a_good_dark_is_not_noted(tmp_path):
     profile = replace(camera(amplifier, dark="match"), frame_size=(COLUMNS + STRIP, ROWS))
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert "no light is negative" not in str(made)
+
+
+@pytest.mark.parametrize("number", [2, 12])
+def test_the_level_of_a_night_does_not_follow_its_leaking_flats(tmp_path, number):
+    flats = Exposures("flat", number, 10.0, overscan_light=40.0)
+    truth = simulate_night(
+        windowed("dis_red", 32, 32),
+        tmp_path / "raw",
+        frames=[Exposures("bias", 3), Exposures("dark", 3, 10.0), flats],
+    )
+    made = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    for word in ("bias", "dark"):
+        path = by_hand.only(made.masters, word)
+        assert "OSNIGHT1" not in fits.getheader(path)
+        assert np.median(fits.getdata(path)) == pytest.approx(0, abs=3)
+    assert fits.getheader(by_hand.only(made.masters, "flat"))["OSNIGHT1"] is True
+
+
+def test_an_overscan_that_scatters_too_much_is_noted(tmp_path):
+    for n, noise in enumerate((2, 2, 40)):
+        data = by_hand.pixels(100, n, (16, 24))
+        data[:, 16:] = by_hand.pixels(100, 10 + n, (16, 8), noise)
+        by_hand.write(tmp_path / f"raw/b{n}.fits", "bias", data)
+    profile = by_hand.camera(overscan="[17:24, 1:16]")
+    made = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    (note,) = [line for line in str(made).splitlines() if "read noise is" in line]
+    assert note.startswith("  c: overscan [17:24, 1:16] scatters by ")
+    assert note.endswith(
+        " adu in b2.fits, where the read noise is 2 adu; look whether light falls on it."
+    )
+    assert made.ok
+
+
+@pytest.mark.parametrize("late", [2, 5])
+def test_many_biases_that_stand_apart_together_are_a_drift(tmp_path, late):
+    """Ten biases of the evening, some of the morning higher, and no overscan that tells."""
+    camera = Profile(
+        name="c",
+        instrument="C",
+        amplifiers=[Amplifier(data="[1:64, 1:64]", overscan=None, saturation=60000 * u.adu)],
+        recipe=Recipe(bias=True, dark=None, flat=None),
+    )
+    random = np.random.default_rng(5)
+    (tmp_path / "raw").mkdir()
+    for n in range(10 + late):
+        image = random.normal(300 + 5 * (n >= 10), 1.5, (64, 64)).round().astype("u2")
+        hdu = fits.PrimaryHDU(image)
+        hdu.header.update(INSTRUME="C", IMAGETYP="bias", EXPTIME=0)
+        hdu.writeto(tmp_path / "raw" / f"b{n:02}.fits")
+    night = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera)
+    apart = [row["file"] for row in night.frames if row["code"] == "outlier"]
+    assert apart == ([] if late == 5 else ["b10.fits", "b11.fits"])
+    assert ("5 of its 15 frames stand apart together" in str(night)) == (late == 5)

@@ -4,15 +4,17 @@ import dataclasses
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
 
 import ccdprofiles
-from ccdprofiles import Amplifier, CosmicRays, reduce_night, simulate_night
+from ccdprofiles import Amplifier, CosmicRays, Flat, reduce_night, simulate_night
 from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -99,8 +101,8 @@ def test_a_second_run_writes_no_file_at_all(night, caplog):
     done = again(night)
     assert done.kept == {*done.masters, *done.products}
     assert reasons(caplog) == {}
-    assert "Made anew" not in str(done)
-    assert str(done).endswith("7 of them from before") or "7 of them from before\n" in str(done)
+    assert "Remade" not in str(done)
+    assert str(done).endswith("7 already up to date") or "7 already up to date\n" in str(done)
     assert state(night / "out") == before
     # Nor does one that is asked from elsewhere, with other words for the same folders.
     here = Path.cwd()
@@ -124,7 +126,7 @@ def test_a_touched_flat_redoes_its_filter_and_nothing_else(night, caplog):
     assert done.anew == why
     assert why[FLAT_R] == f"its flat {flat.name} changed"
     assert {why[n] for n in science(night, "r")} == {"its master flat cg16m_flat_r_1x1 changed"}
-    assert "4 of them from before, 3 made anew" in str(done)
+    assert "4 already up to date, 3 remade" in str(done)
     assert f"  {FLAT_R}: its flat {flat.name} changed." in str(done)
     log = (night / "out" / "ccdprofiles.log").read_text()
     assert f"{FLAT_R} is made anew: its flat {flat.name} changed\n" in log
@@ -306,7 +308,7 @@ def test_all_is_made_anew_as_asked(night, caplog):
     done = again(night, overwrite=True)
     assert set(reasons(caplog).values()) == {"as asked"}
     assert len(reasons(caplog)) == 7
-    assert "7 made anew" in str(done)
+    assert "7 remade" in str(done)
 
 
 def test_a_master_of_the_same_name_from_another_folder_is_told_by_its_folder(tmp_path):
@@ -330,7 +332,7 @@ def test_what_is_made_for_the_first_time_is_not_anew(made, tmp_path):
     assert "anew" not in str(done)
     sorted(done.products.values())[0].unlink()
     done = reduce_night(made / "raw", tmp_path / "out", profiles=[SMALL])
-    assert "there, 6 of them from before, 1 made for the first time" in str(done)
+    assert "there, 6 already up to date, 1 new" in str(done)
     assert "anew" not in str(done)
     assert done.anew == {}
 
@@ -416,3 +418,72 @@ def test_a_number_that_a_profile_reads_from_another_file_counts(made, tmp_path, 
     assert len(reduce_night(made / "raw", tmp_path / "out", **options).kept) == 7
     number.write_text("2.5")
     assert set(reduce_night(made / "raw", tmp_path / "out", **options).anew) >= {*first.products}
+
+
+def test_a_run_without_a_step_leaves_no_trace_in_the_next(raw_night):
+    by_hand.reduce_night(
+        raw_night, raw_night.parent / "a", profiles=[by_hand.SMALL], without=("flat",)
+    )
+    by_hand.reduce_night(raw_night, raw_night.parent / "a", profiles=[by_hand.SMALL])
+    by_hand.reduce_night(raw_night, raw_night.parent / "b", profiles=[by_hand.SMALL])
+    assert by_hand.bytes_of(raw_night.parent / "a") == by_hand.bytes_of(raw_night.parent / "b")
+
+
+def test_an_adopted_master_that_changed_remakes_what_used_it(raw_night):
+    by_hand.reduce_night(raw_night, raw_night.parent / "calibrations", profiles=[by_hand.SMALL])
+    alone = raw_night.parent / "alone"
+    alone.mkdir()
+    for path in by_hand.files_of(raw_night, "light"):
+        shutil.copy(path, alone)
+
+    def again():
+        masters = raw_night.parent / "calibrations/masters"
+        return by_hand.reduce_night(
+            alone, raw_night.parent / "o", profiles=[by_hand.SMALL], calibrations=[masters]
+        )
+
+    first = {name: fits.getdata(path) for name, path in again().products.items()}
+    assert set(again().kept) == set(first)
+    with fits.open(raw_night.parent / "calibrations/masters/cg16m_bias_1x1.fits", "update") as hdus:
+        hdus[0].data += 100
+    made = again()
+    assert not made.kept
+    for name, path in made.products.items():
+        assert not np.array_equal(fits.getdata(path), first[name])
+
+
+def test_a_partial_as_gain_keeps_everything_on_the_second_run(raw_night):
+    (raw_night.parent / "cg.py").write_text(
+        "from functools import partial\n"
+        "from astropy import units as u\n"
+        "from ccdprofiles import *\n"
+        "def gain(header, factor):\n"
+        "    return factor * u.electron / u.adu\n"
+        "profile = Profile(\n"
+        "    instrument=('AspenCG16', 'Apogee Aspen CG16M'),\n"
+        "    amplifiers=[Amplifier(\n"
+        "        data='[:, :]', overscan=None, gain=partial(gain, factor=1.5))],\n"
+        "    binning=('XBINNING', 'YBINNING'),\n"
+        "    recipe=Recipe(bias=True, dark='scale'),\n"
+        ")\n"
+    )
+    runs = [
+        by_hand.reduce_night(
+            raw_night, raw_night.parent / "out", profile=raw_night.parent / "cg.py"
+        )
+        for _ in range(2)
+    ]
+    assert [len(made.kept) for made in runs] == [0, 5]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of files are UTF-8 elsewhere")
+def test_a_dark_flat_whose_name_is_not_ascii_stays_set_aside(tmp_path):
+    by_hand.write_some(tmp_path / "raw", "bias", 2, 100)
+    by_hand.write_some(tmp_path / "raw", "flat", 2, 1100, 1.0)
+    by_hand.write(tmp_path / "raw/flaté.fits", "flat", 90, 1.0)
+    for _ in range(2):
+        made = by_hand.reduce_night(
+            tmp_path / "raw", tmp_path / "out", profile=by_hand.camera(flat=Flat())
+        )
+        assert not made.ok
+        assert list(made.set_aside["file"]) == ["flaté.fits"]

@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.io import fits
 
 import ccdprofiles.plan.scan
+import ccdprofiles.run.memory
 import ccdprofiles.run.run
 from ccdprofiles import Amplifier, Profile, Recipe, reduce_night, simulate_night
 from ccdprofiles.run import state
@@ -118,7 +119,7 @@ def test_an_unchanged_night_is_neither_read_nor_written(night, read, monkeypatch
     assert again.ok
     assert again.kept == {*again.masters, *again.products}
     assert again.anew == {}
-    assert str(again).endswith("5 of them from before")
+    assert str(again).endswith("5 already up to date")
     assert contents(night / "out") == before
     # Neither the way it is asked nor the number of workers makes another request of it.
     reduce(night, jobs=1, progress=True)
@@ -309,14 +310,14 @@ def test_a_product_that_changed_after_it_was_made_is_not_relied_on(raw, tmp_path
     """As long as the run goes on; the next one finds the damage."""
     shutil.copytree(raw, tmp_path / "raw")
     time.sleep(0.05)
-    left = ccdprofiles.night._left
+    left = ccdprofiles.run.memory._left
 
     def meanwhile(output):
         rewritten(output / FLAT, damage)
         return left(output)
 
     with monkeypatch.context() as during:
-        during.setattr(ccdprofiles.night, "_left", meanwhile)
+        during.setattr(ccdprofiles.run.memory, "_left", meanwhile)
         reduce(tmp_path)
     assert not (tmp_path / "out" / state.STATE).exists()
     assert FLAT in reduce(tmp_path).anew

@@ -474,7 +474,10 @@ def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
 
 def test_an_executor_and_a_cluster_are_one_too_many(night, tmp_path):
     raw, profile, _ = night
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="not both"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(InputError, match="only one can run the jobs"),
+    ):
         reduce_night(raw, tmp_path, profile=profile, executor=pool, dask="tcp://127.0.0.1:1")
 
 
@@ -577,7 +580,7 @@ linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs the ta
 
 def test_the_command_line_looks_for_no_garbage_in_what_it_imports():
     script = (
-        "import gc; from ccdprofiles.cli import command; command._keep_imports(); "
+        "import gc; from ccdprofiles.cli import reduce; reduce._keep_imports(); "
         "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

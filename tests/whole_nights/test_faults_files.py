@@ -17,20 +17,23 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Profile, Recipe, night, reduce_night
+from ccdprofiles import Amplifier, Profile, Recipe, known_profiles, night, reduce_night
 from ccdprofiles.camera import registry
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import OutputError
 from ccdprofiles.files.hdus import HDU_LIMIT, HEADER_LIMIT
 from ccdprofiles.files.pixels import Pixels
+from ccdprofiles.plan import request
 from ccdprofiles.plan.scan import Scanner
 from ccdprofiles.products.product import write_text
+from ccdprofiles.run import run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -725,7 +728,9 @@ def test_what_is_odd_and_can_be_used_is_used(id_, good, reference, tmp_path):
         (tmp_path / "out" / more).resolve().is_relative_to((tmp_path / "out" / "science").resolve())
     )
     assert made.ok
-    notes = [n for n in (*made.plan.notes, *made._made.notes) if "made of one frame" not in n]
+    notes = [
+        n for n in (*made.plan.notes, *made._report.made.notes) if "made of one frame" not in n
+    ]
     assert notes == ([note] if note else [])
     with fits.open(tmp_path / "out" / more, checksum=True) as hdus:
         hdus.verify("exception")
@@ -750,7 +755,7 @@ def test_the_same_pixels_under_another_header_are_said_and_used(where, good, ref
     assert (
         "zz.fits: the same pixels as m31-S001-R001-C001-r.fit under another header; both are used "
         "as they say, so take the wrong one out of the night."
-    ) in made._made.notes
+    ) in made._report.made.notes
 
 
 def test_sums_that_agree_by_chance_are_not_enough(good, tmp_path):
@@ -762,7 +767,7 @@ def test_sums_that_agree_by_chance_are_not_enough(good, tmp_path):
     (good / "zz.fits").write_bytes(octets)
     made = reduced(good, tmp_path / "out")
     assert row_of(made, "zz.fits")["verdict"] == "used"
-    assert not any("same pixels" in note for note in made._made.notes)
+    assert not any("same pixels" in note for note in made._report.made.notes)
 
 
 def cut_short(path):
@@ -795,14 +800,14 @@ def test_a_file_that_changes_after_its_header_was_read_costs_itself(
     path = good / "zz.fits"
     path.write_bytes(flipped(first_of(good, "light").read_bytes()))
     os.utime(path, ns=(1, 1))
-    scan = night.scan
+    scan = request.scan
 
     def scanned(*args, **more):
         frames = scan(*args, **more)
         change(path)
         return frames
 
-    monkeypatch.setattr(night, "scan", scanned)
+    monkeypatch.setattr(request, "scan", scanned)
     made = reduced(good, tmp_path / "out")
     assert same_as_without(tmp_path / "out", reference[1]) == []
     row = row_of(made, "zz.fits")
@@ -1024,3 +1029,55 @@ def test_a_full_temporary_disk_is_no_fault_of_packed_frames(good, tmp_path, monk
         ):
             reduced(good, tmp_path / "out")
     assert reduced(good, tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("kind", ["dark", "science"])
+def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypatch, kind):
+    profile = windowed(known_profiles()["lfc"], 64, 80)
+    truth = simulate_night(profile, tmp_path / "raw", seed=1)
+    rows = truth.frames[truth.frames["type"] == kind]
+    bad = sorted(rows["file"].tolist())[0]
+    stored = Pixels.stored
+
+    def broken(self, image, first, stop, **place):
+        if self.raw.path.name == Path(bad).name:
+            raise OSError(errno.EIO, "Input/output error")
+        return stored(self, image, first, stop, **place)
+
+    monkeypatch.setattr(Pixels, "stored", broken)
+    night = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    (row,) = [r for r in night.frames if r["file"] == bad]
+    assert row["code"] == "unreadable"
+    assert "(Input/output error); look at the disk" in row["reason"]
+    assert list(night.set_aside["file"]) == [bad]
+    assert len(night.masters) == len(night.plan.masters)
+
+
+@pytest.mark.parametrize("fault", ["flipped", "gone"])
+def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monkeypatch, fault):
+    camera = windowed(known_profiles()["cg16m"], 16, 24)
+    every = [
+        Exposures("bias", 3),
+        Exposures("dark", 3, 90.0),
+        Exposures("flat", 3, 1.0, filter="r"),
+    ]
+    simulate_night(camera, tmp_path / "first", frames=every)
+    by_hand.reduce_night(tmp_path / "first", tmp_path / "lent", profiles=[camera])
+    science = [Exposures("science", 2, 90.0, filter="r", object="m31")]
+    simulate_night(camera, tmp_path / "second", frames=science)
+    flat = next((tmp_path / "lent" / "masters").glob("*flat*"))
+    if fault == "flipped":
+        octets = bytearray(flat.read_bytes())
+        with fits.open(flat) as hdus:
+            octets[hdus[0].fileinfo()["datLoc"] + 400] ^= 0x40
+        flat.write_bytes(octets)
+    else:  # taken away once the plan is made
+        begin = run.run_plan
+        monkeypatch.setattr(run, "run_plan", lambda *a: (flat.unlink(), begin(*a))[1])
+    lent = tmp_path / "lent" / "masters"
+    night = by_hand.reduce_night(
+        tmp_path / "second", tmp_path / "out", profiles=[camera], calibrations=[lent]
+    )
+    assert not night.products
+    assert not night.ok
+    assert "make it anew, or take it out of the calibrations" in str(night)

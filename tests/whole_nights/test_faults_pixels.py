@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
@@ -1022,7 +1023,7 @@ def test_a_name_of_no_file_is_refused_with_the_nearest(good, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="both to be kept and to be rejected; choose one"):
         plan_night(good.folder, profile=CAMERA, keep="bias0.fits", reject="bias0.fits")
-    with pytest.raises(InputError, match="min_frames=0 is no whole number"):
+    with pytest.raises(InputError, match="min_frames=0 is not a whole number"):
         plan_night(good.folder, profile=CAMERA, min_frames=0)
 
 
@@ -1056,4 +1057,24 @@ def test_the_command_line_keeps_rejects_and_counts(tmp_path, capsys):
 def test_what_is_no_whole_number_is_refused_with_a_sentence(option, said, least, capsys):
     with pytest.raises(SystemExit):
         main(["reduce", "night", "-o", "out", option, said])
-    assert f"'{said}' is no whole number from {least} on" in capsys.readouterr().err
+    assert f"'{said}' is not a whole number of {least} or more" in capsys.readouterr().err
+
+
+def test_a_flat_that_is_saturated_all_over_says_so(tmp_path):
+    by_hand.write_some(tmp_path / "raw", "bias", 2, 100)
+    by_hand.write(tmp_path / "raw/flat.fits", "flat", np.full((16, 16), 65535, "u2"), 3.0)
+    by_hand.write(tmp_path / "raw/s.fits", "light", 600, 10.0)
+    camera_of_flats = by_hand.camera(flat=Flat())
+    made = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera_of_flats)
+    assert (by_hand.row(made, "flat.fits")["code"], by_hand.row(made, "flat.fits")["reason"]) == (
+        "saturated",
+        "flat.fits: 100 % of its pixels are saturated, but a flat must have less than 5 %; take "
+        "it again with less light. To use it all the same: keep=[FILE] (--keep FILE).",
+    )
+    made = by_hand.reduce_night(
+        tmp_path / "raw", tmp_path / "out", profile=camera_of_flats, keep=["flat.fits"]
+    )
+    assert (by_hand.row(made, "flat.fits")["code"], by_hand.row(made, "flat.fits")["reason"]) == (
+        "flat-saturated",
+        "flat.fits: all of its pixels are saturated or without data; take it out of the night.",
+    )

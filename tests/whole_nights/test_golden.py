@@ -440,7 +440,7 @@ def test_the_products_of_every_night_are_valid_fits(reduced):
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_the_products_of_every_demo_are_valid_fits(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ccdprofiles.cli.command._WINDOW", (100, 120))
+    monkeypatch.setattr("ccdprofiles.cli.demo._WINDOW", (100, 120))
     assert main(["demo", name, "-q", "-o", str(tmp_path / "demo")]) == 0
     reduced = tmp_path / "demo" / "reduced"
     assert not_valid(sorted(reduced.rglob("*.fits"))) == []

@@ -21,7 +21,7 @@ from ccdprofiles.files.cards import Cards
 from ccdprofiles.plan.frames import ACCEPTED
 from ccdprofiles.plan.planner import make_plan
 from ccdprofiles.plan.scan import scan
-from ccdprofiles.report.page import night_table
+from ccdprofiles.report.table import night_table
 
 CAMERA = Profile(
     instrument="C",

@@ -47,7 +47,7 @@ NURSERY = """
 import json, os, resource, shutil, sys
 from collections import namedtuple
 from ccdprofiles import cli, night, verify
-from ccdprofiles.report import page  # what every child would import again
+from ccdprofiles.report import report  # what every child would import again
 
 for line in sys.stdin:
     asked = json.loads(line)
@@ -555,7 +555,7 @@ def test_a_log_that_cannot_be_written_is_told_and_the_products_stay(
 ):
     folder, _ = made
     output = tmp_path / "out"
-    full = "ccdprofiles.output.folder.open_to_append"
+    full = "ccdprofiles.output.log.open_to_append"
     monkeypatch.setattr(full, lambda path: os.open("/dev/full", os.O_WRONLY))
     assert cli.main([str(c) for c in reduce_command(folder, output)]) == 5
     told = capsys.readouterr().err
@@ -705,7 +705,7 @@ def test_a_product_that_is_a_link_to_a_raw_frame_leaves_the_frame_alone(night, l
     path = night / "out" / product.name
     path.parent.mkdir(parents=True)
     getattr(path, link)(night / "raw" / product.input.file)
-    with pytest.raises(OutputError, match="is no product of ccdprofiles"):
+    with pytest.raises(OutputError, match="is not a product of ccdprofiles"):
         reduce(night, night / "out")
     assert reduce(night, night / "out", overwrite=True).ok
     assert not path.is_symlink()
@@ -722,7 +722,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return write(path, text)
 
-    monkeypatch.setattr("ccdprofiles.output.folder.write_new", refused)
+    monkeypatch.setattr("ccdprofiles.output.lock.write_new", refused)
     monkeypatch.setattr("ccdprofiles.run.run.run_plan", None)
     with pytest.raises(
         OutputError, match=r"cannot be written \(Read-only file system\); make room"
@@ -734,7 +734,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
 
 def test_a_folder_without_leave_to_write_is_refused_before_a_header_is_read(night, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != night)
-    monkeypatch.setattr("ccdprofiles.night.scan", None)
+    monkeypatch.setattr("ccdprofiles.plan.request.scan", None)
     with pytest.raises(OutputError, match=f"cannot be written, as {night} is read-only"):
         reduce(night, night / "out" / "deep")
     assert not (night / "out").exists()
@@ -745,7 +745,7 @@ def test_a_disk_without_locks_is_told(night, monkeypatch):
         raise NotImplementedError("no flock")
 
     monkeypatch.setattr("filelock.FileLock.acquire", none)
-    with pytest.raises(OutputError, match="knows no locks, by which two runs keep apart"):
+    with pytest.raises(OutputError, match="does not support file locks"):
         reduce(night, night / "out")
 
 

@@ -1,0 +1,112 @@
+"""``ccdprofiles reduce``: the masters and the calibrated science frames."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import gc
+import importlib
+from pathlib import Path
+
+from .ends import DONE, INCOMPLETE, NOTHING
+from .options import add_command, add_jobs, add_night, add_steps, night_of, steps_of
+from .terminal import rows_of, show, show_json
+
+__all__ = ["LEAST_MEMORY", "add_reduce"]
+
+LEAST_MEMORY = 384 * 2**20
+"""Address space in bytes that the libraries take, with some room to work in."""
+
+
+def add_reduce(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "reduce",
+        _run,
+        "make the masters and the calibrated science frames",
+        least_memory=LEAST_MEMORY,
+        output_of=lambda options: Path(options.output).expanduser(),
+    )
+    add_night(parser)
+    add_steps(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="the folder for the products"
+    )
+    add_jobs(parser, "number of workers; default: 0, all processors")
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="run the jobs on the workers of this dask.distributed scheduler (or scheduler file)",
+    )
+    parser.add_argument(
+        "--cosmic-rays",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="flag cosmic rays in the science frames even if the recipe does not, or do not flag "
+        "them even if it does; default: as the recipe says",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="remake everything, also what is up to date"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse to begin if something is missing"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Reduce the night, and return the exit status."""
+    from ..run import processes
+
+    if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
+        return _reduced(options)
+    processes.stay_single()
+    if options.process_is_ours and not _may_be_unchanged(options.output):
+        _keep_imports()
+    try:
+        return _reduced(options)
+    finally:
+        processes.end()
+
+
+def _reduced(options: argparse.Namespace) -> int:
+    from ..night import reduce_night
+
+    night = reduce_night(
+        options.night,
+        options.output,
+        **steps_of(options),
+        cosmic_rays=options.cosmic_rays,
+        strict=options.strict,
+        overwrite=options.overwrite,
+        jobs=options.jobs,
+        dask=options.dask,
+        progress=not options.quiet,
+        **night_of(options),
+    )
+    if options.json:
+        show_json(rows_of(night.frames))
+    else:
+        show(str(night))
+    if not night.masters and not night.products:
+        return NOTHING
+    return DONE if night.ok else INCOMPLETE
+
+
+def _may_be_unchanged(output: str) -> bool:
+    """Return True if the last run left a state file, so that this one may have nothing to make."""
+    from ..run.state import STATE
+
+    return (Path(output).expanduser() / STATE).exists()
+
+
+def _keep_imports() -> None:
+    """Import what reducing takes, none of which is garbage, nor to be tidied up at the end."""
+    gc.disable()
+    try:
+        for module in ("run.run", "night", "report.report"):
+            importlib.import_module(f"ccdprofiles.{module}")
+    finally:
+        gc.enable()
+    gc.freeze()
+    atexit.register(gc.freeze)

@@ -1,0 +1,33 @@
+"""The names of the folders and files in an output folder."""
+
+__all__ = [
+    "CALIBRATIONS",
+    "FOLDERS",
+    "LOG",
+    "MASTERS",
+    "NIGHT",
+    "PAGE",
+    "PLAN",
+    "PRODUCTS",
+    "REPORT",
+    "SCIENCE",
+    "TABLES",
+]
+
+MASTERS, SCIENCE, REPORT = "masters", "science", "report"
+
+PRODUCTS = (MASTERS, SCIENCE)
+"""The folders that hold products."""
+
+FOLDERS = (*PRODUCTS, REPORT)
+"""All folders of an output."""
+
+NIGHT, PLAN, PAGE = "night.ecsv", "plan.json", f"{REPORT}/index.html"
+
+TABLES = (NIGHT, PLAN, PAGE)
+"""What a run writes besides products and its log."""
+
+LOG = "ccdprofiles.log"
+
+CALIBRATIONS = "calibrations/"
+"""How the names of masters begin that come from ``calibrations=``."""

@@ -1,0 +1,171 @@
+"""The report of a night: its table, its summary, and the files that hold them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from astropy.table import MaskedColumn, Table
+
+from ..errors import OutputError
+from ..files.layout import NIGHT, PAGE, PLAN
+from ..files.places import Places
+from ..plan.frames import IGNORED, NOT_ASKED, NOT_CALIBRATED, NOT_NEEDED, SET_ASIDE, USED, Frame
+from ..plan.plan import Plan
+from ..plan.wording import grouped
+from ..products.product import sync_folders, write_text
+from ..reduce.ledger import Made
+from .page import page_of
+from .table import night_table
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What became of a night.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+    plan : Plan
+    made : Made
+    folders : mapping, optional
+        Where the raw frames are, relative to the output, by the first part of their names.
+    """
+
+    frames: tuple[Frame, ...]
+    plan: Plan
+    made: Made
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def table(self) -> Table:
+        """One row for each file of the night, with its verdict and the reason."""
+        table = night_table(self.frames, self.plan, self.made)
+        table.meta["folders"] = dict(self.folders)
+        return table
+
+    @property
+    def ok(self) -> bool:
+        """True if everything was made, and no frame was set aside except by hand."""
+        verdicts = zip(self.table["file"].tolist(), self.table["verdict"].tolist(), strict=True)
+        bad = {file for file, verdict in verdicts if verdict in (NOT_CALIBRATED, SET_ASIDE)} - set(
+            self.plan.reject
+        )
+        return not bad and not any(m.name in self.made.failed for m in self.plan.masters)
+
+    @property
+    def summary(self) -> str:
+        """A few lines: what was made, what was not, and why."""
+        return self._summary(self.made.kept, self.made.anew)
+
+    @property
+    def summary_of_next(self) -> str:
+        """The summary of a second run, which finds everything up to date."""
+        return self._summary(self._present, {})
+
+    @property
+    def counts(self) -> list[str]:
+        """How many files and products there are, whichever run made them."""
+        return self._counts((), {})
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of all faults, of frames and of products."""
+        return [*self.table["code"].tolist(), *(code for code, _ in self.made.failed.values())]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out on purpose, and what is unusual though it was used."""
+        return [*self.plan.on_purpose, *self.plan.notes, *self.made.notes]
+
+    def write(self, places: Places, name: str) -> None:
+        """Write ``night.ecsv``, ``plan.json`` and ``report/index.html``.
+
+        Parameters
+        ----------
+        places : Places
+            Of the output.
+        name : str
+            That of the night, for the title.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written.
+        """
+        stream = io.StringIO()
+        _without_needless_masks(self.table).write(stream, format="ascii.ecsv")
+        night, page = places.path(NIGHT), places.path(PAGE)
+        write_text(night, stream.getvalue())
+        write_text(places.path(PLAN), self.plan.to_json() + "\n")
+        try:
+            # Only this folder: an output that was removed must not come back without its lock.
+            page.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError.of(page.parent, error) from error
+        text = page_of(
+            name, self.table, self.plan, self.made, ok=self.ok, counts=self.counts, notes=self.notes
+        )
+        write_text(page, text)
+        sync_folders([night, page])
+
+    @property
+    def _present(self) -> dict:
+        return self.made.masters | self.made.products
+
+    def _summary(self, kept: Collection[str], remade: Mapping[str, str]) -> str:
+        table, failed, present = self.table, self.made.failed, self._present
+        remade = {name: why for name, why in sorted(remade.items()) if name in present}
+        lists: dict[str, Sequence[str]] = {
+            "Remade": grouped(f"{name}: {why}." for name, why in remade.items())
+        }
+        for verdict in (NOT_CALIBRATED, SET_ASIDE):
+            lists[verdict.capitalize()] = grouped(table["reason"][table["verdict"] == verdict])
+        lists["What helps"] = self.plan.remedies
+        lists["Masters that could not be made"] = [
+            failed[m.name][1] for m in self.plan.masters if m.name in failed
+        ]
+        lists["Notes"] = self.notes
+        lines = self._counts(kept, remade)
+        for title, entries in lists.items():
+            if len(entries):
+                lines += ["", title, *(f"  {entry}" for entry in entries)]
+        return "\n".join(lines)
+
+    def _counts(self, kept: Collection[str], remade: Mapping[str, str]) -> list[str]:
+        table, plan, made = self.table, self.plan, self.made
+        new = len(self._present) - len(remade) - len(kept)
+        files = {
+            USED: sum(table["verdict"] == USED),
+            NOT_NEEDED: sum(table["verdict"] == NOT_NEEDED),
+            NOT_ASKED: len(plan.not_asked) if plan.only else 0,
+            IGNORED: plan.ignored,
+        }
+        products = {
+            "already up to date": len(kept),
+            "remade": len(remade),
+            "new": new if kept or remade else 0,
+        }
+        return [
+            f"{len(table)} file{'' if len(table) == 1 else 's'} found"
+            + "".join(f", {n} {word}" for word, n in files.items() if n or word == USED),
+            f"{len(made.masters)} of {len(plan.masters)} masters and {len(made.products)} of "
+            f"{len(plan.products)} planned science frames are there"
+            + "".join(f", {n} {word}" for word, n in products.items() if n),
+        ]
+
+
+def _without_needless_masks(table: Table) -> Table:
+    """Return a table whose columns have masks only where a value is masked.
+
+    The file is the same, and masked columns take ten times as long to write.
+    """
+    columns = [
+        c.filled() if isinstance(c, MaskedColumn) and not c.mask.any() else c
+        for c in table.columns.values()
+    ]
+    return Table(columns, meta=table.meta, copy=False)
