@@ -29,12 +29,12 @@ import numpy as np
 
 from ..errors import CCDProfilesError, FrameRejected, InputError, OutputError
 from ..files.threads import NOT_STARTED, Threads
-from .jobs import MasterJob, MeasureJob, ScienceJob
+from .jobs import FlatLevelsJob, MasterJob, MeasureJob, RowsJob, ScienceJob
 from .processes import NotStarted, discard, first_answer, has_ended
 
 __all__ = ["Job", "Workers", "check_workers", "workers_of"]
 
-Job = MeasureJob | MasterJob | ScienceJob
+Job = MeasureJob | FlatLevelsJob | RowsJob | MasterJob | ScienceJob
 
 _HELD = 400 * 2**20
 """How much the jobs under way may hold in memory in threads, in bytes."""
@@ -62,10 +62,10 @@ class Workers:
     def __init__(self, number: int, executor: Executor | None = None):
         self.number = number
         self.lost = 0
-        self.abroad = executor is not None
+        self.remote = executor is not None
         self._given = executor
         self._jobs = executor or Threads(number, "job")
-        self._bands = None if self.abroad else Threads(number, "band")
+        self._bands = None if self.remote else Threads(number, "band")
         self._spare: bytearray | None = None
         self._short: list[Job] = []
         self._stopped = threading.Event()
@@ -144,7 +144,7 @@ class Workers:
     def _room(self, job: Job) -> bool:
         if not self._running or self._short:
             return not self._running
-        if self.abroad:
+        if self.remote:
             return len(self._running) < 2 * self.number
         held = sum(j.held for j in self._running.values()) + job.held
         return len(self._running) < self.number and (job.held == 0 or held <= _HELD)
@@ -155,7 +155,7 @@ class Workers:
             self._running[self._jobs.submit(self._frugally, job.run, self._mapped)] = job
             return True
         try:
-            future = self._jobs.submit(_run, job.travelling())
+            future = self._jobs.submit(_run, job)
         except BrokenExecutor:
             if not self._can_renew:
                 raise
@@ -164,7 +164,7 @@ class Workers:
             # It died with nothing to do.
             self.lost += 1
             self._renew()
-            future = self._jobs.submit(_run, job.travelling())
+            future = self._jobs.submit(_run, job)
         self._running[future] = job
         return True
 

@@ -186,7 +186,7 @@ def test_another_profile_is_named(night, caplog):
 
 
 def test_another_version_is_named(night, caplog, monkeypatch):
-    for module in ("reduce.ledger", "reduce.keywords", "run.resume"):
+    for module in ("run.runstate", "reduce.keywords", "run.resume"):
         monkeypatch.setattr(f"ccdprofiles.{module}.__version__", "99.0")
     done = again(night)
     assert done.kept == frozenset()

@@ -34,9 +34,6 @@ class Task:
     files: tuple[str, ...]
     held: int = 0
 
-    def travelling(self):
-        return self
-
     def split(self):
         return [Task((file,)) for file in self.files]
 
@@ -236,9 +233,9 @@ def test_a_share_blames_the_file_that_the_disk_refused(night, tmp_path, monkeypa
 
     monkeypatch.setattr("ccdprofiles.run.jobs.LARGE", 0)
     if kind == "read":
-        monkeypatch.setattr("ccdprofiles.reduce.ledger.Ledger.band", refused)
+        monkeypatch.setattr("ccdprofiles.reduce.inputs.JobInputs.band", refused)
     else:
-        monkeypatch.setattr("ccdprofiles.reduce.masters.Part._place", refused)
+        monkeypatch.setattr("ccdprofiles.reduce.parts.Part._place", refused)
     error = OSError if kind == "read" else OutputError
     with ThreadPoolExecutor(2) as pool, pytest.raises(error, match="Input/output") as told:
         reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)

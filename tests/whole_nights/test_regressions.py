@@ -30,8 +30,8 @@ from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
 from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.products.band import DQ_BITS
-from ccdprofiles.reduce import flats
-from ccdprofiles.reduce.ledger import Settings
+from ccdprofiles.reduce import flat_levels
+from ccdprofiles.reduce.science import open_products
 from ccdprofiles.run import run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
@@ -790,15 +790,16 @@ def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeyp
         recipe=Recipe(bias=False, dark=None, flat=Flat(), electrons=True),
     )
     seen = []
-    levels = flats.Flats._levels
+    levels = flat_levels._levels
 
-    def told(self, pixels, mapped):
-        found = levels(self, pixels, mapped)
-        true = [float(np.median(self._light(pixels, i))) for i in self.inputs]
+    def measured(flats, pixels, mapped):
+        found = levels(flats, pixels, mapped)
+        light = [flat_levels._light(flats, pixels, chosen) for chosen in flats.chosen]
+        true = [float(np.median(values)) for values in light]
         seen.extend(zip((level.value for level in found), true, strict=True))
         return found
 
-    monkeypatch.setattr(flats.Flats, "_levels", told)
+    monkeypatch.setattr(flat_levels, "_levels", measured)
     reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert len(seen) == 3
     for got, true in seen:
@@ -843,7 +844,7 @@ def test_hidden_files_of_others_in_the_output_stay(tmp_path):
 def test_however_few_files_may_be_open_a_batch_has_one(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (31, 31))
-    assert Settings.open_products(2) == 1
+    assert open_products(2) == 1
 
 
 @pytest.mark.parametrize("late", [2, 5])
