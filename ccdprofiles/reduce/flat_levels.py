@@ -94,7 +94,8 @@ def lit_flats(
     chosen = tuple(i for i in request.chosen if levels[i.file].refused is None)
     if not chosen:
         raise FrameRejected(
-            "flat-level", "none of its frames can be used, as said of each; take new flats."
+            "flat-level",
+            "none of its frames can be used; see the reason for each, and take new flats.",
         )
     if len(chosen) < request.master.minimum:
         raise FrameRejected("few-frames", too_few(request.master, len(chosen)))

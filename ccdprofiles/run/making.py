@@ -29,7 +29,7 @@ __all__ = ["make_products"]
 log = logging.getLogger(__name__)
 
 _REMOVED = (
-    "it was removed or replaced while the run was going on; run it again: it is made anew, "
+    "it was removed or replaced while the run was going on; run it again: it is made again, "
     "and what is finished stays."
 )
 
@@ -140,7 +140,7 @@ class _Making:
         chosen = [i for i in measured if not missing[i.file]]
         if not chosen:
             lacking = sorted({n for names in missing.values() for n in names})
-            why = "none of its frames can be used, as said of each"
+            why = "none of its frames can be used; see the reason for each"
             state.fail(
                 name,
                 "no-master",
@@ -171,7 +171,7 @@ class _Making:
         except OSError as error:
             faults = (f"it cannot be read ({words_of(error)})",)
         if faults:
-            why = f"{path}: {'; '.join(faults)}; make it anew, or take it out of the calibrations."
+            why = f"{path}: {'; '.join(faults)}; make it again, or remove it from the calibrations."
             self.state.fail(master.name, "checksum", why)
             return
         self.state.add_master(master.name, path, sha256)
@@ -243,7 +243,7 @@ class _Making:
         if not isinstance(refused, FrameRejected | OSError):
             raise refused
         if lost := [file for file in request.files if self._is_lost(file, refused)]:
-            log.warning("%s is begun again without %s", master.name, ", ".join(lost))
+            log.warning("%s is made again without %s", master.name, ", ".join(lost))
             self._begin_master(master)
             return
         if not isinstance(refused, FrameRejected):

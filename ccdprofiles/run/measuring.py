@@ -104,7 +104,7 @@ def _take_nightly_levels(state: RunState) -> None:
                 levels = zip(own, night, replaced, strict=True)
                 worst = max(((o, n) for o, n, far in levels if far), key=lambda p: abs(p[0] - p[1]))
                 text = deviation("overscan level", *worst, drift)
-                sentence = f"{file}: {text}; the nightly level was taken."
+                sentence = f"{file}: {text}; using the nightly median."
                 log.warning("%s", sentence)
                 # Recipes have a drift because of light in the overscan; this is more.
                 if abs(worst[0] - worst[1]) > largest_drift(worst[1]):
@@ -137,6 +137,6 @@ def _note_overscan_scatter(state: RunState) -> None:
         file, noise, expected = max(found, key=lambda f: f[1])
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         state.made.notes.append(
-            f"{name}: overscan {section} scatters by {noise:.3g} adu in {file}{more}, where the "
-            f"read noise is {expected:.3g} adu; look whether light falls on it."
+            f"{name}: overscan {section} scatters by {noise:.3g} adu in {file}{more}, but the "
+            f"read noise is {expected:.3g} adu; check whether light falls on it."
         )

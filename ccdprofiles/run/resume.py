@@ -1,4 +1,4 @@
-"""Go on where an earlier run ended: what of it still holds, and why the rest is made anew."""
+"""Find which products of an earlier run are up to date, and why the others are made again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def still_holds(
     inputs: Sequence[Input],
     settings: object = None,
 ) -> bool:
-    """Say whether a product of an earlier run is there and holds; if not, note why.
+    """Return True if a product of an earlier run is up to date; if not, note why.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ def still_holds(
             return True
         why = "; ".join(saved.faults or _changes(state, saved, inputs, settings))
     state.made.anew[name] = why
-    log.info("%s is made anew: %s", name, why)
+    log.info("%s is made again: %s", name, why)
     return False
 
 
 def _changes(
     state: RunState, saved: SavedCards, inputs: Sequence[Input], settings: object
 ) -> list[str]:
-    """Name all that is no longer as it was when a product was made."""
+    """Return what has changed since a product was made."""
     found = [
         *_program(state, saved, inputs[0]),
         *_frames(state, saved, inputs),
@@ -91,7 +91,7 @@ def _changes(
         return ["its settings changed: how cosmic rays are found"]
     levels = any(any(state.measured[i.file].replaced) for i in inputs)
     if levels or "OSNIGHT1" in saved.header:
-        return ["the night's level of the overscan changed"]
+        return ["the nightly median of the overscan level changed"]
     return ["its settings changed"]
 
 
@@ -101,7 +101,7 @@ def _program(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]
         yield f"it was made by version {version}, this is {__version__}"
     name = saved.header.get("CPPROF")
     if name != ascii_text(profile.name):
-        yield f"the profile {profile.name} is taken, where it was {name}"
+        yield f"the profile is {profile.name} instead of {name}"
     elif saved.header.get("CPHASH") != profile.hash[:16]:
         yield f"the profile {profile.name} changed"
 
@@ -112,17 +112,19 @@ def _frames(state: RunState, saved: SavedCards, inputs: Sequence[Input]) -> Iter
     kind = state.frames[inputs[0].file].type
     for verb, files in (
         ("changed", [f for f in now if f in was and was[f] != now[f]]),
-        ("came in", [f for f in now if f not in was]),
-        ("went out", [f for f in was if f not in now]),
+        ("added", [f for f in now if f not in was]),
+        ("removed", [f for f in was if f not in now]),
     ):
+        helper = "" if verb == "changed" else "was "
         if len(files) == 1:
-            yield f"its {kind} {files[0]} {verb}"
+            yield f"its {kind} {files[0]} {helper}{verb}"
         elif files:
-            yield f"{len(files)} of its {kind} frames {verb} ({files[0]} … {files[-1]})"
+            helper = helper and "were "
+            yield f"{len(files)} of its {kind} frames {helper}{verb} ({files[0]} … {files[-1]})"
 
 
 def _masters(state: RunState, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
-    """Compare by name and bytes: masters that were made anew, taken for another, or new."""
+    """Return which masters changed, replace another, or are new, by their names and bytes."""
     was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
     used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
     now = {ascii_text(f): (sha, role) for f, sha, role in state.used(sorted(used))}
@@ -136,13 +138,13 @@ def _masters(state: RunState, saved: SavedCards, inputs: Sequence[Input]) -> Ite
             if before == stem:
                 # Of another folder of calibrations.
                 stem, before = file, others[0]
-            yield f"the {role} {stem} is taken, where it was {before}"
+            yield f"the {role} is {stem} instead of {before}"
         elif file not in was:
-            yield f"a {role} is there for it now, {stem}"
+            yield f"a {role} is available now, {stem}"
 
 
 def _settings(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]:
-    """Compare the settings that were changed for the run that made it with those of this run."""
+    """Compare the settings that were changed for the earlier run with those of this run."""
     kind = state.frames[chosen.file].type
     cards = (str(saved.header.get(f"CPSET{n}", "")) for n in count(1))
     was = dict(card.split("=", 1) for card in takewhile(lambda card: "=" in card, cards))
@@ -150,11 +152,11 @@ def _settings(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str
     now = dict(text.split("=", 1) for text in texts)
     for name in now:
         if was.get(name) != now[name]:
-            before = f"it was {was[name]}" if name in was else "the recipe decided"
-            yield f"its settings changed: {name}={now[name]}, where {before}"
+            before = was.get(name, "the recipe's value")
+            yield f"its settings changed: {name}={now[name]} instead of {before}"
     for name in was:
         if name not in now:
-            yield f"its settings changed: the recipe decides {name}, where it was {was[name]}"
+            yield f"its settings changed: {name} from the recipe instead of {was[name]}"
 
 
 def _steps(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]:

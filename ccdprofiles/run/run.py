@@ -79,7 +79,7 @@ def _drop_removed(state: RunState) -> None:
     for name in [n for n, path in made.products.items() if not path.is_file()]:
         del made.products[name]
         made.kept.discard(name)
-        why = f"its product {name} was removed while the run was going on; run it again to make it anew."
+        why = f"its product {name} was removed while the run was going on; run it again to make it."
         state.fail(files[name], "removed", why)
 
 

@@ -1,4 +1,4 @@
-"""What a run makes of the pixels that it measured: which frames it sets aside, and what it notes."""
+"""Judge the measured frames: which are set aside, and what is noted."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
 _DARKER = 30.0
-"""Adu by which the middle of a frame may lie below its dark, and be drift or noise."""
+"""Adu by which the median of a frame may be below its dark because of drift or noise."""
 _GROUP = 4
-"""Of so many frames one whose level is an outlier is set aside."""
+"""The fewest frames of which an outlier is set aside."""
 _MANY = 3
-"""So many frames that stand apart together are no accident of one of them."""
+"""The fewest frames that deviate together as the level of a camera drifts."""
 
 
 def judge_pixels(state: RunState) -> None:
-    """Set aside the frames whose pixels speak against them; each costs itself.
+    """Set aside the frames that fail a check of their pixels.
 
-    A frame that was kept by hand is used all the same, and the run says so. First
-    every frame is judged by itself, then what is left of each master's frames
-    together.
+    A frame that the caller keeps is used, with a note. First each frame is judged by itself,
+    then the remaining frames of each master together.
 
     Parameters
     ----------
     state : RunState
-        With the frames measured, and nothing made of them.
+        With measured frames, before anything is made of them.
     """
     _note_wrapped(state)
     _judge_overscan(state)
@@ -71,7 +70,7 @@ def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
 
 
 def _of(state: RunState, master: Master) -> dict[str, Quality]:
-    """Return what is known of those frames of a master that nothing speaks against."""
+    """Return the quality of those frames of a master that fail no check."""
     return {
         i.file: state.measured[i.file].quality
         for i in master.inputs
@@ -94,7 +93,7 @@ def _judge_overscan(state: RunState) -> None:
 
 
 def same_settings(state: RunState) -> dict[str, str]:
-    """Return which frames of a profile were set alike, as not all of them have a bias."""
+    """Return a label for each file; frames of a profile with the same settings share it."""
     files: dict[str, list[str]] = {}
     for file in state.measured:
         files.setdefault(state.frames[file].profile.name, []).append(file)
@@ -117,8 +116,8 @@ def _judge_level(state: RunState, master: Master) -> None:
             _note_level(state, master, frames, overscan)
         if len(found) >= _MANY and 4 * len(found) >= len(frames):
             state.made.notes.append(
-                f"{master.name}: {len(found)} of its {len(frames)} frames stand apart together, as "
-                "where the level of a camera drifts; all are used, so look at them."
+                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, as "
+                "when the level of a camera drifts; all are used; check them."
             )
             return
         for file, wrong in found.items():
@@ -131,7 +130,7 @@ def _note_level(
     frames: Mapping[str, Quality],
     overscan: Mapping[str, tuple[float | None, ...]],
 ) -> None:
-    """Note a bias or dark of other level among so few that none of them is left out."""
+    """Note a bias or dark of another level among too few to leave one out."""
     if master.type not in ("bias", "dark"):
         return
     files = sorted(frames)
@@ -142,14 +141,14 @@ def _note_level(
         for n in np.flatnonzero(~body.inside):
             odd.setdefault(files[n], deviation("level", own[n], body.level, body.tolerance))
     state.made.notes += [
-        f"{file}: {text}; all {len(files)} frames of {master.name} are used, so look for light in "
-        "it, and reject it or take more frames."
+        f"{file}: {text}; all {len(files)} frames of {master.name} are used; check it for light, "
+        "and reject it or take more frames."
         for file, text in odd.items()
     ]
 
 
 def _judge_noise(state: RunState, master: Master) -> None:
-    """Hold the noise of biases against the profile's, and the profile's against the biases'."""
+    """Compare the noise of each bias with the read noise of the profile, and that with all biases."""
     frames = _of(state, master) if master.type == "bias" else {}
     if not frames:
         return
@@ -162,14 +161,14 @@ def _judge_noise(state: RunState, master: Master) -> None:
     known = (usual >= limits[0]) & (usual <= limits[1])
     span = f"{limits[0]:g} to {limits[1]:g} times"
     if not known.all():
-        # All of them: then it is the profile that is wrong, and not the night.
+        # If all of them deviate, the profile is wrong, and not the night.
         state.made.notes.append(
             f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by "
-            f"{_furthest(usual):.3g} times the profile's read noise{_part(~known)}, where {span} "
-            "were expected; correct read_noise= or gain= in the profile."
+            f"{_furthest(usual):.3g} times the read noise of the profile{_part(~known)}, but {span} "
+            "are expected; correct read_noise= or gain= in the profile."
         )
     for file, own in ratios.items():
-        # Alike frames stay together, though the limit may lie between them.
+        # Similar frames are treated alike, even if the limit lies between them.
         odd = [
             ratio
             for ratio, other in zip(np.array(own)[known], usual[known], strict=True)
@@ -178,8 +177,8 @@ def _judge_noise(state: RunState, master: Master) -> None:
         if odd:
             wrong = FrameRejected(
                 "read-noise",
-                f"its pixels scatter by {_furthest(odd):.3g} times the profile's read noise, where "
-                f"{span} were expected of a bias; look whether it was read out like the others.",
+                f"its pixels scatter by {_furthest(odd):.3g} times the read noise of the profile, but "
+                f"{span} are expected of a bias; check that it was read out like the others.",
             )
             _set_aside(state, file, wrong)
 
@@ -198,7 +197,7 @@ def _furthest(ratios: Sequence[float]) -> float:
 
 
 def _note_wrapped(state: RunState) -> None:
-    """Note numbers far below zero: unsigned ones that the file calls signed."""
+    """Note pixels far below zero: unsigned values that the file declares signed."""
     odd: dict[str, list[tuple[str, float]]] = {}
     for file, measured in sorted(state.measured.items()):
         if measured.quality.wrapped >= _WRAPPED:
@@ -207,14 +206,14 @@ def _note_wrapped(state: RunState) -> None:
     for found in odd.values():
         file, share = max(found, key=lambda f: f[1])
         state.made.notes.append(
-            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels lie below -4096 adu, as "
-            "numbers above 32767 do in a file that calls them signed (BITPIX = 16 without BZERO); "
-            "look whether the camera writes BZERO = 32768."
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, as "
+            "values above 32767 are in a file that declares them signed (BITPIX = 16 without BZERO); "
+            "check that the camera writes BZERO = 32768."
         )
 
 
 def _note_negative(state: RunState) -> None:
-    """Note science frames that hold less light than their bias and dark, which none can."""
+    """Note science frames whose level is below that of their bias and dark."""
     nets = {m.name: _net(state, m) for m in state.plan.masters if m.type in ("bias", "dark")}
     odd: dict[tuple[str | None, str], list[tuple[str, float]]] = {}
     for product in state.plan.products:
@@ -232,8 +231,8 @@ def _note_negative(state: RunState) -> None:
     for (_, dark), found in odd.items():
         file, below = max(found, key=lambda f: f[1])
         state.made.notes.append(
-            f"{file}{_and_more(found)}: its sky lies {below:.4g} adu below {dark}, where no light is "
-            "negative; look for light in the darks, and whether they were read out like the frame."
+            f"{file}{_and_more(found)}: its sky is {below:.4g} adu below {dark}, but light is never "
+            "negative; check the darks for light, and that they were read out like this frame."
         )
 
 
@@ -246,7 +245,7 @@ def _net(state: RunState, master: Master) -> np.ndarray | None:
 
 
 def _note_light(state: RunState) -> None:
-    """Note rows whose overscan was lifted by light, and what was done about it."""
+    """Note rows whose overscan is contaminated by light, and what was done about it."""
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.apart, strict=True):
@@ -257,12 +256,12 @@ def _note_light(state: RunState) -> None:
         file, lifted, rows = max(found, key=lambda f: f[1])
         state.made.notes.append(
             f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
-            "stand apart, and take the level of the others."
+            "deviate; the level of the other rows is used for them."
         )
 
 
 def _note_fits(state: RunState) -> None:
-    """Note models of the overscan that the rows do not determine, or that were not found."""
+    """Note models of the overscan whose fit did not converge or is poorly determined."""
     odd: dict[tuple[str, str, int], list[str]] = {}
     for file, measured in sorted(state.measured.items()):
         frame = state.frames[file]

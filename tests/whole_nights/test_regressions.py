@@ -582,7 +582,7 @@ def test_an_overscan_that_scatters_too_much_is_noted(tmp_path):
     (note,) = [line for line in str(made).splitlines() if "read noise is" in line]
     assert note.startswith("  c: overscan [17:24, 1:16] scatters by ")
     assert note.endswith(
-        " adu in b2.fits, where the read noise is 2 adu; look whether light falls on it."
+        " adu in b2.fits, but the read noise is 2 adu; check whether light falls on it."
     )
     assert made.ok
 
@@ -866,7 +866,7 @@ def test_many_biases_that_stand_apart_together_are_a_drift(tmp_path, late):
     night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera)
     apart = [row["file"] for row in night.frames if row["code"] == "outlier"]
     assert apart == ([] if late == 5 else ["b10.fits", "b11.fits"])
-    assert ("5 of its 15 frames stand apart together" in str(night)) == (late == 5)
+    assert ("5 of its 15 frames deviate together" in str(night)) == (late == 5)
 
 
 @pytest.mark.parametrize("fault", ["flipped", "gone"])
