@@ -115,11 +115,11 @@ class RunState:
         """Note the frames that were set aside when an existing master was made."""
         files = {ascii_text(file): file for file in self.frames}
         # An open file: a path that begins with http: would be fetched.
-        with open(path, "rb") as stream, fits.open(stream) as hdus:
-            for file, _, role in hdus["PROVENANCE"].data:
+        with open(path, "rb") as file, fits.open(file) as hdus:
+            for name, _, role in hdus["PROVENANCE"].data:
                 if role.startswith(ASIDE):
                     code, sentence = role.removeprefix(ASIDE).split(": ", 1)
-                    self.made.failed[files.get(file, file)] = (code, sentence)
+                    self.made.failed[files.get(name, name)] = (code, sentence)
 
     def missing_masters(self, chosen: Input) -> list[str]:
         """Return those masters of a frame that do not exist."""

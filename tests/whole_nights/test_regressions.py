@@ -896,4 +896,4 @@ def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monke
     )
     assert not night.products
     assert not night.ok
-    assert "make it anew, or take it out of the calibrations" in str(night)
+    assert "make it again, or remove it from the calibrations" in str(night)
