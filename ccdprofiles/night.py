@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from ccdproc import ImageFileCollection
 
-    from .reduce.ledger import Made
+    from .reduce.made import Made
     from .report.report import Report
 
 __all__ = ["Night", "frames_and_plan", "plan_night", "reduce_night", "scan_night"]
@@ -387,8 +387,8 @@ def _run(
     **settings: Any,
 ) -> Made:
     """Make what is planned."""
-    from .reduce.ledger import Settings, no_progress
     from .run.run import run_plan
+    from .run.runstate import Settings, no_progress
 
     bars = progress_bar if progress else no_progress
     how = Settings(**settings, progress=bars, places=folders.places)
@@ -446,7 +446,7 @@ def _unchanged(request: NightRequest, out: OutputFolder, last: Outcome) -> Night
     products = {name: paths[name] for name in names[last.masters :]}
 
     def read() -> tuple[Sequence[Frame], Report]:
-        from .reduce.ledger import Made
+        from .reduce.made import Made
         from .report.report import Report
 
         scanned, frames, plan = _planned(request, out)

@@ -15,7 +15,7 @@ from .lock import has_lock
 
 # A plan must not wait for what works on pixels.
 if TYPE_CHECKING:
-    from ..reduce.ledger import Made
+    from ..reduce.made import Made
 
 __all__ = ["fits_files", "is_our_product", "refuse_foreign", "stale"]
 

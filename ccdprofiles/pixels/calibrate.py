@@ -29,7 +29,6 @@ __all__ = [
     "HOT",
     "NO_FLAT",
     "UNILLUMINATED",
-    "MasterBand",
     "Noise",
     "calibrate",
     "find_cosmic_rays",
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 
 BAD, COSMIC_RAY, HOT = DQ.BAD_PIXEL.value, DQ.COSMIC_RAY.value, DQ.HOT.value
 UNILLUMINATED, NO_FLAT = DQ.UNILLUMINATED.value, DQ.NO_FLAT.value
-MasterBand = Band
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Noise:
 
 
 def subtract_masters(
-    ccd: CCDData, bias: MasterBand | None, dark: MasterBand | None, scale: float = 1.0
+    ccd: CCDData, bias: Band | None, dark: Band | None, scale: float = 1.0
 ) -> CCDData:
     """Subtract a master bias and a master dark.
 
@@ -91,7 +89,7 @@ def subtract_masters(
     ----------
     ccd : CCDData, shape (frames, rows, columns)
         As `ccdprofiles.pixels.prepare.prepare` returns it.
-    bias, dark : MasterBand or None
+    bias, dark : Band or None
     scale : float
         Exposure of the frame over that of the dark; 1 leaves the dark unscaled.
 
@@ -104,9 +102,9 @@ def subtract_masters(
     --------
     >>> import numpy as np
     >>> from astropy.nddata import CCDData
-    >>> from ccdprofiles.pixels.calibrate import MasterBand, subtract_masters
+    >>> from ccdprofiles.pixels.calibrate import Band, subtract_masters
     >>> raw = CCDData(np.full((1, 1, 2), 1100.0), unit="adu")
-    >>> bias, dark = MasterBand(np.full((1, 2), 1000.0)), MasterBand(np.full((1, 2), 30.0))
+    >>> bias, dark = Band(np.full((1, 2), 1000.0)), Band(np.full((1, 2), 30.0))
     >>> subtract_masters(raw, bias, dark, scale=2).data
     array([[[40., 40.]]])
     """
@@ -134,10 +132,10 @@ def calibrate(
     noise: Noise,
     *,
     pedestal: bool,
-    bias: MasterBand | None = None,
-    dark: MasterBand | None = None,
+    bias: Band | None = None,
+    dark: Band | None = None,
     scale: float = 1.0,
-    flat: MasterBand | None = None,
+    flat: Band | None = None,
     electrons: bool = False,
 ) -> CCDData:
     """Calibrate a prepared band of one frame or of many.
@@ -151,7 +149,7 @@ def calibrate(
         Whether ``ccd`` still holds its pedestal after bias subtraction, as with cameras
         that have neither overscan nor bias. Its photons are then counted above the dark, and
         the noise of the dark's own frames stands for dark current and read noise.
-    bias, dark, flat : MasterBand or None
+    bias, dark, flat : Band or None
     scale : float
         Exposure of the frame over that of the dark.
     electrons : bool
@@ -290,8 +288,8 @@ def _variance(
     signal: np.ndarray,
     noise: Noise,
     pedestal: bool,
-    bias: MasterBand | None,
-    dark: MasterBand | None,
+    bias: Band | None,
+    dark: Band | None,
     scale: float,
 ) -> np.ndarray | None:
     """Return the variance of a frame in adu squared; None if gain or read noise is unknown.
@@ -319,9 +317,7 @@ def _variance(
     return total
 
 
-def master_variance(
-    bias: MasterBand | None, dark: MasterBand | None, scale: float
-) -> np.ndarray | None:
+def master_variance(bias: Band | None, dark: Band | None, scale: float) -> np.ndarray | None:
     """Return what bias and dark add to the variance of a frame, in adu squared.
 
     The variance of a dark includes that of the bias that was subtracted from it. If this is
@@ -341,7 +337,7 @@ def master_variance(
 
 
 def _flagged(
-    flags: np.ndarray | None, shape: tuple[int, ...], *masters: MasterBand | None
+    flags: np.ndarray | None, shape: tuple[int, ...], *masters: Band | None
 ) -> np.ndarray | None:
     """Return the flags of a frame and of its masters; None where there are none."""
     joined = None if flags is None else flags.copy()

@@ -12,7 +12,7 @@ from .. import __version__
 from ..plan.frames import NOT_CALIBRATED, SET_ASIDE
 from ..plan.plan import Input, Plan
 from ..plan.wording import time_of
-from ..reduce.ledger import Made
+from ..reduce.made import Made
 from .table import texts_of
 
 __all__ = ["page_of"]

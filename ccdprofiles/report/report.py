@@ -16,7 +16,7 @@ from ..plan.frames import IGNORED, NOT_ASKED, NOT_CALIBRATED, NOT_NEEDED, SET_AS
 from ..plan.plan import Plan
 from ..plan.wording import grouped
 from ..products.product import sync_folders, write_text
-from ..reduce.ledger import Made
+from ..reduce.made import Made
 from .page import page_of
 from .table import night_table
 

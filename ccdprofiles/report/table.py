@@ -18,7 +18,7 @@ from ..plan.frames import (
 )
 from ..plan.plan import Plan
 from ..plan.reason import Reason
-from ..reduce.ledger import Made
+from ..reduce.made import Made
 
 __all__ = ["night_table", "texts_of"]
 

@@ -17,7 +17,7 @@ from .state import Listing, Outcome, listing_of, outputs_of, recall, remember, r
 
 # A plan must not wait for what works on pixels.
 if TYPE_CHECKING:
-    from ..reduce.ledger import Made
+    from ..reduce.made import Made
 
 __all__ = ["Memory"]
 

@@ -12,13 +12,13 @@ from ccdprofiles.pixels.calibrate import (
     HOT,
     NO_FLAT,
     UNILLUMINATED,
-    MasterBand,
     Noise,
     calibrate,
     find_cosmic_rays,
     master_variance,
     subtract_masters,
 )
+from ccdprofiles.products.band import Band
 
 SHAPE = (120, 130)
 GAIN = u.electron / u.adu
@@ -34,7 +34,7 @@ def band(value, variance=None, **more):
     def filled(v):
         return None if v is None else np.full((2, 3), v, "f4")
 
-    return MasterBand(filled(value), filled(variance), **more)
+    return Band(filled(value), filled(variance), **more)
 
 
 NOISE = Noise(gain=2.0, read_variance=9.0)
@@ -174,13 +174,13 @@ def exposed(electrons, number=1, pedestal=PEDESTAL):
 
 
 def master_bias(number):
-    return MasterBand(exposed(0, number).mean(axis=0), np.full(SHAPE, (READ / G) ** 2 / number))
+    return Band(exposed(0, number).mean(axis=0), np.full(SHAPE, (READ / G) ** 2 / number))
 
 
 def master_dark(electrons, number, bias):
     data = exposed(electrons, number).mean(axis=0) - bias.data
     own = (electrons / G**2 + (READ / G) ** 2) / number
-    return MasterBand(data, np.full(SHAPE, own) + bias.variance)
+    return Band(data, np.full(SHAPE, own) + bias.variance)
 
 
 def science(electrons):
@@ -198,7 +198,7 @@ def holds(found, mean, tolerance=0.04):
 
 @pytest.mark.parametrize("electrons", [0, 20, 2000])
 def test_the_variance_of_a_frame_is_photons_and_read_noise(electrons):
-    bias = MasterBand(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
+    bias = Band(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
     found = calibrate(science(electrons), CHIP, pedestal=False, bias=bias)
     # Noise below zero counts as no light, so a frame without any is told a little too noisy.
     holds(found, electrons / G, 0.04 if electrons > 1000 else 0.1)
@@ -219,7 +219,7 @@ def test_the_noise_of_a_bias_that_is_in_the_dark_too_cancels(scale, frames):
 def test_the_noise_of_two_biases_does_not_cancel():
     bias, other = master_bias(2), master_bias(2)
     dark = master_dark(400, 2, other)
-    dark = MasterBand(dark.data, dark.variance, same_bias=False)
+    dark = Band(dark.data, dark.variance, same_bias=False)
     found = calibrate(science(1000), CHIP, pedestal=False, bias=bias, dark=dark)
     holds(found, 600 / G)
     assert master_variance(bias, dark, 1.0).mean() > 2 * bias.variance.mean()
@@ -236,17 +236,17 @@ def test_what_the_masters_add_is_nothing_where_there_are_none():
 
 
 def test_a_flat_adds_its_noise_and_divides_that_of_the_frame():
-    bias = MasterBand(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
+    bias = Band(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
     truth = 0.8
     noisy = truth + RANDOM.normal(0, 0.02, SHAPE)
-    flat = MasterBand(noisy.astype("f4"), np.full(SHAPE, 0.02**2, "f4"))
+    flat = Band(noisy.astype("f4"), np.full(SHAPE, 0.02**2, "f4"))
     found = calibrate(science(50_000 * truth), CHIP, pedestal=False, bias=bias, flat=flat)
     assert found.uncertainty.array.mean() == pytest.approx(found.data.var(), rel=0.05)
     assert np.median(found.data) == pytest.approx(50_000 / G, rel=2e-3)
 
 
 def test_the_noise_of_electrons_is_what_chance_makes_it():
-    bias = MasterBand(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
+    bias = Band(np.full(SHAPE, PEDESTAL), np.zeros(SHAPE))
     found = calibrate(science(2000), CHIP, pedestal=False, bias=bias, electrons=True)
     holds(found, 2000)
 
@@ -256,7 +256,7 @@ def test_a_camera_without_bias_has_its_read_noise_from_the_scatter_of_its_darks(
     number, current = 15, 300.0
     darks = exposed(current, number)
     single = current / G**2 + (READ / G) ** 2
-    dark = MasterBand(
+    dark = Band(
         darks.mean(axis=0),
         np.full(SHAPE, single / number),
         scatter=np.full(SHAPE, single),
@@ -295,8 +295,8 @@ def flags(*bits):
 def test_the_flags_of_a_frame_and_of_its_masters_are_joined():
     own = np.stack([flags(4, 0, 16), flags()])
     ccd = stack(1000, 1000, flags=own)
-    dark = MasterBand(np.zeros((2, 3), "f4"), flags=flags(HOT, HOT))
-    flat = MasterBand(np.ones((2, 3), "f4"), flags=flags(0, UNILLUMINATED | NO_FLAT, 0, BAD))
+    dark = Band(np.zeros((2, 3), "f4"), flags=flags(HOT, HOT))
+    flat = Band(np.ones((2, 3), "f4"), flags=flags(0, UNILLUMINATED | NO_FLAT, 0, BAD))
     found = calibrate(ccd, NOISE, pedestal=False, dark=dark, flat=flat)
     assert found.flags.dtype == np.uint16
     assert found.flags[0].ravel()[:4].tolist() == [4 | HOT, HOT | 64 | 128, 16, BAD]

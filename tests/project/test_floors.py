@@ -73,7 +73,7 @@ def test_no_imports_form_a_circle():
 
 
 def test_the_test_sees_imports():
-    assert {"plan.plan", "run.resume", "plan.frames"} <= imported("run.run")
+    assert {"plan.plan", "run.measuring", "plan.frames"} <= imported("run.run")
     assert "plan.request" in imported("night")
     assert "camera.registry" in imported("plan.request")
     assert "cli.command" in imported("cli.__init__")

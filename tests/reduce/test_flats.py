@@ -8,7 +8,10 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
-from ccdprofiles.reduce import flats
+from ccdprofiles.errors import FrameRejected
+from ccdprofiles.products.band import Band
+from ccdprofiles.reduce import flat_levels
+from ccdprofiles.reduce.flats import flat_norm, normalise_flat
 
 ROWS, COLUMNS = 48, 64
 EPS = 2.0**-24
@@ -149,16 +152,39 @@ def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeyp
         recipe=Recipe(bias=False, dark=None, flat=Flat(), electrons=True),
     )
     seen = []
-    levels = flats.Flats._levels
+    levels = flat_levels._levels
 
-    def told(self, pixels, mapped):
-        found = levels(self, pixels, mapped)
-        true = [float(np.median(self._light(pixels, i))) for i in self.inputs]
+    def measured(flats, pixels, mapped):
+        found = levels(flats, pixels, mapped)
+        light = [flat_levels._light(flats, pixels, chosen) for chosen in flats.chosen]
+        true = [float(np.median(values)) for values in light]
         seen.extend(zip((level.value for level in found), true, strict=True))
         return found
 
-    monkeypatch.setattr(flats.Flats, "_levels", told)
+    monkeypatch.setattr(flat_levels, "_levels", measured)
     by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert len(seen) == 3
     for got, true in seen:
         assert got == pytest.approx(true, rel=1e-9)
+
+
+def test_a_flat_is_normalised_and_what_has_no_light_is_flagged():
+    band = Band(
+        np.array([[200, 100, 1, 150]], "f4"),
+        np.array([[4, 4, 4, 4]], "f4"),
+        np.array([[0, 0, 0, 16]], "u2"),
+    )
+    before = [plane.copy() for plane in (band.data, band.variance, band.flags)]
+    done = normalise_flat(band, norm=200.0, minimum=0.1)
+    assert done.data.tolist() == [[1, 0.5, 1, 1]]
+    assert done.variance.tolist() == [[np.float32(1e-4), np.float32(1e-4), 0, 0]]
+    assert done.flags.tolist() == [[0, 0, 128, 16 | 128]]
+    assert all((a == b).all() for a, b in zip(before, (band.data, band.variance, band.flags), strict=True))
+
+
+def test_the_level_of_a_flat_leaves_out_what_is_not_illuminated():
+    values = np.array([0.0] * 4 + [100.0] * 4 + [102.0], "f4")
+    assert flat_norm(values, "median", 0.1) == 100
+    assert flat_norm(values, "mean", 0.9) == pytest.approx(100.4)
+    with pytest.raises(FrameRejected, match="have no light"):
+        flat_norm(np.zeros(3, "f4"), "median", 0.1)

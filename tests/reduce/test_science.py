@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from ccdprofiles import CosmicRays, Recipe
-from ccdprofiles.reduce.ledger import Settings
+from ccdprofiles.reduce.science import open_products
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 
@@ -89,4 +89,4 @@ def test_products_stay_in_adu_where_one_amplifier_has_no_gain(tmp_path):
 def test_however_few_files_may_be_open_a_batch_has_one(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (31, 31))
-    assert Settings.open_products(2) == 1
+    assert open_products(2) == 1

@@ -753,8 +753,8 @@ def test_the_same_pixels_under_another_header_are_said_and_used(where, good, ref
     assert len(same_as_without(tmp_path / "out", reference[1])) == 1
     assert made.ok
     assert (
-        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit under another header; both are used "
-        "as they say, so take the wrong one out of the night."
+        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit but another header; both are used "
+        "according to their headers; remove the wrong one from the night."
     ) in made._report.made.notes
 
 
@@ -1080,4 +1080,4 @@ def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monke
     )
     assert not night.products
     assert not night.ok
-    assert "make it anew, or take it out of the calibrations" in str(night)
+    assert "make it again, or remove it from the calibrations" in str(night)
