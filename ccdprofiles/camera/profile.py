@@ -648,6 +648,7 @@ class Profile:
         bias: CCDData | str | Path | None = None,
         dark: CCDData | str | Path | None = None,
         flat: CCDData | str | Path | None = None,
+        electrons: bool | None = None,
     ) -> CCDData:
         """Subtract bias and dark from a prepared frame, divide by the flat, and apply the gain.
 
@@ -663,6 +664,9 @@ class Profile:
         bias, dark, flat : CCDData, str or Path, optional
             As `ccdprofiles.combine` gives them, a master of `ccdprofiles.reduce_night`, or that
             of another program, trimmed as the frame is.
+        electrons : bool, optional
+            Whether the gain is applied; False where further masters are to follow. Left out, as
+            the recipe says.
 
         Returns
         -------
@@ -678,7 +682,7 @@ class Profile:
         """
         from ..steps.calibrated import calibrate_frame
 
-        return calibrate_frame(self, frame, bias, dark, flat)
+        return calibrate_frame(self, frame, bias, dark, flat, electrons)
 
     def _frame_size_of(
         self, header: Mapping, amplifiers: tuple[Amplifier, ...]

@@ -29,6 +29,7 @@ def calibrate_frame(
     bias: CCDData | str | Path | None = None,
     dark: CCDData | str | Path | None = None,
     flat: CCDData | str | Path | None = None,
+    electrons: bool | None = None,
 ) -> TrackedCCD:
     """Subtract and divide masters; see `ccdprofiles.Profile.calibrate`."""
     frame = read_ccd(frame) if isinstance(frame, str | Path) else frame
@@ -48,11 +49,13 @@ def calibrate_frame(
         origin.frame.exposure, recipe, used.get("dark"), _exposure_of(profile, used.get("dark"))
     )
     origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
-    done = _first_time(frame, state, origin) if _untouched(state) else None
-    done = _further(frame, used, scale) if done is None else done
     science = origin.frame.type == "science"
-    if science and not _untouched(state):
-        done = _electrons(done, origin)
+    gain = electrons if electrons is not None else science and recipe.electrons
+    if _untouched(state):
+        done = _first_time(frame, state, origin, gain)
+    else:
+        done = _further(frame, used, scale)
+        done = _electrons(done, origin) if gain else done
     flags = finite_or_flagged(done.data, done.flags, NO_DATA) if science else done.flags
     meta = add_history(step_cards(frame.meta, origin, *masters), *told)
     if done.unit == u.electron:
@@ -101,17 +104,14 @@ def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
     return float(said) if isinstance(said, int | float) else profile.exposure_of(dark.meta)
 
 
-def _first_time(frame: CCDData, state: State, origin: Origin) -> CCDData | None:
+def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -> CCDData:
     """Calibrate a frame of which nothing but the overscan was taken, in the order of a night."""
-    kind, recipe = origin.frame.type, origin.frame.recipe
-    science = kind == "science"
     pedestal = state.pedestal and origin.bias is None
     planes = {
         "bias": plane_of(origin.bias),
         "dark": plane_of(origin.dark, origin.bias, pedestal),
         "flat": plane_of(origin.flat),
     }
-    electrons = science and recipe.electrons and "gain" not in origin.frame.amplifiers.missing
     data = np.asarray(frame.data)
     done = calibrate(
         CCDData(data.astype("f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)),
@@ -119,9 +119,9 @@ def _first_time(frame: CCDData, state: State, origin: Origin) -> CCDData | None:
         pedestal=pedestal,
         **planes,
         scale=origin.dark_scale,
-        electrons=electrons,
+        electrons=electrons and "gain" not in origin.frame.amplifiers.missing,
     )
-    if not science and origin.flat is None:
+    if origin.frame.type != "science" and origin.flat is None and not electrons:
         # Frames that are to be combined keep what float32 would round off.
         stack = CCDData(data.astype("f8")[np.newaxis], unit=frame.unit)
         exact = subtract_masters(stack, planes["bias"], planes["dark"], origin.dark_scale)
@@ -155,9 +155,9 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
 
 
 def _electrons(done: CCDData, origin: Origin) -> CCDData:
-    """Apply the gain where the recipe asks for it and it was not applied yet."""
+    """Apply the gain where it is known and was not applied yet."""
     gain = noise_of_frame(origin.frame).gain
-    if not origin.frame.recipe.electrons or gain is None or done.unit == u.electron:
+    if gain is None or done.unit == u.electron:
         return done
     variance = variance_of(done)
     uncertainty = None if variance is None else type(done.uncertainty)(variance * gain**2)

@@ -119,10 +119,7 @@ def detect_cosmics(
     origin = getattr(ccd, "origin", None)
     if origin is not None and gain is None and readnoise is None and plain:
         return _of_profile(ccd, origin, asked, repair)
-    usual = CosmicRays()
-    options = {name: getattr(usual, name) for name in CosmicRays.__dataclass_fields__}
-    options.pop("repair")
-    options |= asked | {
+    options = _checked(asked) | {
         "satlevel": satlevel,
         "psfmodel": psfmodel,
         "psfsize": psfsize,
@@ -139,6 +136,16 @@ def detect_cosmics(
         data = found.data if repair else np.asarray(ccd)
         return (data * factor if gain_apply and factor != 1 else data), found.mask
     return _of_options(ccd, gain, readnoise, pssl, gain_apply, options, repair)
+
+
+def _checked(asked: dict) -> dict:
+    """Return all options of the search, once those that were asked for are known to be possible."""
+    # The plain median is none of a recipe, as astroscrappy 1.3.0 cannot do it.
+    plain = asked.get("cleantype") == "median"
+    rest = {name: value for name, value in asked.items() if not (plain and name == "cleantype")}
+    options = dict(vars(CosmicRays(**rest)))
+    del options["repair"]
+    return options | ({"cleantype": "median"} if plain else {})
 
 
 def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> TrackedCCD:

@@ -76,10 +76,11 @@ def check_masters(
                 f"this frame is {verb} already (CALSTAT = {state.letters!r}), and {master.name} "
                 f"would do it twice; leave {master.type}= out."
             )
-        _check_plane(frame, master)
         own = State.of(master.meta)
         if own is not None:
             _check_camera(state, own, master)
+        _check_plane(frame, master)
+        if own is not None:
             _check_match(profile, frame, master)
     _check_pedestal(state, masters)
 
@@ -95,7 +96,7 @@ def _check_plane(frame: CCDData, master: Master) -> None:
     if master.type != "flat" and master.unit != frame.unit:
         raise PlanError(
             f"{master.name} is in {master.unit} and the frame in {frame.unit}; subtract masters "
-            "in the unit of the frame, before the gain is applied."
+            "in the unit of the frame, before the gain is applied (electrons=False)."
         )
 
 

@@ -71,7 +71,7 @@ def steps_of(tmp_path_factory):
         if name not in kept:
             folder = tmp_path_factory.mktemp(name)
             small = windowed(known_profiles()[name], ROWS, COLUMNS)
-            truth = simulate_night(small, folder / "raw", seed=3)
+            truth = simulate_night(small, folder / "raw", seed=3, cosmic_rays=20)
             night = reduce_night(
                 folder / "raw",
                 folder / "reduced",
