@@ -283,12 +283,14 @@ def _plain(
     noisy = all(f.variance(0, 1) is not None for f in frames)
     std = np.empty(shape, "f4") if noisy else None
     weights = np.ones(number) if scales is None else scales
+    # Scaled values are added up in float64; only the median of an odd number is one of them.
+    exact = scales is None and how.method == "median" and number % 2
 
     def one(band: tuple[int, int]) -> None:
         rows = slice(*band)
         stack = limits.applied(np.stack([f.rows(*band) for f in frames]), scales)
         stack = stack if stack.dtype.kind == "f" else stack.astype("f8")
-        found = combine_stack(stack, how, frames[0].unit, scales=scales)
+        found = combine_stack(stack, how, frames[0].unit, scales=None if exact else weights)
         kept[rows] = found.kept
         data[rows] = np.where(kept[rows] > 0, found.data, 0)
         if std is not None:
@@ -356,7 +358,9 @@ def _factors(frames: Sequence, scale: object) -> np.ndarray:
     """
     if isinstance(scale, str):
         one_of(scale, _STATISTICS, "scale")
-        found = [1 / level(_good(frame), scale) for frame in frames]
+        with Threads(_threads()) as threads:
+            levels = _mapped(threads)(lambda frame: level(_good(frame), scale), frames)
+            found = [1 / one if one > 0 else np.nan for one in levels]
     elif callable(scale):
         found = [float(scale(_pixels(frame))) for frame in frames]
     else:
@@ -380,8 +384,9 @@ def _pixels(frame: CCDData | MemoryFrame | FileFrame) -> np.ndarray:
 
 def _good(frame: MemoryFrame | FileFrame) -> np.ndarray:
     """Return the values of the good pixels of a frame."""
-    data = frame.rows(0, frame.shape[0]).astype("f8", copy=False)
-    good = data[np.isfinite(data)]
-    if not good.size:
+    data = frame.rows(0, frame.shape[0])
+    data = data if data.dtype.kind == "f" else data.astype("f8")
+    good = np.isfinite(data)
+    if not good.any():
         raise PlanError(f"{frame.name or 'a frame'} has no good pixel; leave it out.")
-    return good
+    return data.reshape(-1) if good.all() else data[good]

@@ -29,11 +29,11 @@ def frames(number=9, level=1000.0, masked=False, seed=1):
 
 @pytest.mark.parametrize("method", ["average", "median", "sum"])
 @pytest.mark.parametrize("number", [1, 2, 5, 8])
-def test_plain_numbers_are_those_of_ccdproc(method, number):
-    stack = frames(number)
-    np.testing.assert_allclose(
-        combine(stack, method).data, ccdproc.combine(stack, method=method).data, rtol=1e-12
-    )
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_plain_numbers_are_those_of_ccdproc(method, number, dtype):
+    stack = [CCDData(f.data.astype(dtype), unit="adu") for f in frames(number)]
+    theirs = ccdproc.combine(stack, method=method)
+    np.testing.assert_allclose(combine(stack, method).data, theirs.data, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["average", "median"])
