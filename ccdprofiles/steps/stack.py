@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from ..camera.recipe import Combine, one_of
+from ..camera.recipe import Combine, SpectralFlat, one_of
 from ..errors import PlanError
 from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
@@ -230,6 +230,10 @@ def _master(
     meta = _master_meta(frames, known, how, masters)
     if planes.norm is not None:
         meta["FLATNORM"] = (planes.norm, "the flat was divided by this")
+        lines = [f"each scaled by 1 / {scale}, then normalised"] if isinstance(scale, str) else []
+        if isinstance(flat := first.recipe.flat, SpectralFlat):
+            lines.append(f"lamp divided out: {flat.fit} of order {flat.order}")
+        meta = add_history(meta, *lines)
     unit = unit_of(kind, frames[0].unit) if planes.norm is not None else frames[0].unit
     data = planes.data if dtype is None else planes.data.astype(dtype)
     return tracked(data, unit, planes.variance, planes.flags, meta, None)
