@@ -597,12 +597,6 @@ class Profile:
         ------
         FrameRejected
             If the file cannot be read, or holds several images.
-
-        Examples
-        --------
-        >>> from ccdprofiles import load_profile, simulate_night
-        >>> night = simulate_night("sbo", "night", shape=(32, 40))
-        >>> raw = load_profile("sbo").read(night.folder / night.frames["file"][0])
         """
         from ..steps.prepared import read_frame
 

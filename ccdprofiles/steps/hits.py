@@ -43,6 +43,7 @@ def detect_cosmics(
     psfsize: int = 7,
     psfk: np.ndarray | None = None,
     psfbeta: float = 4.765,
+    verbose: bool = False,
     gain_apply: bool = True,
     inbkg: np.ndarray | None = None,
     invar: np.ndarray | None = None,
@@ -71,6 +72,8 @@ def detect_cosmics(
         A sky level that was subtracted, in the unit of ``ccd``.
     psfmodel, psfsize, psfk, psfbeta
         As in `astroscrappy.detect_cosmics`.
+    verbose : bool
+        Nothing is printed in any case; how many pixels were hit stands in CRNUM.
     gain_apply : bool
         Whether a gain that is given is applied to the result, which is then in electron.
     inbkg, invar : ndarray, optional

@@ -49,6 +49,8 @@ def combine(
     sigma_clip: bool = False,
     sigma_clip_low_thresh: float | None = 3,
     sigma_clip_high_thresh: float | None = 3,
+    sigma_clip_func: Callable | str | None = None,
+    sigma_clip_dev_func: Callable | str | None = None,
     minmax_clip: bool = False,
     minmax_clip_min: float | None = None,
     minmax_clip_max: float | None = None,
@@ -56,6 +58,7 @@ def combine(
     dtype: str | np.dtype | None = None,
     unit: object = None,
     hdu: int | None = None,
+    **of_ccdproc: object,
 ) -> CCDData:
     """Combine frames to one, clipped after they are scaled to each other.
 
@@ -80,6 +83,8 @@ def combine(
         all others.
     sigma_clip, sigma_clip_low_thresh, sigma_clip_high_thresh
         The same with a limit for each side, as in `ccdproc.combine`.
+    sigma_clip_func, sigma_clip_dev_func : callable or str, optional
+        The median and ``mad_std``, which are taken in any case; others are refused.
     minmax_clip, minmax_clip_min, minmax_clip_max
         Values outside are left out, in the unit of the frames, before they are scaled.
     mem_limit : float
@@ -91,6 +96,8 @@ def combine(
         Of files that have no BUNIT.
     hdu : int, optional
         Which HDU of files is combined; left out, the first image.
+    **of_ccdproc
+        Other options of `ccdproc.combine` are refused, unless they ask for nothing.
 
     Returns
     -------
@@ -102,8 +109,8 @@ def combine(
     Raises
     ------
     PlanError
-        If the frames differ in shape, unit, camera or in what was done to them, or a flat has no
-        light.
+        If the frames differ in shape, unit, camera or in what was done to them, a flat has no
+        light, or an option of `ccdproc.combine` is asked for that is not taken.
 
     Examples
     --------
@@ -115,6 +122,7 @@ def combine(
     >>> combine(frames, clip=5).data
     array([[10.125]])
     """
+    _refuse(of_ccdproc, sigma_clip_func, sigma_clip_dev_func)
     images = listed(img_list)
     states = [State.of(i.meta) if isinstance(i, CCDData) else None for i in images]
     limits = _Limits.of(
@@ -133,6 +141,37 @@ def combine(
     finally:
         for frame in frames:
             frame.close()
+
+
+_NOT_TAKEN = {
+    "output_file": "write the result with its .write()",
+    "overwrite_output": "write the result with its .write()",
+    "weights": "use ccdproc.combine",
+    "clip_extrema": "use clip=, or ccdproc.combine",
+    "nlow": "use clip=, or ccdproc.combine",
+    "nhigh": "use clip=, or ccdproc.combine",
+    "combine_uncertainty_function": "the uncertainty follows from that of the frames",
+}
+"""Options of `ccdproc.combine` that mean nothing here, and what to do instead."""
+
+
+def _refuse(others: dict[str, object], centre: object, deviation: object) -> None:
+    """Refuse options that would not be followed."""
+    for name, value in others.items():
+        if name not in _NOT_TAKEN:
+            raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
+        if value is not None and value is not False and name not in ("nlow", "nhigh"):
+            raise PlanError(f"{name}= is not taken; {_NOT_TAKEN[name]}.")
+    for name, value, known in (
+        ("sigma_clip_func", centre, ("median", "nanmedian")),
+        ("sigma_clip_dev_func", deviation, ("mad_std",)),
+    ):
+        said = getattr(value, "__name__", value)
+        if value is not None and said not in known:
+            raise PlanError(
+                f"{name}={said} is not taken, as values are clipped about their median in units of "
+                f"mad_std; leave it out, or use ccdproc.combine."
+            )
 
 
 @dataclass(frozen=True)

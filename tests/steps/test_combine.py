@@ -240,11 +240,23 @@ def test_whole_numbers_do_not_wrap():
         ({"scale": [1, 2]}, "has 2 numbers for 3 frames"),
         ({"scale": [1, 2, -1]}, "not all positive"),
         ({"clip": -3}, "positive number"),
+        ({"weights": np.ones(3)}, "is not taken; use ccdproc.combine"),
+        ({"output_file": "a.fits"}, "write the result with its .write"),
+        ({"sigma_clip": True, "sigma_clip_func": np.ma.mean}, "sigma_clip_func=mean is not taken"),
     ],
 )
 def test_options_that_cannot_be_right_are_refused(options, words):
     with pytest.raises(CCDProfilesError, match=words):
         combine(frames(3), **options)
+
+
+def test_a_call_that_was_written_for_ccdproc_is_taken():
+    options = {"sigma_clip": True, "sigma_clip_func": np.ma.median, "sigma_clip_dev_func": mad_std}
+    usual = {"output_file": None, "weights": None, "clip_extrema": False, "nlow": 1}
+    ours = combine(frames(9), **options, **usual)
+    np.testing.assert_array_equal(ours.data, combine(frames(9), clip=3).data)
+    with pytest.raises(TypeError, match="'sigma'"):
+        combine(frames(3), sigma=3)
 
 
 def test_frames_that_cannot_be_combined_are_refused():
