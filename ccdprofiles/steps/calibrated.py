@@ -121,14 +121,19 @@ def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -
         scale=origin.dark_scale,
         electrons=electrons and "gain" not in origin.frame.amplifiers.missing,
     )
+    values = done.data[0]
     if origin.frame.type != "science" and origin.flat is None and not electrons:
         # Frames that are to be combined keep what float32 would round off.
         stack = CCDData(data.astype("f8")[np.newaxis], unit=frame.unit)
-        exact = subtract_masters(stack, planes["bias"], planes["dark"], origin.dark_scale)
-        done.data = exact.data
+        values = subtract_masters(stack, planes["bias"], planes["dark"], origin.dark_scale).data[0]
+    return _of_stack(done, values)
+
+
+def _of_stack(done: CCDData, values: np.ndarray) -> CCDData:
+    """Return the one frame of a stack with these values."""
     flags = None if done.flags is None else done.flags[0]
     uncertainty = None if done.uncertainty is None else type(done.uncertainty)(variance_of(done)[0])
-    return CCDData(done.data[0], unit=done.unit, uncertainty=uncertainty, flags=flags)
+    return CCDData(values, unit=done.unit, uncertainty=uncertainty, flags=flags)
 
 
 def _stacked(frame: CCDData) -> np.ndarray | None:
@@ -149,9 +154,7 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
         np.asarray(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)
     )
     done = calibrate(stack, noise, pedestal=False, **planes, scale=scale)
-    flags = None if done.flags is None else done.flags[0]
-    uncertainty = None if done.uncertainty is None else type(done.uncertainty)(variance_of(done)[0])
-    return CCDData(done.data[0], unit=done.unit, uncertainty=uncertainty, flags=flags)
+    return _of_stack(done, done.data[0])
 
 
 def _electrons(done: CCDData, origin: Origin) -> CCDData:

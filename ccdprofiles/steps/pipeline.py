@@ -82,10 +82,10 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
         If the header rules the frame out.
     """
     with watched():
-        frame = Scanner(Registry(()), forced=profile).frame(path, name)
-    if frame.verdict != ACCEPTED:
-        raise FrameRejected(frame.code, frame.reason, str(path))
-    return frame
+        found = Scanner(Registry(()), forced=profile).frame(path, name)
+    if found.verdict != ACCEPTED:
+        raise FrameRejected(found.code, found.reason, str(path))
+    return found
 
 
 def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdprofiles import combine, detect_cosmics
@@ -100,6 +101,23 @@ def test_a_raw_frame_is_read_as_it_is(steps_of):
     assert raw.data.dtype == np.float32
     assert raw.unit == "adu"
     assert raw.meta["EXPTIME"] == plain.meta["EXPTIME"]
+
+
+@pytest.mark.parametrize("packed", ["gz", "fz"])
+def test_a_packed_frame_is_read_and_prepared_alike(steps_of, packed, tmp_path):
+    steps = steps_of("lfc")
+    path = steps.path(steps.night.plan.products[0].input.file)
+    other = tmp_path / f"frame.fits.{packed}"
+    with fits.open(path) as hdus:
+        hdu = hdus[0]
+        if packed == "fz":
+            hdu = fits.CompImageHDU(hdu.data, hdu.header, compression_type="RICE_1")
+        hdu.writeto(other)
+    raw, plain = steps.profile.read(other), steps.profile.read(path)
+    np.testing.assert_array_equal(raw.data, plain.data)
+    expected = steps.profile.prepare(path)
+    for frame in (raw, other):
+        np.testing.assert_array_equal(steps.profile.prepare(frame).data, expected.data)
 
 
 def test_cards_say_what_was_done(steps_of):

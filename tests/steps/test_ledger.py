@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ccdprofiles import combine, detect_cosmics
@@ -165,6 +166,14 @@ def test_a_frame_that_its_header_rules_out_is_refused(made):
     with pytest.raises(FrameRejected) as refused:
         lfc.profile.prepare(CCDData(raw.data[:30], unit="adu", meta=raw.meta))
     assert refused.value.code == "section"
+
+
+def test_a_file_of_several_images_is_prepared_by_its_path(made, tmp_path):
+    path = tmp_path / "two.fits"
+    images = [fits.ImageHDU(np.ones((5, 6), "f4")) for _ in range(2)]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
+    with pytest.raises(FrameRejected, match="it holds 2 images, and a CCDData holds one"):
+        made("lfc").profile.read(path)
 
 
 def test_cosmic_rays_are_not_looked_for_in_a_pedestal(made):
