@@ -1,6 +1,6 @@
 """Small nights of every instrument, reduced as a whole, and step by step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdprofiles import CosmicRays, combine, known_profiles, reduce_night
+from ccdprofiles import Combine, CosmicRays, combine, known_profiles, reduce_night
 from ccdprofiles.night import Night
 from ccdprofiles.simulate import Truth, simulate_night, windowed
 
@@ -62,6 +62,19 @@ class Steps:
         return made
 
 
+def camera(name: str):
+    """Return a small copy of a camera; after a + what differs from the shipped profile."""
+    name, _, variant = name.partition("+")
+    profile = windowed(known_profiles()[name], ROWS, COLUMNS)
+    if variant == "two gains":
+        left, right = profile.amplifiers
+        return replace(profile, amplifiers=[left, replace(right, gain=0.9 * left.gain)])
+    if variant:
+        recipe = replace(profile.recipe, combine=Combine(method=variant, clip=None))
+        return replace(profile, recipe=recipe)
+    return profile
+
+
 @pytest.fixture(scope="session")
 def steps_of(tmp_path_factory):
     """Return the night of an instrument, made up and reduced once."""
@@ -69,9 +82,8 @@ def steps_of(tmp_path_factory):
 
     def made(name: str) -> Steps:
         if name not in kept:
-            folder = tmp_path_factory.mktemp(name)
-            small = windowed(known_profiles()[name], ROWS, COLUMNS)
-            truth = simulate_night(small, folder / "raw", seed=3, cosmic_rays=20)
+            folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
+            truth = simulate_night(camera(name), folder / "raw", seed=3, cosmic_rays=20)
             night = reduce_night(
                 folder / "raw",
                 folder / "reduced",
