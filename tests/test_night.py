@@ -35,7 +35,7 @@ from ccdprofiles import (
 from ccdprofiles.camera import registry
 from ccdprofiles.errors import InputError, Locked, OutputError, PlanError, ProfileError
 from ccdprofiles.pixels import prepare
-from ccdprofiles.run.run import _Run
+from ccdprofiles.run import run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -1046,12 +1046,12 @@ def test_a_frame_that_is_replaced_after_it_was_measured_costs_itself(
     rows = truth.frames[truth.frames["type"] == kind]
     bad, other = sorted(rows["file"].tolist())[:2]
     path, aside = tmp_path / "raw" / bad, tmp_path / "aside.fits"
-    real = {"make": _Run._make, "prepare": prepare._amplifier_band}
+    real = {"make": run.make_products, "prepare": prepare._amplifier_band}
 
-    def make(self):
+    def make(*args):
         path.rename(aside)
         path.write_bytes((tmp_path / "raw" / other).read_bytes())
-        return real["make"](self)
+        return real["make"](*args)
 
     def band(frames, opened, *args):
         try:
@@ -1060,7 +1060,7 @@ def test_a_frame_that_is_replaced_after_it_was_measured_costs_itself(
             if back and aside.exists() and any(p.raw.path.name == Path(bad).name for p in opened):
                 aside.rename(path)
 
-    monkeypatch.setattr(_Run, "_make", make)
+    monkeypatch.setattr(run, "make_products", make)
     monkeypatch.setattr(prepare, "_amplifier_band", band)
     night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known, jobs=1)
     if not back:

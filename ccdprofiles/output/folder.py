@@ -21,7 +21,7 @@ from ..plan.scan import files_of, named_fits
 
 # A plan asks for names only; what holds and writes the folder is imported by what does it.
 if TYPE_CHECKING:
-    from ..reduce.ledger import Made
+    from ..reduce.made import Made
 
 __all__ = [
     "check_files",

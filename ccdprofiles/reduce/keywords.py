@@ -9,21 +9,89 @@ import numpy as np
 
 from .. import __version__
 from ..camera.changes import concerning
+from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
+from ..pixels.combine import variance_factor
 from ..pixels.measure import Measured
 from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
-from ..products.header import ascii_text
-from .ledger import Ledger, left_out
+from ..plan.wording import time_of
+from ..products.header import add_mjd, ascii_text, combined_header
+from .inputs import JobInputs, left_out
+from .request import MasterRequest
 
-__all__ = ["common_cards", "hand_cards", "level_cards", "setting_card", "setup_cards"]
+__all__ = [
+    "common_cards",
+    "hand_cards",
+    "level_cards",
+    "master_header",
+    "setting_card",
+    "setup_cards",
+]
 
 SETUP_CARDS = frozenset(card for quantity in SETUP for card in quantity.cards)
 
 
+def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
+    """Return the header of a master.
+
+    Parameters
+    ----------
+    request : MasterRequest
+        With the frames that were used, no others.
+    norm : float or None
+        What a flat was divided by.
+    """
+    master, frame, how = request.master, request.frame, request.how
+    number = len(request.chosen)
+    header = combined_header([f.header for f in request.frames])
+    _time_cards(header, request)
+    header["OBJECT"] = f"master {master.type}"
+    unit = "1" if master.type == "flat" else str(frame.profile.unit)
+    header["BUNIT"] = (unit, "unit of the pixels")
+    header["CPTYPE"] = (master.type, "what this master is")
+    header["NCOMBINE"] = (number, "frames combined")
+    header["CPINEFF"] = (variance_factor(number, how), "variance of 1 / (1/NCOMBINE)")
+    if master.filter:
+        header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
+    if master.temperature is not None:
+        header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
+    setup_cards(header, master.settings)
+    common_cards(header, request.inputs, frame, request.chosen[0], request.key, master.type)
+    if norm is not None:
+        header["FLATNORM"] = (norm, "the flat was divided by this")
+    level_cards(header, request.measured)
+    hand_cards(header, request.inputs, request.files)
+    clip = f", clipped at {how.clip:g} mad_std" if how.clip else ""
+    header.add_history(f"{how.method} of {number} frames{clip}")
+    if master.type == "flat":
+        flat = request.recipe.flat
+        header.add_history(f"each scaled by 1 / {flat.scale}, then normalised")
+        if isinstance(flat, SpectralFlat):
+            header.add_history(f"lamp divided out: {flat.fit} of order {flat.order}")
+    return header
+
+
+def _time_cards(header: ProductHeader, request: MasterRequest) -> None:
+    """Write the exposure of a master, and when its first and last frame were taken."""
+    exposures = [f.exposure for f in request.frames if f.exposure is not None]
+    if exposures:
+        summed = request.how.method == "sum"
+        total = sum(exposures) if summed else sum(exposures) / len(exposures)
+        header["EXPTIME"] = (total, "[s] exposure: " + ("sum" if summed else "mean"))
+    times = {t: f.date for f in request.frames if (t := time_of(f.date)) is not None}
+    for card, when, which in (("DATE-OBS", min, "earliest"), ("DATE-END", max, "latest")):
+        header.discard(card)
+        if times:
+            header[card] = (times[when(times)], f"of the {which} frame")
+    for stale in ("MJD-OBS", "MJD-END"):
+        header.discard(stale)
+    add_mjd(header)
+
+
 def common_cards(
-    header: ProductHeader, run: Ledger, frame: Frame, chosen: Input, key: str, kind: str
+    header: ProductHeader, inputs: JobInputs, frame: Frame, chosen: Input, key: str, kind: str
 ) -> None:
     """Write what was done to a frame, and what it still holds."""
     profile, amplifiers = frame.profile, frame.amplifiers
@@ -54,13 +122,15 @@ def common_cards(
         if name:
             stem = PurePosixPath(name).name
             header[card] = (ascii_text(stem)[:64], verb)
-            header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = run.sums[name]
+            header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = inputs.masters[
+                name
+            ].sha256
             header.add_history(f"{verb}: {ascii_text(stem)}")
             letters += letter
     if chosen.dark and kind == "science":
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")
     if chosen.flat:
-        norm = run.saved[chosen.flat].header.get("FLATNORM")
+        norm = inputs.masters[chosen.flat].file.header.get("FLATNORM")
         if norm is not None:
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
@@ -69,12 +139,12 @@ def common_cards(
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")
-    for step in left_out(run.plan.without, frame, kind):
+    for step in left_out(inputs.without, frame, kind):
         header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
         header.add_history(f"{step} left out on purpose")
     if kind == "dark" and chosen.dark is None:
         header["DARKTIME"] = (frame.exposure, "[s] of dark current in it")
-    for n, (name, text) in enumerate(concerning(run.plan.changes, kind), 1):
+    for n, (name, text) in enumerate(concerning(inputs.changes, kind), 1):
         header[f"CPSET{n}"] = setting_card(name, text)
         header.add_history(f"setting changed for this run: {setting_card(name, text)}")
     for number in amplifiers.missing:
@@ -124,9 +194,9 @@ def _lacking(number: str) -> str:
     return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
 
 
-def hand_cards(header: ProductHeader, run: Ledger, files: Iterable[str]) -> None:
+def hand_cards(header: ProductHeader, inputs: JobInputs, files: Iterable[str]) -> None:
     """Say which frames were used because somebody asked for it."""
-    for file in run.kept_by_hand(files):
+    for file in sorted(inputs.kept_by_hand.intersection(files)):
         header.add_history(f"kept by hand: {ascii_text(file)}")
 
 

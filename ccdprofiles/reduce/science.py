@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,39 +10,68 @@ from pathlib import Path
 import numpy as np
 from astropy.nddata import CCDData
 
+from ..camera.amplifier import AmplifierSet
+from ..camera.recipe import CosmicRays, Recipe
 from ..errors import FrameRejected, words_of
 from ..files.header import ProductHeader
 from ..files.pixels import Pixels
 from ..files.threads import Threads
 from ..files.writer import Writers
 from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
-from ..pixels.measure import Measured
-from ..pixels.prepare import NO_DATA, prepare, refuse_changes
+from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
-from ..plan.plan import Product
+from ..plan.plan import Input
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
+from .inputs import JobInputs, bands_of, noise_of, pedestal_off
 from .keywords import common_cards, hand_cards, level_cards
-from .ledger import Ledger, bands_of, noise_of, pedestal_off
+from .request import open_frames
 
-__all__ = ["Batch", "Written", "batches", "write_science"]
+__all__ = ["ScienceRequest", "Written", "batches", "open_products", "write_science"]
 
 _JOB_PIXELS = 4 * 2**20
 _BATCH_PIXELS = 2**19
+_OPEN_PRODUCTS = 128
 _CLOSERS = 4
 _TOGETHER = 4
-"""How many frames share the bands of their masters at least."""
+"""The fewest frames that share the bands of their masters."""
+
+
+@dataclass(frozen=True)
+class ScienceRequest:
+    """A calibrated frame that is to be made.
+
+    Parameters
+    ----------
+    name : str
+        In the plan.
+    chosen : Input
+    key : str
+        The hash of all that decides it.
+    path : Path
+    cosmic_rays : CosmicRays or None
+        How cosmic rays are found.
+    cosmic_rays_off : bool
+        Whether its recipe looks for cosmic rays and the caller switched that off.
+    """
+
+    name: str
+    chosen: Input
+    key: str
+    path: Path
+    cosmic_rays: CosmicRays | None = None
+    cosmic_rays_off: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a batch.
+    """The products of some science frames.
 
     Parameters
     ----------
     products : dict
-        Name in the plan → path, or the future of its being put on the disk.
+        Name in the plan → path, or the future that ends when the file is on the disk.
     failed : dict
         File → code and sentence.
     """
@@ -51,47 +80,88 @@ class Written:
     failed: dict[str, tuple[str, str]]
 
     @classmethod
-    def all(cls, some: Iterable[Written]) -> Written:
-        """Put several together."""
-        products, failed = {}, {}
-        for each in some:
-            products |= each.products
-            failed |= each.failed
+    def all(cls, parts: Iterable[Written]) -> Written:
+        """Return several as one."""
+        products: dict[str, Path | Future] = {}
+        failed: dict[str, tuple[str, str]] = {}
+        for part in parts:
+            products |= part.products
+            failed |= part.failed
         return cls(products, failed)
 
 
+@dataclass(frozen=True)
 class Batch:
-    """Science frames that share their masters, calibrated together band by band."""
+    """Science frames that share their masters and recipe.
 
-    def __init__(self, run: Ledger, products: Sequence[Product], whole: bool):
-        self.run = run
-        self.products = products
-        self.chosen = products[0].input
-        self.frame = run.frames[self.chosen.file]
-        self.recipe = self.frame.recipe
-        self.amplifiers = self.frame.amplifiers
-        self.measured = [run.measured[p.input.file] for p in products]
-        self.whole = whole
-        self.electrons = self.recipe.electrons and "gain" not in self.amplifiers.missing
-        shape = self.amplifiers.shape
-        small = len(products) * shape[0] * shape[1] <= _BATCH_PIXELS
-        together = whole or small
-        masters = (self.chosen.bias, self.chosen.dark, self.chosen.flat)
-        self.used = run.used(name for name in masters if name)
-        self._told: dict[float | None, ProductHeader] = {}
-        self.bands = [(0, shape[0])] if together else bands_of(shape, len(products) * 32)
+    Parameters
+    ----------
+    inputs : JobInputs
+    requests : sequence of ScienceRequest
+    """
+
+    inputs: JobInputs
+    requests: Sequence[ScienceRequest]
+
+    @property
+    def chosen(self) -> Input:
+        """Its first frame; all need the same masters."""
+        return self.requests[0].chosen
+
+    @property
+    def frame(self) -> Frame:
+        """Its first frame; all have the same profile, recipe and amplifiers."""
+        return self.inputs.frames[self.chosen.file]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its frames are reduced."""
+        return self.frame.recipe
+
+    @property
+    def amplifiers(self) -> AmplifierSet:
+        """How its frames were read out."""
+        return self.frame.amplifiers
+
+    @property
+    def whole(self) -> bool:
+        """Whether frames are worked on whole, as cosmic rays are searched for."""
+        return self.requests[0].cosmic_rays is not None
+
+    @property
+    def electrons(self) -> bool:
+        """Whether the products are in electrons."""
+        return self.recipe.electrons and "gain" not in self.amplifiers.missing
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether the uncertainty of the products can be computed."""
+        if pedestal_off(self.frame, self.chosen):
+            return self.amplifiers.knows_noise
+        if "gain" in self.amplifiers.missing or self.chosen.dark is None:
+            return False
+        return "UNCERT" in self.inputs.masters[self.chosen.dark].file.raw.shapes
+
+    @property
+    def bands(self) -> list[tuple[int, int]]:
+        """The bands of rows in which its frames are calibrated."""
+        rows, columns = self.amplifiers.shape
+        number = len(self.requests)
+        if self.whole or number * rows * columns <= _BATCH_PIXELS:
+            return [(0, rows)]
+        return bands_of((rows, columns), number * 32)
 
     def write(self, mapped: Callable, closers: Executor, writers: Writers) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
 
-        A frame whose pixels cannot be read after all costs itself. The products are put
-        on the disk by ``closers``, while the next frames are worked on.
+        A frame whose pixels turn out to be unreadable is left out, and the others are made
+        again. ``closers`` put the products on the disk while the next frames are calibrated.
         """
         try:
             return Written(self._write(mapped, closers, writers), {})
         except (FrameRejected, OSError) as error:
-            if len(self.products) > 1:
-                alone = [Batch(self.run, [p], self.whole) for p in self.products]
+            if len(self.requests) > 1:
+                alone = [Batch(self.inputs, [request]) for request in self.requests]
                 return Written.all(one.write(mapped, closers, writers) for one in alone)
             if not isinstance(error, FrameRejected):
                 why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
@@ -100,38 +170,27 @@ class Batch:
             return Written({}, {file: (error.code, f"{file}: {error}")})
 
     def _write(self, mapped: Callable, closers: Executor, writers: Writers) -> dict[str, Future]:
-        self.pixels = [Pixels(m.raw) for m in self.measured]
         files: list[ProductFile] = []
         try:
-            for product, measured in zip(self.products, self.measured, strict=True):
-                files.append(self._open(product, measured, writers))
-            for _ in mapped(lambda band: self._band(files, *band), self.bands):
-                pass
-            refuse_changes(measured.raw for measured in self.measured)
+            with open_frames(self.inputs, [r.chosen for r in self.requests]) as pixels:
+                files += self._products(writers)
+                for _ in mapped(lambda band: self._band(pixels, files, *band), self.bands):
+                    pass
         except BaseException:
             for file in files:
                 file.discard()
             raise
-        finally:
-            for pixels in self.pixels:
-                pixels.close()
-        names = [product.name for product in self.products]
+        names = [request.name for request in self.requests]
         return {n: closers.submit(file.finish) for n, file in zip(names, files, strict=True)}
 
-    @property
-    def _uncertainty(self) -> bool:
-        if pedestal_off(self.frame, self.chosen):
-            return self.amplifiers.knows_noise
-        return (
-            "gain" not in self.amplifiers.missing
-            and self.chosen.dark is not None
-            and "UNCERT" in self.run.saved[self.chosen.dark].raw.shapes
-        )
-
-    def _band(self, files: list[ProductFile], first: int, stop: int) -> None:
-        unit = self.frame.profile.unit
-        ccd = prepare(self.measured, first, stop, unit=unit, pixels=self.pixels)
-        bias, dark, flat = self.run.bands(self.chosen, first, stop)
+    def _band(
+        self, pixels: Mapping[str, Pixels], files: Sequence[ProductFile], first: int, stop: int
+    ) -> None:
+        """Calibrate rows of all frames, and write them."""
+        measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
+        opened = [pixels[r.chosen.file] for r in self.requests]
+        ccd = prepare(measured, first, stop, unit=self.frame.profile.unit, pixels=opened)
+        bias, dark, flat = self.inputs.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,
             noise_of(self.amplifiers, self.recipe, first, stop),
@@ -157,20 +216,33 @@ class Batch:
             file.write(first, Band(data, variance, flags))
 
     def _cleaned(self, done: CCDData, n: int) -> tuple[np.ndarray, np.ndarray, str]:
-        """Flag the cosmic rays of one whole frame, and tell the way it was done."""
-        how = self.run.cosmic_rays(self.products[n])
+        """Find the cosmic rays of one whole frame; return data, flags and the method used."""
         flags = None if done.flags is None else done.flags[n]
         found = find_cosmic_rays(
             CCDData(done.data[n], unit=done.unit, flags=flags),
             self.amplifiers,
-            how,
+            self.requests[n].cosmic_rays,
             noise_of(self.amplifiers, self.recipe, 0, self.amplifiers.shape[0]),
         )
         return found.data, found.flags, found.meta["CRWAY"]
 
-    def _open(self, product: Product, measured: Measured, writers: Writers) -> ProductFile:
-        run, chosen = self.run, product.input
-        frame = run.frames[chosen.file]
+    def _products(self, writers: Writers) -> Iterator[ProductFile]:
+        """Open the products one after the other, each with its header."""
+        shared: dict[float | None, ProductHeader] = {}
+        masters = (self.chosen.bias, self.chosen.dark, self.chosen.flat)
+        used = self.inputs.used(name for name in masters if name)
+        shape, uncertainty = self.amplifiers.shape, self.has_uncertainty
+        for request in self.requests:
+            frame = self.inputs.frames[request.chosen.file]
+            if frame.exposure not in shared:
+                shared[frame.exposure] = self._shared_cards(frame)
+            header = self._header(request, frame, shared[frame.exposure])
+            rows = [(frame.file, self.inputs.measured[frame.file].sha256, "science"), *used]
+            yield ProductFile(request.path, header, shape, uncertainty, rows, writers)
+
+    def _header(
+        self, request: ScienceRequest, frame: Frame, shared: ProductHeader
+    ) -> ProductHeader:
         header = copied_header(frame.header)
         first = self.amplifiers.readouts[0]
         (row, column), (down, across) = (
@@ -178,103 +250,114 @@ class Batch:
         )
         shift_wcs(header, column - across, row - down)
         add_mjd(header, frame.date)
-        if frame.exposure not in self._told:
-            self._told[frame.exposure] = self._own_cards(frame)
-        header.update(self._told[frame.exposure])
-        header["CPKEY"] = (run.keys[product.name], "hash of all that went in")
+        header.update(shared)
+        header["CPKEY"] = (request.key, "hash of all that went in")
         if self.electrons:
             for card in ("GAIN", "EGAIN"):
                 if card in header:
                     header[card] = (1.0, "the gain was applied")
-        level_cards(header, [measured])
-        hand_cards(header, run, [frame.file])
-        cosmic = run.cosmic_rays(product)
-        if cosmic:
-            header["CRAYS"] = (
-                "repaired" if cosmic.repair else "flagged",
-                "cosmic rays, by L.A.Cosmic",
-            )
-            header["CRWAY"] = ("", "sparse: our own way; else astroscrappy's")
-            header["CRNUM"] = (0, "pixels hit by cosmic rays")
-            header.add_history(f"L.A.Cosmic sigclip={cosmic.sigclip:g} objlim={cosmic.objlim:g}")
-        elif run.without_cosmic_rays(frame.file):
-            header["NOCRAYS"] = (True, "cosmic rays left out on purpose")
-            header.add_history("cosmic rays left out on purpose")
-        inputs = [(frame.file, measured.sha256, "science"), *self.used]
-        path = run.settings.path(product.name)
-        shape = self.amplifiers.shape
-        return ProductFile(path, header, shape, self._uncertainty, inputs, writers)
+        level_cards(header, [self.inputs.measured[frame.file]])
+        hand_cards(header, self.inputs, [frame.file])
+        _cosmic_ray_cards(header, request)
+        return header
 
-    def _own_cards(self, frame: Frame) -> ProductHeader:
-        """Make the cards that are ours and the same for all frames of an exposure."""
+    def _shared_cards(self, frame: Frame) -> ProductHeader:
+        """Return the cards of this package that are the same for all frames of an exposure."""
         header = ProductHeader()
         unit = "electron" if self.electrons else str(frame.profile.unit)
         header["BUNIT"] = (unit, "unit of the pixels")
         header["CPTYPE"] = ("science", "a calibrated frame")
-        common_cards(header, self.run, frame, self.chosen, "", "science")
+        common_cards(header, self.inputs, frame, self.chosen, "", "science")
         return header
 
 
-def batches(
-    run: Ledger, products: Sequence[Product], workers: int
-) -> Iterable[tuple[tuple[Product, ...], bool]]:
-    """Put frames together that share masters and recipe, as many as are worth a job.
+def _cosmic_ray_cards(header: ProductHeader, request: ScienceRequest) -> None:
+    how = request.cosmic_rays
+    if how:
+        header["CRAYS"] = (
+            "repaired" if how.repair else "flagged",
+            "cosmic rays, by L.A.Cosmic",
+        )
+        header["CRWAY"] = ("", "sparse: our own way; else astroscrappy's")
+        header["CRNUM"] = (0, "pixels hit by cosmic rays")
+        header.add_history(f"L.A.Cosmic sigclip={how.sigclip:g} objlim={how.objlim:g}")
+    elif request.cosmic_rays_off:
+        header["NOCRAYS"] = (True, "cosmic rays left out on purpose")
+        header.add_history("cosmic rays left out on purpose")
 
-    Also says whether they are worked on whole, as for cosmic rays.
+
+def batches(
+    frames: Mapping[str, Frame], requests: Sequence[ScienceRequest], workers: int
+) -> Iterator[tuple[ScienceRequest, ...]]:
+    """Group frames that share masters and recipe, as many as are worth a job.
 
     Parameters
     ----------
-    run : Ledger
-    products : sequence of Product
+    frames : mapping
+        File → frame.
+    requests : sequence of ScienceRequest
     workers : int
-        Among whom they are shared out.
+        Among how many the frames are divided.
     """
-    groups: dict[tuple, list[Product]] = {}
-    recipes = {id(f.recipe): f.recipe for f in run.frames.values()}
-    told = {key: repr(recipe) for key, recipe in recipes.items()}
-    for product in products:
-        i = product.input
-        frame = run.frames[i.file]
+    groups: dict[tuple, list[ScienceRequest]] = {}
+    recipes = {id(f.recipe): f.recipe for f in frames.values()}
+    texts = {key: repr(recipe) for key, recipe in recipes.items()}
+    for request in requests:
+        i = request.chosen
+        frame = frames[i.file]
         numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
-        shared = (frame.profile.name, frame.readout, frame.binning, numbers, told[id(frame.recipe)])
-        groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(product)
+        recipe = texts[id(frame.recipe)]
+        shared = (frame.profile.name, frame.readout, frame.binning, numbers, recipe)
+        groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(request)
     for group in groups.values():
-        rows, columns = run.frames[group[0].input.file].amplifiers.shape
-        whole = run.cosmic_rays(group[0]) is not None
+        rows, columns = frames[group[0].chosen.file].amplifiers.shape
+        whole = group[0].cosmic_rays is not None
         size = 1 if whole else max(_TOGETHER, _JOB_PIXELS // (rows * columns))
         size = min(size, -(-len(group) // workers))
         for first in range(0, len(group), size):
-            yield tuple(group[first : first + size]), whole
+            yield tuple(group[first : first + size])
 
 
 def write_science(
-    run: Ledger, products: Sequence[Product], whole: bool, mapped: Callable = map
+    inputs: JobInputs, requests: Sequence[ScienceRequest], mapped: Callable = map
 ) -> Written:
     """Calibrate frames that share masters and recipe, a few at a time.
 
     Parameters
     ----------
-    run : Ledger
-    products : sequence of Product
-    whole : bool
+    inputs : JobInputs
+    requests : sequence of ScienceRequest
     mapped : callable
         As `map`; it may work in threads.
     """
-    rows, columns = run.frames[products[0].input.file].amplifiers.shape
+    first = Batch(inputs, requests)
+    rows, columns = first.amplifiers.shape
     # Every frame of a batch is an open file, and so is one that waits to be closed.
-    most = max(1, run.settings.open_products(1) // 2)
-    size = 1 if whole else min(most, max(_TOGETHER, _BATCH_PIXELS // (rows * columns)))
-    parts = [products[first : first + size] for first in range(0, len(products), size)]
+    most = max(1, open_products(1) // 2)
+    size = 1 if first.whole else min(most, max(_TOGETHER, _BATCH_PIXELS // (rows * columns)))
     done: list[Written] = []
     with Writers() as writers, Threads(_CLOSERS) as closers:
-        for some in parts:
-            done.append(Batch(run, some, whole).write(mapped, closers, writers))
+        for start in range(0, len(requests), size):
+            batch = Batch(inputs, requests[start : start + size])
+            done.append(batch.write(mapped, closers, writers))
             if len(done) > 1:
                 _closed(done[-2])
     written = Written.all(done)
-    paths = {name: run.settings.path(name) for name in _closed(written)}
+    names = _closed(written)
+    paths = {r.name: r.path for r in requests if r.name in names}
     sync_folders(paths.values())
     return Written(paths, written.failed)
+
+
+def open_products(workers: int) -> int:
+    """Return how many products one worker may have open, each with its frame unpacked beside it."""
+    try:
+        import resource
+    except ImportError:  # Windows, where the limit is far off
+        return _OPEN_PRODUCTS // workers or 1
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    free = limit if limit != resource.RLIM_INFINITY else 2**16
+    return max(1, min(_OPEN_PRODUCTS, (free - 32) // 2) // workers)
 
 
 def _closed(written: Written) -> list[str]:

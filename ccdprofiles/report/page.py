@@ -17,7 +17,7 @@ from ..plan.frames import ACCEPTED, SET_ASIDE, Frame, frames_table
 from ..plan.plan import Missing, Plan
 from ..plan.wording import grouped, time_of
 from ..products.product import sync_folders, write_text
-from ..reduce.ledger import Made
+from ..reduce.made import Made
 
 __all__ = ["complete", "night_table", "summary", "write_report"]
 

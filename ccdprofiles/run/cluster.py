@@ -1,4 +1,4 @@
-"""A cluster of dask.distributed that does the jobs of a night."""
+"""A cluster of dask.distributed that runs the jobs of a night."""
 
 from __future__ import annotations
 
@@ -24,40 +24,39 @@ _PATIENCE = 30
 _ADDRESS = re.compile(r"(?:(?P<how>tcp|tls|ws|wss|ucx)://)?[^\s/]+:(?P<port>\d+)")
 
 
-def address_of(told: str) -> str:
-    """Return the address of a scheduler, read from its file if that is named.
+def address_of(given: str) -> str:
+    """Return the address of a scheduler, read from its file if one is given.
 
-    A `~distributed.Client` with an address that cannot be one waits for ever, so
-    none is made with it.
+    A `~distributed.Client` with an invalid address would wait for ever.
 
     Parameters
     ----------
-    told : str
+    given : str
         Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
 
     Raises
     ------
     InputError
-        If it is no address, or the file is none that a scheduler wrote.
+        If it is not an address, or not a file that a scheduler wrote.
     """
-    address = told
-    if isinstance(told, str) and told.endswith(".json"):
+    address = given
+    if isinstance(given, str) and given.endswith(".json"):
         try:
-            address = json.loads(Path(told).expanduser().read_text("utf-8"))["address"]
+            address = json.loads(Path(given).expanduser().read_text("utf-8"))["address"]
         except OSError as error:
             raise InputError(
-                f"the scheduler file {told} cannot be read ({error.strerror}); start a "
+                f"the scheduler file {given} cannot be read ({error.strerror}); start a "
                 "scheduler that writes it (dask scheduler --scheduler-file), or correct the name."
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{told} is no scheduler file, which holds an address; name the one that "
+                f"{given} is not a scheduler file with an address; give the one that "
                 "dask scheduler --scheduler-file wrote."
             ) from error
-    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
-    if found is None or int(found["port"]) > 65535:
+    match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if match is None or int(match["port"]) > 65535:
         raise InputError(
-            f"dask={told!r} is no address of a scheduler; give host and port, such as "
+            f"dask={given!r} is not the address of a scheduler; give host and port, such as "
             "tcp://10.0.0.1:8786, or its scheduler file, whose name ends in .json."
         )
     return address
@@ -65,19 +64,19 @@ def address_of(told: str) -> str:
 
 @contextmanager
 def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Executor, int]]:
-    """Connect to a scheduler; gives an executor, and how many jobs its workers do at a time.
+    """Connect to a scheduler; gives an executor, and how many jobs its workers run at a time.
 
     Parameters
     ----------
     address : str
         Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
     paths : iterable of Path
-        What all workers must see.
+        Files and folders that all workers must see.
 
     Raises
     ------
     InputError
-        If dask.distributed is not installed, the address is none, no scheduler answers,
+        If dask.distributed is not installed, the address is invalid, no scheduler answers,
         it has no worker, or a worker does not see a path.
     """
     where = address_of(address)
@@ -91,7 +90,7 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
     secret = where.startswith(("tls:", "wss:"))
     if secret and Security().get_connection_args("client")["ssl_context"] is None:
         raise InputError(
-            f"{where} asks for TLS and dask knows no certificate; name it in the "
+            f"{where} needs TLS, but dask has no certificate; name it in the "
             "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
         )
     try:
@@ -105,14 +104,14 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
         if not number:
             raise InputError(f"the dask scheduler at {address} has no worker; start some.")
         check_paths(client, paths)
-        # Equal jobs are not one job: each writes.
+        # Not pure: equal jobs must all run, as each writes a file.
         yield client.get_executor(pure=False), number
     finally:
         client.close()
 
 
 def check_paths(client: Client, paths: Iterable[Path]) -> None:
-    """Refuse workers that do not see the night and its output where we do.
+    """Refuse workers that do not see the night and its output under the same path.
 
     Raises
     ------
@@ -122,7 +121,7 @@ def check_paths(client: Client, paths: Iterable[Path]) -> None:
     for worker, missing in sorted(client.run(_unseen, wanted).items()):
         if missing:
             raise InputError(
-                f"the worker {worker} does not see {missing[0]}; night and output must lie on a "
+                f"the worker {worker} does not see {missing[0]}; night and output must be on "
                 "storage that all workers share, under the same path."
             )
 

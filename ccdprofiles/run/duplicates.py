@@ -1,4 +1,4 @@
-"""Frames of a night that hold the same pixels though their headers differ."""
+"""Find frames with the same pixels and different headers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ROWS = 512
 
 
 def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
-    """Name frames that hold the same pixels: one of them was copied and its header changed.
+    """Return notes on frames with the same pixels: one was copied and its header changed.
 
-    A copy with the same header is counted once; which header is right no one can tell
-    but the observer, so these are used, and said.
+    A copy with the same header is counted once. Only the observer knows which of two headers
+    is right, so both frames are used, with a note.
 
     Parameters
     ----------
@@ -33,19 +33,19 @@ def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
     for file, frame in sorted(measured.items()):
         key = (frame.quality.fingerprint, *((i.shape, i.bitpix) for i in frame.raw.images))
         alike.setdefault(key, []).append(file)
-    told = []
+    notes = []
     for first, *others in alike.values():
-        told += [
-            f"{file}: the same pixels as {first} under another header; both are used as they "
-            "say, so take the wrong one out of the night."
+        notes += [
+            f"{file}: the same pixels as {first} but another header; both are used according to "
+            "their headers; remove the wrong one from the night."
             for file in others
             if _equal(measured[first], measured[file])
         ]
-    return told
+    return notes
 
 
 def _equal(first: Measured, second: Measured) -> bool:
-    """Compare the pixels themselves, as their samples may agree by chance."""
+    """Return True if all pixels are equal; samples of them may agree by chance."""
     try:
         with Pixels(first.raw) as one, Pixels(second.raw) as other:
             return all(
@@ -55,4 +55,4 @@ def _equal(first: Measured, second: Measured) -> bool:
                 for stop in (min(row + _ROWS, a.shape[0]),)
             )
     except (FrameRejected, OSError):
-        return False  # said where its pixels are read
+        return False  # reported where its pixels are read

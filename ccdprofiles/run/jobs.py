@@ -1,34 +1,44 @@
-"""What is given out to workers: frames to measure, a master, some science frames.
+"""The jobs that workers run: measure frames, make a master, calibrate science frames.
 
-A job holds all that it takes, as plain data that can travel to another process or
-another machine, and gives back what it found; nothing else is shared but the disk.
+A job holds all that it needs, as plain data that can be pickled, and returns its result;
+nothing else is shared but the disk. A large master is made by several workers: the levels
+of its flats are measured first, then its rows are combined, and then it is finished.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ..errors import FrameRejected
 from ..pixels.measure import Measured, measure
 from ..plan.frames import Frame
-from ..plan.plan import Input, Master, Product
-from ..reduce.flats import FlatLevel, levels_of
-from ..reduce.ledger import Ledger, travelling
-from ..reduce.masters import MasterMaker, Part
-from ..reduce.science import Written, write_science
+from ..plan.plan import Input
+from ..reduce.flat_levels import FlatLevel, levels_of
+from ..reduce.inputs import JobInputs
+from ..reduce.masters import MadeMaster, combine_part, make_master
+from ..reduce.parts import Part
+from ..reduce.request import MasterRequest, are_exact
+from ..reduce.science import ScienceRequest, Written, write_science
 
-__all__ = ["MadeMaster", "MasterJob", "MeasureJob", "ScienceJob", "look_at"]
+__all__ = [
+    "FlatLevelsJob",
+    "MasterJob",
+    "MeasureJob",
+    "RowsJob",
+    "ScienceJob",
+    "first_jobs",
+    "look_at",
+]
 
 LARGE = 2**22
-"""Pixels of all its frames from which several workers share a master."""
+"""Pixels of all frames of a master from which several workers share it."""
 
 
 @dataclass(frozen=True)
 class MeasureJob:
-    """Frames whose pixels are looked at for the first time.
+    """Measure frames.
 
     Parameters
     ----------
@@ -36,15 +46,11 @@ class MeasureJob:
     """
 
     frames: tuple[Frame, ...]
-
-    @property
-    def held(self) -> int:
-        """How many bytes it holds in memory, apart from bands."""
-        return 0
+    held = 0
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its frames."""
+        """The names of its frames."""
         return tuple(f.file for f in self.frames)
 
     def split(self) -> list[MeasureJob]:
@@ -52,166 +58,176 @@ class MeasureJob:
         return [MeasureJob((f,)) for f in self.frames]
 
     def run(self, mapped: Callable = map) -> list[Measured | FrameRejected]:
-        """Measure every frame, or say why that cannot be done."""
+        """Measure every frame, or return why that is impossible."""
         return [look_at(f) for f in self.frames]
 
-    def travelling(self) -> MeasureJob:
-        """Return this job with no more than it needs."""
-        return MeasureJob(tuple(travelling(f) for f in self.frames))
-
 
 @dataclass(frozen=True)
-class MadeMaster:
-    """A master that was made.
+class _OfMaster:
+    """A job that makes a master, or a part of it.
 
     Parameters
     ----------
-    path : Path
-    sha256 : str
-    failed : dict
-        File → code and sentence, of frames that turned out to be unusable.
-    refused : FrameRejected or None
-        Why it could not be made after all.
+    request : MasterRequest
     """
 
-    path: Path
-    sha256: str
-    failed: dict[str, tuple[str, str]]
-    refused: FrameRejected | None = None
-
-
-@dataclass(frozen=True)
-class MasterJob:
-    """A master to be made, or what comes before it: the levels of some flats, or some rows.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    master : Master
-    inputs : tuple of Input
-    key : str
-    path : Path
-    levels : dict or None
-        Of its flats, by their files, where they have been measured.
-    flats : tuple of Input
-        The flats whose levels are wanted, and nothing else.
-    rows : tuple of int
-        First and stop of the rows that are wanted, and nothing else.
-    parts : tuple of Part
-        All its rows, where they have been combined.
-    """
-
-    ledger: Ledger
-    master: Master
-    inputs: tuple[Input, ...]
-    key: str
-    path: Path
-    levels: dict[str, FlatLevel] | None = None
-    flats: tuple[Input, ...] = ()
-    rows: tuple[int, int] | None = None
-    parts: tuple[Part, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the master."""
-        return self.ledger.frames[self.inputs[0].file].amplifiers.shape
+    request: MasterRequest
 
     @property
     def held(self) -> int:
-        """How many bytes it holds in memory, apart from bands."""
-        return 10 * self.shape[0] * self.shape[1]
+        """How many bytes it holds in memory, besides bands."""
+        rows, columns = self.request.shape
+        return 10 * rows * columns
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its frames."""
-        return tuple(i.file for i in self.inputs)
+        """The names of the master's frames."""
+        return self.request.files
 
-    def split(self) -> list[MasterJob]:
+    def split(self) -> list:
         """Return nothing: a master needs all its frames."""
         return []
 
-    def travelling(self) -> MasterJob:
-        """Return this job with no more than it needs."""
-        return replace(self, ledger=self.ledger.part(self.inputs, []), path=self.path.absolute())
 
-    def shared(self, number: int) -> list[MasterJob]:
-        """Return the jobs that come next where several workers share a master.
+@dataclass(frozen=True)
+class FlatLevelsJob(_OfMaster):
+    """Measure the levels of some flats of a master; when all are known, `RowsJob` follow.
 
-        None are left once its rows are combined, or where it cannot be shared.
-        """
-        rows, columns = self.shape
-        maker = self._maker()
-        if self.parts or not maker.in_parts or len(self.inputs) * rows * columns < LARGE:
-            return []
-        if self.master.type == "flat" and self.levels is None:
-            step = -(-len(self.inputs) // number)
-            some = range(0, len(self.inputs), step)
-            return [replace(self, flats=self.inputs[n : n + step]) for n in some]
-        step = -(-rows // number // 4) * 4
-        return [
-            replace(self, rows=(first, min(first + step, rows))) for first in range(0, rows, step)
-        ]
+    Parameters
+    ----------
+    request : MasterRequest
+    chosen : tuple of Input
+        The flats.
+    """
 
-    def run(self, mapped: Callable = map) -> MadeMaster | Part | dict[str, FlatLevel]:
-        """Make it, or what is wanted of it."""
-        maker = self._maker(mapped)
-        try:
-            if self.flats:
-                return levels_of(self.ledger, self.flats, maker.exact, mapped)
-            if self.rows is not None:
-                return maker.write_part(self.path, *self.rows)
-            sha256 = maker.write(self.path, self.parts)
-        except FrameRejected as error:
-            return MadeMaster(self.path, "", maker.failed, error)
-        return MadeMaster(self.path, sha256, maker.failed)
+    chosen: tuple[Input, ...]
 
-    def _maker(self, mapped: Callable = map) -> MasterMaker:
-        return MasterMaker(self.ledger, self.master, self.inputs, self.key, mapped, self.levels)
+    def run(self, mapped: Callable = map) -> dict[str, FlatLevel]:
+        """Return the levels of its flats by their files."""
+        exact = are_exact(self.request.inputs, self.request.chosen)
+        return levels_of(self.request.inputs, self.chosen, exact, mapped)
+
+    def following(self, results: Sequence[Mapping[str, FlatLevel]], workers: int) -> list[RowsJob]:
+        """Return the jobs that follow when the levels of all flats are known."""
+        levels = {file: level for found in results for file, level in found.items()}
+        return _rows_jobs(self.request, levels, workers)
+
+
+@dataclass(frozen=True)
+class RowsJob(_OfMaster):
+    """Combine some rows of a master; when all are combined, a `MasterJob` follows.
+
+    Parameters
+    ----------
+    request : MasterRequest
+    levels : mapping or None
+        The levels of its flats.
+    rows : tuple of int
+        First and stop.
+    """
+
+    levels: Mapping[str, FlatLevel] | None
+    rows: tuple[int, int]
+
+    def run(self, mapped: Callable = map) -> Part:
+        """Return where the combined rows are."""
+        return combine_part(self.request, self.levels, *self.rows)
+
+    def following(self, results: Sequence[Part], workers: int) -> list[MasterJob]:
+        """Return the job that follows when all rows are combined."""
+        parts = tuple(sorted(results, key=lambda part: part.first))
+        return [MasterJob(self.request, self.levels, parts)]
+
+
+@dataclass(frozen=True)
+class MasterJob(_OfMaster):
+    """Make a master; nothing follows but what needs it.
+
+    Parameters
+    ----------
+    request : MasterRequest
+    levels : mapping or None
+        The levels of its flats, where they are known.
+    parts : tuple of Part
+        Its rows, where they are combined.
+    """
+
+    levels: Mapping[str, FlatLevel] | None = None
+    parts: tuple[Part, ...] = ()
+
+    def run(self, mapped: Callable = map) -> MadeMaster:
+        """Make the master, or return why it cannot be made."""
+        return make_master(self.request, mapped, self.levels, self.parts)
 
 
 @dataclass(frozen=True)
 class ScienceJob:
-    """Science frames to be calibrated together.
+    """Calibrate science frames that share their masters.
 
     Parameters
     ----------
-    ledger : Ledger
-    products : tuple of Product
-    whole : bool
-        Whether frames are worked on whole, as for cosmic rays.
+    inputs : JobInputs
+    requests : tuple of ScienceRequest
     """
 
-    ledger: Ledger
-    products: tuple[Product, ...]
-    whole: bool
+    inputs: JobInputs
+    requests: tuple[ScienceRequest, ...]
 
     @property
     def held(self) -> int:
-        """How many bytes it holds in memory, apart from bands."""
-        rows, columns = self.ledger.frames[self.products[0].input.file].amplifiers.shape
-        return 40 * rows * columns if self.whole else 0
+        """How many bytes it holds in memory, besides bands."""
+        if self.requests[0].cosmic_rays is None:
+            return 0
+        rows, columns = self.inputs.frames[self.files[0]].amplifiers.shape
+        return 40 * rows * columns
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Its frames."""
-        return tuple(p.input.file for p in self.products)
+        """The names of its frames."""
+        return tuple(r.chosen.file for r in self.requests)
 
     def split(self) -> list[ScienceJob]:
         """Return a job for every frame."""
-        return [replace(self, products=(p,)) for p in self.products]
-
-    def travelling(self) -> ScienceJob:
-        """Return this job with no more than it needs."""
-        inputs = [p.input for p in self.products]
-        return replace(self, ledger=self.ledger.part(inputs, [p.name for p in self.products]))
+        return [ScienceJob(self.inputs, (request,)) for request in self.requests]
 
     def run(self, mapped: Callable = map) -> Written:
-        """Calibrate them, and write the products."""
-        return write_science(self.ledger, self.products, self.whole, mapped)
+        """Calibrate the frames, and write the products."""
+        return write_science(self.inputs, self.requests, mapped)
+
+
+def first_jobs(request: MasterRequest, workers: int) -> Sequence[_OfMaster]:
+    """Return the jobs with which a master begins: several if workers are to share it.
+
+    Parameters
+    ----------
+    request : MasterRequest
+    workers : int
+        Among how many it may be divided; 0 if it may not.
+    """
+    rows, columns = request.shape
+    small = len(request.chosen) * rows * columns < LARGE
+    # The noise of some darks is measured from all of their pixels.
+    if not workers or small or request.measures_own_noise:
+        return [MasterJob(request)]
+    if request.master.type != "flat":
+        return _rows_jobs(request, None, workers)
+    step = -(-len(request.chosen) // workers)
+    starts = range(0, len(request.chosen), step)
+    return [FlatLevelsJob(request, request.chosen[n : n + step]) for n in starts]
+
+
+def _rows_jobs(
+    request: MasterRequest, levels: Mapping[str, FlatLevel] | None, workers: int
+) -> list[RowsJob]:
+    rows = request.shape[0]
+    step = -(-rows // workers // 4) * 4
+    return [
+        RowsJob(request, levels, (first, min(first + step, rows))) for first in range(0, rows, step)
+    ]
 
 
 def look_at(frame: Frame) -> Measured | FrameRejected:
-    """Measure one frame, or say why that cannot be done."""
+    """Measure one frame, or return why that is impossible."""
     try:
         return measure(frame.raw, frame.amplifiers, frame.recipe)
     except FrameRejected as error:

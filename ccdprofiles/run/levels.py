@@ -1,9 +1,9 @@
-"""Whether the overscan level of a frame can be right, by the night's and by the frame's own data.
+"""Judge the overscan level of a frame by the levels of the night and by the frame's own data.
 
-A pedestal drifts from frame to frame, and the overscan is there to follow it. Levels
-that form one body with those of the night are drift. A level that lies outside this
-body is noted; it cannot be right where the data did not move with it, as then a frame
-without light is far from zero, or one with light has less than none.
+The pedestal drifts from frame to frame, and the overscan follows it. Levels without a gap
+between them are drift. A level outside this group is noted; it is wrong if the data did not
+change with it, because a frame without light is then far from zero, or a frame with light is
+negative.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _FEWEST = 3
 
 @dataclass(frozen=True)
 class Body:
-    """The levels of a night that follow one another without a gap.
+    """The largest group of overscan levels of a night without a gap between them.
 
     Parameters
     ----------
     level : float
         Their median, in adu.
     tolerance : float
-        The gap that separates a level from the body, in adu.
+        The gap that separates a level from the group, in adu.
     inside : ndarray of bool
-        Which of the levels belong to it.
+        Which of the levels belong to the group.
     """
 
     level: float
@@ -57,7 +57,7 @@ class Body:
 
     @classmethod
     def of(cls, levels: Sequence[float], closed: Sequence[bool] = ()) -> Body:
-        """Find the body to which most levels belong.
+        """Return the group to which most levels belong.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Body:
         frames = np.bincount(number)
         shut = np.bincount(number, weights=dark)
         decide = shut.max() >= 2 and dark.sum() >= _FEWEST
-        # Where as many biases lie here as darks there, the other frames decide.
+        # If two groups hold equally many closed frames, the other frames decide.
         best = int(np.lexsort((-frames, -shut))[0] if decide else np.argmax(frames))
         inside = number == best
         return cls(float(np.median(values[inside])), tolerance, inside)
@@ -97,7 +97,7 @@ def largest_drift(level: float) -> float:
 
 
 def _scatter(values: np.ndarray) -> float:
-    """Return how much levels scatter from frame to frame, whatever a few of them do.
+    """Return the scatter of levels from frame to frame, without that of outliers.
 
     A slow drift and a single jump leave the steps from one frame to the next what they
     are; a level that swings at every frame has two values, each of which half of the
@@ -113,7 +113,7 @@ def _scatter(values: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Level:
-    """The overscan level of one amplifier of a frame, and what its data say of it."""
+    """The overscan level of one amplifier of a frame, and the levels of its data."""
 
     frame: Frame
     amplifier: int
@@ -152,7 +152,7 @@ class _Level:
 def doubtful_levels(
     frames: Mapping[str, Frame], measured: Mapping[str, Measured], setups: Mapping[str, str]
 ) -> tuple[dict[str, FrameRejected], list[str]]:
-    """Find frames whose overscan level cannot be right, and those whose level deviates.
+    """Return the frames whose overscan level is wrong, and notes on those whose level deviates.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def doubtful_levels(
     dict of FrameRejected
         ``overscan-level``, by file.
     list of str
-        A note on each kind of frame whose level deviates, and can be right.
+        A note on each kind of frame whose level deviates and may be right.
     """
     groups: dict[tuple, list[_Level]] = {}
     for file in sorted(measured, key=lambda f: (str(frames[f].date), f)):
@@ -193,8 +193,8 @@ def darker_than_bias(
 ) -> list[str]:
     """Note frames without an overscan whose darkest pixels lie far below those of their biases.
 
-    Nothing says whether the pedestal of the biases or that of the frame is another one, so
-    that no frame is set aside. Parameters are those of `doubtful_levels`.
+    It is unknown whether the pedestal of the biases or of the frame differs, so no frame is
+    set aside. Parameters are those of `doubtful_levels`.
     """
     groups: dict[tuple, list[str]] = {}
     for file in sorted(measured):
@@ -222,8 +222,8 @@ def darker_than_bias(
             worst, file = max(odd)
             more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
             notes.append(
-                f"{file}{more}: the darkest pixels lie {worst:.4g} adu below those of the biases, "
-                "where no light is negative; look whether the biases were read out alike."
+                f"{file}{more}: the darkest pixels are {worst:.4g} adu below those of the biases, "
+                "but light is never negative; check that the biases were read out in the same way."
             )
     return notes
 
@@ -231,19 +231,19 @@ def darker_than_bias(
 def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str]]:
     """Judge the levels of one amplifier."""
     body = Body.of([one.own for one in group], [one.closed for one in group])
-    # A level that lies tells no zero.
+    # A wrong level says nothing about the zero point.
     zero = _zero([one for one, within in zip(group, body.inside, strict=True) if within])
     below = [_below(one, zero or 0.0, body.tolerance) for one in group]
     if body.inside.all() and not any(below):
         return {}, []
     nets = _usual_nets([one for one, within in zip(group, body.inside, strict=True) if within])
-    # Where no frame without light gives the zero, it may be the camera whose data lie low.
+    # If no frame without light gives the zero point, the camera itself may read low.
     usual = zero is None and 2 * sum(map(bool, below)) > len(group) > 1
     wrong, notes = {}, []
     odd: dict[tuple[str, str], list[_Level]] = {}
     for one, within, missing in zip(group, body.inside, below, strict=True):
         follows = None if within else _follows(one, body, nets)
-        # A level that is the night's is no fault of its frame; others look at its light.
+        # A frame with the level of the night is not at fault; other checks judge its light.
         judged = not within or one.frame.type in _DARK_SOMEWHERE
         if (missing and judged and not usual) or follows is False:
             wrong[one.frame.file] = _refusal(one, body, within, missing)
@@ -254,9 +254,9 @@ def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str
     if usual:
         lowest = max(zip(below, group, strict=True), key=lambda pair: pair[0])
         notes.append(
-            f"{lowest[1].frame.file} and {sum(map(bool, below)) - 1} more: the darkest pixels lie "
-            f"{lowest[0]:.4g} adu below the {lowest[1].name}, where no light is negative; look "
-            "whether the overscan is of use, and set overscan=None in the profile if it is not."
+            f"{lowest[1].frame.file} and {sum(map(bool, below)) - 1} more: the darkest pixels are "
+            f"{lowest[0]:.4g} adu below the {lowest[1].name}, but light is never negative; check "
+            "the overscan, and set overscan=None in the profile if it is of no use."
         )
     return wrong, notes
 
@@ -272,7 +272,7 @@ def _zero(group: Sequence[_Level]) -> float | None:
 
 
 def _below(one: _Level, zero: float, tolerance: float) -> float:
-    """Return how far the darkest pixels of a frame lie below no light, or 0."""
+    """Return how far the darkest pixels of a frame are below the zero point, or 0."""
     missing = one.lowest + zero - one.dark
     return missing if missing > max(tolerance, _NOISE * one.scatter) else 0.0
 
@@ -287,9 +287,9 @@ def _usual_nets(inside: Sequence[_Level]) -> dict[tuple[str, float | None], floa
 
 
 def _follows(one: _Level, body: Body, nets: Mapping) -> bool | None:
-    """Return True if the data of a frame without light moved with its overscan, False if not.
+    """Return True if the data of a frame without light changed with its overscan, False if not.
 
-    None is returned where the data do not show it.
+    None if the data do not show it.
     """
     usual = nets.get((one.frame.type, one.frame.exposure))
     if usual is None:
@@ -302,27 +302,27 @@ def _follows(one: _Level, body: Body, nets: Mapping) -> bool | None:
 
 def _refusal(one: _Level, body: Body, within: bool, missing: float) -> FrameRejected:
     if missing:
-        why = f"its darkest pixels lie {missing:.4g} adu below it, where no light is negative"
+        why = f"its darkest pixels are {missing:.4g} adu below it, but light is never negative"
     else:
-        why = f"its data did not move with it, as those of {_a(one.frame.type)} do"
+        why = f"its data did not change with it, as those of {_a(one.frame.type)} do"
     if within:
         level = f"its {one.name} is {one.own:.6g} adu"
-        cure = "look at its pixels and its overscan, and take it out of the night."
+        cure = "check its pixels and its overscan, and remove it from the night."
     else:
         level = f"its {_deviation(one, body)}"
         cure = (
-            f"look at its overscan, or set Recipe(overscan_drift={body.tolerance:.0f} * u.adu) to "
-            "take the nightly level."
+            f"check its overscan, or set Recipe(overscan_drift={body.tolerance:.0f} * u.adu) to "
+            "use the nightly median."
         )
     return FrameRejected("overscan-level", f"{level}, and {why}; {cure}")
 
 
 def _remark(one: _Level, follows: bool | None) -> str:
     if follows:
-        return "the data moved with it, so that the frame was used as it is."
+        return "the data changed with it, so the frame is used as it is."
     return (
-        "whether the pedestal moved or the overscan is wrong cannot be told from the frame; compare "
-        "it with others, and reject it, or set Recipe(overscan_drift=...) to take the nightly level."
+        "the frame does not show whether the pedestal or the overscan is wrong; compare it with "
+        "others, and reject it, or set Recipe(overscan_drift=...) to use the nightly median."
     )
 
 
@@ -331,7 +331,7 @@ def _deviation(one: _Level, body: Body) -> str:
 
 
 def deviation(name: str, own: float, usual: float, tolerance: float) -> str:
-    """Say by how much a level deviates from that of the night.
+    """Return by how much a level deviates from the nightly median, in words.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Processes of this machine that do the jobs of a large night.
+"""Processes of this machine that run the jobs of a large night.
 
-Threads wait for each other whenever they come back to Python; processes do not. A
-process that has a single thread, as the command line sees to, is forked. From any other
-that would not be safe: then they are forked from a server that has imported what the
-jobs need and nothing else, and neither run nor need the caller's own script.
+Threads wait for each other whenever they run Python code; processes do not. A process
+with a single thread, such as the command line, is forked. Any other could not be forked
+safely: then processes are forked from a server that has imported what the jobs need and
+nothing else, and the caller's own script is not run again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
@@ -25,30 +25,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..files.threads import LIBRARIES, NOT_STARTED, stay_single
+from .pools import (
+    FewerProcesses,
+    NotStarted,
+    first_answer,
+    has_ended,
+    kill_processes,
+    stop_results,
+)
 
 if TYPE_CHECKING:
     from ..plan.frames import Frame
 
-__all__ = [
-    "NotStarted",
-    "Processes",
-    "discard",
-    "end",
-    "first_answer",
-    "has_ended",
-    "is_large",
-    "process_pool",
-    "stay_single",
-    "worth_while",
-]
+__all__ = ["Processes", "is_large", "process_pool", "stay_single", "worth_while"]
 
 log = logging.getLogger(__name__)
 
 _LEAST = 128 * 2**20
-"""Raw bytes from which a night is worth the start of processes."""
-
-_LOOK = 0.5
-"""Seconds after which processes that give no answer are looked at."""
+"""Bytes of raw files from which a night is worth the start of processes."""
 
 _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) in Linux."""
@@ -59,7 +53,7 @@ _SIGNALS = {
 
 
 def is_large(folder: Path) -> bool:
-    """Say whether a folder may hold a night that is worth the start of processes."""
+    """Return True if a folder may hold a night that is worth the start of processes."""
     size = 0
     for where, _, files in os.walk(folder):
         with suppress(OSError):
@@ -70,7 +64,7 @@ def is_large(folder: Path) -> bool:
 
 
 def worth_while(frames: Iterable[Frame]) -> bool:
-    """Say whether a night is large enough for processes, and its recipes can travel."""
+    """Return True if a night is large enough for processes and its recipes can be pickled."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return False
     raw = [f for f in frames if f.raw is not None]
@@ -78,20 +72,20 @@ def worth_while(frames: Iterable[Frame]) -> bool:
         return False
     try:
         ForkingPickler.dumps(list({id(f.recipe): f.recipe for f in raw}.values()))
-    except Exception:  # whatever it is that cannot travel, threads need not send it
+    except Exception:  # whatever cannot be pickled, threads need not send it
         return False
     return True
 
 
 def _is_single() -> bool:
-    """Say whether this process has one thread, as far as the system tells."""
+    """Return True if this process has a single thread, as far as the system tells."""
     try:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:
         return False
 
 
-def _begin() -> None:
+def _start_server() -> None:
     """Start the server, which imports what jobs need."""
     from multiprocessing import forkserver
 
@@ -109,26 +103,9 @@ def _begin() -> None:
                 os.environ[name] = value
 
 
-def end() -> None:
-    """End the server and wait for it, so that nothing outlives a command."""
-    from multiprocessing import forkserver
-
-    server = forkserver._forkserver
-    pid = getattr(server, "_forkserver_pid", None)
-    if pid is not None and hasattr(server, "_stop"):
-        # It holds nothing, and would take its time to tidy up what it imported.
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        server._stop()
-
-
-class NotStarted(Exception):
-    """The system starts no process, or no thread to talk to it."""
-
-
 @contextmanager
-def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Run some processes; gives None where the system has none to give.
+def process_pool(number: int) -> Iterator[Processes | None]:
+    """Start processes and end them at the end; gives None if the system starts none.
 
     Parameters
     ----------
@@ -141,21 +118,17 @@ def process_pool(number: int) -> Iterator[ProcessPoolExecutor | None]:
         yield pool
     except BaseException:
         if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                process.kill()
-            # One that was about to tell its result leaves half of it behind, and the pool
-            # would wait for the rest as long as we could still write it.
-            with suppress(OSError):
-                pool._result_queue._writer.close()
+            kill_processes(pool)
+            stop_results(pool)
         raise
     finally:
         if pool is not None:
             pool.shutdown(wait=not has_ended(pool), cancel_futures=True)
-            discard(pool)
+            kill_processes(pool)
 
 
 def _begun(number: int) -> Processes | None:
-    """Start processes, or half as many; one process alone does no more than threads do."""
+    """Start processes, or half as many until the system starts them."""
     asked = number
     if not _is_single():
         # The server that forks would die with a traceback where the system refuses; each
@@ -167,7 +140,7 @@ def _begun(number: int) -> Processes | None:
             try:
                 first_answer(pool)
             except BaseException:
-                discard(pool)
+                kill_processes(pool)
                 raise
             return pool
         number //= 2
@@ -176,7 +149,7 @@ def _begun(number: int) -> Processes | None:
 
 
 def _threads_given(wanted: int) -> int:
-    """Return how many threads, which count like processes, the system would start now."""
+    """Return how many threads, which count as processes, the system would start now."""
     over = threading.Event()
     started = []
     with suppress(*NOT_STARTED):
@@ -190,61 +163,9 @@ def _threads_given(wanted: int) -> int:
     return len(started)
 
 
-def first_answer(pool: ProcessPoolExecutor) -> None:
-    """Wait until a pool gives its first answer.
-
-    Raises
-    ------
-    NotStarted
-        If the system starts no process, or no thread of this one that would talk to it.
-    BrokenExecutor
-        If the processes end as soon as they begin.
-    """
-    with _quiet(pool):
-        try:
-            future = pool.submit(int)
-        except BrokenExecutor:
-            raise
-        except NOT_STARTED as error:
-            raise NotStarted(str(error)) from error
-        while not wait([future], timeout=_LOOK).done:
-            if has_ended(pool):
-                raise NotStarted("the thread that talks to them ended")
-    future.result()
-
-
-def has_ended(pool: ProcessPoolExecutor) -> bool:
-    """Return True if the thread has ended that passes jobs to the processes of a pool."""
-    thread = getattr(pool, "_executor_manager_thread", None)
-    return thread is not None and not thread.is_alive()
-
-
-def discard(pool: ProcessPoolExecutor) -> None:
-    """End the processes that a pool has left behind."""
-    for process in list((getattr(pool, "_processes", None) or {}).values()):
-        process.kill()
-        process.join()
-
-
-@contextmanager
-def _quiet(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Print nothing where the thread of a pool ends as the system starts no other; it is noticed."""
-    before = threading.excepthook
-
-    def hook(ended: threading.ExceptHookArgs) -> None:
-        if ended.thread is None or ended.thread is not pool._executor_manager_thread:
-            before(ended)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before
-
-
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep signals until the processes are there and leave them to this one."""
+    """Hold signals back until the processes have started, and leave them to this one."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -274,29 +195,27 @@ def _put_off() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-class Processes(ProcessPoolExecutor):
-    """A pool of processes that are forked from this one where it is single, else from the server."""
+class Processes(FewerProcesses):
+    """Processes that are forked from this one if it has a single thread, else from the server."""
 
     def __init__(self, number: int, **_: object):
         single = _is_single()
         if not single:
-            _begin()
+            _start_server()
         context = multiprocessing.get_context("fork" if single else "forkserver")
         super().__init__(number, mp_context=context, initializer=_settle)
 
-    def _spawn_process(self) -> None:
-        """Start one more process; one that cannot start is done without if there are others."""
-        try:
-            with _without_main(), _uninterrupted():
-                super()._spawn_process()
-        except NOT_STARTED:
-            if not self._processes:
-                raise
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Hide the caller's script, and put signals off."""
+        with _without_main(), _uninterrupted():
+            yield
 
 
 def _settle() -> None:
-    """Leave signals to the process that gives out the jobs, and go when it goes."""
-    # What is there already stays: to look for garbage in it would copy it, page by page.
+    """Leave signals to the process that submits the jobs, and end when it ends."""
+    # The collector would write to, and so copy, every page that was there before the fork. A
+    # night of 10 s of processor time takes 0.2 s more without it (six paired runs).
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
@@ -312,7 +231,7 @@ def _settle() -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when its parent ends; it needs no thread for that."""
+    """Have the system end this process when its parent ends, without a thread."""
     import ctypes
 
     try:
@@ -320,7 +239,7 @@ def _end_with_parent() -> None:
             return
     except (OSError, AttributeError, TypeError):
         pass
-    # A worker that would outlive the one that leads it must not begin.
+    # A worker that would outlive its parent must not start.
     os._exit(1)
 
 
@@ -331,7 +250,7 @@ def _go_with(sentinel: int) -> None:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Hide the caller's script, which a new process would otherwise run once more."""
+    """Hide the caller's script, which a new process would otherwise run again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -1,4 +1,4 @@
-"""Go on where an earlier run ended: what of it still holds, and why the rest is made anew."""
+"""Find which products of an earlier run are up to date, and why the others are made again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..errors import words_of
 from ..plan.plan import Input
 from ..products.checksum import SavedCards, read_saved
 from ..products.header import ascii_text
+from ..reduce.inputs import left_out
 from ..reduce.keywords import setting_card
-from ..reduce.ledger import Ledger, left_out
+from .runstate import RunState
 
 __all__ = ["still_holds"]
 
@@ -25,14 +26,19 @@ _STEPS = ("bias", "dark", "flat")
 
 
 def still_holds(
-    run: Ledger, name: str, path: Path, key: str, inputs: Sequence[Input], settings: object = None
+    state: RunState,
+    name: str,
+    path: Path,
+    key: str,
+    inputs: Sequence[Input],
+    settings: object = None,
 ) -> bool:
-    """Say whether a product of an earlier run is there and holds; if not, note why.
+    """Return True if a product of an earlier run is up to date; if not, note why.
 
     Parameters
     ----------
-    run : Ledger
-        ``run.made.anew`` gets the reason.
+    state : RunState
+        ``state.made.anew`` gets the reason.
     name : str
         Of the product in the plan.
     path : Path
@@ -45,8 +51,8 @@ def still_holds(
     """
     if not path.exists():
         return False
-    run.see(name)
-    if run.settings.overwrite:
+    state.note_identity(name)
+    if state.settings.overwrite:
         why = "as asked"
     else:
         try:
@@ -56,24 +62,24 @@ def still_holds(
             saved = SavedCards({}, faults=(f"it cannot be read ({words_of(error)})",))
         if not saved.faults and saved.header.get("CPKEY") == key:
             return True
-        why = "; ".join(saved.faults or _changes(run, saved, inputs, settings))
-    run.made.anew[name] = why
-    log.info("%s is made anew: %s", name, why)
+        why = "; ".join(saved.faults or _changes(state, saved, inputs, settings))
+    state.made.anew[name] = why
+    log.info("%s is made again: %s", name, why)
     return False
 
 
 def _changes(
-    run: Ledger, saved: SavedCards, inputs: Sequence[Input], settings: object
+    state: RunState, saved: SavedCards, inputs: Sequence[Input], settings: object
 ) -> list[str]:
-    """Name all that is no longer as it was when a product was made."""
+    """Return what has changed since a product was made."""
     found = [
-        *_program(run, saved, inputs[0]),
-        *_frames(run, saved, inputs),
-        *_masters(run, saved, inputs),
-        *_steps(run, saved, inputs[0]),
-        *_settings(run, saved, inputs[0]),
+        *_program(state, saved, inputs[0]),
+        *_frames(state, saved, inputs),
+        *_masters(state, saved, inputs),
+        *_steps(state, saved, inputs[0]),
+        *_settings(state, saved, inputs[0]),
     ]
-    switched_off = run.without_cosmic_rays(inputs[0].file)
+    switched_off = state.cosmic_rays_off(inputs[0].file)
     if switched_off != ("NOCRAYS" in saved.header):
         verb = "" if switched_off else "no longer "
         found.append(f"its settings changed: cosmic rays {verb}switched off on purpose")
@@ -83,43 +89,45 @@ def _changes(
         return found
     if settings:
         return ["its settings changed: how cosmic rays are found"]
-    levels = any(any(run.measured[i.file].replaced) for i in inputs)
+    levels = any(any(state.measured[i.file].replaced) for i in inputs)
     if levels or "OSNIGHT1" in saved.header:
-        return ["the night's level of the overscan changed"]
+        return ["the nightly median of the overscan level changed"]
     return ["its settings changed"]
 
 
-def _program(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
-    version, profile = saved.header.get("CPVERS"), run.profile(chosen)
+def _program(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    version, profile = saved.header.get("CPVERS"), state.profile(chosen)
     if version != __version__:
         yield f"it was made by version {version}, this is {__version__}"
     name = saved.header.get("CPPROF")
     if name != ascii_text(profile.name):
-        yield f"the profile {profile.name} is taken, where it was {name}"
+        yield f"the profile is {profile.name} instead of {name}"
     elif saved.header.get("CPHASH") != profile.hash[:16]:
         yield f"the profile {profile.name} changed"
 
 
-def _frames(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+def _frames(state: RunState, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
     was = {file: sha for file, sha, role in saved.provenance if not role.startswith(_MASTER)}
-    now = {ascii_text(i.file): run.measured[i.file].sha256 for i in inputs}
-    kind = run.frames[inputs[0].file].type
+    now = {ascii_text(i.file): state.measured[i.file].sha256 for i in inputs}
+    kind = state.frames[inputs[0].file].type
     for verb, files in (
         ("changed", [f for f in now if f in was and was[f] != now[f]]),
-        ("came in", [f for f in now if f not in was]),
-        ("went out", [f for f in was if f not in now]),
+        ("added", [f for f in now if f not in was]),
+        ("removed", [f for f in was if f not in now]),
     ):
+        helper = "" if verb == "changed" else "was "
         if len(files) == 1:
-            yield f"its {kind} {files[0]} {verb}"
+            yield f"its {kind} {files[0]} {helper}{verb}"
         elif files:
-            yield f"{len(files)} of its {kind} frames {verb} ({files[0]} … {files[-1]})"
+            helper = helper and "were "
+            yield f"{len(files)} of its {kind} frames {helper}{verb} ({files[0]} … {files[-1]})"
 
 
-def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
-    """Compare by name and bytes: masters that were made anew, taken for another, or new."""
+def _masters(state: RunState, saved: SavedCards, inputs: Sequence[Input]) -> Iterator[str]:
+    """Return which masters changed, replace another, or are new, by their names and bytes."""
     was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
     used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
-    now = {ascii_text(f): (sha, role) for f, sha, role in run.used(sorted(used))}
+    now = {ascii_text(f): (sha, role) for f, sha, role in state.used(sorted(used))}
     for file, (sha, role) in now.items():
         stem = PurePosixPath(file).stem
         others = [f for f, (_, r) in was.items() if r == role and f not in now]
@@ -130,30 +138,30 @@ def _masters(run: Ledger, saved: SavedCards, inputs: Sequence[Input]) -> Iterato
             if before == stem:
                 # Of another folder of calibrations.
                 stem, before = file, others[0]
-            yield f"the {role} {stem} is taken, where it was {before}"
+            yield f"the {role} is {stem} instead of {before}"
         elif file not in was:
-            yield f"a {role} is there for it now, {stem}"
+            yield f"a {role} is available now, {stem}"
 
 
-def _settings(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
-    """Compare the settings that were changed for the run that made it with those of this run."""
-    kind = run.frames[chosen.file].type
+def _settings(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    """Compare the settings that were changed for the earlier run with those of this run."""
+    kind = state.frames[chosen.file].type
     cards = (str(saved.header.get(f"CPSET{n}", "")) for n in count(1))
     was = dict(card.split("=", 1) for card in takewhile(lambda card: "=" in card, cards))
-    texts = (setting_card(*change) for change in concerning(run.plan.changes, kind))
+    texts = (setting_card(*change) for change in concerning(state.plan.changes, kind))
     now = dict(text.split("=", 1) for text in texts)
     for name in now:
         if was.get(name) != now[name]:
-            before = f"it was {was[name]}" if name in was else "the recipe decided"
-            yield f"its settings changed: {name}={now[name]}, where {before}"
+            before = was.get(name, "the recipe's value")
+            yield f"its settings changed: {name}={now[name]} instead of {before}"
     for name in was:
         if name not in now:
-            yield f"its settings changed: the recipe decides {name}, where it was {was[name]}"
+            yield f"its settings changed: {name} from the recipe instead of {was[name]}"
 
 
-def _steps(run: Ledger, saved: SavedCards, chosen: Input) -> Iterator[str]:
-    frame = run.frames[chosen.file]
-    now = left_out(run.plan.without, frame, frame.type)
+def _steps(state: RunState, saved: SavedCards, chosen: Input) -> Iterator[str]:
+    frame = state.frames[chosen.file]
+    now = left_out(state.plan.without, frame, frame.type)
     for step in _STEPS:
         was = f"NO{step.upper()}" in saved.header
         if was != (step in now):

@@ -1,4 +1,4 @@
-"""What a run makes of the pixels that it measured: which frames it sets aside, and what it notes."""
+"""Judge the measured frames: which are set aside, and what is noted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..pixels.outliers import noise_ratios, outliers
 from ..pixels.quality import Quality, judge, light_of
 from ..plan.plan import Master
 from ..plan.setup_cards import SetupReader, same_setup
-from ..reduce.ledger import Ledger
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
+from .runstate import RunState
 
 __all__ = ["judge_pixels", "same_settings"]
 
@@ -22,116 +22,115 @@ log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
 _DARKER = 30.0
-"""Adu by which the middle of a frame may lie below its dark, and be drift or noise."""
+"""Adu by which the median of a frame may be below its dark because of drift or noise."""
 _GROUP = 4
-"""Of so many frames one whose level is an outlier is set aside."""
+"""The fewest frames of which an outlier is set aside."""
 _MANY = 3
-"""So many frames that stand apart together are no accident of one of them."""
+"""The fewest frames that deviate together as the level of a camera drifts."""
 
 
-def judge_pixels(run: Ledger) -> None:
-    """Set aside the frames whose pixels speak against them; each costs itself.
+def judge_pixels(state: RunState) -> None:
+    """Set aside the frames that fail a check of their pixels.
 
-    A frame that was kept by hand is used all the same, and the run says so. First
-    every frame is judged by itself, then what is left of each master's frames
-    together.
+    A frame that the caller keeps is used, with a note. First each frame is judged by itself,
+    then the remaining frames of each master together.
 
     Parameters
     ----------
-    run : Ledger
-        With the frames measured, and nothing made of them.
+    state : RunState
+        With measured frames, before anything is made of them.
     """
-    _note_wrapped(run)
-    _judge_overscan(run)
-    for file, measured in sorted(run.measured.items()):
-        frame = run.frames[file]
+    _note_wrapped(state)
+    _judge_overscan(state)
+    for file, measured in sorted(state.measured.items()):
+        frame = state.frames[file]
         wrong = judge(
             frame.type, measured.quality, frame.recipe, measured.amplifiers, measured.level
         )
         if wrong is not None:
-            _set_aside(run, file, wrong)
-    for master in (*run.plan.masters, *run.plan.compared):
-        _judge_noise(run, master)
-        _judge_level(run, master)
-    _note_negative(run)
-    _note_light(run)
-    _note_fits(run)
+            _set_aside(state, file, wrong)
+    for master in (*state.plan.masters, *state.plan.compared):
+        _judge_noise(state, master)
+        _judge_level(state, master)
+    _note_negative(state)
+    _note_light(state)
+    _note_fits(state)
 
 
-def _set_aside(run: Ledger, file: str, wrong: FrameRejected) -> None:
-    if file in run.plan.keep:
-        run.made.overruled[file] = (wrong.code, f"{file}: {wrong}")
-        run.made.notes.append(f"{file}: kept by hand, although {wrong}")
+def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
+    if file in state.plan.keep:
+        state.made.overruled[file] = (wrong.code, f"{file}: {wrong}")
+        state.made.notes.append(f"{file}: kept by hand, although {wrong}")
         log.warning("%s: kept by hand, although %s", file, wrong)
         return
     sentence = f"{file}: {wrong} To use it all the same: keep=[FILE] (--keep FILE)."
-    run.made.failed[file] = (wrong.code, sentence)
-    del run.measured[file]
+    state.made.failed[file] = (wrong.code, sentence)
+    del state.measured[file]
     log.warning("%s", sentence)
 
 
-def _of(run: Ledger, master: Master) -> dict[str, Quality]:
-    """Return what is known of those frames of a master that nothing speaks against."""
+def _of(state: RunState, master: Master) -> dict[str, Quality]:
+    """Return the quality of those frames of a master that fail no check."""
     return {
-        i.file: run.measured[i.file].quality
+        i.file: state.measured[i.file].quality
         for i in master.inputs
-        if i.file in run.measured and i.file not in run.made.overruled
+        if i.file in state.measured and i.file not in state.made.overruled
     }
 
 
-def _judge_overscan(run: Ledger) -> None:
+def _judge_overscan(state: RunState) -> None:
     """Compare the overscan level of every frame with the night's and with its own data."""
-    plan = run.plan
+    plan = state.plan
     masters, products = (*plan.masters, *plan.compared), (*plan.products, *plan.measured)
     setups = {i.file: i.bias for m in masters for i in m.inputs}
     setups |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
     setups |= {p.input.file: p.input.bias for p in products}
-    setups = same_settings(run) | {file: name for file, name in setups.items() if name}
-    wrong, notes = doubtful_levels(run.frames, run.measured, setups)
+    setups = same_settings(state) | {file: name for file, name in setups.items() if name}
+    wrong, notes = doubtful_levels(state.frames, state.measured, setups)
     for file, why in sorted(wrong.items()):
-        _set_aside(run, file, why)
-    run.made.notes += notes + darker_than_bias(run.frames, run.measured, setups)
+        _set_aside(state, file, why)
+    state.made.notes += notes + darker_than_bias(state.frames, state.measured, setups)
 
 
-def same_settings(run: Ledger) -> dict[str, str]:
-    """Return which frames of a profile were set alike, as not all of them have a bias."""
+def same_settings(state: RunState) -> dict[str, str]:
+    """Return a label for each file; frames of a profile with the same settings share it."""
     files: dict[str, list[str]] = {}
-    for file in run.measured:
-        files.setdefault(run.frames[file].profile.name, []).append(file)
+    for file in state.measured:
+        files.setdefault(state.frames[file].profile.name, []).append(file)
     settings = {}
     for members in files.values():
-        reader = SetupReader(run.frames[members[0]].profile)
-        setups = [reader.read(run.frames[file].header) for file in members]
+        reader = SetupReader(state.frames[members[0]].profile)
+        setups = [reader.read(state.frames[file].header) for file in members]
         labels = map(str, same_setup(setups, inf))
         settings |= dict(zip(members, labels, strict=True))
     return settings
 
 
-def _judge_level(run: Ledger, master: Master) -> None:
-    frames = _of(run, master)
+def _judge_level(state: RunState, master: Master) -> None:
+    frames = _of(state, master)
     if frames:
-        limits = run.frames[min(frames)].recipe.limits
-        overscan = {file: run.measured[file].level for file in frames}
+        limits = state.frames[min(frames)].recipe.limits
+        overscan = {file: state.measured[file].level for file in frames}
         found = outliers(master.type, frames, limits, overscan)
         if len(frames) < _GROUP:
-            _note_level(run, master, frames, overscan)
+            _note_level(state, master, frames, overscan)
         if len(found) >= _MANY and 4 * len(found) >= len(frames):
-            run.made.notes.append(
-                f"{master.name}: {len(found)} of its {len(frames)} frames stand apart together, as "
-                "where the level of a camera drifts; all are used, so look at them."
+            state.made.notes.append(
+                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, as "
+                "when the level of a camera drifts; all are used; check them."
             )
             return
         for file, wrong in found.items():
-            _set_aside(run, file, wrong)
+            _set_aside(state, file, wrong)
 
 
 def _note_level(
-    run: Ledger,
+    state: RunState,
     master: Master,
     frames: Mapping[str, Quality],
     overscan: Mapping[str, tuple[float | None, ...]],
 ) -> None:
-    """Note a bias or dark of other level among so few that none of them is left out."""
+    """Note a bias or dark of another level among too few to leave one out."""
     if master.type not in ("bias", "dark"):
         return
     files = sorted(frames)
@@ -141,19 +140,19 @@ def _note_level(
         body = Body.of(own)
         for n in np.flatnonzero(~body.inside):
             odd.setdefault(files[n], deviation("level", own[n], body.level, body.tolerance))
-    run.made.notes += [
-        f"{file}: {text}; all {len(files)} frames of {master.name} are used, so look for light in "
-        "it, and reject it or take more frames."
+    state.made.notes += [
+        f"{file}: {text}; all {len(files)} frames of {master.name} are used; check it for light, "
+        "and reject it or take more frames."
         for file, text in odd.items()
     ]
 
 
-def _judge_noise(run: Ledger, master: Master) -> None:
-    """Hold the noise of biases against the profile's, and the profile's against the biases'."""
-    frames = _of(run, master) if master.type == "bias" else {}
+def _judge_noise(state: RunState, master: Master) -> None:
+    """Compare the noise of each bias with the read noise of the profile, and that with all biases."""
+    frames = _of(state, master) if master.type == "bias" else {}
     if not frames:
         return
-    first = run.frames[min(frames)]
+    first = state.frames[min(frames)]
     limits = first.recipe.limits.read_noise
     ratios = noise_ratios(frames, first.amplifiers)
     if limits is None or not ratios[first.file]:
@@ -162,14 +161,14 @@ def _judge_noise(run: Ledger, master: Master) -> None:
     known = (usual >= limits[0]) & (usual <= limits[1])
     span = f"{limits[0]:g} to {limits[1]:g} times"
     if not known.all():
-        # All of them: then it is the profile that is wrong, and not the night.
-        run.made.notes.append(
+        # If all of them deviate, the profile is wrong, and not the night.
+        state.made.notes.append(
             f"{first.profile.name}: the {len(frames)} frames of {master.name} scatter by "
-            f"{_furthest(usual):.3g} times the profile's read noise{_part(~known)}, where {span} "
-            "were expected; correct read_noise= or gain= in the profile."
+            f"{_furthest(usual):.3g} times the read noise of the profile{_part(~known)}, but {span} "
+            "are expected; correct read_noise= or gain= in the profile."
         )
     for file, own in ratios.items():
-        # Alike frames stay together, though the limit may lie between them.
+        # Similar frames are treated alike, even if the limit lies between them.
         odd = [
             ratio
             for ratio, other in zip(np.array(own)[known], usual[known], strict=True)
@@ -178,10 +177,10 @@ def _judge_noise(run: Ledger, master: Master) -> None:
         if odd:
             wrong = FrameRejected(
                 "read-noise",
-                f"its pixels scatter by {_furthest(odd):.3g} times the profile's read noise, where "
-                f"{span} were expected of a bias; look whether it was read out like the others.",
+                f"its pixels scatter by {_furthest(odd):.3g} times the read noise of the profile, but "
+                f"{span} are expected of a bias; check that it was read out like the others.",
             )
-            _set_aside(run, file, wrong)
+            _set_aside(state, file, wrong)
 
 
 def _part(which: np.ndarray) -> str:
@@ -197,32 +196,32 @@ def _furthest(ratios: Sequence[float]) -> float:
     return max(ratios, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
 
 
-def _note_wrapped(run: Ledger) -> None:
-    """Note numbers far below zero: unsigned ones that the file calls signed."""
+def _note_wrapped(state: RunState) -> None:
+    """Note pixels far below zero: unsigned values that the file declares signed."""
     odd: dict[str, list[tuple[str, float]]] = {}
-    for file, measured in sorted(run.measured.items()):
+    for file, measured in sorted(state.measured.items()):
         if measured.quality.wrapped >= _WRAPPED:
-            name = run.frames[file].profile.name
+            name = state.frames[file].profile.name
             odd.setdefault(name, []).append((file, measured.quality.wrapped))
     for found in odd.values():
         file, share = max(found, key=lambda f: f[1])
-        run.made.notes.append(
-            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels lie below -4096 adu, as "
-            "numbers above 32767 do in a file that calls them signed (BITPIX = 16 without BZERO); "
-            "look whether the camera writes BZERO = 32768."
+        state.made.notes.append(
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, as "
+            "values above 32767 are in a file that declares them signed (BITPIX = 16 without BZERO); "
+            "check that the camera writes BZERO = 32768."
         )
 
 
-def _note_negative(run: Ledger) -> None:
-    """Note science frames that hold less light than their bias and dark, which none can."""
-    nets = {m.name: _net(run, m) for m in run.plan.masters if m.type in ("bias", "dark")}
+def _note_negative(state: RunState) -> None:
+    """Note science frames whose level is below that of their bias and dark."""
+    nets = {m.name: _net(state, m) for m in state.plan.masters if m.type in ("bias", "dark")}
     odd: dict[tuple[str | None, str], list[tuple[str, float]]] = {}
-    for product in run.plan.products:
+    for product in state.plan.products:
         chosen = product.input
         bias, dark = nets.get(chosen.bias), nets.get(chosen.dark)
-        if chosen.file not in run.measured or dark is None or (chosen.bias and bias is None):
+        if chosen.file not in state.measured or dark is None or (chosen.bias and bias is None):
             continue
-        measured = run.measured[chosen.file]
+        measured = state.measured[chosen.file]
         zero = np.zeros(len(measured.level)) if bias is None else bias
         light = np.array(light_of(measured.quality.level, measured.level)) - zero
         light -= chosen.dark_scale * (dark - zero)
@@ -231,48 +230,48 @@ def _note_negative(run: Ledger) -> None:
             odd.setdefault((chosen.bias, chosen.dark), []).append((chosen.file, below.max()))
     for (_, dark), found in odd.items():
         file, below = max(found, key=lambda f: f[1])
-        run.made.notes.append(
-            f"{file}{_and_more(found)}: its sky lies {below:.4g} adu below {dark}, where no light is "
-            "negative; look for light in the darks, and whether they were read out like the frame."
+        state.made.notes.append(
+            f"{file}{_and_more(found)}: its sky is {below:.4g} adu below {dark}, but light is never "
+            "negative; check the darks for light, and that they were read out like this frame."
         )
 
 
-def _net(run: Ledger, master: Master) -> np.ndarray | None:
+def _net(state: RunState, master: Master) -> np.ndarray | None:
     """Return the level of a master's frames above their overscan, for each amplifier."""
-    found = [run.measured[i.file] for i in master.inputs if i.file in run.measured]
+    found = [state.measured[i.file] for i in master.inputs if i.file in state.measured]
     if not found:
         return None
     return np.median([light_of(m.quality.level, m.level) for m in found], axis=0)
 
 
-def _note_light(run: Ledger) -> None:
-    """Note rows whose overscan was lifted by light, and what was done about it."""
+def _note_light(state: RunState) -> None:
+    """Note rows whose overscan is contaminated by light, and what was done about it."""
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
-    for file, measured in sorted(run.measured.items()):
+    for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.apart, strict=True):
             if lifted:
-                key = (run.frames[file].profile.name, str(readout.overscan))
+                key = (state.frames[file].profile.name, str(readout.overscan))
                 odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
     for (_, section), found in odd.items():
         file, lifted, rows = max(found, key=lambda f: f[1])
-        run.made.notes.append(
+        state.made.notes.append(
             f"{file}{_and_more(found)}: light in the overscan {section}: {lifted} of its {rows} rows "
-            "stand apart, and take the level of the others."
+            "deviate; the level of the other rows is used for them."
         )
 
 
-def _note_fits(run: Ledger) -> None:
-    """Note models of the overscan that the rows do not determine, or that were not found."""
+def _note_fits(state: RunState) -> None:
+    """Note models of the overscan whose fit did not converge or is poorly determined."""
     odd: dict[tuple[str, str, int], list[str]] = {}
-    for file, measured in sorted(run.measured.items()):
-        frame = run.frames[file]
+    for file, measured in sorted(state.measured.items()):
+        frame = state.frames[file]
         for readout, doubtful in zip(measured.amplifiers.readouts, measured.unsure, strict=True):
             if doubtful:
                 model = frame.recipe.overscan
                 name = str(getattr(model, "name", None) or type(model).__name__)
                 odd.setdefault((frame.profile.name, name, readout.overscan.height), []).append(file)
     for (profile, name, rows), files in odd.items():
-        run.made.notes.append(
+        state.made.notes.append(
             f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
             f"{_and_more(files)} did not converge or is poorly determined; give overscan= of the "
             "recipe a model of fewer parameters, or better ones to start from."

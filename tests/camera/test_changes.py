@@ -197,7 +197,7 @@ def test_a_changed_setting_remakes_what_it_decides_and_is_written_down(night, tm
     assert changed.ok
     flat, product = "masters/cg16m_flat_r_1x1.fits", *changed.products
     assert set(changed.anew) == {flat, product}
-    why = "its settings changed: combine.flat.clip=3, where the recipe decided"
+    why = "its settings changed: combine.flat.clip=3 instead of the recipe's value"
     assert why in changed.anew[flat]
     for name in (flat, product):
         header = fits.getheader(out / name)
@@ -212,10 +212,10 @@ def test_a_changed_setting_remakes_what_it_decides_and_is_written_down(night, tm
     again = reduce_night(folder, out, profile=camera, changes={"combine.flat.clip": 3})
     assert again.anew == {}
     other = reduce_night(folder, out, profile=camera, changes={"combine.flat.clip": 4})
-    why = "its settings changed: combine.flat.clip=4, where it was 3"
+    why = "its settings changed: combine.flat.clip=4 instead of 3"
     assert why in other.anew[flat]
     back = reduce_night(folder, out, profile=camera)
-    why = "its settings changed: the recipe decides combine.flat.clip, where it was 4"
+    why = "its settings changed: combine.flat.clip from the recipe instead of 4"
     assert why in back.anew[flat]
     assert bytes_before == {n: p.read_bytes() for n, p in (back.masters | back.products).items()}
 
@@ -235,8 +235,7 @@ def test_a_long_setting_is_read_back_as_it_was_written(night, tmp_path):
         if name.startswith("masters/")
     }
     assert why == (
-        "its settings changed: limits.flat_level=(0.0123456788, 0.7), "
-        "where it was (0.0123456789, 0.7)"
+        "its settings changed: limits.flat_level=(0.0123456788, 0.7) instead of (0.0123456789, 0.7)"
     )
     (product,) = first.products.values()
     assert fits.getheader(product)["CPSET2"].startswith("name={stem}_")

@@ -18,7 +18,7 @@ from ccdprofiles.errors import CCDProfilesError, InputError, OutputError
 from ccdprofiles.night import scan
 from ccdprofiles.output.folder import locked
 from ccdprofiles.products.product import write_text
-from ccdprofiles.run.run import _Run
+from ccdprofiles.run import making, run, runstate
 from ccdprofiles.simulate import Exposures, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -136,7 +136,7 @@ def test_a_link_in_place_of_log_or_lock_is_refused_with_what_to_do(night, name):
 def test_a_log_that_becomes_a_link_during_the_run_is_not_followed(night, monkeypatch):
     log = night / "out" / "ccdprofiles.log"
     assert reduce(night).ok
-    at(monkeypatch, "_measure", lambda: replace_by_link(log, night / "elsewhere"))
+    at(monkeypatch, "measure_frames", lambda: replace_by_link(log, night / "elsewhere"))
     with pytest.raises(OutputError, match="is a link to"):
         reduce(night, overwrite=True)
     assert not (night / "elsewhere").exists()
@@ -147,14 +147,15 @@ def test_a_log_that_becomes_a_link_during_the_run_is_not_followed(night, monkeyp
 
 def at(monkeypatch, moment, do):
     """Do something once, just before a run comes to a step of its own."""
-    real, left = getattr(_Run, moment), [do]
+    owner = run if hasattr(run, moment) else making._Making
+    real, left = getattr(owner, moment), [do]
 
-    def wrapped(self, *args):
+    def wrapped(*args):
         if left:
             left.pop()()
-        return real(self, *args)
+        return real(*args)
 
-    monkeypatch.setattr(_Run, moment, wrapped)
+    monkeypatch.setattr(owner, moment, wrapped)
 
 
 def remove(path):
@@ -167,7 +168,7 @@ def replace_by_link(path, target):
     path.symlink_to(target)
 
 
-MOMENTS = ["_make", "_science", "_science_made", "_in_order"]
+MOMENTS = ["make_products", "_begin_science", "science_finished", "_in_order"]
 
 
 @pytest.mark.parametrize("folder", ["", "masters", "science"])
@@ -185,7 +186,7 @@ def test_a_folder_that_becomes_a_link_to_the_night_ends_the_run(
 
 
 @pytest.mark.parametrize("folder", ["", "masters", "science"])
-@pytest.mark.parametrize("moment", ["_science_made", "_in_order"])
+@pytest.mark.parametrize("moment", ["science_finished", "_in_order"])
 @pytest.mark.parametrize("again", [False, True])
 def test_a_folder_that_is_removed_ends_the_run(night, monkeypatch, folder, moment, again):
     path = night / "out" / folder if folder else night / "out"
@@ -208,7 +209,7 @@ def test_the_command_ends_with_5_where_the_output_is_removed(night, monkeypatch,
     camera.write_text(
         "from ccdprofiles.simulate import windowed\nprofile = windowed('cg16m', 16, 24)\n"
     )
-    at(monkeypatch, "_science_made", lambda: shutil.rmtree(night / "out"))
+    at(monkeypatch, "science_finished", lambda: shutil.rmtree(night / "out"))
     command = ["reduce", str(night / "raw"), "-o", str(night / "out"), "-q", "-j", "1"]
     assert main([*command, "--profile", str(camera)]) == 5
     assert "was removed or replaced while the run was going on" in capsys.readouterr().err
@@ -343,7 +344,7 @@ def test_a_master_that_vanishes_before_it_is_needed_is_named(night, monkeypatch,
             # A file of the same bytes is the same master.
             path.write_bytes(octets[:2880] if how == "cut" else octets[:-1] + b"\1")
 
-    at(monkeypatch, "_science", change)
+    at(monkeypatch, "_begin_science", change)
     with ProcessPoolExecutor(1) if pool else contextlib.nullcontext() as executor:
         done = reduce(night, executor=executor)
     assert_true(done)
@@ -358,7 +359,7 @@ def test_a_master_that_vanishes_before_it_is_needed_is_named(night, monkeypatch,
 
 @pytest.mark.parametrize("name", [BIAS, DARK, FLAT])
 def test_a_master_that_vanishes_at_the_end_is_not_said_to_be_there(night, monkeypatch, name):
-    at(monkeypatch, "_leave_out_removed", lambda: (night / "out" / name).unlink())
+    at(monkeypatch, "_drop_removed", lambda: (night / "out" / name).unlink())
     done = reduce(night)
     assert_true(done)
     assert name not in done.masters
@@ -369,7 +370,7 @@ def test_a_master_that_vanishes_at_the_end_is_not_said_to_be_there(night, monkey
 
 def test_a_product_that_vanishes_is_not_said_to_be_there(night, monkeypatch):
     path = night / "out" / plan_night(night / "raw", profiles=[SMALL]).products[0].name
-    at(monkeypatch, "_leave_out_removed", path.unlink)
+    at(monkeypatch, "_drop_removed", path.unlink)
     done = reduce(night)
     assert_true(done)
     (row,) = [r for r in done.frames if r["code"] == "removed"]
@@ -382,14 +383,14 @@ def test_a_product_that_vanishes_is_not_said_to_be_there(night, monkeypatch):
 
 def test_a_bias_that_vanishes_before_the_others_are_made_is_named(night, monkeypatch):
     """By the time that it is noted itself, and by those that are made of it."""
-    real = _Run.keep
+    real = runstate.RunState.add_master
 
-    def keep(self, name, path, *args):
+    def add_master(self, name, path, *args):
         if name == BIAS:
             Path(path).unlink()
         return real(self, name, path, *args)
 
-    monkeypatch.setattr(_Run, "keep", keep)
+    monkeypatch.setattr(runstate.RunState, "add_master", add_master)
     done = reduce(night)
     assert_true(done)
     assert f"{BIAS}: it was removed or replaced while the run was going on" in str(done)

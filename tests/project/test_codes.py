@@ -11,7 +11,7 @@ import ccdprofiles
 HOUSE = Path(ccdprofiles.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "codes.rst"
 
-ARGUMENT = {"FrameRejected": 0, "rejected": 0, "Missing": 1, "_lacks": 1}
+ARGUMENT = {"FrameRejected": 0, "rejected": 0, "Missing": 1, "_lacks": 1, "fail": 1}
 """Where a code stands in a call that makes a verdict."""
 
 HANDED_ON = {"code", "error.code", "found.code", "outcome.code", "refused.code", "wrong.code"}

@@ -90,7 +90,7 @@ def test_what_is_handed_up_is_imported_by_functions_alone(module):
 
 
 def test_the_test_sees_imports():
-    assert {"plan.plan", "run.resume", "plan.frames"} <= imported("run.run")
+    assert {"plan.plan", "run.measuring", "plan.frames"} <= imported("run.run")
     assert "camera.registry" in imported("night")
     assert "cli.command" in imported("cli.__init__")
 

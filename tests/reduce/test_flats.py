@@ -7,6 +7,9 @@ from astropy.io import fits
 from astropy.stats import mad_std
 
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
+from ccdprofiles.errors import FrameRejected
+from ccdprofiles.products.band import Band
+from ccdprofiles.reduce.flats import flat_norm, normalise_flat
 
 ROWS, COLUMNS = 48, 64
 EPS = 2.0**-24
@@ -115,3 +118,25 @@ def test_a_master_flat_is_that_of_float64(tmp_path, how, gains, levels, exposure
     # Rounded when it is combined and when it is normalised; the norm is the mean of two
     # rounded values, and rounded itself.
     assert np.max(np.abs(found / expected - 1)) <= 4 * EPS
+
+
+def test_a_flat_is_normalised_and_what_has_no_light_is_flagged():
+    band = Band(
+        np.array([[200, 100, 1, 150]], "f4"),
+        np.array([[4, 4, 4, 4]], "f4"),
+        np.array([[0, 0, 0, 16]], "u2"),
+    )
+    before = [plane.copy() for plane in vars(band).values()]
+    done = normalise_flat(band, norm=200.0, minimum=0.1)
+    assert done.data.tolist() == [[1, 0.5, 1, 1]]
+    assert done.variance.tolist() == [[np.float32(1e-4), np.float32(1e-4), 0, 0]]
+    assert done.flags.tolist() == [[0, 0, 128, 16 | 128]]
+    assert all((a == b).all() for a, b in zip(before, vars(band).values(), strict=True))
+
+
+def test_the_level_of_a_flat_leaves_out_what_is_not_illuminated():
+    values = np.array([0.0] * 4 + [100.0] * 4 + [102.0], "f4")
+    assert flat_norm(values, "median", 0.1) == 100
+    assert flat_norm(values, "mean", 0.9) == pytest.approx(100.4)
+    with pytest.raises(FrameRejected, match="have no light"):
+        flat_norm(np.zeros(3, "f4"), "median", 0.1)

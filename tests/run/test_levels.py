@@ -68,8 +68,8 @@ def good(kind, number, levels=None):
 
 
 TELL = (
-    "; whether the pedestal moved or the overscan is wrong cannot be told from the frame; compare it "
-    "with others, and reject it, or set Recipe(overscan_drift=...) to take the nightly level."
+    "; the frame does not show whether the pedestal or the overscan is wrong; compare it "
+    "with others, and reject it, or set Recipe(overscan_drift=...) to use the nightly median."
 )
 
 
@@ -78,13 +78,13 @@ def test_an_overscan_far_above_the_night_and_the_data_is_set_aside(number):
     wrong, notes = judged(*good("bias", 3), *good("science", number), look("science9", 3240.0))
     assert list(wrong) == ["science9"]
     assert wrong["science9"].code == "overscan-level"
-    below = str(wrong["science9"]).split(" lie ")[1].split()[0]
+    below = str(wrong["science9"]).split(" are ")[1].split()[0]
     assert float(below) == pytest.approx(2800, abs=30)
     assert str(wrong["science9"]) == (
         "its overscan level 3240 adu deviates from the nightly median 240 adu by 3000 adu "
-        f"(tolerance 30 adu), and its darkest pixels lie {below} adu below it, where no light is "
-        "negative; look at its overscan, or set Recipe(overscan_drift=30 * u.adu) to take the "
-        "nightly level."
+        f"(tolerance 30 adu), and its darkest pixels are {below} adu below it, but light is never "
+        "negative; check its overscan, or set Recipe(overscan_drift=30 * u.adu) to use the nightly "
+        "median."
     )
     assert notes == []
 
@@ -127,13 +127,13 @@ def test_a_frame_without_light_whose_data_moved_is_noted(kind, off):
     moved = look(f"{kind}9", PEDESTAL + off, LIGHT[kind] + off)
     wrong, (note,) = judged(*good(kind, 4), *good("science", 2), moved)
     assert wrong == {}
-    assert note.endswith("; the data moved with it, so that the frame was used as it is.")
+    assert note.endswith("; the data changed with it, so the frame is used as it is.")
 
 
 def test_data_that_moved_by_nearly_as_much_moved_with_the_overscan():
     wrong, (note,) = judged(*good("bias", 4), look("bias9", PEDESTAL + 400, 440))
     assert wrong == {}
-    assert "the data moved with it" in note
+    assert "the data changed with it" in note
 
 
 @pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
@@ -174,7 +174,7 @@ def test_all_science_whose_overscan_is_wrong_is_held_against_the_biases():
 
 def test_a_lone_frame_is_judged_by_its_own_data():
     wrong, _ = judged(look("science0", 3240.0))
-    assert "its overscan level is 3240 adu, and its darkest pixels lie 28" in str(wrong["science0"])
+    assert "its overscan level is 3240 adu, and its darkest pixels are 28" in str(wrong["science0"])
     assert judged(look("science0", 240.0)) == ({}, [])
 
 
@@ -182,7 +182,7 @@ def test_a_camera_whose_data_lie_below_its_overscan_is_noted_once():
     """Without a bias or dark nothing else says where no light lies."""
     wrong, (note,) = judged(*[look(f"science{n}", PEDESTAL, -500) for n in range(4)])
     assert wrong == {}
-    assert note.startswith("science0 and 3 more: the darkest pixels lie 524")
+    assert note.startswith("science0 and 3 more: the darkest pixels are 524")
 
 
 def test_biases_tell_by_how_much_the_data_lie_below_the_overscan():
@@ -211,8 +211,8 @@ def test_without_an_overscan_what_is_darker_than_its_biases_is_noted():
     looks += [look("science0", (None,), -900.0), look("science1", (None,), 200.0)]
     frames, measured = {f.file: f for f, _ in looks}, {f.file: m for f, m in looks}
     assert darker_than_bias(frames, measured, {}) == [
-        "science0: the darkest pixels lie 917.5 adu below those of the biases, where no light is "
-        "negative; look whether the biases were read out alike."
+        "science0: the darkest pixels are 917.5 adu below those of the biases, but light is never "
+        "negative; check that the biases were read out in the same way."
     ]
     assert darker_than_bias(frames, measured, {"science0": "another"}) == []
 
@@ -222,7 +222,7 @@ def test_without_an_overscan_a_frame_a_little_darker_than_its_biases_is_noted():
     looks += [look("science0", (None,), -160.0), look("science1", (None,), -15.0)]
     frames, measured = {f.file: f for f, _ in looks}, {f.file: m for f, m in looks}
     (note,) = darker_than_bias(frames, measured, {})
-    assert note.startswith("science0: the darkest pixels lie 177.5 adu below those of the biases")
+    assert note.startswith("science0: the darkest pixels are 177.5 adu below those of the biases")
 
 
 # Drift.
@@ -342,12 +342,12 @@ def test_the_nightly_level_is_taken_where_the_recipe_has_a_drift(tmp_path, caplo
     (logged,) = [m for m in caplog.messages if m.startswith("science0.fits: ")]
     assert re.fullmatch(
         r"science0.fits: overscan level 32\d\d.* adu deviates from the nightly median 240.* adu by "
-        r"3\d\d\d.* adu \(tolerance 30 adu\); the nightly level was taken\.",
+        r"3\d\d\d.* adu \(tolerance 30 adu\); using the nightly median\.",
         logged,
     )
     assert (
         "  science0.fits: overscan level 3240 adu deviates from the nightly median 240 adu by 3000 "
-        "adu (tolerance 30 adu); the nightly level was taken."
+        "adu (tolerance 30 adu); using the nightly median."
     ) in said(made).splitlines()
 
 
@@ -455,8 +455,8 @@ def test_darks_with_light_are_noted_where_the_sky_is_less_than_none(tmp_path, st
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert np.median(fits.getdata(made.products["science/science0_cal.fits"])) < -300
     assert (
-        "adu below masters/c_dark_60s_1x1.fits, where no light is negative; look for light in the "
-        "darks, and whether they were read out like the frame."
+        "adu below masters/c_dark_60s_1x1.fits, but light is never negative; check the darks for light, "
+        "and that they were read out like this frame."
     ) in said(made)
 
 

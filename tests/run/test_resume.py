@@ -85,8 +85,8 @@ def science(night, kind):
 
 def reasons(caplog):
     """Name → why, of what the log says is made anew."""
-    told = [r.getMessage() for r in caplog.records if "is made anew: " in r.getMessage()]
-    return dict(text.split(" is made anew: ") for text in told)
+    told = [r.getMessage() for r in caplog.records if "is made again: " in r.getMessage()]
+    return dict(text.split(" is made again: ") for text in told)
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_a_touched_flat_redoes_its_filter_and_nothing_else(night, caplog):
     assert "4 of them from before, 3 made anew" in str(done)
     assert f"  {FLAT_R}: its flat {flat.name} changed." in str(done)
     log = (night / "out" / "ccdprofiles.log").read_text()
-    assert f"{FLAT_R} is made anew: its flat {flat.name} changed\n" in log
+    assert f"{FLAT_R} is made again: its flat {flat.name} changed\n" in log
 
 
 def test_a_file_that_was_only_touched_redoes_nothing(night):
@@ -155,8 +155,8 @@ def test_frames_that_came_or_went_are_named(night, caplog):
     why = reasons(caplog)
     assert set(why) == {BIAS, DARK, FLAT_R, FLAT_V, *science(night, "r"), *science(night, "V")}
     assert why[BIAS] == (
-        "its bias a new name.fit came in; "
-        f"2 of its bias frames went out ({first.name} … {second.name})"
+        "its bias a new name.fit was added; "
+        f"2 of its bias frames were removed ({first.name} … {second.name})"
     )
     assert why[DARK] == "its master bias cg16m_bias_1x1 changed"
 
@@ -176,17 +176,15 @@ def test_another_profile_is_named(night, caplog):
     again(night, profiles=[], profile=other)
     why = reasons(caplog)
     assert set(why) == {*science(night, "r"), *science(night, "V")}
+    assert all(w.startswith("the profile is mine instead of cg16m; ") for w in why.values())
     assert all(
-        w.startswith("the profile mine is taken, where it was cg16m; ") for w in why.values()
-    )
-    assert all(
-        "the master flat mine_flat_" in w and "is taken, where it was cg16m_flat_" in w
+        "the master flat is mine_flat_" in w and " instead of cg16m_flat_" in w
         for w in why.values()
     )
 
 
 def test_another_version_is_named(night, caplog, monkeypatch):
-    for module in ("reduce.ledger", "reduce.keywords", "run.resume"):
+    for module in ("run.runstate", "reduce.keywords", "run.resume"):
         monkeypatch.setattr(f"ccdprofiles.{module}.__version__", "99.0")
     done = again(night)
     assert done.kept == frozenset()
@@ -218,7 +216,7 @@ def test_changed_settings_are_named(night, caplog):
     for name, why in reasons(caplog).items():
         kind = "r" if name in science(night, "r") else "V"
         assert why == (
-            f"a master flat is there for it now, cg16m_flat_{kind}_1x1; "
+            f"a master flat is available now, cg16m_flat_{kind}_1x1; "
             "its settings changed: flat no longer left out on purpose"
         )
     assert {n: b[0] for n, b in state(night / "out").items() if n.endswith(".fits")} == {
@@ -257,7 +255,7 @@ def test_the_level_of_the_night_is_a_reason(tmp_path, caplog):
     again(tmp_path, profiles=[], profile=profile)
     why = reasons(caplog)
     assert why["science/1_cal.fits"] == "its science 1.fit changed"
-    assert why["science/2_cal.fits"] == "the night's level of the overscan changed"
+    assert why["science/2_cal.fits"] == "the nightly median of the overscan level changed"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +319,7 @@ def test_a_master_of_the_same_name_from_another_folder_is_told_by_its_folder(tmp
         assert done.products
     assert done.anew
     for why in done.anew.values():
-        assert "is taken, where it was calibrations/lent-june/" in why
+        assert "instead of calibrations/lent-june/" in why
         assert " calibrations/lent-july/" in why
 
 

@@ -34,9 +34,6 @@ class Task:
     files: tuple[str, ...]
     held: int = 0
 
-    def travelling(self):
-        return self
-
     def split(self):
         return [Task((file,)) for file in self.files]
 
@@ -131,7 +128,7 @@ def test_a_frame_that_kills_twice_is_set_aside_and_no_other(processes):
         found = outcomes(workers, tasks)
     refused = found.pop(("killer",))
     assert refused.code == "killed-worker"
-    assert "died of it twice" in str(refused)
+    assert "died twice while working on it" in str(refused)
     assert sorted(file for files in found for file in files) == sorted(
         [f"{letter}{n}" for n in range(5) for letter in "fg"] + ["h", "i"]
     )
@@ -236,9 +233,9 @@ def test_a_share_blames_the_file_that_the_disk_refused(night, tmp_path, monkeypa
 
     monkeypatch.setattr("ccdprofiles.run.jobs.LARGE", 0)
     if kind == "read":
-        monkeypatch.setattr("ccdprofiles.reduce.ledger.Ledger.band", refused)
+        monkeypatch.setattr("ccdprofiles.reduce.inputs.JobInputs.band", refused)
     else:
-        monkeypatch.setattr("ccdprofiles.reduce.masters.Part._place", refused)
+        monkeypatch.setattr("ccdprofiles.reduce.parts.Part._place", refused)
     error = OSError if kind == "read" else OutputError
     with ThreadPoolExecutor(2) as pool, pytest.raises(error, match="Input/output") as told:
         reduce_night(raw, tmp_path / "out", profile=profile, executor=pool)
@@ -438,7 +435,7 @@ def test_what_is_no_address_is_refused_before_anything_is_made(night, tmp_path, 
     raw, profile, _ = night
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.json").write_text("[1]")
-    with pytest.raises(InputError, match=r"no address of a scheduler|scheduler file"):
+    with pytest.raises(InputError, match=r"not the address of a scheduler|scheduler file"):
         reduce_night(raw, tmp_path / "out", profile=profile, dask=told)
     assert not (tmp_path / "out").exists()
 
@@ -447,7 +444,7 @@ def test_tls_without_a_certificate_is_refused():
     pytest.importorskip("distributed")
     from ccdprofiles.run.cluster import connected
 
-    with pytest.raises(InputError, match="dask knows no certificate"), connected("tls://a:1"):
+    with pytest.raises(InputError, match="dask has no certificate"), connected("tls://a:1"):
         pass
 
 
@@ -468,7 +465,7 @@ def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
     (tmp_path / "here").touch()
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         check_paths(client, [tmp_path / "here"])
-        with pytest.raises(InputError, match=r"does not see .*gone; night and output must lie"):
+        with pytest.raises(InputError, match=r"does not see .*gone; night and output must be on"):
             check_paths(client, [tmp_path / "here", tmp_path / "gone"])
 
 
@@ -673,17 +670,23 @@ def test_memory_that_runs_out_leaves_one_worker(caplog):
         assert workers.number == 1
     assert len(found) == 7
     assert found["beside",] == ["BESIDE"]
-    assert "goes on with one worker" in caplog.text
+    assert "continues with one worker" in caplog.text
 
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_memory_that_runs_out_for_one_worker_ends_the_run(number):
-    with Workers(number) as workers, pytest.raises(OutputError, match="memory runs out at always"):
+    with (
+        Workers(number) as workers,
+        pytest.raises(OutputError, match="not enough memory for always"),
+    ):
         outcomes(workers, [Task(("a",)), Greedy(("always",)), Task(("b",))])
 
 
 def test_memory_that_runs_out_in_a_process_ends_the_run(processes):
-    with Workers(2, processes) as workers, pytest.raises(OutputError, match="memory runs out at"):
+    with (
+        Workers(2, processes) as workers,
+        pytest.raises(OutputError, match="not enough memory for"),
+    ):
         outcomes(workers, [Task(("a",)), Greedy(("always",)), Task(("b",))])
 
 

@@ -747,8 +747,8 @@ def test_the_same_pixels_under_another_header_are_said_and_used(where, good, ref
     assert len(same_as_without(tmp_path / "out", reference[1])) == 1
     assert made.ok
     assert (
-        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit under another header; both are used "
-        "as they say, so take the wrong one out of the night."
+        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit but another header; both are used "
+        "according to their headers; remove the wrong one from the night."
     ) in made._made.notes
 
 

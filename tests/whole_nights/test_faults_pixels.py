@@ -286,8 +286,8 @@ FAULTS = [
         "bias4.fits",
         noisy,
         "read-noise",
-        "its pixels scatter by 3.03 times the profile's read noise, where 0.7 to 1.5 times were "
-        "expected of a bias; look whether it was read out like the others.",
+        "its pixels scatter by 3.03 times the read noise of the profile, but 0.7 to 1.5 times are "
+        "expected of a bias; check that it was read out like the others.",
     ),
     Fault(
         "P14, saturated",
@@ -391,8 +391,8 @@ def test_unsigned_numbers_that_a_file_calls_signed_are_told_of(good, raw, tmp_pa
     damage(raw / "science_r0.fits", change)
     night = reduced(raw, tmp_path / "out")
     assert (
-        "  science_r0.fits: 0.312 % of its pixels lie below -4096 adu, as numbers above 32767 do in "
-        "a file that calls them signed (BITPIX = 16 without BZERO); look whether the camera writes "
+        "  science_r0.fits: 0.312 % of its pixels are below -4096 adu, as values above 32767 are "
+        "in a file that declares them signed (BITPIX = 16 without BZERO); check that the camera writes "
         "BZERO = 32768."
     ) in str(night).splitlines()
     assert told(night, "science_r0.fits")[0] == "used"
@@ -534,8 +534,8 @@ def test_a_star_in_the_overscan_costs_the_rows_nothing(good, raw, tmp_path):
     night = reduced(raw, tmp_path / "out")
     assert told(night, "science_r0.fits")[0] == "used"
     assert (
-        "  science_r0.fits: light in the overscan [81:96, 1:64]: 6 of its 64 rows stand apart, and "
-        "take the level of the others."
+        "  science_r0.fits: light in the overscan [81:96, 1:64]: 6 of its 64 rows deviate; the "
+        "level of the other rows is used for them."
     ) in str(night).splitlines()
     path, usual = product_of(night, "science_r0.fits"), product_of(good, "science_r0.fits")
     assert fits.getheader(path)["OSLIT1"] == 6
@@ -604,8 +604,8 @@ def test_biases_that_all_scatter_otherwise_speak_against_the_profile(good, tmp_p
     night = reduced(good.folder, tmp_path / "out", profile=wrong)
     assert night.ok
     assert (
-        "  c: the 5 frames of masters/c_bias_1x1.fits scatter by 2.03 times the profile's read "
-        "noise, where 0.7 to 1.5 times were expected; correct read_noise= or gain= in the profile."
+        "  c: the 5 frames of masters/c_bias_1x1.fits scatter by 2.03 times the read noise of "
+        "the profile, but 0.7 to 1.5 times are expected; correct read_noise= or gain= in the profile."
     ) in str(night).splitlines()
 
 
@@ -632,9 +632,9 @@ def test_one_amplifier_whose_noise_the_profile_has_wrong_costs_no_bias(raw, tmp_
     night = reduced(raw, tmp_path / "out", profile=two_amplifiers(READ_NOISE, 2))
     said = str(night)
     assert night.set_aside["file"].tolist() == ["bias4.fits"]
-    assert "its pixels scatter by 2.98 times the profile's read noise" in said
+    assert "its pixels scatter by 2.98 times the read noise of the profile" in said
     assert (
-        "read noise in 1 of 2 amplifiers, where 0.7 to 1.5 times were expected; correct "
+        "read noise of the profile in 1 of 2 amplifiers, but 0.7 to 1.5 times are expected; correct "
         "read_noise= or gain= in the profile."
     ) in said
 
@@ -765,9 +765,9 @@ def test_no_frame_that_is_left_makes_no_master(raw, tmp_path):
     for n in range(4):
         damage(raw / f"flat_g{n}.fits", over(0))
     night = reduced(raw, tmp_path / "out", min_frames=1)
-    assert ("  masters/c_flat_g_1x1.fits: none of its frames can be used, as said of each.") in str(
-        night
-    ).splitlines()
+    assert (
+        "  masters/c_flat_g_1x1.fits: none of its frames can be used; see the reason for each."
+    ) in str(night).splitlines()
     assert told(night, "science_g0.fits")[1] == "no-master"
 
 

@@ -30,8 +30,8 @@ from ccdprofiles.cli.command import main
 from ccdprofiles.errors import InputError, OutputError, ProfileError
 from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.products.band import DQ_BITS
-from ccdprofiles.reduce import flats
-from ccdprofiles.reduce.ledger import Settings
+from ccdprofiles.reduce import flat_levels
+from ccdprofiles.reduce.science import open_products
 from ccdprofiles.run import run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
@@ -582,7 +582,7 @@ def test_an_overscan_that_scatters_too_much_is_noted(tmp_path):
     (note,) = [line for line in str(made).splitlines() if "read noise is" in line]
     assert note.startswith("  c: overscan [17:24, 1:16] scatters by ")
     assert note.endswith(
-        " adu in b2.fits, where the read noise is 2 adu; look whether light falls on it."
+        " adu in b2.fits, but the read noise is 2 adu; check whether light falls on it."
     )
     assert made.ok
 
@@ -790,15 +790,16 @@ def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeyp
         recipe=Recipe(bias=False, dark=None, flat=Flat(), electrons=True),
     )
     seen = []
-    levels = flats.Flats._levels
+    levels = flat_levels._levels
 
-    def told(self, pixels, mapped):
-        found = levels(self, pixels, mapped)
-        true = [float(np.median(self._light(pixels, i))) for i in self.inputs]
+    def measured(flats, pixels, mapped):
+        found = levels(flats, pixels, mapped)
+        light = [flat_levels._light(flats, pixels, chosen) for chosen in flats.chosen]
+        true = [float(np.median(values)) for values in light]
         seen.extend(zip((level.value for level in found), true, strict=True))
         return found
 
-    monkeypatch.setattr(flats.Flats, "_levels", told)
+    monkeypatch.setattr(flat_levels, "_levels", measured)
     reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert len(seen) == 3
     for got, true in seen:
@@ -843,7 +844,7 @@ def test_hidden_files_of_others_in_the_output_stay(tmp_path):
 def test_however_few_files_may_be_open_a_batch_has_one(monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (31, 31))
-    assert Settings.open_products(2) == 1
+    assert open_products(2) == 1
 
 
 @pytest.mark.parametrize("late", [2, 5])
@@ -865,7 +866,7 @@ def test_many_biases_that_stand_apart_together_are_a_drift(tmp_path, late):
     night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera)
     apart = [row["file"] for row in night.frames if row["code"] == "outlier"]
     assert apart == ([] if late == 5 else ["b10.fits", "b11.fits"])
-    assert ("5 of its 15 frames stand apart together" in str(night)) == (late == 5)
+    assert ("5 of its 15 frames deviate together" in str(night)) == (late == 5)
 
 
 @pytest.mark.parametrize("fault", ["flipped", "gone"])

@@ -22,7 +22,7 @@ from ccdprofiles import Limits, known_profiles, reduce_night
 from ccdprofiles.camera.recipe import SpectralFlat
 from ccdprofiles.pixels.combine import variance_factor
 from ccdprofiles.pixels.noise import median_variance
-from ccdprofiles.reduce import ledger
+from ccdprofiles.reduce import inputs
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 GAIN = u.electron / u.adu
@@ -364,7 +364,7 @@ def test_number_of_jobs_and_size_of_bands_change_no_byte(
         }
 
     wanted = all_bytes("whole", 1)
-    monkeypatch.setattr(ledger, "_BAND_BYTES", 60_000)
+    monkeypatch.setattr(inputs, "_BAND_BYTES", 60_000)
     for jobs in (1, 2, 8):
         found = all_bytes(f"{jobs}", jobs)
         assert set(found) == set(wanted)

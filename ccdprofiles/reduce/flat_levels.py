@@ -1,0 +1,238 @@
+"""The level of each flat, from its good pixels with bias and dark subtracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..camera.recipe import SpectralFlat
+from ..errors import FrameRejected
+from ..files.pixels import Pixels
+from ..pixels.calibrate import MasterBand
+from ..pixels.noise import MAD_TO_STD
+from ..pixels.response import illuminated
+from ..pixels.statistics import Bracket, level
+from ..plan.plan import Input, too_few
+from .flats import Flats, subtract_exactly
+from .inputs import JobInputs, bands_of
+from .request import MasterRequest, are_exact, open_frames
+
+__all__ = ["FlatLevel", "levels_of", "lit_flats", "refused_flats"]
+
+_TOGETHER = 5
+_SAMPLES = 32
+"""In how many places of a flat a sample is taken before its median is computed."""
+
+
+@dataclass(frozen=True)
+class FlatLevel:
+    """The level of a flat.
+
+    Parameters
+    ----------
+    value : float
+        In adu, with bias and dark subtracted.
+    offset : float
+        The level in units of the median; 1 where it is the median.
+    refused : FrameRejected or None
+        Why the flat cannot be used.
+    """
+
+    value: float = 0.0
+    offset: float = 1.0
+    refused: FrameRejected | None = None
+
+
+def levels_of(
+    inputs: JobInputs, chosen: Sequence[Input], exact: bool, mapped: Callable = map
+) -> dict[str, FlatLevel]:
+    """Measure the levels of flats from their good pixels.
+
+    Parameters
+    ----------
+    inputs : JobInputs
+    chosen : sequence of Input
+    exact : bool
+        Whether float32 holds every frame exactly.
+    mapped : callable
+        As `map`; it may work in threads.
+
+    Returns
+    -------
+    dict
+        File → `FlatLevel`.
+    """
+    found: dict[str, FlatLevel] = {}
+    # A few at a time, so that many flats take no more memory.
+    for first in range(0, len(chosen), _TOGETHER):
+        group = chosen[first : first + _TOGETHER]
+        with open_frames(inputs, group) as pixels:
+            levels = _levels(Flats(inputs, group, exact), pixels, mapped)
+        found |= {i.file: level for i, level in zip(group, levels, strict=True)}
+    return found
+
+
+def refused_flats(levels: Mapping[str, FlatLevel]) -> dict[str, tuple[str, str]]:
+    """Return code and sentence of the flats that cannot be used, by their files."""
+    refused = {file: each.refused for file, each in levels.items() if each.refused is not None}
+    return {file: (error.code, str(error)) for file, error in refused.items()}
+
+
+def lit_flats(
+    request: MasterRequest, levels: Mapping[str, FlatLevel]
+) -> tuple[MasterRequest, Flats]:
+    """Return a request without the flats that cannot be used, and the others with their scales.
+
+    Raises
+    ------
+    FrameRejected
+        ``flat-level`` or ``few-frames``, if too few are left.
+    """
+    chosen = tuple(i for i in request.chosen if levels[i.file].refused is None)
+    if not chosen:
+        raise FrameRejected(
+            "flat-level",
+            "none of its frames can be used; see the reason for each, and take new flats.",
+        )
+    if len(chosen) < request.master.minimum:
+        raise FrameRejected("few-frames", too_few(request.master, len(chosen)))
+    used = [levels[i.file] for i in chosen]
+    flats = Flats(
+        request.inputs,
+        chosen,
+        are_exact(request.inputs, chosen),
+        scales=1 / np.array([each.value for each in used]),
+        offsets=np.array([each.offset for each in used]),
+    )
+    return replace(request, chosen=chosen), flats
+
+
+def _levels(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
+    how = flats.recipe.flat
+    if flats.exact and not isinstance(how, SpectralFlat) and how.scale == "median":
+        return _medians(flats, pixels, mapped)
+    return list(mapped(partial(_level, flats, pixels), flats.chosen))
+
+
+def _level(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> FlatLevel:
+    how = flats.recipe.flat
+    values = _light(flats, pixels, chosen)
+    if not values.size:
+        return _saturated(chosen)
+    found = level(values, how.scale)
+    offset = 1.0 if how.scale == "median" else found / level(values, "median")
+    return _checked(chosen, found, offset, values[: values.size // 2])
+
+
+def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndarray:
+    """Return the good pixels of a flat in float64, with bias and dark subtracted."""
+    shape = flats.amplifiers.shape
+    image = np.empty(shape, "f8")
+    good = np.ones(shape, bool)
+    for first, stop in bands_of(shape, 24):
+        names = (chosen.bias, chosen.dark)
+        masters = [flats.inputs.band(name, first, stop, False) for name in names]
+        ccd = flats.prepared(pixels, [chosen], first, stop, "f8")
+        ccd = flats.subtracted(ccd, *masters, chosen.dark_scale, first)
+        image[first:stop] = ccd.data[0]
+        if ccd.flags is not None:
+            good[first:stop] = ccd.flags[0] == 0
+    how = flats.recipe.flat
+    if isinstance(how, SpectralFlat):
+        slit = illuminated(np.where(good, image, np.nan), how)
+        good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
+    return image.reshape(-1) if good.all() else image[good]
+
+
+def _medians(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
+    """Return the medians of `_light` of all flats, without holding a whole frame.
+
+    Samples show between which values each median lies. Then what lies below is only
+    counted, and what lies between is sorted in float64.
+    """
+    rows = flats.amplifiers.shape[0]
+    places = [(row, min(row + 4, rows)) for row in range(0, rows, max(4, rows // _SAMPLES))]
+    everything = [None] * len(flats.chosen)
+    looked = list(mapped(lambda band: _pick(flats, pixels, band, everything), places))
+    samples = [np.concatenate([held for _, _, held in each]) for each in zip(*looked, strict=True)]
+    brackets = [Bracket.of(sample) for sample in samples]
+    bands = bands_of(flats.amplifiers.shape, 8 * len(flats.chosen))
+    counted = list(mapped(lambda band: _pick(flats, pixels, band, brackets), bands))
+    found: list[FlatLevel] = []
+    for chosen, sample, parts in zip(
+        flats.chosen, samples, zip(*counted, strict=True), strict=True
+    ):
+        size, below, held = zip(*parts, strict=True)
+        if not sum(size):
+            found.append(_saturated(chosen))
+            continue
+        median = Bracket.median(sum(size), sum(below), np.concatenate(held))
+        if median is None:
+            median = level(_light(flats, pixels, chosen), "median")
+        found.append(_checked(chosen, median, 1.0, sample))
+    return found
+
+
+def _pick(
+    flats: Flats,
+    pixels: Mapping[str, Pixels],
+    band: tuple[int, int],
+    brackets: Sequence[Bracket | None],
+) -> list[tuple[int, int, np.ndarray]]:
+    """Count the good pixels of each flat and those below its bracket; return those inside it."""
+    picked = []
+    gain = flats.relative_gain(*band)
+    for (bias, dark, scale), members in flats.groups.items():
+        masters = [flats.inputs.band(name, *band, False) for name in (bias, dark)]
+        ccd = flats.prepared(pixels, [flats.chosen[n] for n in members], *band, "f4")
+        done = flats.subtracted(ccd, _added(*masters, scale), None, 1.0, band[0])
+        for place, n in enumerate(members):
+            flags = None if done.flags is None else done.flags[place]
+            good = None if flags is None else np.flatnonzero(flags == 0)
+            rounded = done.data[place].reshape(-1)
+            rounded = rounded if good is None else rounded[good]
+            bracket = brackets[n]
+            inside, below = np.arange(rounded.size), 0
+            if bracket is not None:
+                inside, below = bracket.split(rounded)
+            where = inside if good is None else good[inside]
+            light = subtract_exactly(ccd.data[place].reshape(-1)[where], *masters, scale, where)
+            if gain is not None:
+                light *= gain.reshape(-1)[where]
+            picked.append((n, (rounded.size, below, light)))
+    return [each for _, each in sorted(picked, key=lambda p: p[0])]
+
+
+def _added(bias: MasterBand | None, dark: MasterBand | None, scale: float) -> MasterBand | None:
+    """Return the sum of bias and scaled dark in float32, enough to sort pixels into brackets."""
+    if dark is None:
+        return bias
+    current = dark.data * np.float32(scale)
+    return MasterBand(current if bias is None else current + bias.data)
+
+
+def _saturated(chosen: Input) -> FlatLevel:
+    refused = FrameRejected(
+        "flat-saturated",
+        f"{chosen.file}: all of its pixels are saturated or without data; "
+        "take it out of the night.",
+    )
+    return FlatLevel(refused=refused)
+
+
+def _checked(chosen: Input, found: float, offset: float, values: np.ndarray) -> FlatLevel:
+    """Return the level of a flat, refused if it is not above the noise between neighbours."""
+    if values.size < 2:
+        return FlatLevel(found, offset)
+    noise = MAD_TO_STD * np.median(np.abs(np.diff(values))) / 2**0.5
+    if found > noise:
+        return FlatLevel(found, offset)
+    refused = FrameRejected(
+        "flat-level",
+        f"{chosen.file}: its level is {found:.6g} adu once bias and dark are off, where a "
+        "flat needs light; look at it, and take it out of the night.",
+    )
+    return FlatLevel(refused=refused)

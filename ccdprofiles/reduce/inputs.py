@@ -1,0 +1,164 @@
+"""What a job needs to make products: frames, what was measured of them, and masters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from astropy import units as u
+
+from ..camera.amplifier import AmplifierSet
+from ..camera.recipe import Recipe
+from ..pixels.calibrate import MasterBand, Noise
+from ..pixels.measure import Measured
+from ..pixels.overscan import overscan_noise
+from ..plan.frames import Frame
+from ..plan.plan import Input
+from ..products.saved import SavedProduct
+
+__all__ = [
+    "ASIDE",
+    "JobInputs",
+    "MasterOnDisk",
+    "ProfileLabel",
+    "bands_of",
+    "left_out",
+    "noise_of",
+    "pedestal_off",
+    "picklable",
+]
+
+_BAND_BYTES = 8 * 2**20
+
+ASIDE = "set aside, "
+"""How the role of a frame begins in PROVENANCE that was not used after all."""
+
+
+@dataclass(frozen=True)
+class ProfileLabel:
+    """The part of a profile that is needed once a frame has been read; it can be pickled.
+
+    Parameters
+    ----------
+    name, hash : str
+    unit : Unit
+        Of the raw pixels.
+    """
+
+    name: str
+    hash: str
+    unit: u.UnitBase
+
+
+@dataclass(frozen=True)
+class MasterOnDisk:
+    """A master that exists.
+
+    Parameters
+    ----------
+    type : {"bias", "dark", "flat", "arc"}
+    file : SavedProduct
+    sha256 : str
+        Of the file.
+    key : str
+        The hash of all that decided it; of a master of another night its SHA-256.
+    """
+
+    type: str
+    file: SavedProduct
+    sha256: str
+    key: str
+
+    @property
+    def frame_variance_factor(self) -> float:
+        """The variance of one of its frames in units of its own."""
+        header = self.file.header
+        return float(header.get("NCOMBINE", 1)) / float(header.get("CPINEFF", 1.0))
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """All that a job reads; it is small and can be pickled.
+
+    Parameters
+    ----------
+    frames : mapping
+        File → frame, as `picklable` returns it.
+    measured : mapping
+        File → what was measured of it.
+    masters : mapping
+        Name in the plan → the masters that these frames need.
+    without : sequence of str
+        The steps that are left out on purpose.
+    changes : sequence of (name, text)
+        The settings of the recipes that are changed for this run.
+    kept_by_hand : frozenset of str
+        Files that fail a check and are used on request.
+    """
+
+    frames: Mapping[str, Frame]
+    measured: Mapping[str, Measured]
+    masters: Mapping[str, MasterOnDisk]
+    without: Sequence[str] = ()
+    changes: Sequence[tuple[str, str]] = ()
+    kept_by_hand: frozenset[str] = frozenset()
+
+    def used(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Return masters as rows of PROVENANCE: name, SHA-256 and role."""
+        masters = ((name, self.masters[name]) for name in names)
+        return [(name, m.sha256, f"master {m.type}") for name, m in masters]
+
+    def bands(
+        self, chosen: Input, first: int, stop: int
+    ) -> tuple[MasterBand | None, MasterBand | None, MasterBand | None]:
+        """Read the same rows of the bias, dark and flat of a frame."""
+        bias = self.band(chosen.bias, first, stop)
+        dark = self.band(chosen.dark, first, stop)
+        if chosen.dark is not None and dark is not None:
+            master = self.masters[chosen.dark]
+            own_bias = self.masters[chosen.bias].sha256 if chosen.bias else None
+            dark = replace(dark, same_bias=master.file.header.get("BIASSHA") == own_bias)
+            if not pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
+                dark = replace(dark, scatter=dark.variance * master.frame_variance_factor)
+        return bias, dark, self.band(chosen.flat, first, stop)
+
+    def band(
+        self, name: str | None, first: int, stop: int, variance: bool = True
+    ) -> MasterBand | None:
+        """Read rows of a master; None if there is no master."""
+        if name is None:
+            return None
+        saved = self.masters[name].file.band(first, stop, variance)
+        return MasterBand(saved.data, saved.variance, saved.flags)
+
+
+def picklable(frame: Frame) -> Frame:
+    """Return a frame without the functions of its profile, with the absolute path of its file."""
+    raw = replace(frame.raw, path=frame.raw.path.absolute())
+    label = ProfileLabel(frame.profile.name, frame.profile.hash, frame.profile.unit)
+    return frame.with_(profile=label, raw=raw, path=raw.path)
+
+
+def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
+    """Return the steps left out on purpose that this frame would otherwise have had."""
+    steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
+    wanted = steps.get(kind, ("bias", "dark", "flat"))
+    return [step for step in without if step in wanted and getattr(frame.recipe, step)]
+
+
+def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) -> Noise:
+    """Return gain and read noise of some rows, including the noise of their overscan levels."""
+    more = tuple(overscan_noise(r, recipe.overscan) for r in amplifiers.readouts)
+    return Noise.of(amplifiers, more, first, stop)
+
+
+def pedestal_off(frame: Frame, chosen: Input) -> bool:
+    """Return True if overscan or bias remove the pedestal, so that only signal is left."""
+    return frame.amplifiers.has_overscan or chosen.bias is not None
+
+
+def bands_of(shape: tuple[int, int], bytes_a_pixel: int) -> list[tuple[int, int]]:
+    """Divide a frame into bands of a multiple of four rows, each small enough for memory."""
+    rows, columns = shape
+    step = max(4, _BAND_BYTES // (bytes_a_pixel * columns) // 4 * 4)
+    return [(first, min(first + step, rows)) for first in range(0, rows, step)]

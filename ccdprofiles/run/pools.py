@@ -1,0 +1,163 @@
+"""Pools of processes that start with fewer, notice a dead worker, and end at once.
+
+`concurrent.futures` and `multiprocessing` have no public name for what this takes, so that
+every private name of theirs that a run uses is in this module. None of them makes a night
+faster: without them a run that is interrupted, or a system that starts no more processes,
+would keep the user waiting, for ever or for seconds. Each has its test in
+``tests/run/test_pools.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from multiprocessing.process import BaseProcess
+
+from ..files.threads import NOT_STARTED
+
+__all__ = [
+    "FewerProcesses",
+    "NotStarted",
+    "end_server",
+    "first_answer",
+    "has_ended",
+    "kill_processes",
+    "renewed",
+    "size_of",
+    "stop_results",
+]
+
+_LOOK = 0.5
+"""Seconds after which a pool that gives no answer is looked at."""
+
+
+class NotStarted(Exception):
+    """The system starts no process, or no thread to talk to it."""
+
+
+class FewerProcesses(ProcessPoolExecutor):
+    """A pool of processes that works with fewer if the system starts no more.
+
+    The pool of the standard library gives up at the first process that cannot start.
+    """
+
+    def _spawn_process(self) -> None:
+        try:
+            with self.starting():
+                super()._spawn_process()
+        except NOT_STARTED:
+            if not self._processes:
+                raise
+
+    def starting(self) -> AbstractContextManager:
+        """Return a context in which each process is started."""
+        return nullcontext()
+
+
+def _processes(pool: ProcessPoolExecutor) -> list[BaseProcess]:
+    return list((getattr(pool, "_processes", None) or {}).values())
+
+
+def kill_processes(pool: ProcessPoolExecutor) -> None:
+    """Kill the processes of a pool, which has no method for it before Python 3.14, and wait."""
+    processes = _processes(pool)
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.join()
+
+
+def stop_results(pool: ProcessPoolExecutor) -> None:
+    """Close the pipe of results of a pool whose processes were killed.
+
+    One that was sending its result leaves half of it behind, and the pool would wait for
+    the rest as long as this process could still write it.
+    """
+    with suppress(OSError):
+        pool._result_queue._writer.close()
+
+
+def has_ended(pool: ProcessPoolExecutor) -> bool:
+    """Return True if the thread has ended that passes jobs to the processes of a pool."""
+    thread = getattr(pool, "_executor_manager_thread", None)
+    return thread is not None and not thread.is_alive()
+
+
+def renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
+    """Return a new pool like one that broke, which is ended."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    kill_processes(pool)
+    return type(pool)(
+        pool._max_workers,
+        mp_context=pool._mp_context,
+        initializer=pool._initializer,
+        initargs=pool._initargs,
+    )
+
+
+def size_of(executor: Executor | None) -> int | None:
+    """Return how many workers an executor has, or None if that is unknown."""
+    if (number := getattr(executor, "_max_workers", None)) is not None:
+        return number
+    # The executor of dask.distributed knows its client, which knows the cluster.
+    if (client := getattr(executor, "_client", None)) is not None:
+        return sum(client.nthreads().values()) or 1
+    return None
+
+
+def end_server() -> None:
+    """End the server from which processes are forked, so that nothing outlives a command.
+
+    It holds nothing, and would spend a moment to tidy up what it imported.
+    """
+    from multiprocessing import forkserver
+
+    server = forkserver._forkserver
+    pid = getattr(server, "_forkserver_pid", None)
+    if pid is not None and hasattr(server, "_stop"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        server._stop()
+
+
+def first_answer(pool: ProcessPoolExecutor) -> None:
+    """Wait until a pool gives its first answer.
+
+    Raises
+    ------
+    NotStarted
+        If the system starts no process, or no thread of this one that would talk to it.
+    BrokenExecutor
+        If the processes end as soon as they begin.
+    """
+    with _quiet(pool):
+        try:
+            future = pool.submit(int)
+        except BrokenExecutor:
+            raise
+        except NOT_STARTED as error:
+            raise NotStarted(str(error)) from error
+        while not wait([future], timeout=_LOOK).done:
+            if has_ended(pool):
+                raise NotStarted("the thread that talks to them ended")
+    future.result()
+
+
+@contextmanager
+def _quiet(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Print no traceback of the thread that `has_ended` notices."""
+    before = threading.excepthook
+
+    def hook(ended: threading.ExceptHookArgs) -> None:
+        if ended.thread is None or ended.thread is not pool._executor_manager_thread:
+            before(ended)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
