@@ -11,12 +11,14 @@ from astropy.nddata import CCDData
 
 from ..camera.recipe import Combine, Recipe, SpectralFlat
 from ..errors import FrameRejected, PlanError
-from ..pixels.calibrate import BAD, HOT, NO_FLAT, UNILLUMINATED, Noise, master_variance
+from ..pixels.calibrate import HOT, Noise, master_variance
 from ..pixels.combine import Stacked, combine, variance_factor
 from ..pixels.noise import MAD_TO_STD, pooled_scatter, scaled_apart
 from ..pixels.prepare import NO_DATA, SATURATED
-from ..pixels.response import illuminated, spectral_flat
+from ..pixels.response import illuminated
 from ..pixels.statistics import exact_median, level
+from ..products.band import Band
+from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
 from .tracked import Master, Origin, mask_of
 
@@ -176,8 +178,7 @@ def make_master(
         variance = (single * (variance_factor(len(frames), how) / kept)).astype("f4")
         planes = replace(planes, variance=variance)
     if stack.type == "flat" and stack.recipe.flat is not None:
-        spectral = isinstance(stack.recipe.flat, SpectralFlat)
-        planes = (_without_lamp if spectral else _normalised)(planes, stack.recipe)
+        planes = _without_level(planes, stack.recipe)
     elif stack.type == "dark":
         planes = _with_hot_pixels(planes)
     lost = (planes.flags & NO_DATA) != 0
@@ -356,52 +357,20 @@ def _with_hot_pixels(planes: Planes) -> Planes:
     return planes
 
 
-def _normalised(planes: Planes, recipe: Recipe) -> Planes:
-    """Divide a flat by the level of its good pixels; those without light become 1."""
-    how, data = recipe.flat, planes.data
-    good = (planes.flags == 0) & np.isfinite(data)
-    values = data[good]
-    for _ in range(2):
-        # Pixels without light do not count; the second round leaves them out.
-        norm = level(values, how.scale) if values.size else 0.0
-        if not norm > 0:
-            raise PlanError(
-                "the good pixels of the combined flat have no light; look at the flats."
-            )
-        if values.min() >= how.minimum * norm:
-            break
-        values = values[values >= how.minimum * norm]
-    data = np.divide(data, np.float64(norm), casting="same_kind", dtype="f8").astype("f4")
-    variance = None if planes.variance is None else planes.variance / np.float32(norm**2)
-    planes = Planes(data, variance, planes.flags, norm)
-    return _dropped(planes, ~good | (data < how.minimum), NO_FLAT)
-
-
-def _without_lamp(planes: Planes, recipe: Recipe) -> Planes:
-    """Divide a flat by the spectrum of its lamp."""
+def _without_level(planes: Planes, recipe: Recipe) -> Planes:
+    """Divide a flat by the level of its good pixels, or by the spectrum of its lamp."""
     how = recipe.flat
-    good = (planes.flags == 0) & np.isfinite(planes.data)
+    band = Band(planes.data, planes.variance, planes.flags)
     try:
-        found = spectral_flat(planes.data.astype("f8"), planes.variance, good, how)
-    except (ValueError, FrameRejected) as error:
-        raise PlanError(f"{error}; look at the flats.") from error
-    variance = planes.variance
-    if variance is not None:
-        axis = 1 if how.dispersion == "y" else 0
-        variance = variance / ((np.expand_dims(found.lamp, axis) * found.norm) ** 2).astype("f4")
-    planes.flags[found.bad] |= BAD
-    planes = Planes(found.data.astype("f4"), variance, planes.flags, found.norm)
-    planes = _dropped(planes, ~found.lit, UNILLUMINATED)
-    return _dropped(planes, found.lit & (~good | (planes.data < how.minimum)), NO_FLAT)
-
-
-def _dropped(planes: Planes, where: np.ndarray, flag: int) -> Planes:
-    """Set pixels of a flat to 1 and flag them, so that nothing is divided by darkness."""
-    planes.flags[where] |= flag
-    planes.data[where] = 1
-    if planes.variance is not None:
-        planes.variance[where] = 0
-    return planes
+        if isinstance(how, SpectralFlat):
+            done, norm = divide_lamp(band, how)
+        else:
+            good = planes.data[good_pixels(planes.data, planes.flags)]
+            norm = flat_norm(good, how.scale, how.minimum)
+            done = normalise_flat(band, norm, how.minimum)
+    except FrameRejected as error:
+        raise PlanError(f"the flats cannot be combined: {error}") from error
+    return Planes(done.data, done.variance, done.flags, norm)
 
 
 def unit_of(type: str, unit: u.UnitBase) -> u.UnitBase:

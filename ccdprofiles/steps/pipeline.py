@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,8 @@ from ..plan.frames import ACCEPTED, Frame
 from ..plan.plan import Input
 from ..plan.scan import Scanner
 from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
+from ..reduce.inputs import bands_of, noise_of
 from ..reduce.keywords import common_cards, level_cards
-from ..reduce.ledger import bands_of, noise_of
 from .tracked import Master, Origin
 
 __all__ = [
@@ -52,25 +52,24 @@ LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
 
 
 @dataclass(frozen=True)
-class _Changes:
-    """Settings changed for a run: none, for a single step."""
+class _OnDisk:
+    """What the cards of a product ask of a master."""
 
+    sha256: str
+    file: Master
+
+    @classmethod
+    def of(cls, master: Master) -> _OnDisk:
+        return cls(master.sha256, master)
+
+
+@dataclass(frozen=True)
+class _StepInputs:
+    """What the cards of a product ask of the job that makes it."""
+
+    masters: Mapping[str, _OnDisk]
     without: tuple[str, ...] = ()
     changes: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class _Saved:
-    header: Mapping
-
-
-@dataclass(frozen=True)
-class _Ledger:
-    """What the cards of a product ask a run about."""
-
-    sums: dict[str, str]
-    saved: dict[str, _Saved]
-    plan: _Changes = field(default_factory=_Changes)
 
 
 def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
@@ -181,12 +180,9 @@ def _own_cards(
     frame: Frame, chosen: Input, masters: Mapping[str, Master], kind: str
 ) -> ProductHeader:
     """Make the cards that say what was done to a frame, and what it still holds."""
-    run = _Ledger(
-        {name: m.sha256 for name, m in masters.items()},
-        {name: _Saved(m.meta) for name, m in masters.items()},
-    )
+    inputs = _StepInputs({name: _OnDisk.of(m) for name, m in masters.items()})
     header = ProductHeader()
-    common_cards(header, run, frame, chosen, "", kind)
+    common_cards(header, inputs, frame, chosen, "", kind)
     header.discard("CPKEY")
     return header
 

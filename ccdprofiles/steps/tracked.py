@@ -58,6 +58,11 @@ class Master:
     flags: np.ndarray | None
     sha256: str
 
+    @property
+    def header(self) -> fits.Header:
+        """Its cards."""
+        return self.meta
+
     @classmethod
     def of(cls, given: CCDData | str | Path | None, type: str) -> Master | None:
         """Take the planes of a master, from its file or from memory."""
