@@ -333,7 +333,7 @@ def _plain(
         rows = slice(*band)
         stack = limits.applied(np.stack([f.rows(*band) for f in frames]), scales)
         stack = stack if stack.dtype.kind == "f" else stack.astype("f8")
-        found = combine_stack(stack, how, frames[0].unit, scales=None if exact else weights)
+        found = combine_stack(stack, how, scales=None if exact else weights)
         kept[rows] = found.kept
         data[rows] = np.where(kept[rows] > 0, found.data, 0)
         if std is not None:
