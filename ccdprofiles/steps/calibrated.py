@@ -41,7 +41,7 @@ def calibrate_frame(
         )
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
-    masters, told = measured_masters(frame, state, [m for m in given if m is not None])
+    masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
     recipe = origin.frame.recipe
     check_masters(profile, frame, state, recipe, masters)
     used = {m.type: m for m in masters}
@@ -57,7 +57,7 @@ def calibrate_frame(
         done = _further(frame, used, scale)
         done = _electrons(done, origin) if gain else done
     flags = finite_or_flagged(done.data, done.flags, NO_DATA) if science else done.flags
-    meta = add_history(step_cards(frame.meta, origin, *masters), *told)
+    meta = add_history(step_cards(frame.meta, origin, *masters), *notes)
     if done.unit == u.electron:
         for card in ("GAIN", "EGAIN"):
             if card in meta:
@@ -76,7 +76,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
     if size is None:
         raise PlanError(
             "no card of this frame says how large the raw frame was (CPRAW), so its amplifiers "
-            "cannot be told; begin with prepare(), which takes the raw frame or its path."
+            "cannot be notes; begin with prepare(), which takes the raw frame or its path."
         )
     columns, rows = map(int, size.groups())
     meta = frame.meta
@@ -100,8 +100,8 @@ def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
     """Return the exposure of a master dark: of ours EXPTIME, else as the profile reads it."""
     if dark is None:
         return None
-    said = dark.meta.get("EXPTIME") if "CPVERS" in dark.meta else None
-    return float(said) if isinstance(said, int | float) else profile.exposure_of(dark.meta)
+    seconds = dark.meta.get("EXPTIME") if "CPVERS" in dark.meta else None
+    return float(seconds) if isinstance(seconds, int | float) else profile.exposure_of(dark.meta)
 
 
 def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -> CCDData:

@@ -48,7 +48,7 @@ def measured_masters(
     PlanError
         If a master has no value, or a flat no light.
     """
-    done, told = [], []
+    done, notes = [], []
     bias = next((m for m in masters if m.type == "bias"), None)
     for master in masters:
         if State.of(master.meta) is not None and not _is_single_flat(master):
@@ -62,8 +62,8 @@ def measured_masters(
             master, sentence = _bias(frame, state, master)
         log.warning("%s", sentence)
         done.append(master)
-        told.append(sentence)
-    return done, told
+        notes.append(sentence)
+    return done, notes
 
 
 def _is_single_flat(master: Master) -> bool:

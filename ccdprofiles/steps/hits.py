@@ -103,8 +103,8 @@ def detect_cosmics(
     >>> from ccdprofiles import detect_cosmics
     >>> image = np.random.default_rng(1).normal(200, 14, (64, 64))
     >>> image[40, 20] += 1000
-    >>> found = detect_cosmics(CCDData(image, unit="electron"), readnoise=5 * u.electron)
-    >>> np.argwhere(found.mask)
+    >>> hits = detect_cosmics(CCDData(image, unit="electron"), readnoise=5 * u.electron)
+    >>> np.argwhere(hits.mask)
     array([[40, 20]])
     """
     asked = {
@@ -135,9 +135,9 @@ def detect_cosmics(
         raise PlanError("pssl= and inbkg= or invar= say the sky twice; give one of them.")
     if not isinstance(ccd, CCDData):
         factor = 1.0 if gain is None else u.Quantity(gain).value
-        found = _search(np.asarray(ccd), None, factor, _number(readnoise), pssl, options)
-        data = found.data if repair else np.asarray(ccd)
-        return (data * factor if gain_apply and factor != 1 else data), found.mask
+        hits = _search(np.asarray(ccd), None, factor, _number(readnoise), pssl, options)
+        data = hits.data if repair else np.asarray(ccd)
+        return (data * factor if gain_apply and factor != 1 else data), hits.mask
     return _of_options(ccd, gain, readnoise, pssl, gain_apply, options, repair)
 
 
@@ -164,19 +164,19 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
     flags = ccd.flags if stands is None else ccd.flags | stands * np.uint16(1)
     whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags)
     try:
-        found = find_cosmic_rays(whole, origin.frame.amplifiers, how, noise_of_frame(origin.frame))
+        hits = find_cosmic_rays(whole, origin.frame.amplifiers, how, noise_of_frame(origin.frame))
     except FrameRejected as error:
         raise PlanError(
             f"gain or read noise of {origin.profile.name} is not known, without which cosmic rays "
             "cannot be found; give them with gain= and readnoise=."
         ) from error
-    meta = _cards(ccd.meta, how, found.meta["CRWAY"], int(((found.flags & COSMIC_RAY) != 0).sum()))
+    meta = _cards(ccd.meta, how, hits.meta["CRWAY"], int(((hits.flags & COSMIC_RAY) != 0).sum()))
     return TrackedCCD(
-        found.data,
+        hits.data,
         unit=ccd.unit,
         uncertainty=ccd.uncertainty,
-        mask=ccd.mask | ((found.flags & MASKED) != 0),
-        flags=found.flags,
+        mask=ccd.mask | ((hits.flags & MASKED) != 0),
+        flags=hits.flags,
         meta=meta,
         origin=origin,
     )
@@ -199,9 +199,9 @@ def _of_options(
         )
     _check_units(ccd, gain, readnoise)
     factor = 1.0 if gain is None else u.Quantity(gain).value
-    found = _search(ccd.data, ccd.mask, factor, _number(readnoise), pssl, options)
+    hits = _search(ccd.data, ccd.mask, factor, _number(readnoise), pssl, options)
     # Of the whole frame astroscrappy multiplies by the gain and divides again.
-    data = found.data if repair else ccd.data.copy()
+    data = hits.data if repair else ccd.data.copy()
     unit, uncertainty = ccd.unit, ccd.uncertainty
     if gain is not None and gain_apply and ccd.unit != u.electron:
         data, unit = data * np.float32(factor), u.electron
@@ -209,13 +209,13 @@ def _of_options(
             uncertainty = StdDevUncertainty(np.sqrt(variance_of(ccd)) * factor)
     flags = ccd.flags
     if isinstance(flags, np.ndarray):
-        flags = flags | found.mask * flags.dtype.type(COSMIC_RAY)
-    mask = found.mask if ccd.mask is None else ccd.mask | found.mask
+        flags = flags | hits.mask * flags.dtype.type(COSMIC_RAY)
+    mask = hits.mask if ccd.mask is None else ccd.mask | hits.mask
     how = CosmicRays(
         repair=repair,
         **{n: v for n, v in options.items() if n in ("sigclip", "objlim")},
     )
-    meta = _cards(ccd.meta, how, found.way, int(found.mask.sum()))
+    meta = _cards(ccd.meta, how, hits.way, int(hits.mask.sum()))
     return CCDData(
         data, unit=unit, uncertainty=uncertainty, mask=mask, flags=flags, meta=meta, wcs=ccd.wcs
     )
@@ -254,8 +254,8 @@ def _search(
 ) -> Found:
     """Search an image with its sky in it, and give it back without."""
     mask = None if mask is None or mask is np.ma.nomask else np.asarray(mask, bool)
-    found = search(data + pssl if pssl else data, mask, gain=gain, readnoise=readnoise, **options)
-    return found._replace(data=found.data - np.float32(pssl)) if pssl else found
+    hits = search(data + pssl if pssl else data, mask, gain=gain, readnoise=readnoise, **options)
+    return hits._replace(data=hits.data - np.float32(pssl)) if pssl else hits
 
 
 def _cards(meta: object, how: CosmicRays, way: str, number: int) -> fits.Header:

@@ -123,8 +123,8 @@ def _check_camera(state: State, own: State, master: Master) -> None:
 def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
     """Refuse a flat in another filter, and a master that differs in a card of ``match``."""
     pairs = [
-        (card, said, _text(master.meta.get(card)))
-        for card, said in profile.match_of(master.type, frame.meta)
+        (card, value, _text(master.meta.get(card)))
+        for card, value in profile.match_of(master.type, frame.meta)
         if card in master.meta
     ]
     if master.type == "flat" and "CPFILT" in master.meta:
@@ -236,5 +236,5 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                 )
 
 
-def _text(said: object) -> str | None:
-    return None if said is None else str(said).strip()
+def _text(value: object) -> str | None:
+    return None if value is None else str(value).strip()

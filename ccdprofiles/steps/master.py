@@ -234,8 +234,7 @@ def _combined(
         found = combine(
             stack.rows(*band, "f4" if exact else "f8"),
             stack.how,
-            stack.frames[0].unit,
-            scatter is not None,
+            scatter=scatter is not None,
             whole=exact,
             scales=stack.scales,
         )

@@ -111,9 +111,9 @@ class FileFrame:
         self._pixels.close()
 
 
-def _unit(name: str, said: object, given: object) -> u.UnitBase:
+def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
     """Return the unit of a file: that of BUNIT, else the one that was given."""
-    text = str(said or "").strip()
+    text = str(bunit or "").strip()
     for spelling in (text, text.lower()):
         with suppress(ValueError):
             if spelling:

@@ -166,10 +166,10 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
         ("sigma_clip_func", centre, ("median", "nanmedian")),
         ("sigma_clip_dev_func", deviation, ("mad_std",)),
     ):
-        said = getattr(value, "__name__", value)
-        if value is not None and said not in known:
+        function = getattr(value, "__name__", value)
+        if value is not None and function not in known:
             raise PlanError(
-                f"{name}={said} is not taken, as values are clipped about their median in units of "
+                f"{name}={function} is not taken, as values are clipped about their median in units of "
                 f"mad_std; leave it out, or use ccdproc.combine."
             )
 
@@ -333,7 +333,7 @@ def _plain(
         rows = slice(*band)
         stack = limits.applied(np.stack([f.rows(*band) for f in frames]), scales)
         stack = stack if stack.dtype.kind == "f" else stack.astype("f8")
-        found = combine_stack(stack, how, frames[0].unit, scales=None if exact else weights)
+        found = combine_stack(stack, how, scales=None if exact else weights)
         kept[rows] = found.kept
         data[rows] = np.where(kept[rows] > 0, found.data, 0)
         if std is not None:
