@@ -20,6 +20,8 @@ PUBLIC = [
     "Profile",
     "Recipe",
     "SpectralFlat",
+    "combine",
+    "detect_cosmics",
     "known_profiles",
     "load_profile",
     "plan_night",

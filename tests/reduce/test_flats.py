@@ -179,7 +179,9 @@ def test_a_flat_is_normalised_and_what_has_no_light_is_flagged():
     assert done.data.tolist() == [[1, 0.5, 1, 1]]
     assert done.variance.tolist() == [[np.float32(1e-4), np.float32(1e-4), 0, 0]]
     assert done.flags.tolist() == [[0, 0, 128, 16 | 128]]
-    assert all((a == b).all() for a, b in zip(before, (band.data, band.variance, band.flags), strict=True))
+    assert all(
+        (a == b).all() for a, b in zip(before, (band.data, band.variance, band.flags), strict=True)
+    )
 
 
 def test_the_level_of_a_flat_leaves_out_what_is_not_illuminated():

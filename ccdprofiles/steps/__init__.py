@@ -1,0 +1,1 @@
+"""The steps of a reduction one at a time: CCDData in, CCDData out."""

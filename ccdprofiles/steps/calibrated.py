@@ -1,0 +1,168 @@
+"""Calibrate a prepared frame: bias, dark, flat and gain, refused where numbers would be wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import CCDData
+
+from ..camera.profile import Profile
+from ..errors import PlanError
+from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
+from ..pixels.prepare import NO_DATA
+from ..plan.frames import Frame
+from .foreign import measured_masters
+from .ledger import State, check_masters, scale_of_dark
+from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
+from .tracked import Master, Origin, TrackedCCD, mask_of, read_ccd, tracked, variance_of
+
+__all__ = ["calibrate_frame"]
+
+
+def calibrate_frame(
+    profile: Profile,
+    frame: CCDData | str | Path,
+    bias: CCDData | str | Path | None = None,
+    dark: CCDData | str | Path | None = None,
+    flat: CCDData | str | Path | None = None,
+    electrons: bool | None = None,
+) -> TrackedCCD:
+    """Subtract and divide masters; see `ccdprofiles.Profile.calibrate`."""
+    frame = read_ccd(frame) if isinstance(frame, str | Path) else frame
+    state = State.of(frame.meta)
+    if state is None:
+        raise PlanError(
+            "no card of this frame says what it still holds (CALSTAT and HASPED are missing); "
+            "begin with prepare(), which takes the raw frame or its path."
+        )
+    origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
+    given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
+    masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
+    recipe = origin.frame.recipe
+    check_masters(profile, frame, state, recipe, masters)
+    used = {m.type: m for m in masters}
+    scale = scale_of_dark(
+        origin.frame.exposure, recipe, used.get("dark"), _exposure_of(profile, used.get("dark"))
+    )
+    origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
+    science = origin.frame.type == "science"
+    gain = electrons if electrons is not None else science and recipe.electrons
+    if _untouched(state):
+        done = _first_time(frame, state, origin, gain)
+    else:
+        done = _further(frame, used, scale)
+        done = _electrons(done, origin) if gain else done
+    flags = finite_or_flagged(done.data, done.flags, NO_DATA) if science else done.flags
+    meta = add_history(step_cards(frame.meta, origin, *masters), *notes)
+    if done.unit == u.electron:
+        for card in ("GAIN", "EGAIN"):
+            if card in meta:
+                meta[card] = (1.0, "the gain was applied")
+    return tracked(done.data, done.unit, variance_of(done), flags, meta, origin)
+
+
+def _untouched(state: State) -> bool:
+    """Return True if nothing but the overscan was taken off a frame."""
+    return not set(state.letters) & set("BDF")
+
+
+def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
+    """Work out from the cards of a frame that was read back how it was read out."""
+    size = re.fullmatch(r"(\d+)x(\d+)", str(frame.meta.get("CPRAW", "")))
+    if size is None:
+        raise PlanError(
+            "no card of this frame says how large the raw frame was (CPRAW), so its amplifiers "
+            "cannot be notes; begin with prepare(), which takes the raw frame or its path."
+        )
+    columns, rows = map(int, size.groups())
+    meta = frame.meta
+    known = Frame(
+        "frame",
+        Path("frame"),
+        profile=profile,
+        recipe=profile.recipe_of(meta),
+        type=state.type,
+        exposure=profile.exposure_of(meta),
+        filter=profile.text_of("filter", meta),
+        date=profile.text_of("date", meta),
+        binning=profile.binning_of(meta),
+        amplifiers=profile.amplifiers_of(meta, {None: (rows, columns)}),
+        readout=state.amplifiers,
+    )
+    return Origin(profile, known, flags=frame.flags)
+
+
+def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
+    """Return the exposure of a master dark: of ours EXPTIME, else as the profile reads it."""
+    if dark is None:
+        return None
+    seconds = dark.meta.get("EXPTIME") if "CPVERS" in dark.meta else None
+    return float(seconds) if isinstance(seconds, int | float) else profile.exposure_of(dark.meta)
+
+
+def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -> CCDData:
+    """Calibrate a frame of which nothing but the overscan was taken, in the order of a night."""
+    pedestal = state.pedestal and origin.bias is None
+    planes = {
+        "bias": plane_of(origin.bias),
+        "dark": plane_of(origin.dark, origin.bias, pedestal),
+        "flat": plane_of(origin.flat),
+    }
+    data = np.asarray(frame.data)
+    done = calibrate(
+        CCDData(data.astype("f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)),
+        noise_of_frame(origin.frame),
+        pedestal=pedestal,
+        **planes,
+        scale=origin.dark_scale,
+        electrons=electrons and "gain" not in origin.frame.amplifiers.missing,
+    )
+    values = done.data[0]
+    if origin.frame.type != "science" and origin.flat is None and not electrons:
+        # Frames that are to be combined keep what float32 would round off.
+        stack = CCDData(data.astype("f8")[np.newaxis], unit=frame.unit)
+        values = subtract_masters(stack, planes["bias"], planes["dark"], origin.dark_scale).data[0]
+    return _of_stack(done, values)
+
+
+def _of_stack(done: CCDData, values: np.ndarray) -> CCDData:
+    """Return the one frame of a stack with these values."""
+    flags = None if done.flags is None else done.flags[0]
+    uncertainty = None if done.uncertainty is None else type(done.uncertainty)(variance_of(done)[0])
+    return CCDData(values, unit=done.unit, uncertainty=uncertainty, flags=flags)
+
+
+def _stacked(frame: CCDData) -> np.ndarray | None:
+    """Return the flags of a frame as a stack of one, what is masked besides being bad."""
+    flags, mask = frame.flags, mask_of(frame)
+    if mask is not None:
+        flags = mask * np.uint16(BAD) if flags is None else flags | mask * np.uint16(BAD)
+    return None if flags is None or not flags.any() else np.asarray(flags, "u2")[np.newaxis]
+
+
+def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
+    """Take further masters off a frame, and carry the uncertainty that it has."""
+    own = variance_of(frame)
+    # The frame's own variance stands in for read noise, and its photons are in it.
+    noise = Noise(None, None) if own is None else Noise(np.inf, own[np.newaxis])
+    planes = {type: plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")}
+    stack = CCDData(
+        np.asarray(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)
+    )
+    done = calibrate(stack, noise, pedestal=False, **planes, scale=scale)
+    return _of_stack(done, done.data[0])
+
+
+def _electrons(done: CCDData, origin: Origin) -> CCDData:
+    """Apply the gain where it is known and was not applied yet."""
+    gain = noise_of_frame(origin.frame).gain
+    if gain is None or done.unit == u.electron:
+        return done
+    variance = variance_of(done)
+    uncertainty = None if variance is None else type(done.uncertainty)(variance * gain**2)
+    data = (done.data * gain).astype("f4", copy=False)
+    return CCDData(data, unit=u.electron, uncertainty=uncertainty, flags=done.flags)

@@ -1,0 +1,240 @@
+"""What a frame still holds, by its cards, and the steps that would give wrong numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from astropy import units as u
+from astropy.nddata import CCDData
+
+from ..camera.profile import Profile
+from ..camera.recipe import Recipe
+from ..errors import PlanError
+from .pipeline import LETTERS
+from .tracked import Master
+
+__all__ = ["State", "check_alike", "check_masters", "scale_of_dark"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the cards of a frame say was done to it, and what it still holds.
+
+    Parameters
+    ----------
+    type : str
+        bias, dark, flat, arc or science.
+    letters : str
+        O overscan, B bias, D dark, F flat.
+    pedestal : bool
+        Whether the pedestal is still in it.
+    profile, amplifiers, binning : str
+        Of the camera, as CPPROF, CPAMPS and CPBIN say.
+    """
+
+    type: str
+    letters: str
+    pedestal: bool
+    profile: str
+    amplifiers: str
+    binning: str
+
+    @classmethod
+    def of(cls, meta: Mapping) -> State | None:
+        """Read the state from cards; None where they are not those of this package."""
+        if "CALSTAT" not in meta or "HASPED" not in meta:
+            return None
+        return cls(
+            type=str(meta.get("CPTYPE", "")),
+            letters=str(meta["CALSTAT"]),
+            pedestal=bool(meta["HASPED"]),
+            profile=str(meta.get("CPPROF", "")),
+            amplifiers=str(meta.get("CPAMPS", "")),
+            binning=str(meta.get("CPBIN", "")),
+        )
+
+
+def check_masters(
+    profile: Profile, frame: CCDData, state: State, recipe: Recipe, masters: list[Master]
+) -> None:
+    """Refuse masters that would give wrong numbers for a frame.
+
+    Raises
+    ------
+    PlanError
+    """
+    if state.profile != profile.name:
+        raise PlanError(
+            f"this frame was prepared by the profile {state.profile or '(no name)'}, and "
+            f"{profile.name or '(no name)'} was asked to calibrate it; use one profile for both."
+        )
+    for master in masters:
+        if LETTERS[master.type] in state.letters:
+            verb = "divided by its flat" if master.type == "flat" else f"less its {master.type}"
+            raise PlanError(
+                f"this frame is {verb} already (CALSTAT = {state.letters!r}), and {master.name} "
+                f"would do it twice; leave {master.type}= out."
+            )
+        own = State.of(master.meta)
+        if own is not None:
+            _check_camera(state, own, master)
+        _check_plane(frame, master)
+        if own is not None:
+            _check_match(profile, frame, master)
+    _check_pedestal(state, masters)
+
+
+def _check_plane(frame: CCDData, master: Master) -> None:
+    """Refuse a master of another shape or unit."""
+    if master.data.shape != frame.shape:
+        rows, columns = master.data.shape
+        raise PlanError(
+            f"{master.name} has {columns} columns and {rows} rows, and the frame {frame.shape[1]} "
+            f"and {frame.shape[0]}; give a master of the same binning, trimmed as the frame is."
+        )
+    if master.type != "flat" and master.unit != frame.unit:
+        raise PlanError(
+            f"{master.name} is in {master.unit} and the frame in {frame.unit}; subtract masters "
+            "in the unit of the frame, before the gain is applied (electrons=False)."
+        )
+
+
+def _check_camera(state: State, own: State, master: Master) -> None:
+    """Refuse a master of another kind, camera, amplifier set or binning."""
+    if own.type != master.type:
+        raise PlanError(
+            f"{master.type}= was given a frame whose CPTYPE is {own.type!r}; "
+            f"give a master {master.type}."
+        )
+    for field, card, what in (
+        ("profile", "CPPROF", "another camera"),
+        ("binning", "CPBIN", "another binning"),
+        ("amplifiers", "CPAMPS", "another amplifier set"),
+    ):
+        theirs, ours = getattr(own, field), getattr(state, field)
+        if theirs and theirs != ours:
+            raise PlanError(
+                f"{master.name} is of {what} ({card} = {theirs!r}, and {ours!r} in the frame); "
+                f"give a {master.type} that was read out as the frame was."
+            )
+
+
+def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
+    """Refuse a flat in another filter, and a master that differs in a card of ``match``."""
+    pairs = [
+        (card, value, _text(master.meta.get(card)))
+        for card, value in profile.match_of(master.type, frame.meta)
+        if card in master.meta
+    ]
+    if master.type == "flat" and "CPFILT" in master.meta:
+        theirs = _text(master.meta["CPFILT"])
+        pairs.append(("the filter", profile.text_of("filter", frame.meta), theirs))
+    for card, ours, theirs in pairs:
+        if ours != theirs:
+            raise PlanError(
+                f"{card} is {theirs!r} in {master.name} and {ours!r} in the frame; "
+                f"give a {master.type} that was taken as the frame was."
+            )
+
+
+def _check_pedestal(state: State, masters: list[Master]) -> None:
+    """Refuse masters that take the pedestal off twice, not at all, or a flat that divides it."""
+    given = {m.type: m for m in masters}
+    dark = given.get("dark")
+    bias_off = "bias" in given or "B" in state.letters
+    if dark is not None and (own := State.of(dark.meta)) is not None:
+        if bias_off and "B" not in own.letters:
+            raise PlanError(
+                f"{dark.name} still holds its bias, which is taken off this frame by itself: it "
+                "would be subtracted twice; subtract the bias from the darks before they are "
+                "combined."
+            )
+        if not bias_off and "B" in own.letters:
+            raise PlanError(
+                f"the bias was subtracted from {dark.name}, and not from this frame, which would "
+                "keep its own; give bias= too."
+            )
+    pedestal = state.pedestal and not bias_off and dark is None
+    if "flat" in given and pedestal:
+        raise PlanError(
+            "the pedestal of this frame is still in it (HASPED = T), and a flat must not divide a "
+            "pedestal; give bias= or dark= too."
+        )
+
+
+def scale_of_dark(
+    frame_exposure: float | None, recipe: Recipe, dark: Master | None, dark_exposure: float | None
+) -> float:
+    """Return what a dark is multiplied by, or refuse one of another exposure.
+
+    Raises
+    ------
+    PlanError
+    """
+    if dark is None:
+        return 1.0
+    if frame_exposure is None or not dark_exposure:
+        where = "the frame" if frame_exposure is None else dark.name
+        raise PlanError(
+            f"the exposure of {where} is not known, without which the dark cannot be compared "
+            "with the frame; write it into the header (meta)."
+        )
+    if recipe.dark != "scale":
+        tolerance = recipe.exposure_tolerance.to_value(u.s)
+        off = abs(dark_exposure - frame_exposure)
+        if off > tolerance:
+            raise PlanError(
+                f"{dark.name} is of {dark_exposure:g} s and the frame of {frame_exposure:g} s, "
+                f"{off:g} s apart, where the recipe matches within {tolerance:g} s; give a dark of "
+                f"{frame_exposure:g} s, or set Recipe(bias=True, dark='scale')."
+            )
+        return 1.0
+    scale = frame_exposure / dark_exposure
+    own = State.of(dark.meta)
+    if own is not None and "B" not in own.letters and abs(scale - 1) > 0:
+        raise PlanError(
+            f"{dark.name} still holds its pedestal, which must not be scaled by {scale:.6g}; "
+            "subtract the bias from the darks before they are combined."
+        )
+    return scale
+
+
+def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
+    """Refuse a stack whose frames do not belong together.
+
+    Raises
+    ------
+    PlanError
+    """
+    for number, (frame, state) in enumerate(zip(frames, states, strict=True), 1):
+        if frame.shape != frames[0].shape:
+            raise PlanError(
+                f"frame {number} has shape {frame.shape} and the first {frames[0].shape}; combine "
+                "frames of one shape."
+            )
+        if frame.unit != frames[0].unit:
+            raise PlanError(
+                f"frame {number} is in {frame.unit} and the first in {frames[0].unit}; combine "
+                "frames of one unit."
+            )
+        first = states[0]
+        if state is None or first is None or state == first:
+            continue
+        for field, card in (
+            ("profile", "CPPROF"),
+            ("amplifiers", "CPAMPS"),
+            ("binning", "CPBIN"),
+            ("type", "CPTYPE"),
+            ("letters", "CALSTAT"),
+        ):
+            ours, theirs = getattr(state, field), getattr(first, field)
+            if ours != theirs:
+                raise PlanError(
+                    f"{card} is {ours!r} in frame {number} and {theirs!r} in the first; combine "
+                    "frames of one kind, read out and calibrated alike."
+                )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value).strip()

@@ -1,0 +1,267 @@
+"""What the single steps take from the reduction of a whole night, all in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+
+from ..camera.profile import Profile
+from ..camera.recipe import Combine
+from ..camera.registry import Registry
+from ..camera.watch import watched
+from ..errors import FrameRejected
+from ..files.cards import Cards
+from ..files.header import ProductHeader
+from ..pixels.calibrate import Noise
+from ..pixels.combine import variance_factor
+from ..pixels.measure import Measured, measure, take_level
+from ..pixels.prepare import prepare, refuse_changes
+from ..plan.frames import ACCEPTED, Frame
+from ..plan.plan import Input
+from ..plan.scan import Scanner
+from ..products.band import Band
+from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
+from ..reduce.inputs import bands_of, noise_of
+from ..reduce.keywords import common_cards, level_cards
+from .tracked import Master, Origin
+
+__all__ = [
+    "LETTERS",
+    "add_history",
+    "bands_of",
+    "combined_cards",
+    "exposure_and_dates",
+    "finite_or_flagged",
+    "is_exact",
+    "master_cards",
+    "measured_frame",
+    "merged",
+    "noise_of_frame",
+    "plane_of",
+    "prepared_cards",
+    "prepared_pixels",
+    "scanned_frame",
+    "step_cards",
+]
+
+LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
+
+
+@dataclass(frozen=True)
+class _OnDisk:
+    """What the cards of a product ask of a master."""
+
+    sha256: str
+    file: Master
+
+    @classmethod
+    def of(cls, master: Master) -> _OnDisk:
+        return cls(master.sha256, master)
+
+
+@dataclass(frozen=True)
+class _StepInputs:
+    """What the cards of a product ask of the job that makes it."""
+
+    masters: Mapping[str, _OnDisk]
+    without: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+
+
+def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
+    """Read the header of a raw file.
+
+    Raises
+    ------
+    FrameRejected
+        If the header rules the frame out.
+    """
+    with watched():
+        found = Scanner(Registry(()), forced=profile).frame(path, name)
+    if found.verdict != ACCEPTED:
+        raise FrameRejected(found.code, found.reason, str(path))
+    return found
+
+
+def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:
+    """Read the overscan of a frame; one too far from the level of the night gets that level."""
+    measured = measure(frame.raw, frame.amplifiers, frame.recipe)
+    drift = frame.recipe.overscan_drift
+    if night_level is not None and drift is not None:
+        measured = take_level(measured, night_level, drift.to_value("adu"))
+    return measured
+
+
+def is_exact(frame: Frame, measured: Measured) -> bool:
+    """Return True if float32 holds the frame less its overscan exactly."""
+    whole = all(
+        i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in frame.raw.images
+    )
+    plain = not frame.amplifiers.has_overscan or frame.recipe.overscan == "median"
+    return whole and plain and not any(measured.level_from_night) and not any(measured.n_lit_rows)
+
+
+def prepared_pixels(frame: Frame, measured: Measured, dtype: str) -> CCDData:
+    """Return the whole frame: overscan subtracted, trimmed, amplifiers side by side."""
+    rows = frame.amplifiers.shape[0]
+    ccd = prepare([measured], 0, rows, unit=frame.profile.unit, dtype=dtype)
+    refuse_changes([frame.raw])
+    return CCDData(ccd.data[0], unit=ccd.unit, flags=None if ccd.flags is None else ccd.flags[0])
+
+
+def noise_of_frame(frame: Frame, first: int = 0, stop: int | None = None) -> Noise:
+    """Return gain and read noise of the rows of a frame."""
+    stop = frame.amplifiers.shape[0] if stop is None else stop
+    return noise_of(frame.amplifiers, frame.recipe, first, stop)
+
+
+def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool = False):
+    """Return a master as the arithmetic takes it.
+
+    Parameters
+    ----------
+    master : Master or None
+    bias : Master, optional
+        The bias that is subtracted beside this dark.
+    pedestal : bool
+        Whether the dark's own scatter tells the noise of the frame.
+    """
+    if master is None:
+        return None
+    scatter = None
+    if pedestal and master.variance is not None:
+        times = float(master.meta.get("NCOMBINE", 1)) / float(master.meta.get("CPINEFF", 1.0))
+        scatter = master.variance * times
+    same = bias is not None and master.meta.get("BIASSHA") == bias.sha256
+    return Band(master.data, master.variance, master.flags, scatter, same or bias is None)
+
+
+def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
+    """Make the header of a prepared frame."""
+    header = copied_header(frame.header)
+    first = frame.amplifiers.readouts[0]
+    (row, column), (down, across) = (
+        (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
+    )
+    shift_wcs(header, column - across, row - down)
+    add_mjd(header, frame.date)
+    header["CPTYPE"] = (frame.type, "what this frame is")
+    shapes = frame.raw.shapes
+    if None in shapes:
+        rows, columns = shapes[None]
+        header["CPRAW"] = (f"{columns}x{rows}", "raw frame, columns x rows")
+    header.update(_own_cards(frame, Input(frame.file), {}, frame.type))
+    level_cards(header, [measured])
+    return header.as_fits()
+
+
+def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Header:
+    """Return the header of a frame once masters were taken off it."""
+    used = {m.type: m for m in masters}
+    kind = origin.frame.type
+    chosen = Input(
+        origin.frame.file,
+        **{type: used[type].name if type in used else None for type in LETTERS},
+        dark_scale=origin.dark_scale,
+    )
+    own = _own_cards(origin.frame, chosen, {m.name: m for m in masters}, kind).as_fits()
+    letters = [*meta.get("CALSTAT", ""), *own["CALSTAT"]]
+    own["CALSTAT"] = "".join(letter for letter in "OBDF" if letter in letters)
+    own["HASPED"] = bool(meta.get("HASPED", True) and own["HASPED"])
+    own["HASDARK"] = min(float(meta.get("HASDARK", 0.0)), float(own["HASDARK"]))
+    return merged(meta, own)
+
+
+def _own_cards(
+    frame: Frame, chosen: Input, masters: Mapping[str, Master], kind: str
+) -> ProductHeader:
+    """Make the cards that say what was done to a frame, and what it still holds."""
+    inputs = _StepInputs({name: _OnDisk.of(m) for name, m in masters.items()})
+    header = ProductHeader()
+    common_cards(header, inputs, frame, chosen, "", kind)
+    header.discard("CPKEY")
+    return header
+
+
+def merged(meta: fits.Header, own: fits.Header) -> fits.Header:
+    """Return a header with the cards of another set too, and its history added once."""
+    header = meta.copy()
+    for card in own.cards:
+        if card.keyword not in ("HISTORY", ""):
+            header[card.keyword] = (card.value, card.comment)
+    return add_history(header, *own.get("HISTORY", ()))
+
+
+def add_history(header: fits.Header, *lines: str) -> fits.Header:
+    """Add the lines that are not there yet to the history of a header, and return it."""
+    known = set(map(str, header.get("HISTORY", ())))
+    for line in lines:
+        if str(line) not in known:
+            header.add_history(str(line))
+    return header
+
+
+def combined_cards(headers: Sequence[fits.Header], summed: bool) -> fits.Header:
+    """Make the header of combined frames: the cards they share, and the times of all."""
+    cards = [Cards(_block(h)) for h in headers]
+    header = combined_header(cards)
+    exposures = [h["EXPTIME"] for h in headers if isinstance(h.get("EXPTIME"), int | float)]
+    if exposures:
+        total = sum(exposures) if summed else sum(exposures) / len(exposures)
+        header["EXPTIME"] = (float(total), "[s] exposure: " + ("sum" if summed else "mean"))
+    dates = [h["DATE-OBS"] for h in headers if isinstance(h.get("DATE-OBS"), str)]
+    for card, when in (("DATE-OBS", min), ("DATE-END", max)):
+        header.discard(card)
+        if dates:
+            which = "earliest" if when is min else "latest"
+            header[card] = (when(dates), f"of the {which} frame")
+    for stale in ("MJD-OBS", "MJD-END"):
+        header.discard(stale)
+    add_mjd(header)
+    header["NCOMBINE"] = (len(headers), "frames combined")
+    return header.as_fits()
+
+
+def _block(header: fits.Header) -> bytes:
+    """Write the cards of a header down, without those that are not ASCII."""
+    return header.tostring(endcard=False, padding=False).encode("ascii", "replace")
+
+
+def exposure_and_dates(header: fits.Header, frames: Sequence[Frame], summed: bool) -> fits.Header:
+    """Set the exposure of combined frames as their profile reads it."""
+    exposures = [f.exposure for f in frames if f.exposure is not None]
+    if exposures:
+        total = sum(exposures) if summed else sum(exposures) / len(exposures)
+        header["EXPTIME"] = (total, "[s] exposure: " + ("sum" if summed else "mean"))
+    return header
+
+
+def finite_or_flagged(data: np.ndarray, flags: np.ndarray | None, bit: int) -> np.ndarray | None:
+    """Flag pixels without a number."""
+    lost = ~np.isfinite(data)
+    if not lost.any():
+        return flags
+    flags = np.zeros(data.shape, "u2") if flags is None else flags.copy()
+    flags[lost] |= bit
+    return flags
+
+
+def master_cards(
+    origin: Origin, masters: Sequence[Master], number: int, how: Combine
+) -> fits.Header:
+    """Make the cards of a master of prepared frames."""
+    frame = origin.frame
+    used = {m.type: m.name for m in masters}
+    chosen = Input(frame.file, used.get("bias"), used.get("dark"), origin.dark_scale)
+    header = _own_cards(frame, chosen, {m.name: m for m in masters}, frame.type)
+    header["OBJECT"] = f"master {frame.type}"
+    header["CPTYPE"] = (frame.type, "what this master is")
+    header["CPINEFF"] = (variance_factor(number, how), "variance of 1 / (1/NCOMBINE)")
+    if frame.type in ("flat", "arc") and frame.filter:
+        header["CPFILT"] = (ascii_text(frame.filter), "filter, as the profile reads it")
+    return header.as_fits()

@@ -1,0 +1,140 @@
+"""Read a raw frame, and prepare it: overscan, trim, amplifiers, uncertainty and flags."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+
+from ..camera.profile import Profile
+from ..errors import FrameRejected, PlanError
+from ..files.pixels import Pixels
+from ..files.raw import read_raw
+from ..pixels.calibrate import BAD
+from ..plan.frames import Frame
+from .pipeline import (
+    is_exact,
+    measured_frame,
+    noise_of_frame,
+    prepared_cards,
+    prepared_pixels,
+    scanned_frame,
+)
+from .tracked import Origin, TrackedCCD, tracked
+
+__all__ = ["prepare_frame", "read_frame"]
+
+log = logging.getLogger(__name__)
+
+
+def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
+    """Read a raw frame as it is; see `ccdprofiles.Profile.read`."""
+    path = Path(path)
+    raw = read_raw(path)
+    if len(raw.images) != 1:
+        raise FrameRejected(
+            "mef",
+            f"{path.name}: it holds {len(raw.images)} images, and a CCDData holds one; give its "
+            "path to prepare(), which puts them together.",
+            str(path),
+        )
+    (image,) = raw.images
+    dtype = "f4" if image.bitpix in (8, 16, -32) else "f8"
+    with Pixels(raw) as pixels:
+        data = pixels.rows(image, 0, image.shape[0], dtype)
+    header = fits.getheader(path, image.index)
+    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+        header.remove(card, ignore_missing=True)
+    return TrackedCCD(data, unit=profile.unit, meta=header)
+
+
+def prepare_frame(
+    profile: Profile,
+    frame: CCDData | str | Path,
+    night_level: Sequence[float | None] | None = None,
+) -> TrackedCCD:
+    """Prepare a raw frame; see `ccdprofiles.Profile.prepare`."""
+    if isinstance(frame, str | Path):
+        path = Path(frame)
+        return _prepared(profile, path, path.name, night_level)
+    if not isinstance(frame, CCDData):
+        raise PlanError(
+            f"prepare() was given a {type(frame).__name__}; it takes the path of a raw frame, or a "
+            "CCDData as read() returns it."
+        )
+    _refuse_prepared(profile, frame)
+    with tempfile.TemporaryDirectory(prefix="ccdprofiles-") as folder:
+        path = Path(folder, "frame.fits")
+        _as_stored(frame).writeto(path)
+        prepared = _prepared(profile, path, "frame", night_level)
+    return _with_mask(prepared, frame.mask)
+
+
+def _prepared(
+    profile: Profile, path: Path, name: str, night_level: Sequence[float | None] | None
+) -> TrackedCCD:
+    frame = scanned_frame(profile, path, name)
+    for note in frame.notes:
+        log.warning("%s", note)
+    measured = measured_frame(frame, night_level)
+    exact = is_exact(frame, measured)
+    science = frame.type == "science"
+    ccd = prepared_pixels(frame, measured, "f4" if science or exact else "f8")
+    origin = Origin(profile, frame, exact, ccd.flags)
+    variance = _variance(frame, ccd.data)
+    meta = prepared_cards(frame, measured)
+    return tracked(ccd.data, ccd.unit, variance, ccd.flags, meta, origin)
+
+
+def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
+    """Return the variance of a prepared frame; None where its pedestal hides how much is light."""
+    bias = frame.type == "bias"
+    if not frame.amplifiers.knows_noise or not (bias or frame.amplifiers.has_overscan):
+        return None
+    noise = noise_of_frame(frame)
+    light = np.zeros(data.shape, "f4") if bias else np.maximum(data, 0).astype("f4") / noise.gain
+    return light + noise.read_variance
+
+
+def _refuse_prepared(profile: Profile, frame: CCDData) -> None:
+    if "CPVERS" in frame.meta:
+        raise PlanError(
+            "this frame was prepared before: its overscan would be subtracted and its edges would "
+            "be cut twice; give the raw frame, or go on with calibrate()."
+        )
+    if frame.unit != profile.unit:
+        raise PlanError(
+            f"this frame is in {frame.unit}, where raw frames of {profile.name} are in "
+            f"{profile.unit}; give the raw frame."
+        )
+
+
+def _as_stored(frame: CCDData) -> fits.PrimaryHDU:
+    """Return the frame as a camera stores it: as whole numbers of 16 bits where they do."""
+    data = np.asarray(frame.data)
+    if data.dtype.kind == "f" and data.size:
+        low, high = data.min(), data.max()
+        if low >= 0 and high < 2**16 and np.array_equal(whole := data.astype("u2"), data):
+            data = whole
+    header = fits.Header(frame.meta)
+    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+        header.remove(card, ignore_missing=True)
+    return fits.PrimaryHDU(data, header)
+
+
+def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:
+    """Flag the pixels that were masked in the raw frame as bad."""
+    if mask is None or not np.any(mask):
+        return prepared
+    flags = prepared.flags.copy()
+    for readout in prepared.origin.frame.amplifiers.readouts:
+        flags[readout.place.slices()] |= mask[readout.data.slices()] * np.uint16(BAD)
+    origin = replace(prepared.origin, flags=flags)
+    variance = None if prepared.uncertainty is None else prepared.uncertainty.array**2
+    return tracked(prepared.data, prepared.unit, variance, flags, prepared.meta, origin)

@@ -1,0 +1,153 @@
+"""The frames of a stack, in memory or in files, a band of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData, InverseVariance, VarianceUncertainty
+
+from ..errors import PlanError
+from ..files.pixels import Pixels
+from ..files.raw import RawImage, read_raw
+from ..products.band import MASKED
+from .tracked import variance_of
+
+__all__ = ["FileFrame", "MemoryFrame", "frames_of", "listed"]
+
+_SIGN = 0x8000
+
+
+class MemoryFrame:
+    """A frame in memory.
+
+    Parameters
+    ----------
+    ccd : CCDData
+    """
+
+    def __init__(self, ccd: CCDData):
+        self.ccd = ccd
+        self.name = ""
+        self.unit = ccd.unit
+        self.shape = ccd.shape
+        self.header = fits.Header(ccd.meta)
+
+    def rows(self, first: int, stop: int) -> np.ndarray:
+        """Return rows ``first`` up to but without ``stop``; NaN where they are masked."""
+        data = np.asarray(self.ccd.data[first:stop])
+        mask = self.ccd.mask
+        if mask is None or mask is np.ma.nomask:
+            return data
+        mask = np.broadcast_to(np.asarray(mask, bool), self.shape)[first:stop]
+        return np.where(mask, np.nan, data) if mask.any() else data
+
+    def variance(self, first: int, stop: int) -> np.ndarray | None:
+        """Return the variance of these rows, or None."""
+        return variance_of(self.ccd, slice(first, stop))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class FileFrame:
+    """A frame in a FITS file, of which a band of rows is read at a time.
+
+    Parameters
+    ----------
+    path : str or Path
+    unit : Unit, optional
+        Taken where the file has no BUNIT.
+    hdu : int, optional
+        The HDU of the image; left out, the first image.
+    """
+
+    def __init__(self, path: str | Path, unit: object = None, hdu: int | None = None):
+        self.name = Path(path).name
+        self.raw = read_raw(Path(path))
+        self._pixels = Pixels(self.raw)
+        images = {image.index: image for image in self.raw.images}
+        self._image: RawImage = self.raw.images[0] if hdu is None else images[hdu]
+        self._planes = {image.name: image for image in self.raw.images}
+        self.header = fits.Header.fromstring(self.raw.header.block.decode("ascii", "replace"))
+        self.unit = _unit(self.name, self.header.get("BUNIT"), unit)
+        self.shape = self._image.shape
+
+    def rows(self, first: int, stop: int) -> np.ndarray:
+        """Return rows ``first`` up to but without ``stop``; NaN where they are masked."""
+        small = self._image.bitpix in (8, 16, -32)
+        data = self._pixels.rows(self._image, first, stop, "f4" if small else "f8")
+        if "MASK" in self._planes:
+            mask = self._pixels.stored(self._planes["MASK"], first, stop) != 0
+        elif "DQ" in self._planes:
+            stored = self._pixels.stored(self._planes["DQ"], first, stop)
+            mask = ((stored.view(">u2") ^ _SIGN) & MASKED) != 0
+        else:
+            return data
+        data[mask] = np.nan
+        return data
+
+    def variance(self, first: int, stop: int) -> np.ndarray | None:
+        """Return the variance of these rows, or None."""
+        plane = self._planes.get("UNCERT")
+        if plane is None:
+            return None
+        values = self._pixels.rows(plane, first, stop, "f8")
+        kind = self._kind(plane)
+        if kind == VarianceUncertainty.__name__:
+            return values
+        with np.errstate(divide="ignore"):
+            return 1 / values if kind == InverseVariance.__name__ else values * values
+
+    def _kind(self, plane: RawImage) -> str:
+        return str(fits.getval(self.raw.path, "UTYPE", plane.index))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._pixels.close()
+
+
+def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
+    """Return the unit of a file: that of BUNIT, else the one that was given."""
+    text = str(bunit or "").strip()
+    for spelling in (text, text.lower()):
+        with suppress(ValueError):
+            if spelling:
+                return u.Unit(spelling)
+    if given is None:
+        raise PlanError(
+            f"{name}: BUNIT is {text!r}, which is not a unit; give unit='adu', or what its pixels are."
+        )
+    return u.Unit(given)
+
+
+def listed(images: object) -> list[CCDData | str | Path]:
+    """Return what is to be combined as a list: CCDData, or paths, which a text parts by commas."""
+    if isinstance(images, str):
+        images = [path.strip() for path in images.split(",")]
+    elif isinstance(images, Path | CCDData):
+        images = [images]
+    found = list(images)
+    if not found:
+        raise PlanError("there is nothing to combine; give a list of CCDData or of paths.")
+    for each in found:
+        if not isinstance(each, CCDData | str | Path):
+            raise PlanError(
+                f"combine() was given a {type(each).__name__}; it takes CCDData or paths of FITS "
+                "files."
+            )
+    return found
+
+
+def frames_of(
+    images: Sequence[CCDData | str | Path], unit: object = None, hdu: int | None = None
+) -> list[MemoryFrame | FileFrame]:
+    """Return the frames of a stack."""
+    return [
+        MemoryFrame(each) if isinstance(each, CCDData) else FileFrame(each, unit, hdu)
+        for each in images
+    ]

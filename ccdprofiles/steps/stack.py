@@ -1,0 +1,435 @@
+"""Combine frames: CCDData or files become one CCDData."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from ..camera.recipe import Combine, SpectralFlat
+from ..camera.values import one_of
+from ..errors import PlanError
+from ..files.threads import Threads
+from ..pixels.combine import combine as combine_stack
+from ..pixels.combine import variance_factor
+from ..pixels.statistics import MAD_TO_STD, level
+from .ledger import State, check_alike
+from .master import make_master, unit_of
+from .pipeline import (
+    add_history,
+    combined_cards,
+    exposure_and_dates,
+    master_cards,
+    merged,
+)
+from .source import FileFrame, MemoryFrame, frames_of, listed
+from .tracked import Master, Origin, TrackedCCD, origins, tracked
+
+__all__ = ["combine"]
+
+_BAND_BYTES = 32 * 2**20
+_STATISTICS = ("median", "mode", "mean")
+_OF_RECIPE = "recipe"
+_MASTERS = ("bias", "dark", "flat", "arc")
+
+Frames = Sequence[MemoryFrame | FileFrame]
+
+
+def combine(
+    img_list: Sequence[CCDData | str | Path] | str | Path,
+    method: str | None = None,
+    *,
+    scale: str | Sequence[float] | np.ndarray | Callable[[np.ndarray], float] | None = None,
+    clip: float | str | None = _OF_RECIPE,
+    sigma_clip: bool = False,
+    sigma_clip_low_thresh: float | None = 3,
+    sigma_clip_high_thresh: float | None = 3,
+    sigma_clip_func: Callable | str | None = None,
+    sigma_clip_dev_func: Callable | str | None = None,
+    minmax_clip: bool = False,
+    minmax_clip_min: float | None = None,
+    minmax_clip_max: float | None = None,
+    mem_limit: float = 16e9,
+    dtype: str | np.dtype | None = None,
+    unit: object = None,
+    hdu: int | None = None,
+    **of_ccdproc: object,
+) -> CCDData:
+    """Combine frames to one, clipped after they are scaled to each other.
+
+    Calibration frames that `Profile.prepare` gave become the master that
+    `ccdprofiles.reduce_night` makes of them: flats are scaled and normalised, spectral flats lose
+    their lamp, hot pixels of darks are flagged. All others are combined as `ccdproc.combine`
+    does it.
+
+    Parameters
+    ----------
+    img_list : list of CCDData or of path, or str
+        Files are read a band of rows at a time. A text names paths, with commas between them.
+    method : {"average", "median", "sum"}, optional
+        Left out, what the recipe says of prepared frames, and ``"average"`` for all others.
+    scale : callable, array-like, {"median", "mode", "mean"}, optional
+        What each frame is multiplied by; a function is given the pixels of each and returns it.
+        A word is the statistic of its good pixels that each frame is divided by. Left out, what
+        the recipe says of prepared flats, and 1 for all others.
+    clip : float or None, optional
+        Values further than this many ``mad_std`` from the median of their pixel are left out, of
+        an average or a sum. Left out, what the recipe says of prepared frames, and None for
+        all others.
+    sigma_clip, sigma_clip_low_thresh, sigma_clip_high_thresh
+        The same with a limit for each side, as in `ccdproc.combine`.
+    sigma_clip_func, sigma_clip_dev_func : callable or str, optional
+        The median and ``mad_std``, which are taken in any case; others are refused.
+    minmax_clip, minmax_clip_min, minmax_clip_max
+        Values outside are left out, in the unit of the frames, before they are scaled.
+    mem_limit : float
+        How many bytes the bands of a stack may take. A frame takes no more than 32 MiB in any
+        case, and its result the size of three frames.
+    dtype : dtype, optional
+        Of the result; float32 for masters of prepared frames, float64 for all others.
+    unit : Unit or str, optional
+        Of files that have no BUNIT.
+    hdu : int, optional
+        Which HDU of files is combined; left out, the first image.
+    **of_ccdproc
+        Other options of `ccdproc.combine` are refused, unless they ask for nothing.
+
+    Returns
+    -------
+    CCDData, shape (rows, columns)
+        Pixels of which every frame is masked are masked, and 0. The uncertainty is a standard
+        deviation; None where the frames have none. ``meta`` has the cards that all frames share,
+        NCOMBINE, and the exposure: the mean, of a sum the sum.
+
+    Raises
+    ------
+    PlanError
+        If the frames differ in shape, unit, camera or in what was done to them, a flat has no
+        light, or an option of `ccdproc.combine` is asked for that is not taken.
+
+    Examples
+    --------
+    A cosmic ray in one of five frames goes:
+
+    >>> from astropy.nddata import CCDData
+    >>> from ccdprofiles import combine
+    >>> frames = [CCDData([[value]], unit="adu") for value in (10.0, 11, 9, 10.5, 900)]
+    >>> combine(frames, clip=5).data
+    array([[10.125]])
+    """
+    _refuse(of_ccdproc, sigma_clip_func, sigma_clip_dev_func)
+    images = listed(img_list)
+    states = [State.of(i.meta) if isinstance(i, CCDData) else None for i in images]
+    limits = _Limits.of(
+        clip if sigma_clip is False else None,
+        (sigma_clip_low_thresh, sigma_clip_high_thresh) if sigma_clip else None,
+        (minmax_clip_min, minmax_clip_max) if minmax_clip else None,
+    )
+    known = _known_origins(images, states)
+    if known is not None and limits.plain:
+        check_alike(images, states)
+        return _master(images, known, method, scale, limits, dtype)
+    frames = frames_of(images, unit, hdu)
+    try:
+        check_alike(frames, [State.of(f.header) for f in frames])
+        return _plain(frames, _how(method, limits.clip), scale, limits, mem_limit, dtype)
+    finally:
+        for frame in frames:
+            frame.close()
+
+
+_NOT_TAKEN = {
+    "output_file": "write the result with its .write()",
+    "overwrite_output": "write the result with its .write()",
+    "weights": "use ccdproc.combine",
+    "clip_extrema": "use clip=, or ccdproc.combine",
+    "nlow": "use clip=, or ccdproc.combine",
+    "nhigh": "use clip=, or ccdproc.combine",
+    "combine_uncertainty_function": "the uncertainty follows from that of the frames",
+}
+"""Options of `ccdproc.combine` that mean nothing here, and what to do instead."""
+
+
+def _refuse(others: dict[str, object], centre: object, deviation: object) -> None:
+    """Refuse options that would not be followed."""
+    for name, value in others.items():
+        if name not in _NOT_TAKEN:
+            raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
+        if value is not None and value is not False and name not in ("nlow", "nhigh"):
+            raise PlanError(f"{name}= is not taken; {_NOT_TAKEN[name]}.")
+    for name, value, known in (
+        ("sigma_clip_func", centre, ("median", "nanmedian")),
+        ("sigma_clip_dev_func", deviation, ("mad_std",)),
+    ):
+        function = getattr(value, "__name__", value)
+        if value is not None and function not in known:
+            raise PlanError(
+                f"{name}={function} is not taken, as values are clipped about their median in units of "
+                f"mad_std; leave it out, or use ccdproc.combine."
+            )
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Which values of a pixel are left out: by their distance from the median, or by themselves."""
+
+    clip: float | str | None
+    sides: tuple[float | None, float | None] | None
+    ends: tuple[float | None, float | None] | None
+
+    @classmethod
+    def of(cls, clip: float | str | None, sides: tuple | None, ends: tuple | None) -> _Limits:
+        """Take two equal sides for one clip."""
+        if sides is not None and sides[0] == sides[1]:
+            clip, sides = sides[0], None
+        return cls(clip, sides, ends)
+
+    @property
+    def plain(self) -> bool:
+        """Whether one limit says it all."""
+        return self.sides is None and self.ends is None
+
+    def applied(self, values: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
+        """Return the values, NaN where they lie outside."""
+        if self.ends is not None:
+            low, high = self.ends
+            outside = np.zeros(values.shape, bool)
+            with np.errstate(invalid="ignore"):
+                outside |= False if low is None else values < low
+                outside |= False if high is None else values > high
+            values = np.where(outside, np.nan, values)
+        if self.sides is None:
+            return values
+        scaled = values if scales is None else values * scales[:, np.newaxis, np.newaxis]
+        centre = np.nanmedian(scaled, axis=0)
+        reach = np.nanmedian(np.abs(scaled - centre), axis=0) * MAD_TO_STD
+        low, high = (np.inf if side is None else side for side in self.sides)
+        off = scaled - centre
+        with np.errstate(invalid="ignore"):
+            return np.where((off < -low * reach) | (off > high * reach), np.nan, values)
+
+
+def _how(method: str | None, clip: float | str | None) -> Combine:
+    """Return how frames of no profile are combined."""
+    one_of(method or "average", ("average", "median", "sum"), "method")
+    return Combine(method=method or "average", clip=None if clip == _OF_RECIPE else clip)
+
+
+def _known_origins(
+    images: Sequence[CCDData | str | Path], states: Sequence[State | None]
+) -> list[Origin] | None:
+    """Return where calibration frames come from, or None if one of them does not tell all of it."""
+    known = origins(images)
+    if known is None or None in states or states[0].type not in _MASTERS:
+        return None
+    for origin, state in zip(known, states, strict=True):
+        used = {"B": origin.bias, "D": origin.dark, "F": origin.flat}
+        if any((letter in state.letters) != (used[letter] is not None) for letter in used):
+            return None
+    return known
+
+
+def _mapped(threads: Threads) -> Callable:
+    return threads.map if threads.started else map
+
+
+# Masters of prepared frames.
+
+
+def _master(
+    frames: Sequence[TrackedCCD],
+    known: Sequence[Origin],
+    method: str | None,
+    scale: object,
+    limits: _Limits,
+    dtype: object,
+) -> CCDData:
+    """Make the master that the recipe asks for."""
+    first = known[0].frame
+    kind = first.type
+    _check_exposures(known)
+    usual = first.recipe.combine_for(kind)
+    how = Combine(
+        method=usual.method if method is None else method,
+        clip=usual.clip if limits.clip == _OF_RECIPE else limits.clip,
+    )
+    if scale is None and kind == "flat" and first.recipe.flat is not None:
+        scale = first.recipe.flat.scale
+    factors = scale if isinstance(scale, str) or scale is None else _factors(frames, scale)
+    if isinstance(factors, str):
+        one_of(factors, _STATISTICS, "scale")
+    with Threads(_threads()) as threads:
+        planes = make_master(frames, known, how, factors, _mapped(threads))
+    masters = [m for m in (known[0].bias, known[0].dark) if m is not None]
+    meta = _master_meta(frames, known, how, masters)
+    if planes.norm is not None:
+        meta["FLATNORM"] = (planes.norm, "the flat was divided by this")
+        lines = [f"each scaled by 1 / {scale}, then normalised"] if isinstance(scale, str) else []
+        if isinstance(flat := first.recipe.flat, SpectralFlat):
+            lines.append(f"lamp divided out: {flat.fit} of order {flat.order}")
+        meta = add_history(meta, *lines)
+    unit = unit_of(kind, frames[0].unit) if planes.norm is not None else frames[0].unit
+    data = planes.data if dtype is None else planes.data.astype(dtype)
+    return tracked(data, unit, planes.variance, planes.flags, meta, None)
+
+
+def _check_exposures(known: Sequence[Origin]) -> None:
+    """Refuse darks of different exposures."""
+    if known[0].frame.type != "dark":
+        return
+    exposures = [o.frame.exposure for o in known]
+    tolerance = min(known[0].frame.recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
+    if max(exposures) - min(exposures) > tolerance:
+        raise PlanError(
+            f"the darks are of {min(exposures):g} s to {max(exposures):g} s; combine those of one "
+            "exposure."
+        )
+
+
+def _master_meta(
+    frames: Sequence[TrackedCCD], known: Sequence[Origin], how: Combine, masters: list[Master]
+) -> fits.Header:
+    """Make the header of a master."""
+    summed = how.method == "sum"
+    first = known[0]
+    meta = combined_cards([f.meta for f in frames], summed)
+    meta = exposure_and_dates(meta, [o.frame for o in known], summed)
+    meta = merged(meta, master_cards(first, masters, len(frames), how))
+    return add_history(meta, *_lines(len(frames), how))
+
+
+def _lines(number: int, how: Combine) -> list[str]:
+    clip = f", clipped at {how.clip:g} mad_std" if how.clip else ""
+    return [f"{how.method} of {number} frames{clip}"]
+
+
+# Frames of no profile.
+
+
+def _plain(
+    frames: Frames,
+    how: Combine,
+    scale: object,
+    limits: _Limits,
+    mem_limit: float,
+    dtype: object,
+) -> CCDData:
+    """Combine frames of which nothing is known but their pixels."""
+    scales = None if scale is None else _factors(frames, scale)
+    shape, number = frames[0].shape, len(frames)
+    data, kept = np.empty(shape, dtype or "f8"), np.empty(shape, "i4")
+    noisy = all(f.variance(0, 1) is not None for f in frames)
+    std = np.empty(shape, "f4") if noisy else None
+    weights = np.ones(number) if scales is None else scales
+    # Scaled values are added up in float64; only the median of an odd number is one of them.
+    exact = scales is None and how.method == "median" and number % 2
+
+    def one(band: tuple[int, int]) -> None:
+        rows = slice(*band)
+        stack = limits.applied(np.stack([f.rows(*band) for f in frames]), scales)
+        stack = stack if stack.dtype.kind == "f" else stack.astype("f8")
+        found = combine_stack(stack, how, scales=None if exact else weights)
+        kept[rows] = found.n_used
+        data[rows] = np.where(kept[rows] > 0, found.data, 0)
+        if std is not None:
+            std[rows] = np.sqrt(_variance(frames, weights, stack, kept[rows], how, *band))
+
+    threads = _threads()
+    with Threads(threads) as pool:
+        for _ in _mapped(pool)(one, _bands(frames, mem_limit / threads)):
+            pass
+    mask = kept == 0
+    return CCDData(
+        data,
+        unit=frames[0].unit,
+        mask=mask if mask.any() or any(_has_mask(f) for f in frames) else None,
+        uncertainty=None if std is None else StdDevUncertainty(std),
+        meta=add_history(
+            combined_cards([f.header for f in frames], how.method == "sum"), *_lines(number, how)
+        ),
+    )
+
+
+def _variance(
+    frames: Frames,
+    weights: np.ndarray,
+    stack: np.ndarray,
+    kept: np.ndarray,
+    how: Combine,
+    first: int,
+    stop: int,
+) -> np.ndarray:
+    """Return the variance of combined pixels, from that of the values that are there."""
+    total = np.zeros(kept.shape)
+    for frame, weight, values in zip(frames, weights, stack, strict=True):
+        total += np.where(np.isfinite(values), weight**2 * frame.variance(first, stop), 0)
+    number = len(frames)
+    there = np.maximum(np.isfinite(stack).sum(axis=0), 1)
+    single = total / there
+    variance = single * variance_factor(number, how) / np.maximum(kept, 1)
+    return variance * number**2 if how.method == "sum" else variance
+
+
+def _bands(frames: Frames, room: float) -> list[tuple[int, int]]:
+    """Cut the rows into bands of which all frames fit into the memory that there is."""
+    rows, columns = frames[0].shape
+    row = 24 * len(frames) * columns
+    step = max(1, int(min(_BAND_BYTES, room) // row))
+    return [(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def _threads() -> int:
+    return max(1, min(4, os.cpu_count() or 1))
+
+
+def _has_mask(frame: MemoryFrame | FileFrame) -> bool:
+    return isinstance(frame, MemoryFrame) and frame.ccd.mask is not None
+
+
+def _factors(frames: Sequence, scale: object) -> np.ndarray:
+    """Return what each frame is multiplied by.
+
+    Raises
+    ------
+    PlanError
+        If there are not as many numbers as frames, or one is not a positive number.
+    """
+    if isinstance(scale, str):
+        one_of(scale, _STATISTICS, "scale")
+        with Threads(_threads()) as threads:
+            levels = _mapped(threads)(lambda frame: level(_good(frame), scale), frames)
+            found = [1 / one if one > 0 else np.nan for one in levels]
+    elif callable(scale):
+        found = [float(scale(_pixels(frame))) for frame in frames]
+    else:
+        found = [float(number) for number in np.ravel(scale)]
+    if len(found) != len(frames):
+        raise PlanError(f"scale= has {len(found)} numbers for {len(frames)} frames; give one each.")
+    factors = np.array(found)
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise PlanError(f"scale= gives {factors.tolist()}, which are not all positive numbers.")
+    return factors
+
+
+def _pixels(frame: CCDData | MemoryFrame | FileFrame) -> np.ndarray:
+    """Return the pixels of a frame, as a masked array where some are masked."""
+    if isinstance(frame, CCDData):
+        frame = MemoryFrame(frame)
+    data = frame.rows(0, frame.shape[0])
+    lost = np.isnan(data) if data.dtype.kind == "f" else np.zeros(1, bool)
+    return np.ma.array(data, mask=lost) if lost.any() else data
+
+
+def _good(frame: MemoryFrame | FileFrame) -> np.ndarray:
+    """Return the values of the good pixels of a frame."""
+    data = frame.rows(0, frame.shape[0])
+    data = data if data.dtype.kind == "f" else data.astype("f8")
+    good = np.isfinite(data)
+    if not good.any():
+        raise PlanError(f"{frame.name or 'a frame'} has no good pixel; leave it out.")
+    return data.reshape(-1) if good.all() else data[good]

@@ -1,0 +1,278 @@
+"""A step that would give wrong numbers is refused in one sentence; foreign masters are measured."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+
+from ccdprofiles import combine, detect_cosmics
+from ccdprofiles.errors import CCDProfilesError, FrameRejected, PlanError
+
+
+class Made:
+    """A prepared science frame of an instrument, and its masters by type."""
+
+    def __init__(self, steps):
+        self.steps, self.profile = steps, steps.profile
+        self.chosen = steps.night.plan.products[0].input
+        self.frame = steps.prepared(self.chosen.file)
+
+    def __getattr__(self, kind):
+        return self.steps.masters[getattr(self.chosen, kind)]
+
+    def calibrate(self, frame=None, **masters):
+        return self.profile.calibrate(self.frame if frame is None else frame, **masters)
+
+
+@pytest.fixture
+def made(steps_of):
+    return lambda name: Made(steps_of(name))
+
+
+def with_cards(ccd, **cards):
+    """Return a frame with other cards."""
+    changed = ccd.copy()
+    for card, value in cards.items():
+        changed.meta[card] = value
+    return changed
+
+
+def foreign(ccd, **cards):
+    """Return what another program would have written of a master."""
+    meta = {"EXPTIME": ccd.meta["EXPTIME"]} if "EXPTIME" in ccd.meta else {}
+    return CCDData(ccd.data, unit=ccd.unit, meta=meta | cards)
+
+
+def test_a_bias_is_not_subtracted_twice(made):
+    kosmos = made("kosmos")
+    once = kosmos.calibrate(bias=kosmos.bias)
+    with pytest.raises(PlanError, match=r"less its bias already .* would do it twice"):
+        kosmos.calibrate(once, bias=kosmos.bias)
+
+
+def test_a_dark_that_holds_its_bias_goes_with_no_bias(made):
+    kosmos = made("kosmos")
+    master = kosmos.steps.night.plan.master(kosmos.chosen.dark)
+    dark = combine([kosmos.steps.prepared(i.file) for i in master.inputs])
+    with pytest.raises(PlanError, match=r"still holds its bias.*subtracted twice"):
+        kosmos.calibrate(bias=kosmos.bias, dark=dark)
+
+
+def test_a_dark_without_its_bias_needs_the_bias_too(made):
+    cg16m = made("cg16m")
+    with pytest.raises(PlanError, match=r"the bias was subtracted from .* give bias= too"):
+        cg16m.calibrate(dark=cg16m.dark)
+
+
+def test_a_dark_that_holds_its_pedestal_is_not_scaled(made):
+    cg16m = made("cg16m")
+    plan = cg16m.steps.night.plan
+    master = plan.master(cg16m.chosen.dark)
+    dark = combine([cg16m.steps.prepared(i.file) for i in master.inputs])
+    flat = next(m for m in plan.masters if m.type == "flat").inputs[0]
+    with pytest.raises(PlanError, match=r"holds its pedestal, which must not be scaled by 0.011"):
+        cg16m.calibrate(cg16m.steps.prepared(flat.file), dark=dark)
+
+
+def test_a_flat_does_not_divide_a_pedestal(made):
+    for name in ("cg16m", "proem", "pt5m", "sbo"):
+        camera = made(name)
+        with pytest.raises(PlanError, match="pedestal of this frame is still in it"):
+            camera.calibrate(flat=camera.flat)
+
+
+def test_a_flat_divides_once(made):
+    lfc = made("lfc")
+    once = lfc.calibrate(dark=lfc.dark, flat=lfc.flat)
+    with pytest.raises(PlanError, match="divided by its flat already"):
+        lfc.calibrate(once, flat=lfc.flat)
+
+
+def test_a_dark_of_another_exposure_is_refused(made):
+    lfc = made("lfc")
+    masters = lfc.steps.night.plan.masters
+    other = next(m.name for m in masters if m.type == "dark" and m.name != lfc.chosen.dark)
+    with pytest.raises(PlanError, match=r"is of \d+ s and the frame of 300.*within 1 s"):
+        lfc.calibrate(dark=lfc.steps.masters[other])
+
+
+def test_adu_and_electrons_are_not_mixed(made):
+    kosmos = made("kosmos")
+    electrons = kosmos.calibrate(bias=kosmos.bias)
+    assert electrons.unit == u.electron
+    with pytest.raises(PlanError, match=r"is in adu and the frame in electron"):
+        kosmos.calibrate(electrons, dark=kosmos.dark)
+    with pytest.raises(PlanError, match=r"frame 2 is in electron and the first in adu"):
+        combine([kosmos.frame, electrons])
+
+
+def test_a_master_of_another_camera_is_refused(made):
+    lfc = made("lfc")
+    for card, value, what in (
+        ("CPPROF", "kosmos", "another camera"),
+        ("CPBIN", "2x2", "another binning"),
+        ("CPAMPS", "0000", "another amplifier set"),
+    ):
+        with pytest.raises(PlanError, match=f"{what} .{card} = '{value}'"):
+            lfc.calibrate(dark=with_cards(lfc.dark, **{card: value}))
+
+
+def test_a_master_of_another_kind_or_size_is_refused(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match="dark= was given a frame whose CPTYPE is 'flat'"):
+        lfc.calibrate(dark=with_cards(lfc.flat, CPTYPE="flat"), flat=None)
+    with pytest.raises(PlanError, match="has 80 columns and 10 rows, and the frame 80 and 64"):
+        lfc.calibrate(dark=lfc.dark[:10])
+    with pytest.raises(PlanError, match=r"dark=3 is not a master"):
+        lfc.calibrate(dark=3)
+
+
+def test_a_flat_in_another_filter_is_refused(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match="the filter is 'Z9' in master flat"):
+        lfc.calibrate(dark=lfc.dark, flat=with_cards(lfc.flat, CPFILT="Z9"))
+
+
+def test_a_frame_of_another_profile_is_refused(made):
+    lfc = made("lfc")
+    other = replace(lfc.profile, name="other")
+    with pytest.raises(PlanError, match="prepared by the profile lfc, and other was asked"):
+        other.calibrate(lfc.frame, dark=lfc.dark)
+
+
+def test_a_frame_is_prepared_once_and_first(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match="this frame was prepared before"):
+        lfc.profile.prepare(lfc.frame)
+    raw = lfc.profile.read(lfc.steps.path(lfc.chosen.file))
+    with pytest.raises(PlanError, match=r"CALSTAT and HASPED are missing.*begin with prepare"):
+        lfc.calibrate(raw, dark=lfc.dark)
+    with pytest.raises(PlanError, match="in electron, where raw frames of lfc are in adu"):
+        lfc.profile.prepare(CCDData(raw.data, unit="electron", meta=raw.meta))
+    with pytest.raises(PlanError, match=r"prepare.. was given a int"):
+        lfc.profile.prepare(3)
+
+
+def test_a_frame_that_its_header_rules_out_is_refused(made):
+    lfc = made("lfc")
+    raw = lfc.profile.read(lfc.steps.path(lfc.chosen.file))
+    with pytest.raises(FrameRejected) as refused:
+        lfc.profile.prepare(with_cards(raw, EXPTIME=-3))
+    assert refused.value.code == "exposure"
+    with pytest.raises(FrameRejected) as refused:
+        lfc.profile.prepare(CCDData(raw.data[:30], unit="adu", meta=raw.meta))
+    assert refused.value.code == "section"
+
+
+def test_a_file_of_several_images_is_prepared_by_its_path(made, tmp_path):
+    path = tmp_path / "two.fits"
+    images = [fits.ImageHDU(np.ones((5, 6), "f4")) for _ in range(2)]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
+    with pytest.raises(FrameRejected, match="it holds 2 images, and a CCDData holds one"):
+        made("lfc").profile.read(path)
+
+
+def test_cosmic_rays_are_not_looked_for_in_a_pedestal(made):
+    with pytest.raises(PlanError, match="pedestal of this frame is still in it"):
+        detect_cosmics(made("proem").frame)
+
+
+def test_a_product_that_was_read_back_needs_the_read_noise(made):
+    lfc = made("lfc")
+    path = lfc.steps.night.products[lfc.steps.night.plan.products[0].name]
+    with pytest.raises(PlanError, match="give gain= and readnoise="):
+        detect_cosmics(CCDData.read(path))
+
+
+def test_frames_of_two_kinds_are_not_combined(made):
+    lfc, kosmos = made("lfc"), made("kosmos")
+    with pytest.raises(PlanError, match="CPPROF is 'kosmos' in frame 2 and 'lfc' in the first"):
+        combine([lfc.frame, kosmos.frame])
+    masters = lfc.steps.night.plan.masters
+    files = [m.inputs[0].file for m in masters if m.type == "dark"][:2]
+    with pytest.raises(PlanError, match=r"the darks are of .* combine those of one exposure"):
+        combine([lfc.steps.prepared(f) for f in files])
+    flat = next(m.inputs[0].file for m in masters if m.type == "flat")
+    with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2 and 'dark' in the first"):
+        combine([lfc.steps.prepared(f) for f in (files[0], flat)])
+
+
+def test_every_refusal_is_one_of_ours_and_one_sentence(made):
+    lfc = made("lfc")
+    with pytest.raises(CCDProfilesError) as refused:
+        lfc.calibrate(dark=with_cards(lfc.dark, CPBIN="2x2"))
+    assert str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)
+
+
+# Masters without our cards.
+
+
+def test_a_foreign_flat_is_normalised_and_that_is_said(made, caplog):
+    lfc = made("lfc")
+    ours = lfc.calibrate(dark=lfc.dark, flat=lfc.flat)
+    twice = foreign(lfc.flat)
+    twice.data = twice.data * 20_000
+    with caplog.at_level(logging.WARNING):
+        theirs = lfc.calibrate(dark=lfc.dark, flat=twice)
+    assert "so it was divided by that" in caplog.text
+    assert any("divided by that" in line for line in theirs.meta["HISTORY"])
+    good = ~ours.mask
+    np.testing.assert_allclose(theirs.data[good], ours.data[good], rtol=2e-2)
+    one = lfc.calibrate(dark=lfc.dark, flat=foreign(lfc.flat))
+    assert "taken as normalised" in str(one.meta["HISTORY"])
+    np.testing.assert_array_equal(one.data[good], ours.data[good])
+
+
+def test_a_flat_that_was_not_combined_is_normalised_too(made):
+    lfc = made("lfc")
+    master = lfc.steps.night.plan.master(lfc.chosen.flat)
+    single = lfc.steps.calibrated(master.inputs[0])
+    done = lfc.calibrate(dark=lfc.dark, flat=single)
+    assert done.meta["FLATNORM"] == pytest.approx(np.median(single.data[~single.mask]), rel=1e-3)
+
+
+def test_a_flat_without_light_is_refused(made):
+    lfc = made("lfc")
+    dark = foreign(lfc.flat)
+    dark.data = dark.data * 0
+    with pytest.raises(PlanError, match="a flat has light"):
+        lfc.calibrate(dark=lfc.dark, flat=dark)
+
+
+def test_a_foreign_dark_is_looked_at_for_its_pedestal(made):
+    cg16m = made("cg16m")
+    ours = cg16m.calibrate(bias=cg16m.bias, dark=cg16m.dark)
+    theirs = cg16m.calibrate(bias=foreign(cg16m.bias), dark=foreign(cg16m.dark))
+    np.testing.assert_array_equal(theirs.data, ours.data)
+    assert "free of its pedestal" in str(theirs.meta["HISTORY"])
+    whole = foreign(cg16m.dark)
+    whole.data = whole.data + cg16m.bias.data
+    with pytest.raises(PlanError, match="still holds its bias"):
+        cg16m.calibrate(bias=cg16m.bias, dark=whole)
+    alone = cg16m.calibrate(dark=whole)
+    assert alone.meta["HASPED"] is False
+    with pytest.raises(PlanError, match="give bias= too"):
+        cg16m.calibrate(dark=foreign(cg16m.dark))
+
+
+def test_a_pedestal_that_the_overscan_took_off_is_not_taken_off_again(made):
+    lfc = made("lfc")
+    whole = foreign(lfc.dark)
+    whole.data = whole.data + np.float32(1049)
+    with pytest.raises(PlanError, match="holds its pedestal, which the overscan took off"):
+        lfc.calibrate(dark=whole)
+    ours = lfc.calibrate(dark=lfc.dark)
+    np.testing.assert_array_equal(lfc.calibrate(dark=foreign(lfc.dark)).data, ours.data)
+    with pytest.raises(PlanError, match="it would be subtracted twice"):
+        lfc.calibrate(bias=whole)
+
+
+def test_a_foreign_dark_needs_its_exposure(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match="exposure of master dark is not known"):
+        lfc.calibrate(dark=CCDData(lfc.dark.data, unit="adu"))
