@@ -125,6 +125,10 @@ class ProductHeader:
         """Add a line to the history."""
         self._history.append(_written("HISTORY", str, line, ""))
 
+    def as_fits(self) -> fits.Header:
+        """Return an astropy header with the same cards."""
+        return fits.Header.fromstring(self.text())
+
     def text(self) -> str:
         """Return the cards as they are in a file."""
         return "".join((*self._cards.values(), *self._history))

@@ -67,7 +67,8 @@ class Part:
         OutputError
             If the disk refuses.
         """
-        for name, plane in vars(band).items():
+        for name in _PLANES:
+            plane = getattr(band, name)
             if plane is None:
                 continue
             with self._blamed():

@@ -91,7 +91,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         date=profile.text_of("date", meta),
         binning=profile.binning_of(meta),
         amplifiers=profile.amplifiers_of(meta, {None: (rows, columns)}),
-        readout=state.amplifiers,
+        amplifier_key=state.amplifiers,
     )
     return Origin(profile, known, flags=frame.flags)
 

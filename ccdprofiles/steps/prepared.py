@@ -48,7 +48,8 @@ def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
     dtype = "f4" if image.bitpix in (8, 16, -32) else "f8"
     with Pixels(raw) as pixels:
         data = pixels.rows(image, 0, image.shape[0], dtype)
-    header = fits.getheader(path, image.index)
+    with open(path, "rb") as file:
+        header = fits.getheader(file, image.index)
     for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
         header.remove(card, ignore_missing=True)
     return TrackedCCD(data, unit=profile.unit, meta=header)

@@ -104,7 +104,8 @@ class FileFrame:
             return 1 / values if kind == InverseVariance.__name__ else values * values
 
     def _kind(self, plane: RawImage) -> str:
-        return str(fits.getval(self.raw.path, "UTYPE", plane.index))
+        with open(self.raw.path, "rb") as file:
+            return str(fits.getval(file, "UTYPE", plane.index))
 
     def close(self) -> None:
         """Close the file."""

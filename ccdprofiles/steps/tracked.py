@@ -174,7 +174,7 @@ def tracked(
 
 def read_ccd(path: str | Path) -> CCDData:
     """Read a CCDData and its flags, in the unit of BUNIT, or in adu where it has none."""
-    with open(path, "rb") as stream, fits.open(stream) as hdus:
+    with open(path, "rb") as file, fits.open(file) as hdus:
         image = next(h for h in hdus if getattr(h, "is_image", False) and h.data is not None)
         planes = {h.name: np.array(h.data) for h in hdus if h.name in ("MASK", "UNCERT", "DQ")}
         kind = hdus["UNCERT"].header.get("UTYPE", "StdDevUncertainty") if "UNCERT" in hdus else ""

@@ -793,8 +793,8 @@ def test_only_arcs_are_summed(kind):
     with pytest.raises(ProfileError) as error:
         Recipe(bias=True, combine={kind: Combine(method="sum", clip=None)})
     assert str(error.value) == (
-        f"combine='sum' for a {kind}: a sum of {kind} frames is not what one frame holds; "
-        "only arcs are summed. Write 'average' or 'median'."
+        f"combine='sum' for a {kind}: a master {kind} has the level of one frame, and only arcs are "
+        "summed; use 'average' or 'median'."
     )
     Recipe(bias=True, combine={"arc": Combine(method="sum", clip=None)})
 

@@ -440,7 +440,7 @@ def test_an_empty_folder_ends_every_command_alike(tmp_path, command, capsys):
 
 @pytest.mark.parametrize("option", ["--profile", "--profiles"])
 def test_a_profile_that_may_not_be_read_is_told_in_words(night, monkeypatch, capsys, option):
-    import ccdprofiles.camera.registry as module
+    import ccdprofiles.camera.profile_file as module
 
     path = night / "cam.py"
     path.write_text("profile = None")

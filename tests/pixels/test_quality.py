@@ -87,7 +87,7 @@ def test_a_look_at_a_packed_file_and_one_in_pieces_are_the_same(tmp_path, piece,
     upper = Amplifier(data="[1:200, 301:600]", overscan=None, name="upper")
     lower = Amplifier(data="[1:200, 1:300]", overscan=None, name="lower")
     wanted, halves = look(tmp_path, data), look(tmp_path, data, upper, lower)
-    monkeypatch.setattr(pixels_module, "_PIECE", piece)
+    monkeypatch.setattr(pixels_module, "PIECE", piece)
     monkeypatch.setattr(pixels_module, "_ROWS", 1 + piece // 400)
     (tmp_path / "b.fits").write_bytes(gzip.compress((tmp_path / "a.fits").read_bytes()))
     fits.CompImageHDU(data, compression_type="RICE_1").writeto(tmp_path / "c.fits")

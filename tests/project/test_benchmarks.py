@@ -39,7 +39,7 @@ def run(name, *arguments):
 
 
 def test_steps_says_where_the_time_went(tmp_path):
-    simulate_night("sbo", tmp_path / "night", shape=(300, 300))
+    simulate_night("sbo", tmp_path / "night", shape=(700, 700))
     told = run("steps.py", tmp_path / "night", "--work", tmp_path)
     assert "files found" in told
     assert "by function" in told

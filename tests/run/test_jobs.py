@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ccdprofiles import known_profiles, plan_night
-from ccdprofiles.night import scan
+from ccdprofiles.plan.scan import scan
 from ccdprofiles.plan.plan import Input
 from ccdprofiles.reduce.flat_levels import FlatLevel
 from ccdprofiles.reduce.parts import Part

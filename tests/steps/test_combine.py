@@ -235,11 +235,11 @@ def test_whole_numbers_do_not_wrap():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "mean"}, "none of average, median, sum"),
-        ({"scale": "modus"}, "none of median, mode, mean"),
+        ({"method": "mean"}, "not one of average, median, sum"),
+        ({"scale": "modus"}, "not one of median, mode, mean"),
         ({"scale": [1, 2]}, "has 2 numbers for 3 frames"),
         ({"scale": [1, 2, -1]}, "not all positive"),
-        ({"clip": -3}, "positive number"),
+        ({"clip": -3}, "not a positive number"),
         ({"weights": np.ones(3)}, "is not taken; use ccdproc.combine"),
         ({"output_file": "a.fits"}, "write the result with its .write"),
         ({"sigma_clip": True, "sigma_clip_func": np.ma.mean}, "sigma_clip_func=mean is not taken"),

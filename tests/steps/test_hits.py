@@ -122,8 +122,8 @@ def test_an_array_gives_an_array_and_a_mask():
         (in_electrons(), {"readnoise": 5 * u.adu}, "do not fit together"),
         (in_adu(), {"gain": 1.5 * u.s, "readnoise": 5 * u.electron}, "do not fit together"),
         (in_adu(), {"pssl": 5, "invar": image()}, "say the sky twice"),
-        (in_adu(), {"cleantype": "mean"}, "none of meanmask, medmask, idw"),
-        (in_adu(), {"niter": 0}, "positive number"),
+        (in_adu(), {"cleantype": "mean"}, "not one of meanmask, medmask, idw"),
+        (in_adu(), {"niter": 0}, "positive whole number"),
     ],
 )
 def test_what_does_not_fit_is_refused(frame, options, words):
