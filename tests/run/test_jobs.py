@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from ccdprofiles import known_profiles, plan_night
-from ccdprofiles.plan.scan import scan
 from ccdprofiles.plan.plan import Input
+from ccdprofiles.plan.scan import scan
 from ccdprofiles.reduce.flat_levels import FlatLevel
 from ccdprofiles.reduce.parts import Part
 from ccdprofiles.run import jobs
