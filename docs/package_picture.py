@@ -84,7 +84,7 @@ def sentence(name: str) -> str:
     path = HOUSE / name / "__init__.py"
     path = path if path.exists() else HOUSE / f"{name}.py"
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return text.split("\n\n")[0].replace("\n", " ")
+    return text.split("\n\n")[0].replace("\n", " ").replace("`", "")
 
 
 def picture() -> str:

@@ -33,6 +33,16 @@ class SingleSteps:
         ------
         FrameRejected
             If the file cannot be read, or holds several images.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ccdprofiles.simulate import simulate_night, windowed
+        >>> night = tempfile.TemporaryDirectory()
+        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
+        >>> raw = lfc.read(f"{night.name}/ccd.025.0.fits")
+        >>> raw.shape, str(raw.unit)
+        ((40, 92), 'adu')
         """
         from ..steps.prepared import read_frame
 
@@ -66,6 +76,16 @@ class SingleSteps:
             If the header rules the frame out.
         PlanError
             If it was prepared before, or is not in the unit of raw frames.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ccdprofiles.simulate import simulate_night, windowed
+        >>> night = tempfile.TemporaryDirectory()
+        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
+        >>> frame = lfc.prepare(f"{night.name}/ccd.025.0.fits")
+        >>> frame.shape, frame.meta["OVERSCAN"], frame.meta["TRIM"]
+        ((40, 60), 'median of [68:92, 1:40]', '[1:60, 1:40]')
         """
         from ..steps.prepared import prepare_frame
 
@@ -109,6 +129,19 @@ class SingleSteps:
             If the numbers would be wrong: a bias subtracted twice, a dark scaled that holds its
             pedestal, a flat that divides a pedestal, adu and electron mixed, or a master of
             another camera, amplifier set, binning, exposure or filter.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from ccdprofiles.simulate import simulate_night, windowed
+        >>> night = tempfile.TemporaryDirectory()
+        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
+        >>> from ccdprofiles import combine
+        >>> files = [f"{night.name}/darks/ccd.{number:03d}.0.fits" for number in range(18, 24)]
+        >>> dark = combine([lfc.prepare(file) for file in files], clip=5)
+        >>> frame = lfc.prepare(f"{night.name}/ccd.025.0.fits")
+        >>> lfc.calibrate(frame, dark=dark).meta["CALSTAT"]
+        'OD'
         """
         from ..steps.calibrated import calibrate_frame
 
