@@ -38,9 +38,9 @@ class SingleSteps:
         --------
         >>> import tempfile
         >>> from ccdprofiles.simulate import simulate_night, windowed
-        >>> night = tempfile.TemporaryDirectory()
-        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
-        >>> raw = lfc.read(f"{night.name}/ccd.025.0.fits")
+        >>> with tempfile.TemporaryDirectory() as night:
+        ...     lfc = simulate_night(windowed("lfc", rows=40, columns=60), night).known
+        ...     raw = lfc.read(f"{night}/ccd.025.0.fits")
         >>> raw.shape, str(raw.unit)
         ((40, 92), 'adu')
         """
@@ -81,9 +81,9 @@ class SingleSteps:
         --------
         >>> import tempfile
         >>> from ccdprofiles.simulate import simulate_night, windowed
-        >>> night = tempfile.TemporaryDirectory()
-        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
-        >>> frame = lfc.prepare(f"{night.name}/ccd.025.0.fits")
+        >>> with tempfile.TemporaryDirectory() as night:
+        ...     lfc = simulate_night(windowed("lfc", rows=40, columns=60), night).known
+        ...     frame = lfc.prepare(f"{night}/ccd.025.0.fits")
         >>> frame.shape, frame.meta["OVERSCAN"], frame.meta["TRIM"]
         ((40, 60), 'median of [68:92, 1:40]', '[1:60, 1:40]')
         """
@@ -134,12 +134,12 @@ class SingleSteps:
         --------
         >>> import tempfile
         >>> from ccdprofiles.simulate import simulate_night, windowed
-        >>> night = tempfile.TemporaryDirectory()
-        >>> lfc = simulate_night(windowed("lfc", rows=40, columns=60), night.name).known
         >>> from ccdprofiles import combine
-        >>> files = [f"{night.name}/darks/ccd.{number:03d}.0.fits" for number in range(18, 24)]
-        >>> dark = combine([lfc.prepare(file) for file in files], clip=5)
-        >>> frame = lfc.prepare(f"{night.name}/ccd.025.0.fits")
+        >>> with tempfile.TemporaryDirectory() as night:
+        ...     lfc = simulate_night(windowed("lfc", rows=40, columns=60), night).known
+        ...     darks = [lfc.prepare(f"{night}/darks/ccd.0{n}.0.fits") for n in range(18, 24)]
+        ...     frame = lfc.prepare(f"{night}/ccd.025.0.fits")
+        >>> dark = combine(darks, clip=5)
         >>> lfc.calibrate(frame, dark=dark).meta["CALSTAT"]
         'OD'
         """
