@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from astropy import units as u
+
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Combine, Recipe, SpectralFlat
+from ..camera.recipe import Combine, Recipe
+from ..errors import known
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
 from ..pixels.prepare import refuse_changes
@@ -16,7 +19,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input, Master
 from .inputs import JobInputs, pedestal_off
 
-__all__ = ["MasterRequest", "are_exact", "open_frames"]
+__all__ = ["MasterRequest", "are_exact", "is_exact", "open_frames"]
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,14 @@ class MasterRequest:
     ) -> MasterRequest:
         """Return a request, with what is known of the master's variance."""
         frame = inputs.frames[chosen[0].file]
-        has_variance = frame.amplifiers.knows_noise
+        amplifiers = known(frame.amplifiers, "amplifiers")
+        has_variance = amplifiers.knows_noise
         if not pedestal_off(frame, chosen[0]):
             if master.type == "dark":
                 has_variance = len(chosen) > 1
             elif master.type == "flat":
                 # The noise of a flat follows from that of its darks.
-                has_variance = "gain" not in frame.amplifiers.missing and all(
+                has_variance = "gain" not in amplifiers.missing and all(
                     i.dark and "UNCERT" in inputs.masters[i.dark].file.raw.shapes for i in chosen
                 )
         return cls(master, inputs, tuple(chosen), key, path, has_variance)
@@ -83,7 +87,7 @@ class MasterRequest:
     @property
     def recipe(self) -> Recipe:
         """How its frames are reduced."""
-        return self.frame.recipe
+        return known(self.frame.recipe, "recipe")
 
     @property
     def how(self) -> Combine:
@@ -93,7 +97,12 @@ class MasterRequest:
     @property
     def amplifiers(self) -> AmplifierSet:
         """How its frames were read out."""
-        return self.frame.amplifiers
+        return known(self.frame.amplifiers, "amplifiers")
+
+    @property
+    def unit(self) -> u.UnitBase:
+        """The unit of the raw pixels."""
+        return known(self.frame.profile, "profile").unit
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -106,11 +115,6 @@ class MasterRequest:
         return not pedestal_off(self.frame, self.chosen[0])
 
     @property
-    def is_spectral(self) -> bool:
-        """Whether it is a flat of a spectrograph, whose lamp is divided out."""
-        return self.master.type == "flat" and isinstance(self.recipe.flat, SpectralFlat)
-
-    @property
     def measures_own_noise(self) -> bool:
         """Whether it is a dark whose noise is measured from the scatter of all its frames."""
         return self.master.type == "dark" and self.keeps_pedestal
@@ -118,15 +122,19 @@ class MasterRequest:
 
 def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
     """Return True if float32 holds frames less their overscan exactly."""
-    frame = inputs.frames[chosen[0].file]
-    if frame.amplifiers.has_overscan and frame.recipe.overscan != "median":
+    return all(is_exact(inputs.frames[i.file], inputs.measured[i.file]) for i in chosen)
+
+
+def is_exact(frame: Frame, measured: Measured) -> bool:
+    """Return True if float32 holds a frame less its overscan exactly."""
+    amplifiers, recipe = known(frame.amplifiers, "amplifiers"), known(frame.recipe, "recipe")
+    if amplifiers.has_overscan and recipe.overscan != "median":
         return False
-    images = [image for i in chosen for image in inputs.frames[i.file].raw.images]
+    images = known(frame.raw, "file").images
     if any(i.bitpix not in (8, 16) or i.bscale != 1 or i.bzero % 1 != 0 for i in images):
         return False
     # A level that comes from other rows, or other frames, may be any number.
-    measured = (inputs.measured[i.file] for i in chosen)
-    return not any(any(m.level_from_night) or any(m.n_lit_rows) for m in measured)
+    return not (any(measured.level_from_night) or any(measured.n_lit_rows))
 
 
 @contextmanager
@@ -140,7 +148,7 @@ def open_frames(inputs: JobInputs, chosen: Sequence[Input]) -> Iterator[Mapping[
     FrameRejected
         ``changed``, at the end, if a file was changed in the meantime.
     """
-    raws = {i.file: inputs.frames[i.file].raw for i in chosen}
+    raws = {i.file: known(inputs.frames[i.file].raw, "file") for i in chosen}
     opened: dict[str, Pixels] = {}
     try:
         for file, raw in raws.items():

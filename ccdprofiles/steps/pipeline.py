@@ -14,7 +14,7 @@ from ..camera.profile import Profile
 from ..camera.recipe import Combine
 from ..camera.registry import Registry
 from ..camera.watch import watched
-from ..errors import FrameRejected
+from ..errors import FrameRejected, known
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 from ..pixels.calibrate import Noise
@@ -28,6 +28,7 @@ from ..products.band import Band
 from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
 from ..reduce.inputs import bands_of, noise_of
 from ..reduce.keywords import common_cards, level_cards
+from ..reduce.request import is_exact
 from .tracked import Master, Origin
 
 __all__ = [
@@ -90,37 +91,33 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
 
 def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:
     """Read the overscan of a frame; one too far from the level of the night gets that level."""
-    measured = measure(frame.raw, frame.amplifiers, frame.recipe)
-    drift = frame.recipe.overscan_drift
+    recipe = known(frame.recipe, "recipe")
+    measured = measure(known(frame.raw, "file"), known(frame.amplifiers, "amplifiers"), recipe)
+    drift = recipe.overscan_drift
     if night_level is not None and drift is not None:
         measured = take_level(measured, night_level, drift.to_value("adu"))
     return measured
 
 
-def is_exact(frame: Frame, measured: Measured) -> bool:
-    """Return True if float32 holds the frame less its overscan exactly."""
-    whole = all(
-        i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in frame.raw.images
-    )
-    plain = not frame.amplifiers.has_overscan or frame.recipe.overscan == "median"
-    return whole and plain and not any(measured.level_from_night) and not any(measured.n_lit_rows)
-
-
 def prepared_pixels(frame: Frame, measured: Measured, dtype: str) -> CCDData:
     """Return the whole frame: overscan subtracted, trimmed, amplifiers side by side."""
-    rows = frame.amplifiers.shape[0]
-    ccd = prepare([measured], 0, rows, unit=frame.profile.unit, dtype=dtype)
-    refuse_changes([frame.raw])
+    rows = known(frame.amplifiers, "amplifiers").shape[0]
+    unit = known(frame.profile, "profile").unit
+    ccd = prepare([measured], 0, rows, unit=unit, dtype=dtype)
+    refuse_changes([known(frame.raw, "file")])
     return CCDData(ccd.data[0], unit=ccd.unit, flags=None if ccd.flags is None else ccd.flags[0])
 
 
 def noise_of_frame(frame: Frame, first: int = 0, stop: int | None = None) -> Noise:
     """Return gain and read noise of the rows of a frame."""
-    stop = frame.amplifiers.shape[0] if stop is None else stop
-    return noise_of(frame.amplifiers, frame.recipe, first, stop)
+    amplifiers = known(frame.amplifiers, "amplifiers")
+    stop = amplifiers.shape[0] if stop is None else stop
+    return noise_of(amplifiers, known(frame.recipe, "recipe"), first, stop)
 
 
-def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool = False):
+def plane_of(
+    master: Master | None, bias: Master | None = None, pedestal: bool = False
+) -> Band | None:
     """Return a master as the arithmetic takes it.
 
     Parameters
@@ -143,17 +140,17 @@ def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool =
 
 def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     """Make the header of a prepared frame."""
-    header = copied_header(frame.header)
-    first = frame.amplifiers.readouts[0]
+    raw = known(frame.raw, "file")
+    header = copied_header(raw.header)
+    first = known(frame.amplifiers, "amplifiers").readouts[0]
     (row, column), (down, across) = (
         (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
     )
     shift_wcs(header, column - across, row - down)
     add_mjd(header, frame.date)
     header["CPTYPE"] = (frame.type, "what this frame is")
-    shapes = frame.raw.shapes
-    if None in shapes:
-        rows, columns = shapes[None]
+    if None in raw.shapes:
+        rows, columns = raw.shapes[None]
         header["CPRAW"] = (f"{columns}x{rows}", "raw frame, columns x rows")
     header.update(_own_cards(frame, Input(frame.file), {}, frame.type))
     level_cards(header, [measured])
