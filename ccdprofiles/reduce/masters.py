@@ -16,6 +16,7 @@ from ..pixels.combine import variance_factor
 from ..pixels.noise import pooled_scatter
 from ..pixels.prepare import NO_DATA
 from ..pixels.statistics import MAD_TO_STD, exact_median
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.product import ProductFile, sync_folders
 from .flat_levels import FlatLevel, levels_of, lit_flats, refused_flats
@@ -40,13 +41,13 @@ class MadeMaster:
     sha256 : str
         Of the file.
     failed : dict
-        File → code and sentence, of frames that turned out to be unusable.
+        File → `Reason`, of frames that turned out to be unusable.
     refused : FrameRejected or None
         Why it could not be made.
     """
 
     sha256: str
-    failed: Mapping[str, tuple[str, str]]
+    failed: Mapping[str, Reason]
     refused: FrameRejected | None = None
 
 
@@ -154,7 +155,7 @@ def make_master(
     OSError
         If a frame cannot be read.
     """
-    failed: dict[str, tuple[str, str]] = {}
+    failed: dict[str, Reason] = {}
     used, flats = request, None
     try:
         if request.master.type == "flat":
@@ -282,7 +283,7 @@ def _write(
     request: MasterRequest,
     used: MasterRequest,
     finished: _Finished,
-    failed: Mapping[str, tuple[str, str]],
+    failed: Mapping[str, Reason],
     parts: Sequence[Part],
     mapped: Callable,
 ) -> str:
@@ -308,14 +309,14 @@ def _write(
 
 
 def _provenance(
-    request: MasterRequest, used: MasterRequest, failed: Mapping[str, tuple[str, str]]
+    request: MasterRequest, used: MasterRequest, failed: Mapping[str, Reason]
 ) -> list[tuple[str, str, str]]:
     """Return the frames and masters that a master was made of: name, SHA-256 and role."""
     measured, kind = request.inputs.measured, request.master.type
     rows = [(file, measured[file].sha256, kind) for file in used.files]
     for file in request.files:
         if file in failed:
-            code, why = failed[file]
-            rows.append((file, measured[file].sha256, f"{ASIDE}{code}: {why}"))
+            role = f"{ASIDE}{failed[file].code}: {failed[file]}"
+            rows.append((file, measured[file].sha256, role))
     masters = {name for i in used.chosen for name in (i.bias, i.dark) if name}
     return rows + request.inputs.used(sorted(masters))

@@ -21,6 +21,7 @@ from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
 from ..plan.plan import Input
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
@@ -73,17 +74,17 @@ class Written:
     products : dict
         Name in the plan → path, or the future that ends when the file is on the disk.
     failed : dict
-        File → code and sentence.
+        File → `Reason`.
     """
 
     products: dict[str, Path | Future]
-    failed: dict[str, tuple[str, str]]
+    failed: dict[str, Reason]
 
     @classmethod
     def all(cls, parts: Iterable[Written]) -> Written:
         """Return several as one."""
         products: dict[str, Path | Future] = {}
-        failed: dict[str, tuple[str, str]] = {}
+        failed: dict[str, Reason] = {}
         for part in parts:
             products |= part.products
             failed |= part.failed
@@ -167,7 +168,7 @@ class Batch:
                 why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
-            return Written({}, {file: (error.code, f"{file}: {error}")})
+            return Written({}, {file: Reason(file, error.code, str(error))})
 
     def _write(self, mapped: Callable, closers: Executor, writers: Writers) -> dict[str, Future]:
         files: list[ProductFile] = []

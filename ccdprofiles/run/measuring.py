@@ -11,6 +11,7 @@ from astropy import units as u
 from ..errors import FrameRejected
 from ..pixels.measure import take_level
 from ..plan.frames import Frame
+from ..plan.reason import Reason
 from ..plan.wording import grouped
 from ..reduce.inputs import picklable
 from .duplicates import same_pixels
@@ -92,7 +93,7 @@ def _take_nightly_levels(state: RunState) -> None:
         if frame.recipe.overscan_drift is not None:
             key = (frame.profile.name, frame.amplifier_key, frame.binning, settings[file])
             groups.setdefault(key, []).append(file)
-    notes: list[str] = []
+    notes: list[Reason] = []
     for files in groups.values():
         drift = state.frames[files[0]].recipe.overscan_drift.to_value(u.adu)
         night = _nightly_levels(state, files)
@@ -104,11 +105,11 @@ def _take_nightly_levels(state: RunState) -> None:
                 levels = zip(own, night, replaced, strict=True)
                 worst = max(((o, n) for o, n, far in levels if far), key=lambda p: abs(p[0] - p[1]))
                 text = deviation("overscan level", *worst, drift)
-                sentence = f"{file}: {text}; using the nightly median."
-                log.warning("%s", sentence)
+                note = Reason.note(file, f"{text}; using the nightly median.")
+                log.warning("%s", note)
                 # Recipes have a drift because of light in the overscan; this is more.
                 if abs(worst[0] - worst[1]) > largest_drift(worst[1]):
-                    notes.append(sentence)
+                    notes.append(note)
     state.made.notes += grouped(notes)
 
 

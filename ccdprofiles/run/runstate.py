@@ -15,6 +15,7 @@ from ..files.places import Places, identity
 from ..pixels.measure import Measured
 from ..plan.frames import Frame
 from ..plan.plan import Input, Plan
+from ..plan.reason import Reason
 from ..products.header import ascii_text
 from ..products.product import product_key
 from ..products.saved import CheckedProduct, SavedProduct
@@ -86,7 +87,7 @@ class RunState:
 
     def fail(self, name: str, code: str, sentence: str) -> None:
         """Note why a frame, or a product, cannot be used or made."""
-        self.made.failed[name] = (code, f"{name}: {sentence}")
+        self.made.failed[name] = Reason(name, code, sentence)
 
     def add_master(self, name: str, path: Path, sha256: str, key: str = "") -> None:
         """Note a master that exists now; one of another night has its SHA-256 as its key.
@@ -115,7 +116,7 @@ class RunState:
         for name, _, role in kept.provenance:
             if role.startswith(ASIDE):
                 code, sentence = role.removeprefix(ASIDE).split(": ", 1)
-                self.made.failed[files.get(name, name)] = (code, sentence)
+                self.fail(files.get(name, name), code, sentence.removeprefix(f"{name}: "))
 
     def missing_masters(self, chosen: Input) -> list[str]:
         """Return those masters of a frame that do not exist."""

@@ -26,6 +26,7 @@ from .. import __version__
 from ..camera.profile import Profile
 from ..errors import OutputError
 from ..files.places import identity, numbers_of
+from ..plan.reason import Reason
 
 __all__ = [
     "STATE",
@@ -52,6 +53,9 @@ _TICK = 100_000_000
 
 _COARSE_TICK = 2_500_000_000
 """The same for file systems that count whole seconds, or two of them."""
+
+_REASONS = ("failed", "overruled")
+"""The values of an outcome that hold reasons."""
 
 _PASSING = {"changed", "killed-worker", "not-a-file", "removed", "unreadable"}
 """Codes of faults that the next run may not meet again, though no file changes."""
@@ -108,7 +112,7 @@ class Outcome:
     masters : int
         How many of them, from the first, are masters.
     failed, overruled : dict
-        File or name → code and sentence.
+        File or name → `Reason`.
     notes : list of str
     """
 
@@ -116,8 +120,8 @@ class Outcome:
     summary: str
     paths: dict[str, str]
     masters: int
-    failed: dict[str, tuple[str, str]]
-    overruled: dict[str, tuple[str, str]]
+    failed: dict[str, Reason]
+    overruled: dict[str, Reason]
     notes: list[str]
 
     @classmethod
@@ -129,15 +133,27 @@ class Outcome:
         KeyError, TypeError, ValueError, AttributeError
             If it was not written by `remember`.
         """
-        pairs = {
-            name: {key: (code, sentence) for key, (code, sentence) in stored[name].items()}
-            for name in ("failed", "overruled")
+        reasons = {
+            name: {
+                key: Reason(key, code, sentence.removeprefix(f"{key}: "))
+                for key, (code, sentence) in stored[name].items()
+            }
+            for name in _REASONS
         }
-        plain = {f.name: stored[f.name] for f in fields(cls) if f.name not in pairs}
+        plain = {f.name: stored[f.name] for f in fields(cls) if f.name not in reasons}
         kinds = {"ok": bool, "summary": str, "paths": dict, "masters": int, "notes": list}
         if any(type(plain[name]) is not kind for name, kind in kinds.items()):
             raise TypeError("a value has another type")
-        return cls(**plain, **pairs)
+        return cls(**plain, **reasons)
+
+    @property
+    def stored(self) -> dict[str, object]:
+        """What a state file holds of it, each reason as its code and sentence."""
+        reasons = {
+            name: {key: (r.code, str(r)) for key, r in getattr(self, name).items()}
+            for name in _REASONS
+        }
+        return vars(self) | reasons
 
 
 def _tick(known: os.stat_result) -> int:
@@ -371,7 +387,7 @@ def remember(
         return
     from ..products.product import write_text
 
-    values = {f.name: getattr(outcome, f.name) for f in fields(outcome)}
+    values = outcome.stored
     key = _key(request, raw, left, values)
     text = json.dumps({"format": _FORMAT, "key": key, **values})
     # The products are there, whether or not there is room for this.

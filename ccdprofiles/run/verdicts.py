@@ -12,6 +12,7 @@ from ..errors import FrameRejected
 from ..pixels.outliers import noise_ratios, outliers
 from ..pixels.quality import Quality, judge, light_of
 from ..plan.plan import Master
+from ..plan.reason import Reason
 from ..plan.setup_cards import same_setup
 from ..plan.setup_reader import SetupReader
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
@@ -60,14 +61,13 @@ def judge_pixels(state: RunState) -> None:
 
 def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
     if file in state.plan.keep:
-        state.made.overruled[file] = (wrong.code, f"{file}: {wrong}")
+        state.made.overruled[file] = Reason(file, wrong.code, str(wrong))
         state.made.notes.append(f"{file}: kept by hand, although {wrong}")
         log.warning("%s: kept by hand, although %s", file, wrong)
         return
-    sentence = f"{file}: {wrong} To use it all the same: keep=[FILE] (--keep FILE)."
-    state.made.failed[file] = (wrong.code, sentence)
+    state.fail(file, wrong.code, f"{wrong} To use it all the same: keep=[FILE] (--keep FILE).")
     del state.measured[file]
-    log.warning("%s", sentence)
+    log.warning("%s", state.made.failed[file])
 
 
 def _of(state: RunState, master: Master) -> dict[str, Quality]:
