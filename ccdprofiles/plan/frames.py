@@ -138,7 +138,7 @@ class Frame:
         """Return this frame with a verdict against it, and one sentence that says why."""
         return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
-    def with_(self, **more: object) -> Frame:
+    def with_(self, **more: Any) -> Frame:
         """Return this frame with new values of fields."""
         # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
         frame = object.__new__(Frame)

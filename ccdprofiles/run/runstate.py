@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from .. import __version__
 from ..camera.changes import concerning
@@ -52,7 +53,7 @@ class Settings:
     output: Path
     jobs: int = 0
     overwrite: bool = False
-    cosmic_rays: CosmicRays | bool | None = None
+    cosmic_rays: CosmicRays | Literal[False] | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
     places: Places | None = None
 

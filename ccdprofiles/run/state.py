@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType, NoneType
+from typing import Any
 
 from .. import __version__
 from ..camera.profile import Profile
@@ -53,9 +54,6 @@ _TICK = 100_000_000
 
 _COARSE_TICK = 2_500_000_000
 """The same for file systems that count whole seconds, or two of them."""
-
-_REASONS = ("failed", "overruled")
-"""The values of an outcome that hold reasons."""
 
 _PASSING = {"changed", "killed-worker", "not-a-file", "removed", "unreadable"}
 """Codes of faults that the next run may not meet again, though no file changes."""
@@ -125,7 +123,7 @@ class Outcome:
     notes: list[str]
 
     @classmethod
-    def read(cls, stored: Mapping) -> Outcome:
+    def read(cls, stored: Mapping[str, Any]) -> Outcome:
         """Return the outcome that a state file holds.
 
         Raises
@@ -133,27 +131,32 @@ class Outcome:
         KeyError, TypeError, ValueError, AttributeError
             If it was not written by `remember`.
         """
-        reasons = {
-            name: {
-                key: Reason(key, code, sentence.removeprefix(f"{key}: "))
-                for key, (code, sentence) in stored[name].items()
-            }
-            for name in _REASONS
-        }
-        plain = {f.name: stored[f.name] for f in fields(cls) if f.name not in reasons}
         kinds = {"ok": bool, "summary": str, "paths": dict, "masters": int, "notes": list}
-        if any(type(plain[name]) is not kind for name, kind in kinds.items()):
+        if any(type(stored[name]) is not kind for name, kind in kinds.items()):
             raise TypeError("a value has another type")
-        return cls(**plain, **reasons)
+        return cls(
+            ok=stored["ok"],
+            summary=stored["summary"],
+            paths=stored["paths"],
+            masters=stored["masters"],
+            failed=_reasons(stored["failed"]),
+            overruled=_reasons(stored["overruled"]),
+            notes=stored["notes"],
+        )
 
     @property
     def stored(self) -> dict[str, object]:
         """What a state file holds of it, each reason as its code and sentence."""
-        reasons = {
-            name: {key: (r.code, str(r)) for key, r in getattr(self, name).items()}
-            for name in _REASONS
-        }
-        return vars(self) | reasons
+        failed = {name: (why.code, str(why)) for name, why in self.failed.items()}
+        overruled = {name: (why.code, str(why)) for name, why in self.overruled.items()}
+        return vars(self) | {"failed": failed, "overruled": overruled}
+
+
+def _reasons(stored: Mapping[str, tuple[str, str]]) -> dict[str, Reason]:
+    return {
+        name: Reason(name, code, sentence.removeprefix(f"{name}: "))
+        for name, (code, sentence) in stored.items()
+    }
 
 
 def _tick(known: os.stat_result) -> int:
@@ -251,7 +254,7 @@ def request_of(profiles: Iterable[Profile | None], options: Mapping[str, object]
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _functions(value: object, file: str) -> list[str]:
+def _functions(value: Any, file: str) -> list[str]:
     """Make sure that the functions of a profile stand in its file; describe what they enclose."""
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -277,7 +280,7 @@ def _enclosed(function: Callable, file: str, callers: tuple[Callable, ...] = ())
     texts = [_described([cells, function.__defaults__, function.__kwdefaults__], file)]
     callers = (*callers, function)
     for name in sorted(_names(function.__code__)):
-        value = function.__globals__.get(name)
+        value: Any = function.__globals__.get(name)
         if getattr(value, "__code__", None) is not None:
             texts += [] if value in callers else [_enclosed(value, file, callers)]
         elif isinstance(value, ModuleType):
@@ -300,7 +303,7 @@ def _names(code: CodeType) -> set[str]:
     return names.union(*(_names(c) for c in code.co_consts if isinstance(c, CodeType)))
 
 
-def _described(value: object, file: str) -> str:
+def _described(value: Any, file: str) -> str:
     """Write a value down so that other values read otherwise."""
     if isinstance(value, Profile):
         value = (value.name, value.hash, _functions(value, value.file))
