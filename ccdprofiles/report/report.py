@@ -57,11 +57,11 @@ class Report:
     @property
     def ok(self) -> bool:
         """True if everything was made, and no frame was set aside except by hand."""
-        verdicts = zip(self.table["file"].tolist(), self.table["verdict"].tolist(), strict=True)
-        bad = {file for file, verdict in verdicts if verdict in (NOT_CALIBRATED, SET_ASIDE)} - set(
-            self.plan.reject
+        pairs = zip(self.frames, self.verdicts, strict=True)
+        bad = {f.file for f, v in pairs if v.verdict in (NOT_CALIBRATED, SET_ASIDE)}
+        return bad <= set(self.plan.reject) and not any(
+            m.name in self.made.failed for m in self.plan.masters
         )
-        return not bad and not any(m.name in self.made.failed for m in self.plan.masters)
 
     @property
     def summary(self) -> str:
