@@ -14,6 +14,7 @@ from ..files.pixels import Pixels
 from ..pixels.master import flat_level, flat_values, is_lit
 from ..pixels.statistics import Bracket, level
 from ..plan.plan import Input, too_few
+from ..plan.reason import Reason
 from ..products.band import Band
 from .flats import Flats, subtract_exactly
 from .inputs import JobInputs, bands_of, flat_recipe
@@ -36,13 +37,13 @@ class FlatLevel:
         In adu, with bias and dark subtracted.
     offset : float
         The level in units of the median; 1 where it is the median.
-    refused : FrameRejected or None
+    refused : Reason or None
         Why the flat cannot be used.
     """
 
     value: float = 0.0
     offset: float = 1.0
-    refused: FrameRejected | None = None
+    refused: Reason | None = None
 
 
 def levels_of(
@@ -74,10 +75,9 @@ def levels_of(
     return found
 
 
-def refused_flats(levels: Mapping[str, FlatLevel]) -> dict[str, tuple[str, str]]:
-    """Return code and sentence of the flats that cannot be used, by their files."""
-    refused = {file: each.refused for file, each in levels.items() if each.refused is not None}
-    return {file: (error.code, str(error)) for file, error in refused.items()}
+def refused_flats(levels: Mapping[str, FlatLevel]) -> dict[str, Reason]:
+    """Return the reason of each flat that cannot be used, by their files."""
+    return {file: each.refused for file, each in levels.items() if each.refused is not None}
 
 
 def lit_flats(
@@ -210,10 +210,10 @@ def _added(bias: Band | None, dark: Band | None, scale: float) -> Band | None:
 
 
 def _saturated(chosen: Input) -> FlatLevel:
-    refused = FrameRejected(
+    refused = Reason(
+        chosen.file,
         "flat-saturated",
-        f"{chosen.file}: all of its pixels are saturated or without data; "
-        "take it out of the night.",
+        "all of its pixels are saturated or without data; take it out of the night.",
     )
     return FlatLevel(refused=refused)
 
@@ -222,9 +222,10 @@ def _checked(chosen: Input, found: float, offset: float, values: np.ndarray) -> 
     """Return the level of a flat, refused if it is not above the noise between neighbours."""
     if is_lit(found, values):
         return FlatLevel(found, offset)
-    refused = FrameRejected(
+    refused = Reason(
+        chosen.file,
         "flat-level",
-        f"{chosen.file}: its level is {found:.6g} adu once bias and dark are off, where a "
+        f"its level is {found:.6g} adu once bias and dark are off, where a "
         "flat needs light; look at it, and take it out of the night.",
     )
     return FlatLevel(refused=refused)

@@ -98,12 +98,12 @@ class Flats:
     @property
     def amplifiers(self) -> AmplifierSet:
         """How they were read out."""
-        return known(self.inputs.frames[self.chosen[0].file].amplifiers, "amplifiers")
+        return self.inputs.frames[self.chosen[0].file].amplifiers
 
     @property
     def recipe(self) -> Recipe:
         """How they are reduced."""
-        return known(self.inputs.frames[self.chosen[0].file].recipe, "recipe")
+        return self.inputs.frames[self.chosen[0].file].recipe
 
     @property
     def small(self) -> bool:
@@ -205,7 +205,7 @@ class Flats:
         """Return rows of some of the flats with their overscan subtracted."""
         measured = [self.inputs.measured[i.file] for i in chosen]
         opened = [pixels[i.file] for i in chosen]
-        unit = known(self.inputs.frames[chosen[0].file].profile, "profile").unit
+        unit = self.inputs.frames[chosen[0].file].profile.unit
         return prepare(measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
 
     def subtracted(

@@ -9,7 +9,6 @@ from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Flat, Recipe, SpectralFlat
-from ..errors import known
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
 from ..pixels.overscan import overscan_noise
@@ -138,7 +137,7 @@ class JobInputs:
 
 def picklable(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the absolute path of its file."""
-    raw, profile = known(frame.raw, "file"), known(frame.profile, "profile")
+    raw, profile = frame.raw, frame.profile
     raw = replace(raw, path=raw.path.absolute())
     label = ProfileLabel(profile.name, profile.hash, profile.unit)
     return frame.with_(profile=label, raw=raw, path=raw.path)
@@ -166,7 +165,7 @@ def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) ->
 
 def pedestal_off(frame: Frame, chosen: Input) -> bool:
     """Return True if overscan or bias remove the pedestal, so that only signal is left."""
-    return known(frame.amplifiers, "amplifiers").has_overscan or chosen.bias is not None
+    return frame.amplifiers.has_overscan or chosen.bias is not None
 
 
 def bands_of(shape: tuple[int, int], bytes_a_pixel: int) -> list[tuple[int, int]]:

@@ -11,7 +11,6 @@ import numpy as np
 from .. import __version__
 from ..camera.changes import concerning
 from ..camera.recipe import SpectralFlat
-from ..errors import known
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
 from ..pixels.measure import Measured
@@ -77,7 +76,7 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     """
     master, frame, how = request.master, request.frame, request.how
     number = len(request.chosen)
-    header = combined_header([known(f.raw, "file").header for f in request.frames])
+    header = combined_header([f.raw.header for f in request.frames])
     _time_cards(header, request)
     header["OBJECT"] = f"master {master.type}"
     unit = "1" if master.type == "flat" else str(request.unit)
@@ -126,8 +125,8 @@ def common_cards(
     header: ProductHeader, inputs: CardInputs, frame: Frame, chosen: Input, key: str, kind: str
 ) -> None:
     """Write what was done to a frame, and what it still holds."""
-    profile, amplifiers = known(frame.profile, "profile"), known(frame.amplifiers, "amplifiers")
-    columns, rows = known(frame.binning, "binning")
+    profile, amplifiers = frame.profile, frame.amplifiers
+    columns, rows = frame.binning
     header["CPVERS"] = (__version__, "version of ccdprofiles")
     header["CPPROF"] = (ascii_text(profile.name), "profile")
     header["CPHASH"] = (profile.hash[:16], "hash of the profile")
@@ -136,7 +135,7 @@ def common_cards(
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
     letters = ""
     if amplifiers.has_overscan:
-        how = known(frame.recipe, "recipe").overscan
+        how = frame.recipe.overscan
         text = how if isinstance(how, str) else type(how).__name__
         strips = " + ".join(str(r.overscan) for r in amplifiers.readouts)
         header["OVERSCAN"] = _short(f"{text} of {strips}", "OSSECn", "overscan subtracted")

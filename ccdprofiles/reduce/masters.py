@@ -14,6 +14,7 @@ from ..errors import FrameRejected, known
 from ..files.threads import Threads
 from ..pixels.master import blank, flag_hot, hot_limit, scatter_variance
 from ..pixels.prepare import NO_DATA
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.product import ProductFile, sync_folders
 from .flat_levels import FlatLevel, levels_of, lit_flats, refused_flats
@@ -38,13 +39,13 @@ class MadeMaster:
     sha256 : str
         Of the file.
     failed : dict
-        File → code and sentence, of frames that turned out to be unusable.
+        File → `Reason`, of frames that turned out to be unusable.
     refused : FrameRejected or None
         Why it could not be made.
     """
 
     sha256: str
-    failed: Mapping[str, tuple[str, str]]
+    failed: Mapping[str, Reason]
     refused: FrameRejected | None = None
 
 
@@ -152,7 +153,7 @@ def make_master(
     OSError
         If a frame cannot be read.
     """
-    failed: dict[str, tuple[str, str]] = {}
+    failed: dict[str, Reason] = {}
     used, flats = request, None
     try:
         if request.master.type == "flat":
@@ -258,7 +259,7 @@ def _write(
     request: MasterRequest,
     used: MasterRequest,
     finished: _Finished,
-    failed: Mapping[str, tuple[str, str]],
+    failed: Mapping[str, Reason],
     parts: Sequence[Part],
     mapped: Callable,
 ) -> str:
@@ -285,14 +286,14 @@ def _write(
 
 
 def _provenance(
-    request: MasterRequest, used: MasterRequest, failed: Mapping[str, tuple[str, str]]
+    request: MasterRequest, used: MasterRequest, failed: Mapping[str, Reason]
 ) -> list[tuple[str, str, str]]:
     """Return the frames and masters that a master was made of: name, SHA-256 and role."""
     measured, kind = request.inputs.measured, request.master.type
     rows = [(file, measured[file].sha256, kind) for file in used.files]
     for file in request.files:
         if file in failed:
-            code, why = failed[file]
-            rows.append((file, measured[file].sha256, f"{ASIDE}{code}: {why}"))
+            role = f"{ASIDE}{failed[file].code}: {failed[file]}"
+            rows.append((file, measured[file].sha256, role))
     masters = {name for i in used.chosen for name in (i.bias, i.dark) if name}
     return rows + request.inputs.used(sorted(masters))

@@ -11,7 +11,6 @@ from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Combine, Recipe
-from ..errors import known
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
 from ..pixels.prepare import refuse_changes
@@ -52,7 +51,7 @@ class MasterRequest:
     ) -> MasterRequest:
         """Return a request, with what is known of the master's variance."""
         frame = inputs.frames[chosen[0].file]
-        amplifiers = known(frame.amplifiers, "amplifiers")
+        amplifiers = frame.amplifiers
         has_variance = amplifiers.knows_noise
         if not pedestal_off(frame, chosen[0]):
             if master.type == "dark":
@@ -87,7 +86,7 @@ class MasterRequest:
     @property
     def recipe(self) -> Recipe:
         """How its frames are reduced."""
-        return known(self.frame.recipe, "recipe")
+        return self.frame.recipe
 
     @property
     def how(self) -> Combine:
@@ -97,12 +96,12 @@ class MasterRequest:
     @property
     def amplifiers(self) -> AmplifierSet:
         """How its frames were read out."""
-        return known(self.frame.amplifiers, "amplifiers")
+        return self.frame.amplifiers
 
     @property
     def unit(self) -> u.UnitBase:
         """The unit of the raw pixels."""
-        return known(self.frame.profile, "profile").unit
+        return self.frame.profile.unit
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,10 +126,10 @@ def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
 
 def is_exact(frame: Frame, measured: Measured) -> bool:
     """Return True if float32 holds a frame less its overscan exactly."""
-    amplifiers, recipe = known(frame.amplifiers, "amplifiers"), known(frame.recipe, "recipe")
+    amplifiers, recipe = frame.amplifiers, frame.recipe
     if amplifiers.has_overscan and recipe.overscan != "median":
         return False
-    images = known(frame.raw, "file").images
+    images = frame.raw.images
     if any(i.bitpix not in (8, 16) or i.bscale != 1 or i.bzero % 1 != 0 for i in images):
         return False
     # A level that comes from other rows, or other frames, may be any number.
@@ -148,7 +147,7 @@ def open_frames(inputs: JobInputs, chosen: Sequence[Input]) -> Iterator[Mapping[
     FrameRejected
         ``changed``, at the end, if a file was changed in the meantime.
     """
-    raws = {i.file: known(inputs.frames[i.file].raw, "file") for i in chosen}
+    raws = {i.file: inputs.frames[i.file].raw for i in chosen}
     opened: dict[str, Pixels] = {}
     try:
         for file, raw in raws.items():

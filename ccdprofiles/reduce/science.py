@@ -22,6 +22,7 @@ from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
 from ..plan.plan import Input
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
@@ -74,17 +75,17 @@ class Written:
     products : mapping
         Name in the plan → path, or the future that ends when the file is on the disk.
     failed : dict
-        File → code and sentence.
+        File → `Reason`.
     """
 
     products: Mapping[str, Path | Future]
-    failed: dict[str, tuple[str, str]]
+    failed: dict[str, Reason]
 
     @classmethod
     def all(cls, parts: Iterable[Written]) -> Written:
         """Return several as one."""
         products: dict[str, Path | Future] = {}
-        failed: dict[str, tuple[str, str]] = {}
+        failed: dict[str, Reason] = {}
         for part in parts:
             products |= part.products
             failed |= part.failed
@@ -117,17 +118,17 @@ class Batch:
     @property
     def recipe(self) -> Recipe:
         """How its frames are reduced."""
-        return known(self.frame.recipe, "recipe")
+        return self.frame.recipe
 
     @property
     def amplifiers(self) -> AmplifierSet:
         """How its frames were read out."""
-        return known(self.frame.amplifiers, "amplifiers")
+        return self.frame.amplifiers
 
     @property
     def unit(self) -> u.UnitBase:
         """The unit of the raw pixels."""
-        return known(self.frame.profile, "profile").unit
+        return self.frame.profile.unit
 
     @property
     def whole(self) -> bool:
@@ -173,7 +174,7 @@ class Batch:
                 why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
-            return Written({}, {file: (error.code, f"{file}: {error}")})
+            return Written({}, {file: Reason(file, error.code, str(error))})
 
     def _write(self, mapped: Callable, closers: Executor, writers: Writers) -> dict[str, Future]:
         files: list[ProductFile] = []
@@ -249,7 +250,7 @@ class Batch:
     def _header(
         self, request: ScienceRequest, frame: Frame, shared: ProductHeader
     ) -> ProductHeader:
-        header = copied_header(known(frame.raw, "file").header)
+        header = copied_header(frame.raw.header)
         first = self.amplifiers.readouts[0]
         (row, column), (down, across) = (
             (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
@@ -311,14 +312,14 @@ def batches(
     for request in requests:
         i = request.chosen
         frame = frames[i.file]
-        readouts = known(frame.amplifiers, "amplifiers").readouts
+        readouts = frame.amplifiers.readouts
         numbers = tuple((r.gain, r.read_noise, r.saturation) for r in readouts)
-        profile = known(frame.profile, "profile").name
+        profile = frame.profile.name
         recipe = texts[id(frame.recipe)]
         shared = (profile, frame.amplifier_key, frame.binning, numbers, recipe)
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(request)
     for group in groups.values():
-        rows, columns = known(frames[group[0].chosen.file].amplifiers, "amplifiers").shape
+        rows, columns = frames[group[0].chosen.file].amplifiers.shape
         whole = group[0].cosmic_rays is not None
         size = 1 if whole else max(_TOGETHER, _JOB_PIXELS // (rows * columns))
         size = min(size, -(-len(group) // workers))

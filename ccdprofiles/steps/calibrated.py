@@ -42,7 +42,7 @@ def calibrate_frame(
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
     masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
-    recipe = known(origin.frame.recipe, "recipe")
+    recipe = origin.frame.recipe
     check_masters(profile, frame, state, recipe, masters)
     used = {m.type: m for m in masters}
     scale = scale_of_dark(
@@ -118,7 +118,7 @@ def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -
         dark=dark,
         flat=flat,
         scale=origin.dark_scale,
-        electrons=electrons and "gain" not in known(origin.frame.amplifiers, "amplifiers").missing,
+        electrons=electrons and "gain" not in origin.frame.amplifiers.missing,
     )
     values = done.data[0]
     if origin.frame.type != "science" and origin.flat is None and not electrons:

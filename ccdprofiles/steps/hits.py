@@ -158,12 +158,10 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
             "the pedestal of this frame is still in it, which would be taken for light; "
             "subtract its bias or dark first."
         )
-    how = replace(
-        known(origin.frame.recipe, "recipe").cosmic_rays or CosmicRays(), **asked, repair=repair
-    )
+    how = replace(origin.frame.recipe.cosmic_rays or CosmicRays(), **asked, repair=repair)
     stands = mask_of(ccd)
     flags = ccd.flags if stands is None else ccd.flags | stands * np.uint16(1)
-    amplifiers = known(origin.frame.amplifiers, "amplifiers")
+    amplifiers = origin.frame.amplifiers
     whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags)
     try:
         hits = find_cosmic_rays(whole, amplifiers, how, noise_of_frame(origin.frame))

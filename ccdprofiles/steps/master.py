@@ -51,11 +51,11 @@ class _Stack:
 
     @property
     def recipe(self) -> Recipe:
-        return known(self.origins[0].frame.recipe, "recipe")
+        return self.origins[0].frame.recipe
 
     @property
     def amplifiers(self) -> AmplifierSet:
-        return known(self.origins[0].frame.amplifiers, "amplifiers")
+        return self.origins[0].frame.amplifiers
 
     @property
     def pedestal(self) -> bool:

@@ -14,7 +14,7 @@ from ..camera.profile import Profile
 from ..camera.recipe import Combine
 from ..camera.registry import Registry
 from ..camera.watch import watched
-from ..errors import FrameRejected, known
+from ..errors import FrameRejected
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 from ..pixels.calibrate import Noise
@@ -91,8 +91,8 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
 
 def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:
     """Read the overscan of a frame; one too far from the level of the night gets that level."""
-    recipe = known(frame.recipe, "recipe")
-    measured = measure(known(frame.raw, "file"), known(frame.amplifiers, "amplifiers"), recipe)
+    recipe = frame.recipe
+    measured = measure(frame.raw, frame.amplifiers, recipe)
     drift = recipe.overscan_drift
     if night_level is not None and drift is not None:
         measured = take_level(measured, night_level, drift.to_value("adu"))
@@ -101,18 +101,18 @@ def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> 
 
 def prepared_pixels(frame: Frame, measured: Measured, dtype: str) -> CCDData:
     """Return the whole frame: overscan subtracted, trimmed, amplifiers side by side."""
-    rows = known(frame.amplifiers, "amplifiers").shape[0]
-    unit = known(frame.profile, "profile").unit
+    rows = frame.amplifiers.shape[0]
+    unit = frame.profile.unit
     ccd = prepare([measured], 0, rows, unit=unit, dtype=dtype)
-    refuse_changes([known(frame.raw, "file")])
+    refuse_changes([frame.raw])
     return CCDData(ccd.data[0], unit=ccd.unit, flags=None if ccd.flags is None else ccd.flags[0])
 
 
 def noise_of_frame(frame: Frame, first: int = 0, stop: int | None = None) -> Noise:
     """Return gain and read noise of the rows of a frame."""
-    amplifiers = known(frame.amplifiers, "amplifiers")
+    amplifiers = frame.amplifiers
     stop = amplifiers.shape[0] if stop is None else stop
-    return noise_of(amplifiers, known(frame.recipe, "recipe"), first, stop)
+    return noise_of(amplifiers, frame.recipe, first, stop)
 
 
 def plane_of(
@@ -140,9 +140,9 @@ def plane_of(
 
 def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     """Make the header of a prepared frame."""
-    raw = known(frame.raw, "file")
+    raw = frame.raw
     header = copied_header(raw.header)
-    first = known(frame.amplifiers, "amplifiers").readouts[0]
+    first = frame.amplifiers.readouts[0]
     (row, column), (down, across) = (
         (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
     )

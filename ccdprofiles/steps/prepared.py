@@ -96,7 +96,7 @@ def _prepared(
 def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
     """Return the variance of a prepared frame; None where its pedestal hides how much is light."""
     bias = frame.type == "bias"
-    amplifiers = known(frame.amplifiers, "amplifiers")
+    amplifiers = frame.amplifiers
     if not amplifiers.knows_noise or not (bias or amplifiers.has_overscan):
         return None
     noise = noise_of_frame(frame)
@@ -137,7 +137,7 @@ def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:
     if mask is None or not np.any(mask):
         return prepared
     flags, origin = prepared.flags.copy(), known(prepared.origin, "origin")
-    for readout in known(origin.frame.amplifiers, "amplifiers").readouts:
+    for readout in origin.frame.amplifiers.readouts:
         flags[readout.place.slices()] |= mask[readout.data.slices()] * np.uint16(BAD)
     variance = None if prepared.uncertainty is None else prepared.uncertainty.array**2
     return tracked(

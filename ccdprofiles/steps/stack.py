@@ -265,7 +265,7 @@ def _master(
     first = sources[0].frame
     kind = first.type
     _check_exposures(sources)
-    recipe = known(first.recipe, "recipe")
+    recipe = first.recipe
     usual = recipe.combine_for(kind)
     how = Combine(
         method=usual.method if method is None else method,
@@ -296,7 +296,7 @@ def _check_exposures(sources: Sequence[Origin]) -> None:
     if sources[0].frame.type != "dark":
         return
     exposures = [known(o.frame.exposure, "exposure") for o in sources]
-    recipe = known(sources[0].frame.recipe, "recipe")
+    recipe = sources[0].frame.recipe
     tolerance = min(recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
     if max(exposures) - min(exposures) > tolerance:
         raise PlanError(
