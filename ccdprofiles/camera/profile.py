@@ -1,4 +1,4 @@
-"""What one camera's headers call things, where its pixels lie, and how it is calibrated."""
+"""The profile of a camera: its header cards, its image sections, and how it is calibrated."""
 
 from __future__ import annotations
 
@@ -45,33 +45,32 @@ Cards = str | Sequence[str] | Callable[[Mapping], Any] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One camera: what its headers say, where its pixels lie, how it is calibrated.
+    """One camera: its header cards, its image sections, and how it is calibrated.
 
-    A function of the header may be given in place of almost any value.
+    A function of the header may be used instead of almost any value.
 
     Parameters
     ----------
     instrument : str, tuple of str, callable or None
         The value or values of INSTRUME, exact but for outer blanks; or a function that
-        returns True for a header of this camera; None where it writes no INSTRUME.
+        returns True for a header of this camera; None if it writes no INSTRUME.
     where : dict
         Other cards that must agree, such as ``{"OBSERVAT": "APO"}``. A value may be a
         number, a text, a shell pattern, or a tuple of these.
     telescope : str
-        For people; no card is compared with it.
+        For readers only; it is not compared with any card.
     amplifiers : list of Amplifier or callable
     binning : tuple of two str, callable or None
         The cards for columns and rows. None: every frame is unbinned.
     overscan_bins : bool
-        False where the overscan keeps its width in binned frames.
+        False if the overscan keeps its width in binned frames.
     frame_size : tuple of int, dict, callable or None
-        Columns and rows of the whole raw frame, unbinned, where the sections do not reach
-        its edge: ``frame_size=(4109, 4096)``. The rest is not used. A file whose
-        extensions differ in size needs a dict, ``{1: (2080, 4128), 2: (2080, 4112)}``.
-        None: the last column and row of the frame belong to a section. A frame of
-        another size is set aside.
+        Columns and rows of the whole raw frame, unbinned, if the sections do not reach its edge:
+        ``frame_size=(4109, 4096)``. The rest is not used. A file whose extensions differ in size
+        needs a dict, ``{1: (2080, 4128), 2: (2080, 4112)}``. None: the last column and row of the
+        frame belong to a section. A frame of another size is set aside.
     exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
-        The cards, tried in order; None where there is none. The exposure is in seconds,
+        The cards, tried in order; None if there is none. The exposure is in seconds,
         the temperature of the chip in degrees Celsius.
     frame_types : dict
         The type for each word of ``frame_type``: bias, dark, flat, arc, science, or None
@@ -91,15 +90,15 @@ class Profile:
     unit : Unit
         Of the raw pixels.
     recipe : Recipe or callable
-        How its frames are calibrated; a function of the header where one camera takes
-        images and spectra.
+        How its frames are calibrated; a function of the header if one camera takes images and
+        spectra.
     name, file, notes : str
         Filled in when the profile is read from its file.
 
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -161,7 +160,7 @@ class Profile:
 
     @property
     def instruments(self) -> tuple[str, ...]:
-        """The values of INSTRUME; empty where a function or other cards identify the camera."""
+        """The values of INSTRUME; empty if a function or other cards identify the camera."""
         if isinstance(self.instrument, str):
             return (self.instrument,)
         return self.instrument if isinstance(self.instrument, tuple) else ()
@@ -207,19 +206,19 @@ class Profile:
         return self.knows(header) and self.disagreement(header) is None
 
     def frame_type_of(self, header: Mapping) -> str | None:
-        """Return the type of a frame, or None where it is ignored on purpose.
+        """Return the type of a frame, or None if it is ignored on purpose.
 
         Raises
         ------
         FrameRejected
-            ``no-type`` where the card is missing, or has a word that no profile explains.
+            ``no-type`` if the card is missing, or has a word that the profile does not know.
         """
         value = self._value("frame_type", header)
         if value is None:
             raise FrameRejected(
                 "no-type",
-                f"{self._missing('frame_type')}, so that the type of the frame is not known; "
-                f"give {self._label} another frame_type=.",
+                f"{self._missing('frame_type')}, so the type of the frame is not known; "
+                f"change frame_type= in {self._label}.",
             )
         word = lower_word(value)
         if word in self.frame_types:
@@ -228,7 +227,7 @@ class Profile:
             return self._all_frame_types[loose(word)]
         raise FrameRejected(
             "no-type",
-            f"{self._quoted('frame_type', value)} is not a type of frame known to {self._label}"
+            f"{self._quoted('frame_type', value)} is not a frame type that {self._label} knows"
             f"{nearest(word, possible_words(word, self.frame_types))}; "
             "add the word to its frame_types=.",
         )
@@ -238,14 +237,14 @@ class Profile:
         return with_common(self.frame_types)
 
     def exposure_of(self, header: Mapping) -> float | None:
-        """Return the exposure in seconds, or None where the header has none.
+        """Return the exposure in seconds, or None if the header has none.
 
         A number in a text is read as that number.
 
         Raises
         ------
         FrameRejected
-            ``exposure`` where it is not a number, negative, or longer than a day.
+            ``exposure`` if it is not a number, is negative, or is longer than a day.
         """
         value = self._value("exposure", header, UNKNOWN)
         if isinstance(value, u.Quantity):
@@ -256,11 +255,11 @@ class Profile:
             raise FrameRejected(
                 "exposure",
                 f"{self._quoted('exposure', value)} is not an exposure between 0 and 86400 s; "
-                "correct the header, or set the frame aside.",
+                "correct the header, or reject the frame.",
             ) from error
 
     def temperature_of(self, header: Mapping) -> float | None:
-        """Return the temperature of the chip in degrees Celsius, or None where it is not known.
+        """Return the temperature of the chip in degrees Celsius, or None if it is not known.
 
         Raises
         ------
@@ -279,7 +278,7 @@ class Profile:
         Raises
         ------
         FrameRejected
-            ``binning`` where the cards are missing, or are not positive whole numbers.
+            ``binning`` if the cards are missing, or are not positive whole numbers.
         """
         if self.binning is None:
             return 1, 1
@@ -295,7 +294,7 @@ class Profile:
             fault = f"{start} is not a binning; two positive whole numbers were expected"
             if not callable(self.binning) and set(values) == {None}:
                 fault = (
-                    f"{' and '.join(self.binning)} are missing, where two positive whole numbers "
+                    f"{' and '.join(self.binning)} are missing, but two positive whole numbers "
                     "were expected"
                 )
             raise FrameRejected(
@@ -315,7 +314,7 @@ class Profile:
         recipe = call(self.recipe, header)
         if not isinstance(recipe, Recipe):
             raise ProfileError(
-                f"{self._label}: recipe= returns {recipe!r}, which is not a Recipe(...)."
+                f"{self._label}: recipe= returns {recipe!r}, which is not a recipe; use Recipe(...)."
             )
         return recipe
 
@@ -325,7 +324,7 @@ class Profile:
         Raises
         ------
         ProfileError
-            If a function of the profile returns a text without end.
+            If a function of the profile returns a text that is too long.
         """
         value = self._value(field, header)
         text = "" if value is None else str(value).strip()
@@ -349,17 +348,17 @@ class Profile:
         ----------
         header : mapping
         shapes : mapping
-            Rows and columns for each extension; the key None stands for the image of a
-            file that has a single one.
+            Rows and columns for each extension; the key None means the image of a file that has a
+            single one.
 
         Raises
         ------
         FrameRejected
-            ``section`` where the frame has another size than the sections account for,
-            ``missing-extension`` where it lacks one, and ``mef`` where it has several
-            images and the profile expects one.
+            ``section`` if the size of the frame does not agree with the sections,
+            ``missing-extension`` if it lacks one, and ``mef`` if it has several images and the
+            profile expects one.
         ProfileError
-            If a function of the profile returns what cannot be right.
+            If a function of the profile returns an invalid value.
         """
         amplifiers = self.amplifiers
         if callable(amplifiers):
@@ -380,7 +379,7 @@ class Profile:
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
 
-    # One step at a time. The steps stand on a higher floor, and are imported when they are used.
+    # Single steps. Their package imports this one, so they are imported when they are used.
 
     def read(self, path: str | Path) -> CCDData:
         """Read a raw frame as a CCDData, its header as it is and no pixel changed.
@@ -393,7 +392,7 @@ class Profile:
         Returns
         -------
         CCDData, shape (rows, columns)
-            In the unit of the profile, mostly adu; float32, or float64 where the file has more
+            In the unit of the profile, usually adu; float32, or float64 if the file has more
             than 16 bits. A BLANK pixel is NaN.
 
         Raises
@@ -413,26 +412,26 @@ class Profile:
         Parameters
         ----------
         frame : CCDData, str or Path
-            A raw frame in adu. One in memory is handed on in a temporary file.
+            A raw frame in adu. A frame in memory is passed on in a temporary file.
         night_level : sequence of float, optional
-            The median overscan level of the night in adu, for each amplifier. It is taken where
-            the frame's own deviates by more than the recipe's ``overscan_drift``.
+            The median overscan level of the night in adu, for each amplifier. It is used if the
+            frame's own level deviates by more than the recipe's ``overscan_drift``.
 
         Returns
         -------
         CCDData, shape (rows, columns)
-            In adu; float32, or float64 for a calibration frame that float32 would round. The
-            uncertainty is a standard deviation, sqrt(max(signal, 0) / gain + read noise^2), and
-            None where gain or read noise is not known or the pedestal is still in it. ``flags``
-            are bits as in a product, and ``mask`` follows from them. ``meta`` has the cards of a
-            product, which say what the frame still holds.
+            In adu; float32, or float64 for a calibration frame whose values float32 would round.
+            The uncertainty is a standard deviation, sqrt(max(signal, 0) / gain + read noise^2), and
+            None if the gain or read noise is not known, or the frame still contains its pedestal.
+            ``flags`` are bits as in a product, and ``mask`` follows from them. ``meta`` has the
+            cards of a product, which record what the frame still contains.
 
         Raises
         ------
         FrameRejected
-            If the header rules the frame out.
+            If the frame cannot be used because of its header.
         PlanError
-            If it was prepared before, or is not in the unit of raw frames.
+            If it was already prepared, or is not in the unit of raw frames.
         """
         from ..steps.prepared import prepare_frame
 
@@ -449,21 +448,21 @@ class Profile:
     ) -> CCDData:
         """Subtract bias and dark from a prepared frame, divide by the flat, and apply the gain.
 
-        The dark is scaled and the gain applied where the recipe says so; the gain to science
-        frames only. A master without the cards of this package is measured: a flat whose median
-        is not 1 is divided by it, and whether a dark holds its pedestal is told from its level.
-        What was found is logged as a warning and stands in HISTORY.
+        The dark is scaled and the gain applied as in the recipe; the gain is applied to science
+        frames only. A master without the cards of this package is measured: a flat whose median is
+        not 1 is divided by it, and the level of a dark shows whether it contains its pedestal. The
+        result is logged as a warning and recorded in HISTORY.
 
         Parameters
         ----------
         frame : CCDData, str or Path
-            As `prepare` gives it.
+            As returned by `prepare`.
         bias, dark, flat : CCDData, str or Path, optional
-            As `ccdprofiles.combine` gives them, a master of `ccdprofiles.reduce_night`, or that
+            As returned by `ccdprofiles.combine`, a master of `ccdprofiles.reduce_night`, or that
             of another program, trimmed as the frame is.
         electrons : bool, optional
-            Whether the gain is applied; False where further masters are to follow. Left out, as
-            the recipe says.
+            Whether the gain is applied; use False if further masters will be subtracted. By default
+            as in the recipe.
 
         Returns
         -------
@@ -473,9 +472,9 @@ class Profile:
         Raises
         ------
         PlanError
-            If the numbers would be wrong: a bias subtracted twice, a dark scaled that holds its
-            pedestal, a flat that divides a pedestal, adu and electron mixed, or a master of
-            another camera, amplifier set, binning, exposure or filter.
+            If the result would be wrong: a bias subtracted twice, a scaled dark that contains its
+            pedestal, a pedestal divided by a flat, adu and electron mixed, or a master of another
+            camera, amplifier set, binning, exposure or filter.
         """
         from ..steps.calibrated import calibrate_frame
 
@@ -488,18 +487,18 @@ class Profile:
         if amplifier.extension is None:
             raise FrameRejected(
                 "mef",
-                f"it holds {sum(isinstance(e, int) for e in shapes)} images, where {self._label} "
-                "expects one; give its amplifiers their extension=.",
+                f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {self._label} "
+                "expects one; set extension= for each amplifier in the profile.",
             )
         raise FrameRejected(
             "missing-extension",
-            f"extension {amplifier.extension!r} is missing, where {self._label} expects "
-            f"an amplifier; the file has {list(shapes)}; it may have been cut.",
+            f"extension {amplifier.extension!r} is missing, but {self._label} expects "
+            f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
         )
 
     @property
     def _binning_cards(self) -> str:
-        """The cards of the binning for a message; nothing where there are none."""
+        """The cards of the binning for a message; nothing if there are none."""
         if callable(self.binning):
             return "binning= in the profile"
         return " and ".join(dict.fromkeys(self.binning or ()))
