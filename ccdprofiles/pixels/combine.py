@@ -48,7 +48,7 @@ class Stacked:
     data : ndarray, shape (rows, columns)
         Of the type of the stack; float64 where it was scaled.
     n_used : ndarray of int32, shape (rows, columns), or int
-        How many values of each pixel were used; one number where none was rejected.
+        How many values of each pixel were used; one number if none was rejected.
     scatter : ndarray of float64, shape (2, rows, columns), or None
         The variance of one frame's pixel, if asked for: of all values, and of those within
         five ``mad_std`` of the median.

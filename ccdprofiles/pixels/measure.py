@@ -78,7 +78,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     Raises
     ------
     FrameRejected
-        If the file is shorter than its header demands (``truncated``), is no longer the one
+        If the file is shorter than its header requires (``truncated``), is no longer the one
         whose header was read (``changed``), does not agree with its DATASUM (``checksum``), or
         has an overscan that cannot be measured (``overscan``).
     """
@@ -96,7 +96,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
                         _copy_overscan(strip, readout.overscan, image, first, band)
     except FrameRejected as error:
         if error.code != "not-a-file":
-            refuse_changed(raw)  # a changed file may fail in any way; this is the reason then
+            refuse_changed(raw)  # a changed file may cause any error; this is its reason
         raise
     quality = sample.quality()
     overscans = [_measure_overscan(strip, recipe.overscan) for strip in strips]
@@ -125,7 +125,7 @@ def _measure_overscan(
     rows, poor_fit = overscan_levels(strip, how)
     n_lit_rows = 0
     if isinstance(how, str):
-        # A model is fitted with rejection, and needs no second one.
+        # A model is fitted with rejection, and needs no other.
         rows, n_lit_rows = replace_lit_rows(rows)
     return rows, median(rows), _scatter(strip), n_lit_rows, poor_fit
 
@@ -141,7 +141,7 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
     night : sequence of (float or None)
         The median level of the night for each amplifier, in adu.
     drift : float
-        By how much a level may deviate from it, in adu.
+        The largest deviation from it, in adu.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
 
 
 def _empty_strip(readout: Readout) -> np.ndarray | None:
-    """Return room for the overscan of one amplifier; None where it has none."""
+    """Return an empty array for the overscan of one amplifier; None if it has none."""
     section = readout.overscan
     return None if section is None else np.empty((section.height, section.width), "f4")
 

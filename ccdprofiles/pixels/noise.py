@@ -37,8 +37,8 @@ def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
     An offset that all pixels of a frame share is not noise. But fewer values are then close
     to the median, which is less certain for it: its variance is the sum of p (1 - p) over
-    the squared sum of the densities there, with p the probability of each value to lie below
-    the median.
+    the squared sum of the densities there, with p the probability of each value to be below the
+    median.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The sparse search for cosmic rays: filters only where a hit can be.
+"""The sparse search for cosmic rays: filters only where a hit is possible.
 
 One cheap pass over the frame leaves the pixels that can be hits at all. S, S' and F are then
 evaluated about these alone, and later iterations look only near pixels that were replaced.
@@ -45,7 +45,7 @@ def search(
     Returns
     -------
     mask, cleaned : ndarray, or None
-        None where the options are not supported, or the frame is so small or so crowded that
+        None if the options are not supported, or the frame is so small or so crowded that
         astroscrappy is the better choice.
     """
     if not options.supported or min(data.shape) <= 2 * options.reach:
