@@ -23,7 +23,7 @@ __all__ = ["FlatLevel", "levels_of", "lit_flats", "refused_flats"]
 
 _TOGETHER = 5
 _SAMPLES = 32
-"""In how many places of a flat a sample is taken before its median is computed."""
+"""The number of places of a flat where a sample is taken before its median is computed."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
 def _medians(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
     """Return the medians of `_light` of all flats, without holding a whole frame.
 
-    Samples show between which values each median lies. Then what lies below is only
-    counted, and what lies between is sorted in float64.
+    Samples give a bracket for each median. Values below it are only counted, and values inside are
+    sorted in float64.
     """
     rows = flats.amplifiers.shape[0]
     places = [(row, min(row + 4, rows)) for row in range(0, rows, max(4, rows // _SAMPLES))]

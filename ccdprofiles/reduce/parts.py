@@ -47,7 +47,7 @@ class Part:
         Raises
         ------
         OutputError
-            If the disk refuses.
+            If the disk cannot be written.
         """
         refuse_link(self.path.parent)
         with self._blamed():
@@ -65,7 +65,7 @@ class Part:
         Raises
         ------
         OutputError
-            If the disk refuses.
+            If the disk cannot be written.
         """
         for name in _PLANES:
             plane = getattr(band, name)
@@ -83,7 +83,7 @@ class Part:
         Raises
         ------
         OutputError
-            If the file was cut, or the disk refuses.
+            If the file was truncated, or the disk cannot be read.
         """
         start, stop = max(first, self.first), min(first + len(plane), self.stop)
         if start >= stop:
@@ -95,7 +95,9 @@ class Part:
             while left:
                 number = stream.readinto(left)
                 if not number:
-                    raise OutputError(f"{self.path} was truncated; run again to go on.")
+                    raise OutputError(
+                        f"{self.path} was truncated during the run; run it again to continue."
+                    )
                 left = left[number:]
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""A master that is to be made: of which frames, how, and where it is written."""
+"""A master that is to be made: its frames, its recipe, and its path."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MasterRequest:
     chosen : tuple of Input
         Its frames, and the masters that each needs.
     key : str
-        The hash of all that decides it.
+        The hash of everything that determines it.
     path : Path
     has_variance : bool
         Whether its variance can be computed.
@@ -82,7 +82,7 @@ class MasterRequest:
 
     @property
     def recipe(self) -> Recipe:
-        """How its frames are reduced."""
+        """The recipe of its frames."""
         return self.frame.recipe
 
     @property
@@ -92,7 +92,7 @@ class MasterRequest:
 
     @property
     def amplifiers(self) -> AmplifierSet:
-        """How its frames were read out."""
+        """The amplifiers of its frames."""
         return self.frame.amplifiers
 
     @property
@@ -117,21 +117,21 @@ class MasterRequest:
 
 
 def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
-    """Return True if float32 holds frames less their overscan exactly."""
+    """Return True if float32 represents frames minus their overscan exactly."""
     frame = inputs.frames[chosen[0].file]
     if frame.amplifiers.has_overscan and frame.recipe.overscan != "median":
         return False
     images = [image for i in chosen for image in inputs.frames[i.file].raw.images]
     if any(i.bitpix not in (8, 16) or i.bscale != 1 or i.bzero % 1 != 0 for i in images):
         return False
-    # A level that comes from other rows, or other frames, may be any number.
+    # A level from other rows, or other frames, may be any number.
     measured = (inputs.measured[i.file] for i in chosen)
     return not any(any(m.level_from_night) or any(m.n_lit_rows) for m in measured)
 
 
 @contextmanager
 def open_frames(inputs: JobInputs, chosen: Sequence[Input]) -> Iterator[Mapping[str, Pixels]]:
-    """Open frames once for all their bands, as a compressed frame is unpacked when it is opened.
+    """Open frames once for all their bands: opening decompresses a compressed frame.
 
     Gives the open pixels by the name of the file.
 

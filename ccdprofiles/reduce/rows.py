@@ -22,16 +22,16 @@ __all__ = ["CombinedRows", "combine_rows", "row_bands"]
 
 @dataclass(frozen=True)
 class CombinedRows:
-    """Rows of a master before its level, or its noise, is taken from the whole of it.
+    """Rows of a master before its level, or its noise, is computed from all rows.
 
     Parameters
     ----------
     band : Band
         With flags. Its variance is None if it is unknown, or follows from ``scatter``.
     scatter : ndarray of float64, shape (2, rows, columns), or None
-        The variance of one frame's pixel, as `combine` gives it.
+        The variance of one frame's pixel, as returned by `combine`.
     n_used : ndarray or int
-        How many values each pixel was made of; at least 1.
+        The number of values used for each pixel; at least 1.
     """
 
     band: Band
@@ -182,7 +182,7 @@ def _flat_variance(
     down.
     """
     noise = noise_of(request.amplifiers, request.recipe, first, stop)
-    # In electrons the light is already gain times what the frame holds.
+    # In electrons the light is already the gain times the values of the frame.
     relative = flats.relative_gain(first, stop)
     k = 1.0 if relative is None else relative
     total = np.maximum(value, 0) * (k * flats.scales.mean() / noise.gain)
