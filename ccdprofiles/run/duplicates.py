@@ -36,7 +36,7 @@ def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
     notes = []
     for first, *others in alike.values():
         notes += [
-            f"{file}: the same pixels as {first} but another header; both are used according to "
+            f"{file}: the same pixels as {first}, but another header; both are used according to "
             "their headers; remove the wrong one from the night."
             for file in others
             if _equal(measured[first], measured[file])
@@ -55,4 +55,4 @@ def _equal(first: Measured, second: Measured) -> bool:
                 for stop in (min(row + _ROWS, a.shape[0]),)
             )
     except (FrameRejected, OSError):
-        return False  # reported where its pixels are read
+        return False  # reported when its pixels are read

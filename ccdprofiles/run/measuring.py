@@ -25,7 +25,7 @@ __all__ = ["measure_frames"]
 log = logging.getLogger(__name__)
 
 _SHUTTER_CLOSED = (("bias", "dark"), ("science", "arc"))
-"""The types whose overscan gives the level of a night, the best first."""
+"""The types whose overscan gives the nightly level, the best first."""
 
 _BATCH_BYTES = 32 * 2**20
 _BATCH_FILES = 64
@@ -42,7 +42,7 @@ def measure_frames(state: RunState, workers: Workers) -> None:
     Raises
     ------
     OSError
-        If the system fails for another reason than a file.
+        If an operation of the system fails that does not concern a single file.
     """
     plan = state.plan
     files = sorted(
@@ -84,7 +84,7 @@ def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
 
 
 def _take_nightly_levels(state: RunState) -> None:
-    """Replace overscan levels that are too far from the nightly median, where recipes ask so."""
+    """Replace overscan levels far from the nightly median, if the recipe requires it."""
     groups: dict[tuple, list[str]] = {}
     settings = same_settings(state)
     for file in state.measured:
@@ -106,7 +106,7 @@ def _take_nightly_levels(state: RunState) -> None:
                 text = deviation("overscan level", *worst, drift)
                 sentence = f"{file}: {text}; using the nightly median."
                 log.warning("%s", sentence)
-                # Recipes have a drift because of light in the overscan; this is more.
+                # The drift in recipes is for light in the overscan; such a level has another cause.
                 if abs(worst[0] - worst[1]) > largest_drift(worst[1]):
                     notes.append(sentence)
     state.made.notes += grouped(notes)

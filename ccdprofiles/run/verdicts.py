@@ -1,4 +1,4 @@
-"""Judge the measured frames: which are set aside, and what is noted."""
+"""Check the measured frames: which are set aside, and what is noted."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _WRAPPED = 1e-4
 _DARKER = 30.0
 """Adu by which the median of a frame may be below its dark because of drift or noise."""
 _GROUP = 4
-"""The fewest frames of which an outlier is set aside."""
+"""The smallest number of frames of which an outlier is set aside."""
 _MANY = 3
-"""The fewest frames that deviate together as the level of a camera drifts."""
+"""The smallest number of frames that deviate together because the level of a camera drifts."""
 
 
 def judge_pixels(state: RunState) -> None:
     """Set aside the frames that fail a check of their pixels.
 
-    A frame that the caller keeps is used, with a note. First each frame is judged by itself,
-    then the remaining frames of each master together.
+    A frame that the caller keeps is used, with a note. First each frame is checked by itself, then
+    the remaining frames of each master together.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
         state.made.notes.append(f"{file}: kept by hand, although {wrong}")
         log.warning("%s: kept by hand, although %s", file, wrong)
         return
-    sentence = f"{file}: {wrong} To use it all the same: keep=[FILE] (--keep FILE)."
+    sentence = f"{file}: {wrong} To use it nevertheless: keep=[FILE] (--keep FILE)."
     state.made.failed[file] = (wrong.code, sentence)
     del state.measured[file]
     log.warning("%s", sentence)
@@ -117,8 +117,8 @@ def _judge_level(state: RunState, master: Master) -> None:
             _note_level(state, master, frames, overscan)
         if len(found) >= _MANY and 4 * len(found) >= len(frames):
             state.made.notes.append(
-                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, as "
-                "when the level of a camera drifts; all are used; check them."
+                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, probably "
+                "because the level of the camera drifts; all are used; check them."
             )
             return
         for file, wrong in found.items():
@@ -131,7 +131,7 @@ def _note_level(
     frames: Mapping[str, Quality],
     overscan: Mapping[str, tuple[float | None, ...]],
 ) -> None:
-    """Note a bias or dark of another level among too few to leave one out."""
+    """Note a bias or dark of another level if there are too few to omit one."""
     if master.type not in ("bias", "dark"):
         return
     files = sorted(frames)
@@ -149,7 +149,7 @@ def _note_level(
 
 
 def _judge_noise(state: RunState, master: Master) -> None:
-    """Compare the noise of each bias with the read noise of the profile, and that with all biases."""
+    """Compare the noise of each bias, and of all together, with the read noise of the profile."""
     frames = _of(state, master) if master.type == "bias" else {}
     if not frames:
         return
@@ -169,7 +169,7 @@ def _judge_noise(state: RunState, master: Master) -> None:
             "are expected; correct read_noise= or gain= in the profile."
         )
     for file, own in ratios.items():
-        # Similar frames are treated alike, even if the limit lies between them.
+        # Similar frames are treated equally, even if the limit is between them.
         odd = [
             ratio
             for ratio, other in zip(np.array(own)[known], usual[known], strict=True)
@@ -179,7 +179,7 @@ def _judge_noise(state: RunState, master: Master) -> None:
             wrong = FrameRejected(
                 "read-noise",
                 f"its pixels scatter by {_furthest(odd):.3g} times the read noise of the profile, but "
-                f"{span} are expected of a bias; check that it was read out like the others.",
+                f"{span} are expected of a bias; check that it was read out in the same way as the others.",
             )
             _set_aside(state, file, wrong)
 
@@ -193,7 +193,7 @@ def _within(ratio: float, limits: tuple[float, float]) -> bool:
 
 
 def _furthest(ratios: Sequence[float]) -> float:
-    """Return the ratio that lies furthest from 1, as a factor."""
+    """Return the ratio that differs most from 1, as a factor."""
     return max(ratios, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
 
 
@@ -207,8 +207,8 @@ def _note_wrapped(state: RunState) -> None:
     for found in odd.values():
         file, share = max(found, key=lambda f: f[1])
         state.made.notes.append(
-            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, as "
-            "values above 32767 are in a file that declares them signed (BITPIX = 16 without BZERO); "
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, like "
+            "values above 32767 in a file that declares them signed (BITPIX = 16 without BZERO); "
             "check that the camera writes BZERO = 32768."
         )
 
@@ -233,7 +233,7 @@ def _note_negative(state: RunState) -> None:
         file, below = max(found, key=lambda f: f[1])
         state.made.notes.append(
             f"{file}{_and_more(found)}: its sky is {below:.4g} adu below {dark}, but light is never "
-            "negative; check the darks for light, and that they were read out like this frame."
+            "negative; check the darks for light, and that they were read out in the same way as this frame."
         )
 
 
@@ -246,7 +246,7 @@ def _net(state: RunState, master: Master) -> np.ndarray | None:
 
 
 def _note_light(state: RunState) -> None:
-    """Note rows whose overscan is contaminated by light, and what was done about it."""
+    """Note rows whose overscan is contaminated by light, and how they were corrected."""
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.n_lit_rows, strict=True):
@@ -274,8 +274,8 @@ def _note_fits(state: RunState) -> None:
     for (profile, name, rows), files in odd.items():
         state.made.notes.append(
             f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
-            f"{_and_more(files)} did not converge or is poorly determined; give overscan= of the "
-            "recipe a model of fewer parameters, or better ones to start from."
+            f"{_and_more(files)} did not converge or is poorly determined; use a model with fewer parameters in overscan= "
+            "of the recipe, or better initial parameters."
         )
 
 
