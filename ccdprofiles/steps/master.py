@@ -1,4 +1,4 @@
-"""Calibration frames that a profile prepared become a master, as in the reduction of a night."""
+"""Combine calibration frames prepared by a profile to a master, as in the reduction of a night."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Planes:
     variance : ndarray of float32 or None
     flags : ndarray of uint16
     norm : float or None
-        What a flat was divided by.
+        The number by which a flat was divided.
     """
 
     data: np.ndarray
@@ -64,7 +64,7 @@ class _Stack:
 
     @property
     def pedestal(self) -> bool:
-        """Whether neither overscan nor bias took the pedestal off."""
+        """Whether neither overscan nor bias removed the pedestal."""
         return not self.origins[0].frame.amplifiers.has_overscan and self.origins[0].bias is None
 
     @property
@@ -87,8 +87,8 @@ class _Stack:
     def shared_bias(self) -> Master | None:
         """The bias that was subtracted from every dark or arc.
 
-        It is added for the time of combining, so that the frames are whole numbers, and
-        subtracted once.
+        It is added while the frames are combined, so that they are whole numbers, and subtracted
+        once.
         """
         sums = {o.bias.sha256 if o.bias else "" for o in self.origins}
         alone = len(sums) == 1 and self.type in ("dark", "arc") and self.scales is None
@@ -96,7 +96,7 @@ class _Stack:
 
     @property
     def exact(self) -> bool:
-        """Whether float32 holds the sums of all frames exactly."""
+        """Whether float32 represents the sums of all frames exactly."""
         taken = any(o.dark or o.bias for o in self.origins) and self.shared_bias is None
         if taken or self.scales is not None or not all(o.exact for o in self.origins):
             return False
@@ -116,14 +116,14 @@ class _Stack:
         return value - times * bias.data[first:stop].astype("f8")
 
     def relative_gain(self, first: int, stop: int) -> np.ndarray | None:
-        """Return the gains where they differ and products are in electrons."""
+        """Return the gains if they differ and products are in electrons."""
         if self.type != "flat" or not self.recipe.electrons:
             return None
         gain = noise_of_frame(self.origins[0].frame, first, stop).gain
         return gain if isinstance(gain, np.ndarray) else None
 
     def rows(self, first: int, stop: int, dtype: str) -> np.ndarray:
-        """Return rows of all frames, NaN where one is masked for a reason of its own."""
+        """Return rows of all frames, NaN where a pixel is masked but not flagged."""
         rows = [self.plus_bias(f.data[first:stop], first, stop) for f in self.frames]
         stack = np.stack(rows).astype(dtype, copy=False)
         for frame, values in zip(self.frames, stack, strict=True):
@@ -147,7 +147,7 @@ def make_master(
     scale: np.ndarray | str | None,
     mapped: Callable[[Callable, Iterable], Iterable],
 ) -> Planes:
-    """Combine prepared frames of one type to the master that a night would make of them.
+    """Combine prepared frames of one type to the same master as in the reduction of a night.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def make_master(
         Of each.
     how : Combine
     scale : ndarray, {"median", "mode", "mean"} or None
-        What each frame is multiplied by, or the statistic that it is divided by.
+        The factor of each frame, or the statistic by which it is divided.
     mapped : callable
         As `map`; it may work in threads.
 
@@ -189,7 +189,7 @@ def make_master(
 
 
 def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, float]:
-    """Return the level of a flat over its good pixels, and that in units of its median."""
+    """Return the level of a flat over its good pixels, and the level in units of its median."""
     frame, origin, how = stack.frames[number], stack.origins[number], stack.recipe.flat
     image = np.asarray(frame.data, "f8")
     gain = stack.relative_gain(0, frame.shape[0])
@@ -210,7 +210,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
     if not found > noise:
         raise PlanError(
             f"{origin.frame.file} (frame {number + 1}): its level is {found:.6g} {frame.unit}, "
-            "where a flat needs light once bias and dark are off; look at it, and leave it out."
+            "but a flat needs light after bias and dark have been subtracted; inspect it, and omit it."
         )
     return found, 1.0 if statistic == "median" else found / level(values, "median")
 
@@ -218,7 +218,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
 def _combined(
     stack: _Stack, mapped: Callable
 ) -> tuple[Planes, np.ndarray | None, np.ndarray | None]:
-    """Combine band by band; of darks with a pedestal also return their scatter, and what was kept."""
+    """Combine band by band; for darks with a pedestal also return their scatter and `n_used`."""
     shape = stack.frames[0].shape
     planes = Planes(
         np.empty(shape, "f4"),
@@ -309,8 +309,7 @@ def _scaled_variance(
     """Return the variance of frames that were scaled to each other.
 
     Each is s (x - bias - r dark). Its photons are those of the light, value / s, and of the dark
-    that was subtracted. What the frames have in common, their bias and dark, does not average
-    down.
+    that was subtracted. The noise of their common bias and dark does not average down.
     """
     relative = stack.relative_gain(first, stop)
     k = 1.0 if relative is None else relative
@@ -339,14 +338,14 @@ def _scaled_variance(
             fixed = fixed + (s.sum() / len(scales)) * np.sqrt(more)
     off = stack.offsets
     if stack.how.method == "median" and (off != 1).any():
-        # A mode is less certain than a median, and leaves the flats a little off each other.
+        # A mode is less certain than a median, and leaves the flats at slightly different levels.
         noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
         total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
     return factor * total + (k * fixed) ** 2
 
 
 def _with_hot_pixels(planes: Planes) -> Planes:
-    """Flag the pixels of a dark that stand ten standard deviations above its median."""
+    """Flag the pixels of a dark that are ten standard deviations above its median."""
     good = np.isfinite(planes.data) & (planes.flags & NO_DATA == 0)
     if good.any():
         values = planes.data[good]

@@ -1,4 +1,4 @@
-"""What the single steps take from the reduction of a whole night, all in one place."""
+"""The functions of the reduction of a whole night that the single steps use."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
 
 @dataclass(frozen=True)
 class _OnDisk:
-    """What the cards of a product ask of a master."""
+    """The attributes of a master from which the cards of a product are written."""
 
     sha256: str
     file: Master
@@ -66,7 +66,7 @@ class _OnDisk:
 
 @dataclass(frozen=True)
 class _StepInputs:
-    """What the cards of a product ask of the job that makes it."""
+    """The attributes of a job from which the cards of a product are written."""
 
     masters: Mapping[str, _OnDisk]
     without: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
     Raises
     ------
     FrameRejected
-        If the header rules the frame out.
+        If the frame cannot be used because of its header.
     """
     with watched():
         found = Scanner(Registry(()), forced=profile).frame(path, name)
@@ -89,7 +89,7 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
 
 
 def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:
-    """Read the overscan of a frame; one too far from the level of the night gets that level."""
+    """Measure the overscan of a frame; a deviating level is replaced by the nightly median."""
     measured = measure(frame.raw, frame.amplifiers, frame.recipe)
     drift = frame.recipe.overscan_drift
     if night_level is not None and drift is not None:
@@ -98,7 +98,7 @@ def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> 
 
 
 def is_exact(frame: Frame, measured: Measured) -> bool:
-    """Return True if float32 holds the frame less its overscan exactly."""
+    """Return True if float32 represents the frame minus its overscan exactly."""
     whole = all(
         i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in frame.raw.images
     )
@@ -121,15 +121,15 @@ def noise_of_frame(frame: Frame, first: int = 0, stop: int | None = None) -> Noi
 
 
 def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool = False):
-    """Return a master as the arithmetic takes it.
+    """Return a master as a `Band`.
 
     Parameters
     ----------
     master : Master or None
     bias : Master, optional
-        The bias that is subtracted beside this dark.
+        The bias that is subtracted together with this dark.
     pedestal : bool
-        Whether the dark's own scatter tells the noise of the frame.
+        Whether the scatter of the dark's frames is the noise of the frame.
     """
     if master is None:
         return None
@@ -161,7 +161,7 @@ def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
 
 
 def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Header:
-    """Return the header of a frame once masters were taken off it."""
+    """Return the header of a frame after masters have been subtracted."""
     used = {m.type: m for m in masters}
     kind = origin.frame.type
     chosen = Input(
@@ -180,7 +180,7 @@ def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Head
 def _own_cards(
     frame: Frame, chosen: Input, masters: Mapping[str, Master], kind: str
 ) -> ProductHeader:
-    """Make the cards that say what was done to a frame, and what it still holds."""
+    """Make the cards that record what was done to a frame, and what it still contains."""
     inputs = _StepInputs({name: _OnDisk.of(m) for name, m in masters.items()})
     header = ProductHeader()
     common_cards(header, inputs, frame, chosen, "", kind)
@@ -189,7 +189,7 @@ def _own_cards(
 
 
 def merged(meta: fits.Header, own: fits.Header) -> fits.Header:
-    """Return a header with the cards of another set too, and its history added once."""
+    """Return a header with the cards of another one added, and its history added once."""
     header = meta.copy()
     for card in own.cards:
         if card.keyword not in ("HISTORY", ""):
@@ -228,7 +228,7 @@ def combined_cards(headers: Sequence[fits.Header], summed: bool) -> fits.Header:
 
 
 def _block(header: fits.Header) -> bytes:
-    """Write the cards of a header down, without those that are not ASCII."""
+    """Return the cards of a header as text, without those that are not ASCII."""
     return header.tostring(endcard=False, padding=False).encode("ascii", "replace")
 
 
