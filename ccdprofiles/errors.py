@@ -134,4 +134,4 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 def words_of(error: OSError) -> str:
     """Return the reason as the system states it, without the number of the error."""
-    return error.strerror or str(error) or "the system gives no reason"
+    return error.strerror or str(error) or "unknown reason"

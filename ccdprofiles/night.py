@@ -318,7 +318,7 @@ def reduce_night(
         If a profile is not valid, or two fit one header, or a setting to be changed does
         not exist or does not fit a recipe of the night.
     PlanError
-        If ``strict`` and something is missing, or if omitting a step would make another give wrong
+        If ``strict`` and anything is missing, or if omitting a step would make another give wrong
         results.
     OutputError
         If the products cannot be written.
@@ -482,5 +482,5 @@ def _name_of(folder: Path) -> str:
 
 
 def _earlier(output: Path, plan: Plan) -> dict[str, str]:
-    """Return the products of an earlier run that are not asked for now, by their files."""
+    """Return the products of an earlier run that are not selected now, by their files."""
     return {file: name for file, name in plan.not_asked if name and (output / name).exists()}

@@ -48,8 +48,8 @@ class Verified:
     output : Path
     table : Table
         One row for each product, and for each file that a product was made from: ``file``,
-        ``part`` (product or input), ``role``, ``verdict`` (whole, changed, missing, or not
-        checked where the product that records its SHA-256 is damaged) and ``reason``.
+        ``part`` (product or input), ``role``, ``verdict`` (whole, changed, missing, or not checked
+        if the product that records its SHA-256 is damaged) and ``reason``.
     """
 
     output: Path
@@ -192,7 +192,7 @@ def _night_of(output: Path) -> Table:
 def _folders(
     output: Path, night: Table, raw: str | Path | None, calibrations: Iterable[str | Path]
 ) -> dict[str, Path]:
-    """Return where the raw frames are, by the first part of their names."""
+    """Return the folders of the raw frames, by the first part of their names."""
     seen = night.meta.get("folders", {})
     folders = {label: path_of_escaped(folder, output).resolve() for label, folder in seen.items()}
     given = [local_path(c, "the folder of calibrations") for c in calibrations]
@@ -213,7 +213,7 @@ def _folders(
 
 
 def _products_of(night: Table) -> set[str]:
-    """Name the products that the last run made, kept, or was not asked for."""
+    """Name the products that the last run made, kept, or did not select."""
     names = {
         str(name)
         for name, verdict in zip(night["product"], night["verdict"], strict=True)

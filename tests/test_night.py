@@ -135,8 +135,8 @@ def test_a_night_is_printed_for_people(raw):
         "3 of 3 masters and 2 of 2 planned science frames are there, 5 already up to date\n"
         "\n"
         "Set aside\n"
-        "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
-        "copy it again, or take it out of the night."
+        "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file despite its name; "
+        "copy it again, or remove it from the night."
     )
 
 
@@ -523,7 +523,7 @@ def test_a_flat_without_light_costs_itself(raw):
     night = reduce(raw, keep=[dark.name], min_frames=2)
     said = row(night, dark.name)
     assert (said["verdict"], said["code"]) == ("set aside", "flat-level")
-    assert "where a flat needs light; look at it, and take it out of the night." in said["reason"]
+    assert "where a flat needs light; look at it, and remove it from the night." in said["reason"]
     assert str(night).split("Notes")[0].count(dark.name) == 1
     assert fits.getheader(night.masters["masters/cg16m_flat_r_1x1.fits"])["NCOMBINE"] == 2
     assert len(night.products) == 2
@@ -549,8 +549,8 @@ def test_an_unknown_instrument_is_a_row_and_the_others_go_on(raw):
     said = row(night, stranger.name)
     assert (said["verdict"], said["code"]) == ("set aside", "no-profile")
     assert said["reason"] == (
-        f"{stranger.name}: no profile knows INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' "
-        "(cg16m), 'Apogee Aspen CG16M' (cg16m); add a profile for it, or name one with --profile."
+        f"{stranger.name}: no profile fits INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' "
+        "(cg16m), 'Apogee Aspen CG16M' (cg16m); write a profile for it, or choose one with --profile."
     )
     assert len(night.products) == 1
     assert not night.ok
@@ -591,7 +591,7 @@ def test_a_missing_dark_leaves_the_frame_out_and_says_why(tmp_path):
     (said,) = night.set_aside
     assert (said["verdict"], said["code"]) == ("not calibrated", "no-dark")
     assert said["reason"] == (
-        f"{said['file']}: no dark of 357 s ± 1 s; nearest is 300 s, 57 s off."
+        f"{said['file']}: no dark of 357 s ± 1 s; the nearest is 300 s, which differs by 57 s."
     )
 
 
@@ -606,9 +606,9 @@ def test_a_flat_left_out_is_told_in_header_and_report(raw):
         assert header["NOFLAT"] is True
         assert "FLATCOR" not in header
         assert header["CALSTAT"] == "BD"
-        assert "flat left out on purpose" in list(header["HISTORY"])
-    assert "step left out on purpose: flat" in str(night)
-    assert "step left out on purpose: flat" in (night.output / "report/index.html").read_text()
+        assert "flat omitted on purpose" in list(header["HISTORY"])
+    assert "step omitted on purpose: flat" in str(night)
+    assert "step omitted on purpose: flat" in (night.output / "report/index.html").read_text()
     flats = night.frames[night.frames["type"] == "flat"]
     assert set(flats["verdict"]) == {"not needed"}
 

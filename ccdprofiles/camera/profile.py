@@ -186,7 +186,9 @@ class Profile:
                 return bool(call(self.instrument, header))
             except Failure:
                 raise
-            except Exception:  # written for headers of this camera, and given another's
+            except (
+                Exception
+            ):  # the function was written for this camera, and the header is of another
                 return False
         if self.instrument is None:
             return True

@@ -1,4 +1,4 @@
-"""The recipe of a camera: which steps its calibration takes, and how."""
+"""The recipe of a camera: the steps of its calibration, and their parameters."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class Limits:
         unless its noise is below 1 adu; 1 allows all.
     flat_level : tuple of float, or None
         The range of the level of a flat, as fractions of the saturation level; of a
-        spectral flat that of its brightest part. Checked where the saturation is known.
+        spectral flat that of its brightest part. Checked if the saturation is known.
     read_noise : tuple of float, or None
         The range of the noise of a bias, as multiples of the profile's read noise.
     outlier : float or None

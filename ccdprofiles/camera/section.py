@@ -264,7 +264,7 @@ def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
 def compact(sections: list[Section]) -> list[Section]:
     """Return the positions of data sections in the trimmed frame, without the gaps between them.
 
-    Columns and rows that no section covers are left out, so that two halves with
+    Columns and rows that no section covers are omitted, so that two halves with
     overscan between them become neighbours.
 
     >>> from ccdprofiles.camera.section import Section, compact

@@ -6,7 +6,7 @@ exception becomes a `Failure` with the function, its file and the line, and code
 longer than `LIMIT` is stopped. Interrupts of the user pass through.
 
 In the main thread a timer stops such code, also while it sleeps or waits for input. In
-other threads, and where the program uses SIGALRM itself, a thread stops it as soon as it
+other threads, and if the program uses SIGALRM itself, a thread stops it as soon as it
 is back in Python. A call into C that never returns, code that catches `BaseException` and
 continues, and `os._exit` cannot be stopped from inside the process.
 """
@@ -30,7 +30,7 @@ __all__ = ["LIMIT", "Failure", "TooLong", "call", "place", "reason", "watched"]
 
 _HOUSE = Path(__file__).parents[1]
 _IMPORT = ("importlib", "importlib_metadata")
-"""Folders of Python's import; the second, where it is installed, replaces a part of the first."""
+"""Folders of Python's import; the second, if it is installed, replaces a part of the first."""
 
 LIMIT = 5.0
 """Seconds that a profile's file, or one of its functions on one header, may take."""

@@ -48,10 +48,10 @@ _DESCRIPTION = (
 )
 
 _EPILOG = """\
-exit status: 0 everything was made; 1 something is missing or was set aside; 2 the
-command line or a profile is not valid; 3 nothing could be reduced; 4 another run
-holds the output; 5 the output cannot be written, or memory ran out; 70 an internal
-error of ccdprofiles; 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM."""
+exit status: 0 everything was made; 1 some frames are missing or were set aside; 2 the
+command line or a profile is not valid; 3 nothing could be reduced; 4 another run is using
+the output folder; 5 the output cannot be written, or there is not enough memory; 70 a bug
+in ccdprofiles; 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

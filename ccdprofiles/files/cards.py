@@ -125,7 +125,7 @@ class Cards(Mapping):
 
 
 def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
-    """Return where the cards of each keyword begin, and the keywords that are repeated.
+    """Return the positions of the cards of each keyword, and the keywords that are repeated.
 
     The frames of a camera have the same keywords in the same places, so the result is
     cached by the first nine columns, where HIERARCH keywords do not show.

@@ -17,7 +17,7 @@ __all__ = [
 MASTERS, SCIENCE, REPORT = "masters", "science", "report"
 
 PRODUCTS = (MASTERS, SCIENCE)
-"""The folders that hold products."""
+"""The folders that contain products."""
 
 FOLDERS = (*PRODUCTS, REPORT)
 """All folders of an output."""

@@ -129,8 +129,8 @@ another folder by now is checked once more."""
 def refuse_link(folder: Path) -> None:
     """Refuse to write into a folder that is reached through a link.
 
-    The folders of a run are given without links, so that one that is there now appeared
-    during the run, and may lead to files that are not ours.
+    The paths of a run contain no links, so a link that exists now appeared during the run, and may
+    lead to files that are not ours.
 
     Raises
     ------
@@ -217,7 +217,7 @@ class Places:
     """The paths of the folders of an output, determined when a run begins.
 
     A folder may be a link to another disk by then. One that becomes a link later is
-    noticed, as these paths hold no link.
+    noticed, because these paths contain no link.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ class Places:
         return cls(Path(os.path.realpath(output)), real)
 
     def path(self, name: str) -> Path:
-        """Return where a file of the output is written, by its name in the output."""
+        """Return the path of a file of the output, from its name in the output."""
         folder, _, last = name.rpartition("/")
         return self.folders.get(folder, self.root / folder) / last
 
@@ -274,7 +274,7 @@ class HeldFolders:
         self._held.clear()
 
     def make(self, name: str) -> Path:
-        """Return where a file of the output is written; its folder is made if there is none.
+        """Return the path of a file of the output; its folder is created if there is none.
 
         Raises
         ------

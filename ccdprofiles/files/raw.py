@@ -85,7 +85,7 @@ class RawFile:
     ----------
     path : Path
     size : int
-        In bytes, as it lies on the disk.
+        In bytes, on the disk.
     header : Cards
         Of the image, or of the first of several, over those of the primary HDU.
     images : tuple of RawImage

@@ -68,12 +68,12 @@ class EarlierNight:
 def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> None:
     """Refuse an output that contains the products of another night.
 
-    The folder of a night does not decide, as a night may be moved, and one folder may hold
-    a new night every day. It is the same night if it shares a frame with the earlier run:
-    in the same folder one of the same name and time, in another folder one of the same name
-    and bytes. Calibrations may be copied from night to night, so the frame must be a science frame
-    if both nights have science frames; in the same folder, if a science frame has the name of an
-    earlier one.
+    The folder of a night does not decide, because a night may be moved, and one folder may contain
+    a new night every day. It is the same night if it shares a frame with the earlier run: in the
+    same folder one of the same name and time, in another folder one of the same name and bytes.
+    Calibrations may be copied from night to night, so the frame must be a science frame if both
+    nights have science frames; in the same folder, if a science frame has the name of an earlier
+    one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The output folder of a run, from the first look at it until the last file is written."""
+"""The output folder of a run, from its first check until the last file is written."""
 
 from __future__ import annotations
 

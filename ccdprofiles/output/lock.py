@@ -25,7 +25,7 @@ def has_lock(output: Path) -> bool:
 
 
 def may_be_locked(output: Path) -> bool:
-    """Return True if an earlier run left a lock that is a regular file, so that it can be taken.
+    """Return True if an earlier run left a lock that is a regular file, so that it can be used.
 
     Folders that are links may lead back to the raw frames, which is known only once the
     headers are read.

@@ -70,7 +70,7 @@ def _may_open(wanted: int) -> bool:
     """Ask the system for a number of open files, and return True if it allows them."""
     try:
         import resource
-    except ImportError:  # Windows, where the limit is far off
+    except ImportError:  # Windows, where the limit is high
         return True
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted <= hard or (hard == resource.RLIM_INFINITY != soft and soft < wanted):
@@ -83,7 +83,7 @@ def _size(frames: Mapping[str, Frame], chosen: Input) -> int:
     amplifiers = frames[chosen.file].amplifiers
     assert amplifiers is not None, chosen.file
     rows, columns = amplifiers.shape
-    # Image, mask and flags, and where the gain is known the uncertainty.
+    # Image, mask and flags, and if the gain is known the uncertainty.
     return rows * columns * (7 if "gain" in amplifiers.missing else 11)
 
 

@@ -143,12 +143,12 @@ def calibrate(
     Parameters
     ----------
     ccd : CCDData, shape (frames, rows, columns)
-        In adu, its overscan subtracted where the camera has a useful one.
+        In adu, its overscan subtracted if the camera has a useful one.
     noise : Noise
     pedestal : bool
         Whether ``ccd`` still contains its pedestal after bias subtraction, as for cameras
         that have neither overscan nor bias. Its photons are then counted above the dark, and
-        the noise of the dark's own frames stands for dark current and read noise.
+        the noise of the dark's own frames is that of dark current and read noise.
     bias, dark, flat : Band or None
     scale : float
         Exposure of the frame over that of the dark.

@@ -178,7 +178,7 @@ def _copy_overscan(
 def _scatter(strip: np.ndarray) -> float:
     """Return the robust scatter of the overscan about the mean of its rows, in adu.
 
-    The last factor corrects for the mean that each row was given from its own columns.
+    The last factor corrects for the mean that was computed for each row from its own columns.
     """
     columns = strip.shape[1]
     if columns < 2:

@@ -46,7 +46,7 @@ def subtract_overscan(ccd: CCDData, levels: np.ndarray) -> CCDData:
     import ccdproc  # takes half a second, and is not needed to measure frames
 
     # ccdproc gets one column, the level of each row: its own estimate from a strip supports neither
-    # rejection nor missing values. The axis is given, as it guesses one from the shape.
+    # rejection nor missing values. The axis is passed, as ccdproc would guess it from the shape.
     return ccdproc.subtract_overscan(
         ccd,
         overscan=CCDData(levels[:, np.newaxis], unit=ccd.unit),

@@ -51,7 +51,7 @@ def prepare(
     unit : Unit
         Of the raw pixels.
     dtype : {"f4", "f8"}
-        float32 holds integers minus a median of integers exactly.
+        float32 represents integers minus a median of integers exactly.
     pixels : sequence of Pixels, optional
         Open files, one for each frame.
 
@@ -194,7 +194,7 @@ def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
 def _flags(data: np.ndarray, saturation: float | None, integers: bool) -> np.ndarray | None:
     """Flag saturated and missing pixels of a raw band; None if there are none."""
     # The maximum is cheaper than a mask, and mostly enough. It is NaN if any pixel is; only
-    # files of floats can hold minus infinity besides.
+    # files of floats can also contain minus infinity.
     top = data.max()
     missing = not np.isfinite(top) or not (integers or np.isfinite(data.min()))
     full = saturation is not None and (missing or top >= saturation)

@@ -52,7 +52,7 @@ class Quality:
     Parameters
     ----------
     level : tuple of float
-        For each amplifier the median of its data, in adu; NaN where it has none.
+        For each amplifier the median of its data, in adu; NaN if it has none.
     scatter : tuple of float
         For each amplifier the robust standard deviation, in adu, from the differences of
         pixels two columns apart.
@@ -124,8 +124,7 @@ class Sample:
         if not any(each.n_finite for each in histograms):
             raise FrameRejected(
                 "all-nan",
-                "none of its pixels has a finite value; copy the file again, or take it out of the "
-                "night.",
+                "none of its pixels has a finite value; copy the file again, or remove it from the night.",
             )
         constant_rows, constant = max(
             (part.constant_rows() for part in self._parts), key=lambda pair: pair[0]
@@ -224,7 +223,7 @@ def _grid(height: int, width: int, amplifiers: int) -> tuple[int, np.ndarray]:
     """Return the step of the grid in rows and columns, and the rows whose pairs are compared."""
     # An eighth of a small frame is enough.
     sample = min(_SAMPLE, max(_SMALLEST_SAMPLE, height * width * amplifiers // 8))
-    # An odd step samples even and odd columns alike, which some cameras read separately.
+    # An odd step samples both even and odd columns, which some cameras read separately.
     step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
     # Fewer pixels are enough for the scatter: some of the sampled rows.
     thin = max(1, (height // step) * (width // step) // _PAIRS)
@@ -271,7 +270,7 @@ class _Histogram:
 
     def __init__(self, values: np.ndarray, counts: np.ndarray, saturation: float, signed: bool):
         self.values, self.counts = values, counts
-        # How many pixels lie below each value.
+        # How many pixels are below each value.
         self._below = np.concatenate([[0], np.cumsum(counts, dtype="i8")])
         self.number = int(self._below[-1])
         # Where finite values, those above the limits, infinity and NaN begin.
@@ -285,7 +284,7 @@ class _Histogram:
         self.wrapped = wrapped / self.number if signed else 0.0
 
     def quantiles(self, *fractions: float) -> list[float]:
-        """Return the values below which some fractions of the finite pixels lie."""
+        """Return the quantiles of the finite pixels for some fractions."""
         if not self.n_finite:
             return [nan] * len(fractions)
         first = self._finite.start
@@ -297,8 +296,8 @@ class _Histogram:
     def most_frequent(self) -> tuple[float, float]:
         """The fraction of the most frequent value, and that value; 0 where noise explains it.
 
-        In a bias whose noise is less than the step between two values most pixels hold one
-        value too, but the values next to it are frequent as well.
+        In a bias whose noise is less than the step between two values most pixels also have one
+        value, but the values next to it are frequent as well.
         """
         values, counts = self.values[: self._full], self.counts[: self._full]
         if not values.size:

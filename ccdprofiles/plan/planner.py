@@ -41,7 +41,7 @@ def make_plan(
     ----------
     frames : sequence of Frame
     without : iterable of {"bias", "dark", "flat"}
-        Steps that are left out on purpose.
+        Steps that are omitted on purpose.
     keep, reject : iterable of str
         Files that were kept or rejected by hand, to be recorded.
     min_frames : int, optional

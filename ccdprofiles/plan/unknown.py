@@ -93,7 +93,7 @@ def overview(frames: Iterable[Frame]) -> list[str]:
 
 
 def _tally(frames: Sequence[Frame]) -> dict[str, str]:
-    """Count the values of each field, with the cards that hold them."""
+    """Count the values of each field, with the cards that contain them."""
     words = [header_words(frame.header) for frame in frames]
     rows = {}
     for field in ("type", "exposure", "filter", "binning"):

@@ -89,7 +89,7 @@ def add_mjd(header: ProductHeader, date: str | None = None) -> None:
 
 
 def ascii_text(text: object) -> str:
-    """Return a text that a FITS card may hold: other characters are escaped."""
+    """Return a text that is allowed in a FITS card: other characters are escaped."""
     text = str(text)
     if text.isascii() and text.isprintable():
         return text

@@ -62,7 +62,7 @@ class ProductFile:
     Parameters
     ----------
     path : Path
-        The final name, in a folder that is given without links.
+        The final name, in a folder whose path contains no links.
     header : ProductHeader
         Cards of the primary HDU besides those of its structure.
     shape : tuple of int
@@ -172,7 +172,7 @@ class ProductFile:
                 raise ValueError(f"{keyword}={value!r} does not fit into the header as it is")
 
     def finish(self) -> None:
-        """Write the headers and the table, sync the file, and give the product its name.
+        """Write the headers and the table, sync the file, and rename it to its final name.
 
         The name itself is on the disk once `sync_folders` has been called.
         """

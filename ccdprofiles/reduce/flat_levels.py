@@ -35,7 +35,7 @@ class FlatLevel:
     value : float
         In adu, with bias and dark subtracted.
     offset : float
-        The level in units of the median; 1 where it is the median.
+        The level in units of the median; 1 if it is the median.
     refused : FrameRejected or None
         Why the flat cannot be used.
     """
@@ -55,7 +55,7 @@ def levels_of(
     inputs : JobInputs
     chosen : sequence of Input
     exact : bool
-        Whether float32 holds every frame exactly.
+        Whether float32 represents every frame exactly.
     mapped : callable
         As `map`; it may work in threads.
 
@@ -147,7 +147,7 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
 
 
 def _medians(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
-    """Return the medians of `_light` of all flats, without holding a whole frame.
+    """Return the medians of `_light` of all flats, without a whole frame in memory.
 
     Samples give a bracket for each median. Values below it are only counted, and values inside are
     sorted in float64.

@@ -137,7 +137,7 @@ class Flats:
         pixels : mapping
             The open pixels of each file.
         pairs : mapping
-            As `pairs` gives it.
+            As returned by `pairs`.
         first, stop : int
         """
         ccd = self.prepared(pixels, self.chosen, first, stop, "f4" if self.small else "f8")

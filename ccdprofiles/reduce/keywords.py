@@ -159,8 +159,8 @@ def setting_card(name: str, text: str) -> str:
 def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str]]) -> None:
     """Write the settings of the frames of a master, unless they share a card with it.
 
-    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of
-    temperatures the mean is taken. Another night compares them with those of its frames.
+    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of temperatures
+    the mean is used. Another night compares them with those of its frames.
     """
     aimed, chip = SETUP[-2:]
     of_chip = {*chip.cards, MASTER_TEMPERATURE}

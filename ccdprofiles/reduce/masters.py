@@ -57,11 +57,11 @@ class CombinedMaster:
     Parameters
     ----------
     whole : Band
-        Its data; its variance and flags are None if ``parts`` hold them.
+        Its data; its variance and flags are None if they are in ``parts``.
     parts : sequence of Part
         Temporary files of the rows that other workers combined.
     has_variance : bool
-        Whether these files hold a variance.
+        Whether these files contain a variance.
     """
 
     whole: Band

@@ -78,7 +78,7 @@ class Part:
                     left = left[stream.write(left) :]
 
     def read(self, name: str, first: int, plane: np.ndarray) -> None:
-        """Fill those rows of a plane, which begins at row ``first``, that this file holds.
+        """Fill those rows of a plane, which begins at row ``first``, that this file contains.
 
         Raises
         ------
@@ -108,6 +108,6 @@ class Part:
             raise OutputError.of(self.product, error) from error
 
     def _place(self, name: str, row: int) -> int:
-        """Return where a row of a plane begins; the planes follow one another."""
+        """Return the position of a row of a plane; the planes follow one another."""
         before, size = _PLANES[name]
         return self.columns * (before * (self.stop - self.first) + size * (row - self.first))

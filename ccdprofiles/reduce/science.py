@@ -353,7 +353,7 @@ def open_products(workers: int) -> int:
     """Return how many products one worker may have open, each with its decompressed frame."""
     try:
         import resource
-    except ImportError:  # Windows, where the limit is far off
+    except ImportError:  # Windows, where the limit is high
         return _OPEN_PRODUCTS // workers or 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     free = limit if limit != resource.RLIM_INFINITY else 2**16

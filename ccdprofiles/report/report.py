@@ -1,4 +1,4 @@
-"""The report of a night: its table, its summary, and the files that hold them."""
+"""The report of a night: its table, its summary, and the files that contain them."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["address_of", "check_paths", "connected"]
 
 _PATIENCE = 30
-"""How long a scheduler may take to answer, in seconds."""
+"""How long to wait for the answer of a scheduler, in seconds."""
 
 _ADDRESS = re.compile(r"(?:(?P<how>tcp|tls|ws|wss|ucx)://)?[^\s/]+:(?P<port>\d+)")
 
 
 def address_of(given: str) -> str:
-    """Return the address of a scheduler, read from its file if one is given.
+    """Return the address of a scheduler, read from its file if necessary.
 
     A `~distributed.Client` with an invalid address would wait for ever.
 

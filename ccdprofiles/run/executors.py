@@ -19,7 +19,7 @@ def check_executor(jobs: int, executor: Executor | None, dask: str | None) -> No
     Raises
     ------
     InputError
-        If an option is not valid, or both an executor and a cluster are given.
+        If an option is not valid, or both an executor and a cluster are specified.
     """
     if not isinstance(jobs, int) or jobs < 0:
         raise InputError(f"jobs={jobs!r} is not a number of threads; 0 uses all processors.")

@@ -130,7 +130,7 @@ class RowsJob(_OfMaster):
     rows: tuple[int, int]
 
     def run(self, mapped: Callable = map) -> Part:
-        """Return where the combined rows are."""
+        """Return the parts with the combined rows."""
         return combine_part(self.request, self.levels, *self.rows)
 
     def following(self, results: Sequence[Part], workers: int) -> list[MasterJob]:

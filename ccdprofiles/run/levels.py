@@ -99,9 +99,8 @@ def largest_drift(level: float) -> float:
 def _scatter(values: np.ndarray) -> float:
     """Return the scatter of levels from frame to frame, without that of outliers.
 
-    A slow drift and a single jump leave the steps from one frame to the next what they
-    are; a level that swings at every frame has two values, each of which half of the
-    frames share.
+    A slow drift or a single jump does not change most steps from one frame to the next; a level
+    that swings at every frame has two values, each of which half of the frames share.
     """
     if len(values) < _MANY:
         return MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
@@ -231,7 +230,7 @@ def darker_than_bias(
 def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str]]:
     """Check the levels of one amplifier."""
     body = Body.of([one.own for one in group], [one.closed for one in group])
-    # A wrong level says nothing about the zero point.
+    # A wrong level gives no information about the zero point.
     zero = _zero([one for one, within in zip(group, body.inside, strict=True) if within])
     below = [_below(one, zero or 0.0, body.tolerance) for one in group]
     if body.inside.all() and not any(below):

@@ -1,6 +1,6 @@
 """Recognise a night in which nothing changed since the last run, without reading it again.
 
-At its end a run of a large night leaves one small file in the output. It contains a hash of
+At its end a run of a large night writes one small file to the output. It contains a hash of
 everything that determined the run: the version, the profiles, the options, and of every file of the
 night and of the output its size, inode and times, which change whenever a file is written. A later
 run that computes the same hash has nothing to make. If anything differs, or is uncertain, the night
@@ -147,7 +147,7 @@ def _tick(known: os.stat_result) -> int:
 def listing_of(found: Iterable[tuple[Path, str]]) -> Listing | None:
     """Describe files by their names and what the system records about them.
 
-    A link stands for the file it leads to.
+    A link means the file to which it leads.
 
     Parameters
     ----------

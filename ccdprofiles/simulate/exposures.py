@@ -23,7 +23,7 @@ class Exposures:
     number : int
         How many.
     exposure : float or sequence of float
-        In seconds; several are taken in turn.
+        In seconds; several are used in turn.
     filter : str, optional
     folder : str
         The sub-folder that they are written to.

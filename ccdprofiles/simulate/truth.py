@@ -34,7 +34,7 @@ class Truth:
     ----------
     folder : Path
     profile : Profile
-        The profile that was given.
+        The profile that was simulated.
     known : Profile
         A copy whose amplifiers have the gain and read noise that were simulated.
     bias : ndarray

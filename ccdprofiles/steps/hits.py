@@ -76,7 +76,7 @@ def detect_cosmics(
     verbose : bool
         Nothing is printed in any case; the number of pixels hit is in CRNUM.
     gain_apply : bool
-        Whether a gain that is given is applied to the result, which is then in electron.
+        Whether ``gain`` is applied to the result, which is then in electron.
     inbkg, invar : ndarray, optional
         A background that is subtracted for the search, and the variance of the frame.
     repair : bool
@@ -88,12 +88,12 @@ def detect_cosmics(
         With the pixels that were hit masked, and bit 8 set in its flags if it has flags; CRAYS,
         CRWAY and CRNUM are cards of its ``meta``.
     tuple of ndarray
-        Given an ndarray: its pixels, and the mask of those that were hit.
+        For an ndarray: its pixels, and the mask of those that were hit.
 
     Raises
     ------
     PlanError
-        If the units of frame, gain and read noise do not fit, a gain is given for a frame in
+        If the units of frame, gain and read noise do not agree, a gain is specified for a frame in
         electron, or the frame is a product that was read from a file, and ``readnoise`` is missing.
 
     Examples

@@ -68,8 +68,7 @@ def rejection_of(read, header):
         ({"filter": ("FILTER", 2)}, "filter=2 is not the name of a header card."),
         (
             {"frame_type": None},
-            "frame_type=None: without the types of its frames no night can be planned; "
-            "give a card or a function of the header.",
+            "frame_type=None: a night cannot be planned without the types of its frames; use the name of a card or a function of the header.",
         ),
         (
             {"frame_types": {"FLATFIELD": "flats"}},
@@ -82,17 +81,15 @@ def rejection_of(read, header):
         ),
         (
             {"binning": ("XBIN",)},
-            "binning=('XBIN',) is not a pair of header cards; give two, columns first. Where one card holds both "
-            "numbers, as '2 2', write binning=lambda header: header['XBIN'].split().",
+            "binning=('XBIN',) is not a pair of header cards; use two, that of the columns first. If one card contains both numbers, such as '2 2', write binning=lambda header: header['XBIN'].split().",
         ),
         (
             {"binning": "CCDSUM"},
-            "binning='CCDSUM' is not a pair of header cards; give two, columns first. Where one card holds both "
-            "numbers, as '2 2', write binning=lambda header: header['CCDSUM'].split().",
+            "binning='CCDSUM' is not a pair of header cards; use two, that of the columns first. If one card contains both numbers, such as '2 2', write binning=lambda header: header['CCDSUM'].split().",
         ),
         (
             {"binning": ("X", "Y", "Z")},
-            "binning=('X', 'Y', 'Z') is not a pair of header cards; give two, columns first.",
+            "binning=('X', 'Y', 'Z') is not a pair of header cards; use two, that of the columns first.",
         ),
         ({"binning": ("XBIN", 4)}, "binning=4 is not the name of a header card."),
         ({"match": "SLIT"}, "match='SLIT' is a single text; use match=('SLIT',)."),
@@ -104,7 +101,7 @@ def rejection_of(read, header):
         ({"match": ("GAIN", 1)}, "match=1 is not the name of a header card."),
         (
             {"match": {"flat": "SLIT"}},
-            "match={'flat': 'SLIT'} holds 'SLIT', which is not a tuple of header cards; use "
+            "match={'flat': 'SLIT'} contains 'SLIT', which is not a tuple of header cards; use "
             "match={'flat': ('CARD',)}.",
         ),
     ],
@@ -370,22 +367,20 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
     [
         (
             {},
-            "IMAGETYP is missing, so that the type of the frame is not known; "
-            "give the profile another frame_type=.",
+            "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"IMAGETYP": "   "},
-            "IMAGETYP is missing, so that the type of the frame is not known; "
-            "give the profile another frame_type=.",
+            "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"IMAGETYP": "Flet "},
-            "IMAGETYP = 'Flet' is not a type of frame known to the profile "
+            "IMAGETYP = 'Flet' is not a frame type that the profile  knows"
             "(did you mean 'flat'?); add the word to its frame_types=.",
         ),
         (
             {"IMAGETYP": 3},
-            "IMAGETYP = 3 is not a type of frame known to the profile; "
+            "IMAGETYP = 3 is not a frame type that the profile;  knows"
             "add the word to its frame_types=.",
         ),
     ],
@@ -400,14 +395,13 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": lambda header: 5},
             "frame_type_of",
-            "the function frame_type= returns 5, which is not a type of frame known to the profile; "
+            "the function frame_type= returns 5, which is not a frame type that the profile;  knows"
             "add the word to its frame_types=.",
         ),
         (
             {"frame_type": lambda header: None},
             "frame_type_of",
-            "the function frame_type= returns nothing for this header, so that the type of the "
-            "frame is not known; give the profile another frame_type=.",
+            "the function frame_type= returns nothing for this header, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"frame_type": ("IMAGETYP", "OBSTYPE")},
@@ -531,7 +525,7 @@ def test_exposures_that_are_none(said):
     assert rejection_of(camera().exposure_of, {"EXPTIME": said}) == (
         "exposure",
         f"EXPTIME = {quoted} is not an exposure between 0 and 86400 s; "
-        "correct the header, or set the frame aside.",
+        "correct the header, or reject the frame.",
     )
 
 
@@ -557,7 +551,7 @@ def test_binnings_that_are_none(said):
 def test_binning_cards_that_are_missing_are_named():
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, {}) == (
         "binning",
-        "XBIN and YBIN are missing, where two positive whole numbers were expected; correct the "
+        "XBIN and YBIN are missing, but two positive whole numbers were expected; correct the "
         "header, or binning= in the profile.",
     )
 
@@ -587,9 +581,7 @@ def test_a_frame_that_does_not_hold_the_sections_is_rejected():
     )
     assert code == "section"
     assert sentence == (
-        "the profile: the frame has 100 columns and 99 rows, where 100 columns and 100 rows were "
-        "expected, as the sections reach no further; name the cards of the binning in binning= if "
-        "the frame is binned, set the frame aside if it was cut or windowed, else correct the "
+        "the profile: the frame has 100 columns and 99 rows, but 100 columns and 100 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, else correct the "
         "sections in the profile."
     )
 
@@ -626,10 +618,7 @@ def test_frame_size_says_that_the_rest_is_not_used():
     profile = camera(amplifiers=[SECTIONS], frame_size=(96, 80))
     assert size_fits(profile, 96, 80) == (64, 72)
     assert size_refused(profile, 72, 64) == (
-        "the profile: the frame has 72 columns and 64 rows, where 96 columns and 80 rows were "
-        "expected, as frame_size= says; name the cards of the binning in binning= if the frame "
-        "is binned, set the frame aside if it was cut or windowed, else correct frame_size= in "
-        "the profile."
+        "the profile: the frame has 72 columns and 64 rows, but 96 columns and 80 rows were expected, according to frame_size= in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct frame_size= in the profile."
     )
 
 
@@ -638,10 +627,9 @@ def test_a_binning_that_lies_is_rejected_by_the_size():
     binned = {"XBINNING": 2, "YBINNING": 2}
     assert size_fits(profile, 36, 32, binned) == (32, 36)
     assert size_refused(profile, 72, 64, binned) == (
-        "the profile: the frame has 72 columns and 64 rows, where 36 columns and 32 rows were "
-        "expected at a binning of 2 x 2 (72 x 64 unbinned), as the sections reach no further; "
+        "the profile: the frame has 72 columns and 64 rows, but 36 columns and 32 rows were expected at a binning of 2 x 2 (72 x 64 unbinned), according to the sections in the profile; "
         "correct XBINNING and YBINNING if the binning is not 2 x 2, write frame_size=(144, 128) "
-        "in the profile if the rest is not to be used, else give sections that cover it."
+        "in the profile if the rest is not to be used, otherwise use sections that cover it."
     )
     assert "correct XBINNING and YBINNING if the binning is not 1 x 1" in size_refused(
         profile, 36, 32, {"XBINNING": 1, "YBINNING": 1}
@@ -732,16 +720,14 @@ def test_every_extension_accounts_for_its_own_frame():
 @pytest.mark.parametrize("size", ["4109 x 4096", (4109,), 4109, (0, 10), (10.5, 10), (True, 10)])
 def test_a_frame_size_that_is_not_columns_and_rows_is_refused(size):
     assert refusal_of(camera, frame_size=size) == (
-        f"frame_size={size!r} is not the size of a frame; give its columns and rows, unbinned, "
-        "as frame_size=(4109, 4096)."
+        f"frame_size={size!r} is not the size of a frame; use its unbinned columns and rows, such as frame_size=(4109, 4096)."
     )
 
 
 def test_a_frame_size_that_does_not_hold_the_sections_is_refused():
     strip = Amplifier(data="[1:72, 1:64]", overscan="[73:80, 1:64]")
     assert refusal_of(camera, amplifiers=[strip], frame_size=(64, 80)) == (
-        "section [1:72, 1:64] or [73:80, 1:64] lies outside frame_size=(64, 80); both are "
-        "unbinned, columns first; correct one of them."
+        "section [1:72, 1:64] or [73:80, 1:64] is outside frame_size=(64, 80); correct one of them (both are unbinned, columns first)."
     )
 
 
@@ -767,8 +753,7 @@ def test_a_missing_extension_is_rejected():
     mef = camera(amplifiers=[dataclasses.replace(WHOLE, extension=2)])
     assert rejection_of(lambda h: mef.amplifiers_of(h, {1: (100, 100)}), {}) == (
         "missing-extension",
-        "extension 2 is missing, where the profile expects an amplifier; the file has [1]; "
-        "it may have been cut.",
+        "extension 2 is missing, but the profile expects an amplifier there; the file has [1]; it may have been truncated; copy it again from the camera.",
     )
 
 

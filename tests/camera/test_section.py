@@ -86,8 +86,7 @@ def test_within_refuses_what_lies_outside(text):
     with pytest.raises(SectionError) as refusal:
         Section.parse(text).within((4128, 2080), "overscan")
     assert str(refusal.value) == (
-        f"overscan {text} lies outside the frame, which has 2080 columns and 4128 rows; "
-        "correct the profile, or set the frame aside if it was cut."
+        f"overscan {text} is outside the frame, which has 2080 columns and 4128 rows; correct the profile, or reject the frame if it was truncated."
     )
 
 
@@ -167,7 +166,7 @@ def test_refuses_a_section_that_binning_leaves_empty(text):
     with pytest.raises(SectionError) as refusal:
         binned([section], data, 3, 3)
     assert str(refusal.value) == (
-        f"section {text} holds no whole pixel of a frame binned 3x3; correct the profile."
+        f"section {text} contains no whole pixel of a frame binned 3x3; correct the profile."
     )
 
 

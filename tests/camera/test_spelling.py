@@ -62,7 +62,7 @@ def test_no_file_is_suggested_for_one_that_is_far_from_all(tmp_path, option):
     with pytest.raises(InputError) as refused:
         plan_night(tmp_path, profile=small, **{option: ["nosuch.fits"]})
     assert str(refused.value) == (
-        f"{option}='nosuch.fits' is not a file of the night; write its name as ccdprofiles info shows it."
+        f"{option}='nosuch.fits' is not a file of the night; use a name that ccdprofiles info lists."
     )
 
 

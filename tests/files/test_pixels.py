@@ -93,7 +93,7 @@ def test_what_astropy_warns_of_in_tiles_decides_or_is_silent(tmp_path, card, cod
         assert known.mean() > 0.9
         np.testing.assert_allclose(found[known], data[known], atol=100)
         return
-    with pytest.raises(FrameRejected, match="cannot be unpacked") as refused:
+    with pytest.raises(FrameRejected, match="cannot be decompressed") as refused:
         everything(path)
     assert refused.value.code == code
 
@@ -122,7 +122,7 @@ def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
     promised = 2880 + 4200 * 4200
     wanted = (
         f"it unpacks to more than the {promised} bytes that its headers promise; "
-        "take it out of the night, or unpack it."
+        "remove it from the night, or decompress it by hand."
     )
     assert (code, sentence) == ("gzip", wanted)
 

@@ -208,7 +208,7 @@ def test_a_header_of_no_end_is_not_read_for_ever(tmp_path):
     assert (code, sentence) == (
         "fits",
         f"its header is longer than {hdus_module.HEADER_LIMIT} bytes, more than any camera "
-        "writes; copy it again, or take it out of the night.",
+        "writes; copy it again, or remove it from the night.",
     )
 
 

@@ -106,8 +106,7 @@ def test_a_link_in_place_of_log_or_lock_is_refused_with_what_to_do(night, name):
     with pytest.raises(OutputError) as error:
         reduce(night)
     assert str(error.value) == (
-        f"{night / 'out' / name} is a link to {night / 'elsewhere'}, and nothing is written "
-        "through a link; remove it, and a new file is made in its place."
+        f"{night / 'out' / name} is a link to {night / 'elsewhere'}, and nothing is written through a link; remove it, and a new file will be created."
     )
     (night / "out" / name).unlink()
     assert reduce(night).ok
@@ -179,7 +178,7 @@ def test_a_folder_that_is_removed_ends_the_run(night, monkeypatch, folder, momen
     at(monkeypatch, moment, gone)
     with pytest.raises(OutputError) as error:
         reduce(night)
-    assert f"{path} was removed or replaced while the run was going on" in str(error.value)
+    assert f"{path} was removed or replaced during the run" in str(error.value)
     monkeypatch.undo()
     assert reduce(night).ok
 
@@ -192,7 +191,7 @@ def test_the_command_ends_with_5_where_the_output_is_removed(night, monkeypatch,
     at(monkeypatch, "science_finished", lambda: shutil.rmtree(night / "out"))
     command = ["reduce", str(night / "raw"), "-o", str(night / "out"), "-q", "-j", "1"]
     assert main([*command, "--profile", str(camera)]) == 5
-    assert "was removed or replaced while the run was going on" in capsys.readouterr().err
+    assert "was removed or replaced during the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -206,7 +205,7 @@ def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, 
         return scan(*arguments, **named)
 
     monkeypatch.setattr("ccdprofiles.plan.request.scan", scan_and_remove)
-    with pytest.raises(OutputError, match="out was removed or replaced while the run was going on"):
+    with pytest.raises(OutputError, match="out was removed or replaced during the run"):
         reduce(night)
     monkeypatch.undo()
     assert reduce(night).ok
@@ -373,7 +372,7 @@ def test_a_bias_that_vanishes_before_the_others_are_made_is_named(night, monkeyp
     monkeypatch.setattr(runstate.RunState, "add_master", add_master)
     done = reduce(night)
     assert_true(done)
-    assert f"{BIAS}: it was removed or replaced while the run was going on" in str(done)
+    assert f"{BIAS}: it was removed or replaced during the run" in str(done)
     monkeypatch.undo()
     assert reduce(night).ok
 

@@ -99,7 +99,7 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["flats"], "only='flats' is not understood (did you mean 'flat'?); write masters, one of"),
+        (["flats"], "only='flats' is not valid (did you mean 'flat'?); use masters, one of"),
         (["master"], "(did you mean 'masters'?)"),
         (["nonsense"], "only='nonsense' is not understood; write masters"),
         (["filtre=r"], "only='filtre=r' is not understood (did you mean 'filter'?)"),
@@ -107,7 +107,7 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
             ["type=flats"],
             "'flats' is not a type of frame; there are bias, dark, flat, arc, science",
         ),
-        (["filter="], "only='filter=' names no filter; write filter=VALUE."),
+        (["filter="], "only='filter=' has no value; use filter=VALUE."),
         ([""], "only='' is not a word"),
         ([3], "only=3 is not a word"),
         (
@@ -157,7 +157,7 @@ def test_what_is_left_out_has_its_row_and_a_later_run_makes_the_rest(made, night
     assert set(rows["code"]) == {"not-asked"}
     assert set(rows["product"]) == {""}
     name = rows["file"][0]
-    assert rows["reason"][0] == f"{name}: not asked for with only=science, filter=r."
+    assert rows["reason"][0] == f"{name}: not selected by only=science, filter=r."
     assert str(part).splitlines()[1] == "15 files found, 11 used, 4 not asked for"
     assert "only what was asked for is made: science, filter=r" in str(part)
     assert len(part.collection.files) == 15

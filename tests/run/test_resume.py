@@ -204,13 +204,13 @@ def test_changed_settings_are_named(night, caplog):
     caplog.clear()
     again(night, cosmic_rays=CosmicRays(sigclip=9))
     assert reasons(caplog) == dict.fromkeys(
-        names, "its settings changed: how cosmic rays are found"
+        names, "its settings changed: how cosmic rays are detected"
     )
     caplog.clear()
     again(night, without=["flat"])
     assert reasons(caplog) == dict.fromkeys(
         names,
-        "its settings changed: flat left out on purpose; its settings changed: cosmic rays",
+        "its settings changed: flat omitted on purpose; its settings changed: cosmic rays",
     )
     caplog.clear()
     again(night)
@@ -219,7 +219,7 @@ def test_changed_settings_are_named(night, caplog):
         kind = "r" if name in science(night, "r") else "V"
         assert why == (
             f"a master flat is available now, cg16m_flat_{kind}_1x1; "
-            "its settings changed: flat no longer left out on purpose"
+            "its settings changed: flat no longer omitted on purpose"
         )
     assert {n: b[0] for n, b in state(night / "out").items() if n.endswith(".fits")} == {
         n: b[0] for n, b in before.items() if n.endswith(".fits")
@@ -263,9 +263,9 @@ def test_the_level_of_the_night_is_a_reason(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "place", "why"),
     [
-        (FLAT_V, "middle", "the data of its UNCERT changed, as DATASUM shows"),
-        (FLAT_V, "end", "the data of its PROVENANCE changed, as DATASUM shows"),
-        ("science", "end", "the data of its PROVENANCE changed, as DATASUM shows"),
+        (FLAT_V, "middle", "the data of its UNCERT changed (DATASUM)"),
+        (FLAT_V, "end", "the data of its PROVENANCE changed (DATASUM)"),
+        ("science", "end", "the data of its PROVENANCE changed (DATASUM)"),
     ],
 )
 def test_zeros_at_the_tail_of_a_product_are_not_kept(night, caplog, name, place, why):
@@ -371,8 +371,8 @@ def test_cosmic_rays_of_the_recipe_are_looked_for_unless_switched_off(with_rays,
         header = fits.getheader(path)
         assert header["NOCRAYS"] is True
         assert "CRAYS" not in header
-        assert "cosmic rays left out on purpose" in str(header["HISTORY"])
-    said = "cosmic rays are not looked for, on purpose, although the recipe of cg16m asks for it"
+        assert "cosmic rays omitted on purpose" in str(header["HISTORY"])
+    said = "cosmic rays are not detected, on purpose, although the recipe of cg16m requires it"
     assert said in str(off)
     assert said in (out / "report/index.html").read_text("utf-8")
     assert reduce_night(raw, out, profile=camera, cosmic_rays=False).anew == {}

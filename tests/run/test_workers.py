@@ -488,7 +488,7 @@ def test_an_executor_or_cosmic_rays_of_another_kind_are_refused(night, tmp_path,
 
 
 def test_workers_that_are_gone_end_the_run(tmp_path):
-    """As when a cluster goes down: what is finished stays."""
+    """As when a cluster goes down: finished products are kept."""
 
     class Gone(ThreadPoolExecutor):
         def submit(self, *job):
@@ -645,7 +645,7 @@ def test_a_signal_ends_processes_in_seconds(begun, tmp_path, name):
     assert process.returncode == 128 + number
     assert time.monotonic() - start < 5
     how = "interrupted" if name == "SIGINT" else f"ended by {name}"
-    assert errors == f"ccdprofiles: {how}; what is finished stays, run it again to go on.\n"
+    assert errors == f"ccdprofiles: {how}; finished products are kept; run it again to continue.\n"
     assert until(lambda: not in_session(process.pid))
     left = {p.name for p in (tmp_path / "out").rglob(".*")}
     assert left == {".ccdprofiles.lock"}

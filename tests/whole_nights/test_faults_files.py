@@ -62,8 +62,8 @@ EXPOSURES = [
 
 AGAIN = "copy it again from the camera."
 CORRECT = "copy it again from the camera, or correct its header."
-OUT = "take it out of the night."
-ALLOW = "give read permission, copy it again, or remove it from the night."
+OUT = "remove it from the night."
+ALLOW = "grant read permission, copy it again, or remove it from the night."
 RAW = "give the raw frame."
 
 
@@ -242,13 +242,13 @@ FILES = {
     "F6 text": Fault(
         lambda o: b"hello",
         "not-fits",
-        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 nuls": Fault(
         lambda o: bytes(5760),
         "not-fits",
-        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 by name": Fault(
@@ -272,7 +272,7 @@ FILES = {
     "F9 cut": Fault(
         lambda o: packed(o)[:-40],
         "gzip",
-        "it cannot be unpacked (Compressed file ended before the end-of-stream marker was "
+        "it cannot be decompressed (Compressed file ended before the end-of-stream marker was "
         f"reached); {AGAIN}",
     ),
     "F9 sum": Fault(
@@ -284,13 +284,13 @@ FILES = {
         bomb,
         "gzip",
         "...would unpack to 64005760, more than 200 times as many, as no picture does; "
-        "take it out of the night, or unpack it.",
+        "remove it from the night, or decompress it by hand.",
     ),
     "F11 in tiles": Fault(
         lambda o: edited(tiled(o), "ZNAXIS1 = 30000", "ZNAXIS2 = 30000", at=2880),
         "tiles",
         "...bytes would unpack to 1800000000 in tiles of 37 x 1 pixels, as no picture does; "
-        "take it out of the night, or unpack it.",
+        "remove it from the night, or decompress it by hand.",
     ),
     "F12": Fault(
         cards("NAXIS1  = 200000", "NAXIS2  = 200000"),
@@ -299,7 +299,7 @@ FILES = {
         f"{CORRECT}",
     ),
     "F13": Fault(
-        cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is not a number of axes; {CORRECT}"
+        cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is not a valid number of axes; {CORRECT}"
     ),
     "F14 axis": Fault(
         cards("NAXIS1  = -37"), "naxis", f"an axis of -37 pixels is not possible; {CORRECT}"
@@ -317,10 +317,12 @@ FILES = {
     "F14 scaling": Fault(
         cards("BZERO   = 'many'"),
         "scaling",
-        f"BZERO = 'many' cannot scale pixels to numbers; {CORRECT}",
+        f"BZERO = 'many' does not give valid pixel values; {CORRECT}",
     ),
     "F14 scaling by nothing": Fault(
-        cards("BSCALE  = 0.0"), "scaling", f"BSCALE = 0.0 cannot scale pixels to numbers; {CORRECT}"
+        cards("BSCALE  = 0.0"),
+        "scaling",
+        f"BSCALE = 0.0 does not give valid pixel values; {CORRECT}",
     ),
     "F15": Fault(
         cards("EXPTIME = NaN"),
@@ -331,29 +333,29 @@ FILES = {
     "F16": Fault(
         lambda o: doubled(o, "FILTER  = 'B'"),
         "twice",
-        "FILTER appears twice in its header with different values; correct the header.",
+        "FILTER occurs twice in its header with different values; correct the header.",
     ),
     "F16 instrument": Fault(
         lambda o: doubled(o, "INSTRUME= 'LFC'"),
         "twice",
-        "INSTRUME appears twice in its header with different values; correct the header.",
+        "INSTRUME occurs twice in its header with different values; correct the header.",
     ),
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
         "twice",
         "BZERO occurs twice in its header with different values; correct the header.",
     ),
-    "F18": Fault(table, "no-image", f"it holds no image, only tables or headers; {OUT}"),
+    "F18": Fault(table, "no-image", f"it contains no image, only tables or headers; {OUT}"),
     "F19 fifo": Fault(
         lambda path: os.mkfifo(path),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F19 device": Fault(
         lambda path: path.symlink_to("/dev/zero"),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F20 dangling": Fault(
@@ -371,7 +373,7 @@ FILES = {
     "F22 linked folder": Fault(
         lambda path: path.symlink_to("..", target_is_directory=True),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F23 hidden": Fault(lambda o: o, "hidden", "hidden file.", name="._zz.fits", verdict="ignored"),
@@ -415,13 +417,12 @@ FILES = {
     "F25": Fault(
         lambda o: twins(o, "LEFT", "OTHER"),
         "missing-extension",
-        "extension 'RIGHT' is missing, where twins expects an amplifier; the file has "
-        "[1, 'LEFT', 2, 'OTHER']; it may have been cut.",
+        "extension 'RIGHT' is missing, but twins expects an amplifier there; the file has [1, 'LEFT', 2, 'OTHER']; it may have been truncated; copy it again from the camera.",
     ),
     "F26": Fault(
         lambda o: twins(o, "A", "B", INSTRUME="AspenCG16", XBINNING=1, YBINNING=1),
         "mef",
-        "it holds 2 images, where cg16m expects one; give its amplifiers their extension=.",
+        "it contains 2 images, but cg16m expects one; set extension= for each amplifier in the profile.",
     ),
     "F28 packing": Fault(
         lambda o: edited(tiled(o), "ZCMPTYPE= 'ZSTD_9'", at=2880),
@@ -452,25 +453,23 @@ HEADERS = {
     "H1 unknown": Fault(
         cards("INSTRUME= 'AspenCG17'"),
         "no-profile",
-        "no profile knows INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' (cg16m), "
-        "'Apogee Aspen CG16M' (cg16m); add a profile for it, or name one with --profile.",
+        "no profile fits INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' (cg16m), "
+        "'Apogee Aspen CG16M' (cg16m); write a profile for it, or choose one with --profile.",
     ),
     "H1 missing": Fault(
         cards(drop=("INSTRUME",)),
         "no-profile",
-        "no profile knows a header without INSTRUME; write a profile with instrument=None and "
-        "where={...}, or name one with --profile.",
+        "no profile fits a header without INSTRUME; write a profile with instrument=None and where={...}, or choose one with --profile.",
     ),
     "H2": Fault(
         cards(drop=("IMAGETYP",)),
         "no-type",
-        "IMAGETYP is missing, so that the type of the frame is not known; give cg16m another "
-        "frame_type=.",
+        "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in cg16m.",
     ),
     "H3": Fault(
         cards("IMAGETYP= 'LIHGT'"),
         "no-type",
-        "IMAGETYP = 'LIHGT' is not a type of frame known to cg16m (did you mean 'light'?); "
+        "IMAGETYP = 'LIHGT' is not a frame type that cg16m (did you mean 'light'?);  knows"
         "add the word to its frame_types=.",
     ),
     "H4 unit": Fault(
@@ -494,14 +493,12 @@ HEADERS = {
     "H5": Fault(
         cards(drop=("EXPTIME", "EXPOSURE")),
         "exposure",
-        "the exposure is missing; without it no dark can be chosen for this science; "
-        "give cg16m another exposure=.",
+        "the exposure is missing, so no dark can be chosen for this science; correct the header, or change exposure= in cg16m.",
     ),
     "H5 INDEF": Fault(
         cards("EXPTIME = 'INDEF'", drop=("EXPOSURE",)),
         "exposure",
-        "the exposure is missing; without it no dark can be chosen for this science; "
-        "give cg16m another exposure=.",
+        "the exposure is missing, so no dark can be chosen for this science; correct the header, or change exposure= in cg16m.",
     ),
     "H7": Fault(
         cards("EXPTIME = 0.0"),
@@ -536,20 +533,17 @@ HEADERS = {
     "H15": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=0.0),
         "gain",
-        "gain=0.0 electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=0.0 electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 negative": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=-1.5),
         "gain",
-        "gain=-1.5 electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=-1.5 electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 NaN": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="NaN"),
         "gain",
-        "gain=nan electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=nan electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 no number": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="high"),
@@ -638,7 +632,7 @@ USED = {
     "H13 other": (
         cards("BUNIT   = 'volt'"),
         "zz.fits",
-        "zz.fits: BUNIT = 'volt', but the pixels are read in adu, as cg16m says.",
+        "zz.fits: BUNIT = 'volt', but the unit adu of cg16m is used.",
     ),
     "H18 planned": (cards("CALSTAT = ''", "HISTORY no Dark Subtraction yet"), "zz.fits", ""),
     "H21": (cards("CTYPE1  = 'RA---NON'", "CTYPE2  = 7", "CRPIX1  = 'x'"), "zz.fits", ""),
@@ -753,8 +747,7 @@ def test_the_same_pixels_under_another_header_are_said_and_used(where, good, ref
     assert len(same_as_without(tmp_path / "out", reference[1])) == 1
     assert made.ok
     assert (
-        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit but another header; both are used "
-        "according to their headers; remove the wrong one from the night."
+        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit, but another header; both are used according to their headers; remove the wrong one from the night."
     ) in made._report.made.notes
 
 
@@ -1025,7 +1018,8 @@ def test_a_full_temporary_disk_is_no_fault_of_packed_frames(good, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.TemporaryFile", lambda **options: Full())
         with pytest.raises(
-            OutputError, match=r"cannot be unpacked in .* \(No space left on device\); make room"
+            OutputError,
+            match=r"cannot be decompressed in .* \(No space left on device\); free some space",
         ):
             reduced(good, tmp_path / "out")
     assert reduced(good, tmp_path / "out").ok

@@ -276,7 +276,7 @@ def test_ctrl_c_ends_a_run_in_seconds_and_it_goes_on_later(made, nursery, tmp_pa
         stopped += 1
         assert status == 130, child.said.read_text()
         assert child.said.read_text().splitlines()[-1] == (
-            "ccdprofiles: interrupted; what is finished stays, run it again to go on."
+            "ccdprofiles: interrupted; finished products are kept; run it again to continue."
         )
         # A second of a thousand may fall between a file and its removal; the next run sees to it.
         child = Child(nursery, reduce_command(folder, output), tmp_path / "said")
@@ -444,8 +444,7 @@ def test_room_is_counted_for_what_is_still_to_be_made(made, tmp_path, monkeypatc
     with pytest.raises(OutputError) as error:
         reduce_night(folder / "raw", tmp_path / "out", **options)
     assert str(error.value) == (
-        f"the products need 1.82 MB and the disk of {tmp_path / 'out'} has 1.23 MB free; "
-        "make room, or give a folder on another disk."
+        f"the products need 1.82 MB, but the disk of {tmp_path / 'out'} has only 1.23 MB free; free some space, or use a folder on another disk."
     )
     assert not (tmp_path / "out").exists()
     # What is there already needs none, so that a night that is whole is whole on a full disk.
@@ -725,7 +724,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
     monkeypatch.setattr("ccdprofiles.output.lock.write_new", refused)
     monkeypatch.setattr("ccdprofiles.run.run.run_plan", None)
     with pytest.raises(
-        OutputError, match=r"cannot be written \(Read-only file system\); make room"
+        OutputError, match=r"cannot be written \(Read-only file system\); free some space"
     ):
         reduce(night, night / "out")
     monkeypatch.undo()
