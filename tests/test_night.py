@@ -375,10 +375,10 @@ def test_an_output_inside_the_night_is_left_out_of_it(raw):
 
 
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the night"):
         reduce(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "raw").mkdir()
-    with pytest.raises(InputError, match="holds no file; give the folder of the night"):
+    with pytest.raises(InputError, match="holds no file; specify the folder of the night"):
         reduce(tmp_path / "raw", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

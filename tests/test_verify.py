@@ -138,7 +138,7 @@ def test_a_cut_at_every_block_is_found(night):
     path.write_bytes(b"no FITS file")
     assert faults_of(path) == ("it is not a complete FITS file",)
     path.unlink()
-    assert faults_of(path) == ("it is gone",)
+    assert faults_of(path) == ("it is missing",)
     os.mkfifo(path)
     assert faults_of(path) == ("it is not a regular file",)
     assert sha256_or_fault(path) == ("", "it is not a regular file")

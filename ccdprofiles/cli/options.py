@@ -110,14 +110,14 @@ def _add_repeated(
     more: str = "",
     dest: str | None = None,
 ) -> None:
-    """Add an option that may be repeated."""
+    """Add an option that may be given several times."""
     parser.add_argument(
         name,
         dest=dest or name.removeprefix("--"),
         metavar=metavar,
         action="append",
         default=[],
-        help=f"{text}; may be repeated{more}",
+        help=f"{text}; may be given several times{more}",
     )
 
 

@@ -131,7 +131,7 @@ def _read(word: object) -> list[tuple[str, str]]:
     text = word.strip() if isinstance(word, str) else ""
     if not text:
         raise InputError(
-            f"only={word!r} is not a text; use masters, a type of frame, KIND=VALUE or a pattern."
+            f"only={word!r} is not valid; use masters, a type of frame, KIND=VALUE or a pattern."
         )
     if text == _MASTERS:
         return [("type", kind) for kind in FRAME_TYPES if kind != "science"]

@@ -343,7 +343,7 @@ def test_a_misspelt_common_word_is_recognised_as_such(said, meant):
 )
 def test_words_that_are_not_common_are_never_science(word):
     _, sentence = rejection_of(camera().frame_type_of, {"IMAGETYP": word})
-    assert "is not a type of frame" in sentence
+    assert "is not a frame type that" in sentence
 
 
 @pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
@@ -375,12 +375,12 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
         ),
         (
             {"IMAGETYP": "Flet "},
-            "IMAGETYP = 'Flet' is not a frame type that the profile  knows"
+            "IMAGETYP = 'Flet' is not a frame type that the profile knows "
             "(did you mean 'flat'?); add the word to its frame_types=.",
         ),
         (
             {"IMAGETYP": 3},
-            "IMAGETYP = 3 is not a frame type that the profile;  knows"
+            "IMAGETYP = 3 is not a frame type that the profile knows; "
             "add the word to its frame_types=.",
         ),
     ],
@@ -395,7 +395,7 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": lambda header: 5},
             "frame_type_of",
-            "the function frame_type= returns 5, which is not a frame type that the profile;  knows"
+            "the function frame_type= returns 5, which is not a frame type that the profile knows; "
             "add the word to its frame_types=.",
         ),
         (
@@ -406,14 +406,13 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": ("IMAGETYP", "OBSTYPE")},
             "frame_type_of",
-            "IMAGETYP/OBSTYPE is missing, so that the type of the frame is not known; give the "
-            "profile another frame_type=.",
+            "IMAGETYP/OBSTYPE is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"exposure": lambda header: -5},
             "exposure_of",
             "the function exposure= returns -5, which is not an exposure between 0 and "
-            "86400 s; correct the header, or set the frame aside.",
+            "86400 s; correct the header, or reject the frame.",
         ),
         (
             {"binning": lambda header: (0, 1)},
@@ -581,7 +580,7 @@ def test_a_frame_that_does_not_hold_the_sections_is_rejected():
     )
     assert code == "section"
     assert sentence == (
-        "the profile: the frame has 100 columns and 99 rows, but 100 columns and 100 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, else correct the "
+        "the profile: the frame has 100 columns and 99 rows, but 100 columns and 100 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct the "
         "sections in the profile."
     )
 
@@ -609,7 +608,7 @@ def size_fits(profile, columns, rows, header=None):
 def test_a_frame_of_another_size_than_the_sections_is_rejected(columns, rows):
     profile = camera(amplifiers=[SECTIONS])
     assert size_fits(profile, 72, 64) == (64, 72)
-    assert f"has {columns} columns and {rows} rows, where 72 columns and 64 rows were" in (
+    assert f"has {columns} columns and {rows} rows, but 72 columns and 64 rows were" in (
         size_refused(profile, columns, rows)
     )
 
@@ -662,7 +661,7 @@ def test_an_overscan_that_is_not_binned_keeps_its_width_in_the_size(columns, rig
     if right:
         assert size_fits(profile, columns, 10) == (10, 1024)
     else:
-        assert "where 1124 or 1126 columns and 10 rows" in size_refused(profile, columns, 10)
+        assert "but 1124 or 1126 columns and 10 rows" in size_refused(profile, columns, 10)
 
 
 def test_open_sections_account_for_a_frame_of_any_size():
@@ -670,10 +669,10 @@ def test_open_sections_account_for_a_frame_of_any_size():
     assert size_fits(whole, 300, 200) == (200, 300)
     columns = camera(amplifiers=[Amplifier(data="[1:72, :]", overscan="[73:80, :]")])
     assert size_fits(columns, 80, 200) == (200, 72)
-    assert "96 columns and 64 rows, where 80 columns and 64 rows" in size_refused(columns, 96, 64)
+    assert "96 columns and 64 rows, but 80 columns and 64 rows" in size_refused(columns, 96, 64)
     declared = dataclasses.replace(whole, frame_size=(300, 200))
     assert size_fits(declared, 300, 200) == (200, 300)
-    assert "where 300 columns and 200 rows" in size_refused(declared, 150, 100)
+    assert "but 300 columns and 200 rows" in size_refused(declared, 150, 100)
 
 
 def test_gaps_before_and_between_sections_need_no_frame_size():
@@ -687,10 +686,10 @@ def test_amplifiers_of_a_function_account_for_the_frame_too():
 
     profile = camera(amplifiers=amplifiers)
     assert size_fits(profile, 72, 64, {"WINDOW": True}) == (64, 72)
-    assert "where 100 columns and 100 rows" in size_refused(profile, 72, 64, {"WINDOW": False})
+    assert "but 100 columns and 100 rows" in size_refused(profile, 72, 64, {"WINDOW": False})
     sized = camera(amplifiers=amplifiers, frame_size=lambda header: header["SIZE"])
     assert size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (96, 80)}) == (64, 72)
-    with pytest.raises(ProfileError, match=r"lies outside frame_size=\(60, 60\)"):
+    with pytest.raises(ProfileError, match=r"is outside frame_size=\(60, 60\)"):
         size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (60, 60)})
 
 
@@ -705,14 +704,14 @@ def test_every_extension_accounts_for_its_own_frame():
         lambda h: camera(amplifiers=halves).amplifiers_of(h, right | {2: (80, 96)}), {}
     )
     assert code == "section"
-    assert "extension 2 has 96 columns and 80 rows, where 72 columns and 64 rows" in sentence
+    assert "extension 2 has 96 columns and 80 rows, but 72 columns and 64 rows" in sentence
     for size in ((96, 80), {1: (96, 80), 2: (96, 80)}):
         both = camera(amplifiers=halves, frame_size=size)
         assert both.amplifiers_of({}, {1: (80, 96), 2: (80, 96)}).shape == (64, 144)
     unequal = camera(amplifiers=halves, frame_size={1: (96, 80), 2: (72, 64)})
     assert unequal.amplifiers_of({}, {1: (80, 96), 2: (64, 72)}).shape == (64, 144)
     assert pickle.loads(pickle.dumps(unequal)) == unequal
-    assert "extension 2, which an amplifier names; it has 1." in refusal_of(
+    assert "extension 2 of an amplifier, only for 1." in refusal_of(
         camera, amplifiers=halves, frame_size={1: (96, 80)}
     )
 

@@ -103,7 +103,7 @@ def test_a_profile_knows_its_file_and_notes():
 
 def test_no_profile_of_that_name():
     assert refusal_of(load_profile, "kosmo") == (
-        f"there is no profile 'kosmo'; there are {', '.join(SHIPPED)}. Did you mean kosmos?"
+        f"there is no profile 'kosmo'; use one of {', '.join(SHIPPED)}. Did you mean kosmos?"
     )
 
 
@@ -341,8 +341,8 @@ def test_a_function_may_tell_the_instrument():
             "mycam.py, line 8: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
             "saturation, name, extension, detector.",
         ),
-        (", overscan=None", "", "mycam.py, line 8: Amplifier(...) lacks 'overscan'."),
-        ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) lacks 'recipe'."),
+        (", overscan=None", "", "mycam.py, line 8: Amplifier(...) requires 'overscan'."),
+        ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) requires 'recipe'."),
         (
             "overscan=None",
             "overscan='[4096:4109]'",
@@ -572,7 +572,7 @@ def test_a_function_for_the_instrument_that_would_end_the_program_is_named():
 def test_a_function_for_the_instrument_that_fails_is_named_where_nothing_fits():
     found = Registry.gather([camera(name="f", instrument=lambda header: header["CAMTYPE"] == 1)])
     assert refusal_of(found.choose, {}, kind=UnknownInstrument).endswith(
-        "or name one with --profile. instrument= of the profile f fails on this header (KeyError: 'CAMTYPE')."
+        "or choose one with --profile. instrument= of the profile f fails on this header (KeyError: 'CAMTYPE')."
     )
 
 
@@ -628,7 +628,7 @@ def test_a_broken_installed_package_costs_itself(site, caplog, quick, text, why)
 def test_a_module_of_an_installed_package_that_holds_no_profile_costs_itself(site, caplog):
     distribution(site, "their-camera", "1.2", "their = their_cam", their_cam="x = 1")
     assert sorted(known_profiles()) == SHIPPED
-    assert "of their-camera 1.2 cannot be read (their_cam.py: it holds no profile" in caplog.text
+    assert "of their-camera 1.2 cannot be read (their_cam.py: it contains no profile" in caplog.text
 
 
 def test_a_shipped_profile_does_not_stand_in_for_a_broken_one_that_is_installed(site):

@@ -42,7 +42,7 @@ def test_reads_a_section(text, edges):
         ("[1:2, 3:4", "it cannot be read"),
         ("[0:2048, 1:4128]", "it counts from 0"),
         ("[1:2048, 0:0]", "it counts from 0"),
-        ("[2080:2056, 1:4128]", "2080 is above 2056"),
+        ("[2080:2056, 1:4128]", "2080 is greater than 2056"),
         ("[5, 1:4128]", "'5' is not a range"),
         ("[-5:10, 1:4128]", "'-5:10' is not a range"),
         ("[1:10:2, 1:4128]", "'1:10:2' is not a range"),

@@ -69,5 +69,5 @@ def test_no_file_is_suggested_for_one_that_is_far_from_all(tmp_path, option):
 def test_no_word_is_suggested_that_is_far_from_what_was_written():
     with pytest.raises(ProfileError) as refused:
         Registry.gather()["probe"]
-    assert str(refused.value).startswith("there is no profile 'probe'; there are ")
+    assert str(refused.value).startswith("there is no profile 'probe'; use one of ")
     assert "Did you mean" not in str(refused.value)

@@ -251,7 +251,7 @@ def test_memory_that_runs_out_ends_with_5(command, monkeypatch, capsys, error):
     monkeypatch.setattr("ccdprofiles.plan.request.make_plan", raiser(error))
     assert cli.main(command) == 5
     said = capsys.readouterr().err
-    assert said.startswith("ccdprofiles: memory or threads ran out; allow more (ulimit -v")
+    assert said.startswith("ccdprofiles: not enough memory or threads; allow more (ulimit -v")
     assert said.count("\n") == 1
 
 

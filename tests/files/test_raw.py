@@ -218,7 +218,7 @@ def test_a_truncated_file_is_refused_from_its_header(tmp_path, length):
     path.write_bytes(path.read_bytes()[:length])
     assert refused(path) == (
         "truncated",
-        f"its header promises 3062 bytes and it has {length}; copy it again from the camera.",
+        f"its header requires 3062 bytes, but it has {length}; copy it again from the camera.",
     )
     path.write_bytes(gzip.compress(path.read_bytes()))
     assert refused(path)[0] == "truncated"

@@ -256,7 +256,7 @@ def test_an_output_that_was_copied_without_its_lock_is_gone_on_with(night):
     shutil.rmtree(night / "out" / "masters")
     shutil.rmtree(night / "out" / "science")
     (night / "out" / ".ccdprofiles.lock").unlink()
-    with pytest.raises(OutputError, match="no run of ccdprofiles made it"):
+    with pytest.raises(OutputError, match="was not made by ccdprofiles"):
         reduce(night)
 
 
@@ -284,7 +284,7 @@ def test_an_output_that_holds_frames_of_the_night_is_refused(made, tmp_path):
         lambda: reduce_night(*where, profiles=[SMALL]),
         lambda: plan_night(where[0], output=where[1], profiles=[SMALL]),
     ):
-        with pytest.raises(InputError, match=r"raw and holds .*\.fit, which would be left out"):
+        with pytest.raises(InputError, match=r"raw and contains .*\.fit, which would be ignored"):
             make()
     assert state(tmp_path / "raw") == before
 
@@ -331,7 +331,7 @@ def test_a_master_that_vanishes_before_it_is_needed_is_named(night, monkeypatch,
     assert done.products == {}
     for row in done.frames[done.frames["type"] == "science"]:
         assert (row["verdict"], row["code"]) == ("not calibrated", "removed")
-        assert "the master cg16m_flat_r_1x1 was removed or replaced while the run" in row["reason"]
+        assert "the master cg16m_flat_r_1x1 was removed or replaced during the run" in row["reason"]
     monkeypatch.undo()
     assert reduce(night).ok
 
@@ -425,7 +425,7 @@ def test_an_address_is_no_path(night, monkeypatch, capsys, arguments):
     said = capsys.readouterr().err
     assert address in said
     assert f"is an address ({address.partition('://')[0]}://)" in said
-    assert "give that path" in said
+    assert "use that path" in said
     assert sorted(night.iterdir()) == before
 
 
@@ -469,7 +469,7 @@ def test_what_the_system_refuses_is_told_in_words(night, command, capsys):
 
 def test_a_home_of_nobody_is_told(night, capsys):
     assert main(["plan", "~nobody-of-that-name/night"]) == 2
-    assert "has no home folder here; give the whole path" in capsys.readouterr().err
+    assert "has no home folder here; use the whole path" in capsys.readouterr().err
 
 
 def test_hidden_files_of_others_in_the_output_stay(tmp_path):

@@ -236,7 +236,7 @@ def test_a_type_that_no_one_explained_is_refused_with_the_nearest_word(tmp_path)
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-type",
-        "IMAGETYP = 'FLATT' is not a frame type that testcam (did you mean 'flat'?);  knows"
+        "IMAGETYP = 'FLATT' is not a frame type that testcam knows (did you mean 'flat'?); "
         "add the word to its frame_types=.",
     )
 
@@ -305,7 +305,7 @@ def test_a_forced_profile_of_another_camera_is_noted(tmp_path):
     }
     assert notes == {
         "other.fits": (
-            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; this profile was chosen for all frames and is used. Check that it is the profile of this camera.",
+            "other.fits: INSTRUME = \"Nobody's\", but the profile cam is for 'Cam'; this profile was chosen for all frames and is used. Check that it is the profile of this camera.",
         ),
         "right.fits": (),
         "same.fits": (
@@ -321,7 +321,7 @@ def test_a_frame_of_another_size_than_its_sections_is_refused(tmp_path, shape):
     write(tmp_path / "a.fits", data=pixels(shape=shape))
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "section")
-    assert f"the frame has {shape[1]} columns and {shape[0]} rows, where 10 columns and" in reason
+    assert f"the frame has {shape[1]} columns and {shape[0]} rows, but 10 columns and" in reason
 
 
 @pytest.mark.parametrize("size", [None, (10, 12)])
@@ -329,7 +329,7 @@ def test_a_binning_that_lies_is_refused_before_the_pixels_are_read(tmp_path, siz
     write(tmp_path / "a.fits", XB=2, YB=2)
     verdict, code, reason = said(only(tmp_path, camera(binning=("XB", "YB"), frame_size=size)))
     assert (verdict, code) == (SET_ASIDE, "section")
-    expected = "where 5 columns and 6 rows were expected at a binning of 2 x 2 (10 x 12 unbinned)"
+    expected = "but 5 columns and 6 rows were expected at a binning of 2 x 2 (10 x 12 unbinned)"
     assert f"the frame has 10 columns and 12 rows, {expected}" in reason
     assert "correct XB and YB if the binning is not 2 x 2, " in reason
     assert "light" not in reason
@@ -460,7 +460,7 @@ def test_a_function_that_takes_too_long_is_named_and_ends_the_scan(tmp_path, mon
     assert late.code == "profile-function"
     assert "(it took longer than 0.02 s; date in test_frames.py, line " in late.reason
     write(tmp_path / "4.fits", seed=4, SLOW=True)
-    with pytest.raises(ProfileError, match=r"^4.fits: .* 3 headers took too long; no more are"):
+    with pytest.raises(ProfileError, match=r"^4.fits: .* 3 headers took too long, so the scan"):
         scanned(tmp_path, camera(date=date))
 
 
@@ -492,7 +492,7 @@ def test_a_file_of_several_images_needs_amplifiers_with_extensions(tmp_path):
     mef(tmp_path / "a.fits", "IM1", "IM2")
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "mef")
-    assert reason.endswith("where testcam expects one; give its amplifiers their extension=.")
+    assert reason.endswith("but testcam expects one; set extension= for each amplifier in the profile.")
 
     def half(name, detector):
         return Amplifier(
@@ -650,15 +650,15 @@ FAULTS = {
     ),
     "truncated": (
         truncated,
-        "its header promises 3120 bytes and it has 3000; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 3000; copy it again from the camera.",
     ),
     "truncated: header only": (
         header_only,
-        "its header promises 3120 bytes and it has 2880; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 2880; copy it again from the camera.",
     ),
     "truncated: in gzip": (
         short_gzip,
-        "its header promises 3120 bytes and it has 3000; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 3000; copy it again from the camera.",
     ),
     "fits": (no_end, "its header has no END card; copy it again from the camera."),
     "gzip": (
@@ -755,7 +755,7 @@ def test_a_folder_left_out_is_not_looked_into(tmp_path):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the night"):
         scan(tmp_path / "nothing", Registry((camera(),)))
 
 

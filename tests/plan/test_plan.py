@@ -150,7 +150,7 @@ def test_a_plan_is_printed_for_people():
         "Not calibrated\n"
         "  deep.fits: no dark of 357 s ± 1 s; the nearest is 300 s, which differs by 57 s.\n"
         "\n"
-        "What helps\n"
+        "What to do\n"
         "  take matching darks, use those of another night with calibrations=[FOLDER] "
         "(--calibrations), or omit the step with without=['dark'] (--without dark)\n"
         "\n"
@@ -547,7 +547,7 @@ def test_a_flat_never_divides_a_pedestal():
 @pytest.mark.parametrize("step", ["overscan", "Flat", "flats", ""])
 def test_a_step_that_cannot_be_left_out_is_refused(tmp_path, step):
     with pytest.raises(
-        PlanError, match="is not a step that can be left out; these can: bias, dark"
+        PlanError, match="is not a step that can be omitted; use one of bias, dark"
     ):
         plan_night(tmp_path, without=[step])
 
@@ -936,7 +936,7 @@ def test_a_folder_of_products_or_of_packed_frames_says_why_nothing_is_made(
     out = raw_night.parent / "out"
     by_hand.reduce_night(raw_night, out, profiles=[by_hand.SMALL])
     plan = str(by_hand.plan_night(out / "science", profiles=[by_hand.SMALL]))
-    assert " products of ccdprofiles; give the folder of the raw night" in plan
+    assert " products of ccdprofiles; specify the folder of the raw night" in plan
     packed = tmp_path / "packed"
     packed.mkdir()
     for name in ("a.fits.bz2", "b.fits.Z", "notes.txt"):

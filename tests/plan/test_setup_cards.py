@@ -613,7 +613,7 @@ def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
 def test_arcs_of_several_lamps_are_named(number):
     arcs = [*frames("arc", number, "a", LAMPNAME="He"), *frames("arc", number, "b", LAMPNAME="Ne")]
     (note,) = [n for n in make_plan(arcs).notes if "LAMPNAME is" in n]
-    assert "a card that changes the light or the read-out belongs in match=" in note
+    assert "add a card that changes the light or the read-out to match=" in note
 
 
 def test_another_card_is_named_and_parts_nothing():

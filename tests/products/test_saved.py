@@ -52,7 +52,7 @@ def test_a_product_is_known_by_its_key_unless_it_is_cut(tmp_path, write, header)
     assert check_product(path).header["CPKEY"] == "abc"
     path.write_bytes(path.read_bytes()[:-2880])
     assert check_product(path).faults == ("its PROVENANCE is damaged, cut off or missing",)
-    assert check_product(tmp_path / "nothing.fits").faults == ("it is gone",)
+    assert check_product(tmp_path / "nothing.fits").faults == ("it is missing",)
     with pytest.raises(FrameRejected):
         SavedProduct(path)
 
@@ -107,7 +107,7 @@ def test_a_damaged_product_has_its_sha256_all_the_same(tmp_path, write):
 def test_what_cannot_be_read_is_a_fault(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for name, fault in (
-        ("nothing", "it is gone"),
+        ("nothing", "it is missing"),
         ("fifo", "it is not a regular file"),
         ("", "it is not a regular file"),
     ):

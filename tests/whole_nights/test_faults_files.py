@@ -327,8 +327,7 @@ FILES = {
     "F15": Fault(
         cards("EXPTIME = NaN"),
         "exposure",
-        "EXPTIME/EXPOSURE = nan is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = nan is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "F16": Fault(
         lambda o: doubled(o, "FILTER  = 'B'"),
@@ -469,26 +468,23 @@ HEADERS = {
     "H3": Fault(
         cards("IMAGETYP= 'LIHGT'"),
         "no-type",
-        "IMAGETYP = 'LIHGT' is not a frame type that cg16m (did you mean 'light'?);  knows"
+        "IMAGETYP = 'LIHGT' is not a frame type that cg16m knows (did you mean 'light'?); "
         "add the word to its frame_types=.",
     ),
     "H4 unit": Fault(
         cards("EXPTIME = '90s'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '90s' is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = '90s' is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H4 underscore": Fault(
         cards("EXPTIME = '9_0'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '9_0' is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = '9_0' is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H4 infinite": Fault(
         cards("EXPTIME = 1E999"),
         "exposure",
-        "EXPTIME/EXPOSURE = inf is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = inf is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H5": Fault(
         cards(drop=("EXPTIME", "EXPOSURE")),
@@ -510,15 +506,13 @@ HEADERS = {
     "H8": Fault(
         cards("EXPTIME = -90.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = -90.0 is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = -90.0 is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
         kind="dark",
     ),
     "H11": Fault(
         cards("EXPTIME = 90000.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = 90000.0 is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = 90000.0 is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H14": Fault(
         cards("BUNIT   = 'electron'"),

@@ -570,7 +570,7 @@ def test_a_frame_of_another_shape_is_not_mixed_with_the_others(good, without, ra
     assert told(night, file) == (
         "set aside",
         "section",
-        f"{file}: c: the frame has 96 columns and 1 rows, but 96 columns and 64 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, else correct the "
+        f"{file}: c: the frame has 96 columns and 1 rows, but 96 columns and 64 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct the "
         "sections in the profile.",
     )
     compare(night, good, without(file), file)
