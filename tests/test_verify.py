@@ -181,7 +181,7 @@ def test_a_product_that_is_gone_is_missing(night):
     path = science(night)
     path.unlink()
     name = path.relative_to(night / "out").as_posix()
-    assert bad(night) == {name: ("missing", "it is gone; reduce the night again")}
+    assert bad(night) == {name: ("missing", "it is missing; reduce the night again")}
     (night / "out" / DARK).unlink()
     assert set(bad(night)) == {name, DARK}
 
@@ -237,7 +237,7 @@ def test_a_raw_frame_that_changed_or_is_gone_is_named(night):
     gone.unlink()
     assert bad(night) == {
         changed.name: ("changed", f"it is not the file that {BIAS} was made from"),
-        gone.name: ("missing", f"it is gone from {night / 'raw'}"),
+        gone.name: ("missing", f"it is missing from {night / 'raw'}"),
     }
 
 
@@ -251,7 +251,7 @@ def test_a_night_that_moved_alone_is_found_where_it_is_now(night):
     assert len(bad(night)) == 11
     assert {verdict for verdict, _ in bad(night).values()} == {"missing"}
     assert bad(night, raw=night / "elsewhere") == {}
-    with pytest.raises(InputError, match="is not a folder; give the folder of the raw"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the raw"):
         verify_night(night / "out", raw=night / "nowhere")
 
 
@@ -309,7 +309,7 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
 
 
 def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds no night\.ecsv; give a folder that ccdprofiles"):
+    with pytest.raises(InputError, match=r"contains no night\.ecsv; specify an output folder of ccdprofiles"):
         verify_night(tmp_path)
     for text in (
         "no table",

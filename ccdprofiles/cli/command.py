@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with logged_to_stderr(level), stoppable(options.output_of(options)):
             return delivered(_ended(options))
-    except SystemExit as asked:  # raised by --help, or for an invalid command line
-        raise SystemExit(delivered(int(asked.code or 0))) from None
+    except SystemExit as ended:  # raised by --help, or for an invalid command line
+        raise SystemExit(delivered(int(ended.code or 0))) from None
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         tell(str(stopped))

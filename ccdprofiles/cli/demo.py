@@ -104,14 +104,14 @@ def _new_folder(folder: Path) -> Path:
     return folder
 
 
-def _profile_text(asked: str, name: str, size: tuple[int, int] | None, known: Profile) -> str:
+def _profile_text(given: str, name: str, size: tuple[int, int] | None, known: Profile) -> str:
     """Return the profile of a demo: reduced to its window, with the numbers of the simulation."""
     numbers = ",\n    ".join(
         f"dict(gain={a.gain.value} * ADU, read_noise={a.read_noise.value} * u.electron, "
         f"saturation={a.saturation.value} * u.adu)"
         for a in cast("Sequence[Any]", known.amplifiers)
     )
-    source = repr(str(Path(asked).resolve()) if asked.endswith(".py") else asked)
+    source = repr(str(Path(given).resolve()) if given.endswith(".py") else given)
     camera = f"load_profile({source})"
     if size is not None:
         camera = f"windowed({camera}, rows={size[0]}, columns={size[1]})"

@@ -85,13 +85,13 @@ def stoppable(output: Path | None) -> Iterator[None]:
     # Resolved now: a folder that becomes a link later may lead to files of others.
     names = ("", *FOLDERS)
     folders = None if output is None else [os.path.realpath(output / name) for name in names]
-    asked: list[int] = []
+    signals: list[int] = []
     over = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
         # A second signal must not interrupt the removal of files that the first one started.
-        if not asked:
-            asked.append(number)
+        if not signals:
+            signals.append(number)
             _end_in_time(Stopped(number), folders, over)
             raise Stopped(number)
 
@@ -103,7 +103,7 @@ def stoppable(output: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        asked.append(0)
+        signals.append(0)
         over.set()
         for number, handler in before.items():
             signal.signal(number, handler)

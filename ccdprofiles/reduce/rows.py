@@ -10,7 +10,7 @@ import numpy as np
 from ..files.pixels import Pixels
 from ..pixels.calibrate import Noise, master_variance
 from ..pixels.combine import Stacked, combine, variance_factor
-from ..pixels.noise import scaled_apart
+from ..pixels.noise import offset_variance_factor
 from ..pixels.prepare import NO_DATA, SATURATED, prepare
 from ..products.band import Band
 from .flats import Flats, Pair
@@ -202,5 +202,5 @@ def _flat_variance(
     if request.how.method == "median" and (offsets != 1).any():
         # A mode is less certain than a median, and leaves the flats at different levels.
         noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
-        total = total * scaled_apart(offsets / offsets.mean() - 1, noise_of_one)
+        total = total * offset_variance_factor(offsets / offsets.mean() - 1, noise_of_one)
     return factor * total + (k * fixed) ** 2

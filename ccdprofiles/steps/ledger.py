@@ -71,7 +71,11 @@ def check_masters(
         )
     for master in masters:
         if LETTERS[master.type] in state.letters:
-            verb = "divided by its flat" if master.type == "flat" else f"corrected for its {master.type}"
+            verb = (
+                "divided by its flat"
+                if master.type == "flat"
+                else f"corrected for its {master.type}"
+            )
             raise PlanError(
                 f"this frame is already {verb} (CALSTAT = {state.letters!r}), and {master.name} "
                 f"would repeat this step; omit {master.type}=."

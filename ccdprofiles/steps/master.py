@@ -13,7 +13,7 @@ from ..camera.recipe import Combine, Recipe, SpectralFlat
 from ..errors import FrameRejected, PlanError
 from ..pixels.calibrate import HOT, Noise, master_variance
 from ..pixels.combine import Stacked, combine, variance_factor
-from ..pixels.noise import pooled_scatter, scaled_apart
+from ..pixels.noise import offset_variance_factor, pooled_scatter
 from ..pixels.prepare import NO_DATA, SATURATED
 from ..pixels.response import illuminated
 from ..pixels.statistics import MAD_TO_STD, exact_median, level
@@ -340,7 +340,7 @@ def _scaled_variance(
     if stack.how.method == "median" and (off != 1).any():
         # A mode is less certain than a median, and leaves the flats at slightly different levels.
         noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
-        total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
+        total = total * offset_variance_factor(off / off.mean() - 1, noise_of_one)
     return factor * total + (k * fixed) ** 2
 
 

@@ -86,9 +86,15 @@ def test_a_value_is_a_literal_a_quantity_or_a_word_and_never_code(text, value):
         ("exposure_tolerance=2 parsnips", "'parsnips' is not a unit"),
         ("exposure_tolerance=2 adu", "=2 adu is not in s; write exposure_tolerance=2s."),
         ("limits.temperature=2C", "=2C is not in deg_C; write limits.temperature=2deg_C."),
-        ("combine.flat=3", "is a group of settings; use one of combine.flat.method, combine.flat.clip."),
+        (
+            "combine.flat=3",
+            "is a group of settings; use one of combine.flat.method, combine.flat.clip.",
+        ),
         ("exposure_tolerance=soon", "is not a number with a unit; write exposure_tolerance=2s."),
-        ("limits.flat_level=3", "limits.flat_level=3 is not a range; use the lowest and the highest value"),
+        (
+            "limits.flat_level=3",
+            "limits.flat_level=3 is not a range; use the lowest and the highest value",
+        ),
         ("flat.scale=mod", "flat.scale='mod' is not one of median, mode, mean"),
         ("limits.frames.bias=0", "frames=0 is not a positive whole number."),
         ("cosmic_rays.sigclip=-1", "cosmic_rays.sigclip=-1 is not a positive number"),

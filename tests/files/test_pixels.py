@@ -166,7 +166,9 @@ def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
                 with pytest.raises(FrameRejected) as refusal:
                     read(pixels)
                 assert refusal.value.code == "checksum"
-                assert str(refusal.value).startswith(f"DATASUM = {wanted} in its header does not agree with the sum ")
+                assert str(refusal.value).startswith(
+                    f"DATASUM = {wanted} in its header does not agree with the sum "
+                )
 
 
 @pytest.mark.parametrize("piece", [4, 64, 2**20])

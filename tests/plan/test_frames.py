@@ -492,7 +492,9 @@ def test_a_file_of_several_images_needs_amplifiers_with_extensions(tmp_path):
     mef(tmp_path / "a.fits", "IM1", "IM2")
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "mef")
-    assert reason.endswith("but testcam expects one; set extension= for each amplifier in the profile.")
+    assert reason.endswith(
+        "but testcam expects one; set extension= for each amplifier in the profile."
+    )
 
     def half(name, detector):
         return Amplifier(

@@ -546,9 +546,7 @@ def test_a_flat_never_divides_a_pedestal():
 
 @pytest.mark.parametrize("step", ["overscan", "Flat", "flats", ""])
 def test_a_step_that_cannot_be_left_out_is_refused(tmp_path, step):
-    with pytest.raises(
-        PlanError, match="is not a step that can be omitted; use one of bias, dark"
-    ):
+    with pytest.raises(PlanError, match="is not a step that can be omitted; use one of bias, dark"):
         plan_night(tmp_path, without=[step])
 
 

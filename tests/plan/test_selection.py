@@ -117,7 +117,10 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
         ),
         (["object=M 42"], "no frame of the night has that object; the night has M 31, M 33"),
         (["arc"], "no frame of the night has that type; the night has bias, dark, flat, science"),
-        (["nosuch.fit"], "only='nosuch.fit': no file of the night has such a name; use a name that ccdprofiles"),
+        (
+            ["nosuch.fit"],
+            "only='nosuch.fit': no file of the night has such a name; use a name that ccdprofiles",
+        ),
         (["bias", "filter=r"], "no frame of the night matches only=bias, filter=r;"),
     ],
 )
@@ -130,7 +133,9 @@ def test_a_word_that_fits_nothing_is_refused_with_what_there_is(made, words, sen
 def test_a_master_that_no_recipe_needs_is_refused_when_it_is_all_that_is_asked_for(made):
     folder, camera = made
     for options in ({"without": ["bias", "dark"]}, {"changes": {"dark": None, "bias": False}}):
-        with pytest.raises(InputError, match="nothing is made from the frames that only=dark selects"):
+        with pytest.raises(
+            InputError, match="nothing is made from the frames that only=dark selects"
+        ):
             plan_night(
                 folder / "raw", profile=camera, only="dark", **{"without": ["flat"]} | options
             )

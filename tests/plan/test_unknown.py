@@ -100,7 +100,7 @@ def test_a_named_profile_is_compared_with_what_the_header_has(night, capsys):
     text = info(night, capsys, "--profile", str(profile))
     assert "x4: 1 file, chosen by you; the header has no INSTRUME\n" in text
     assert (
-        "x4: 2 files, chosen by you; INSTRUME = 'ZWO ASI2600MM Pro' is not its own, "
+        "x4: 2 files, chosen by you; INSTRUME = 'ZWO ASI2600MM Pro' is not that of the profile, "
         "which is 'SBO'\n" in text
     )
     assert "x4: 1 file, chosen by you; FILTER = missing, not 'V'\n" in text

@@ -87,8 +87,8 @@ def science(night, kind):
 
 def reasons(caplog):
     """Name → why, of what the log says is made anew."""
-    told = [r.getMessage() for r in caplog.records if "is made again: " in r.getMessage()]
-    return dict(text.split(" is made again: ") for text in told)
+    told = [r.getMessage() for r in caplog.records if "is remade: " in r.getMessage()]
+    return dict(text.split(" is remade: ") for text in told)
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_a_touched_flat_redoes_its_filter_and_nothing_else(night, caplog):
     assert "4 already up to date, 3 remade" in str(done)
     assert f"  {FLAT_R}: its flat {flat.name} changed." in str(done)
     log = (night / "out" / "ccdprofiles.log").read_text()
-    assert f"{FLAT_R} is made again: its flat {flat.name} changed\n" in log
+    assert f"{FLAT_R} is remade: its flat {flat.name} changed\n" in log
 
 
 def test_a_file_that_was_only_touched_redoes_nothing(night):

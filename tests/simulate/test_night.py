@@ -382,7 +382,7 @@ def test_windowed_cuts_strips_between_and_before_the_data():
 
 
 def test_windowed_refuses_a_share_that_does_not_come_out_even():
-    with pytest.raises(ProfileError, match="41 columns cannot be divided among 2"):
+    with pytest.raises(ProfileError, match="41 columns cannot be divided evenly among 2"):
         windowed("kosmos", 30, 41)
 
 
@@ -552,7 +552,7 @@ def test_no_file_is_replaced(tmp_path):
     run = [Exposures("bias", 1)]
     simulate_night(own(), tmp_path, frames=run)
     before = digest(tmp_path)
-    with pytest.raises(OutputError, match="already exists; give an empty folder"):
+    with pytest.raises(OutputError, match="already exists; use an empty folder"):
         simulate_night(own(), tmp_path, frames=run, seed=5)
     assert digest(tmp_path) == before
 

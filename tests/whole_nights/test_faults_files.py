@@ -64,7 +64,7 @@ AGAIN = "copy it again from the camera."
 CORRECT = "copy it again from the camera, or correct its header."
 OUT = "remove it from the night."
 ALLOW = "grant read permission, copy it again, or remove it from the night."
-RAW = "give the raw frame."
+RAW = "use the raw frame."
 
 
 @pytest.fixture(scope="module")
@@ -225,18 +225,18 @@ FILES = {
     "F1": Fault(
         cut,
         "truncated",
-        f"its header promises 6944 bytes and it has 6260; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
     "F1 in gzip": Fault(
         lambda o: packed(cut(o)),
         "truncated",
-        f"its header promises 6944 bytes and it has 6260; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
     "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END; {AGAIN}"),
     "F4": Fault(
         lambda o: o[: header_end(o)],
         "truncated",
-        f"its header promises 6944 bytes and it has 5760; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 5760; {AGAIN}",
     ),
     "F5": Fault(lambda o: b"", "empty", f"it is empty; {AGAIN}"),
     "F6 text": Fault(
@@ -257,17 +257,17 @@ FILES = {
     "F8": Fault(
         lambda o: flipped(with_sum(o)),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F8 in gzip": Fault(
         lambda o: packed(flipped(with_sum(o))),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F8 in tiles": Fault(
         lambda o: flipped(with_sum(tiled(o))),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F9 cut": Fault(
         lambda o: packed(o)[:-40],
@@ -283,13 +283,13 @@ FILES = {
     "F11": Fault(
         bomb,
         "gzip",
-        "...would unpack to 64005760, more than 200 times as many, as no picture does; "
+        "...would decompress to 64005760, more than 200 times as many, which is impossible for an image;  "
         "remove it from the night, or decompress it by hand.",
     ),
     "F11 in tiles": Fault(
         lambda o: edited(tiled(o), "ZNAXIS1 = 30000", "ZNAXIS2 = 30000", at=2880),
         "tiles",
-        "...bytes would unpack to 1800000000 in tiles of 37 x 1 pixels, as no picture does; "
+        "...bytes would decompress to 1800000000 in tiles of 37 x 1 pixels, which is impossible for an image;  "
         "remove it from the night, or decompress it by hand.",
     ),
     "F12": Fault(
@@ -443,7 +443,7 @@ FILES = {
     "F31 HDUs": Fault(
         lambda o: o + hdus_of(fits.PrimaryHDU(), fits.ImageHDU())[2880:] * (HDU_LIMIT + 1),
         "fits",
-        f"it holds more than {HDU_LIMIT} HDUs, where a raw frame has a few; {OUT}",
+        f"it contains more than {HDU_LIMIT} HDUs, but a raw frame has only a few; {OUT}",
     ),
 }
 
@@ -590,7 +590,7 @@ USED = {
     "F16": (
         lambda o: doubled(o, "SITELAT = 3"),
         "zz.fits",
-        "zz.fits: SITELAT appears twice in its header with different values; the first is used.",
+        "zz.fits: SITELAT occurs twice in its header with different values; the first is used.",
     ),
     "F16 the same": (lambda o: doubled(o, "XBINNING= 1 / again"), "zz.fits", ""),
     "F17": (cards("FILE    = 'a.fits'"), "zz.fits", ""),
@@ -1036,7 +1036,7 @@ def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypat
     night = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
     (row,) = [r for r in night.frames if r["file"] == bad]
     assert row["code"] == "unreadable"
-    assert "(Input/output error); look at the disk" in row["reason"]
+    assert "(Input/output error); check the disk" in row["reason"]
     assert list(night.set_aside["file"]) == [bad]
     assert len(night.masters) == len(night.plan.masters)
 
@@ -1068,4 +1068,4 @@ def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monke
     )
     assert not night.products
     assert not night.ok
-    assert "make it again, or remove it from the calibrations" in str(night)
+    assert "remake it, or remove it from the calibrations" in str(night)

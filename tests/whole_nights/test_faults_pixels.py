@@ -234,7 +234,7 @@ def some_of(value, share):
     return change
 
 
-TAIL = "17.2 % of its rows hold a single value (0 adu), but at most 1 % may; the read-out or the copying was probably interrupted; copy it again from the camera."
+TAIL = "17.2 % of its rows contain a single value (0 adu), but at most 1 % may; the read-out or the copying was probably interrupted; copy it again from the camera."
 
 FAULTS = [
     Fault("F7 in a bias", "bias0.fits", put(0, slice(53, None)), "constant-rows", TAIL),
@@ -254,8 +254,7 @@ FAULTS = [
         "dark0.fits",
         some_of(1000, 0.4),
         "one-value",
-        "40.6 % of its pixels have the same value (1000 adu), but at most 20 % may; look at it, and "
-        "remove it from the night.",
+        "40.6 % of its pixels have the same value (1000 adu), but at most 20 % may; inspect it, and remove it from the night.",
     ),
     Fault(
         "P12, a bias with light",
@@ -383,8 +382,7 @@ def test_unsigned_numbers_that_a_file_calls_signed_are_told_of(good, raw, tmp_pa
     damage(raw / "science_r0.fits", change)
     night = reduced(raw, tmp_path / "out")
     assert (
-        "  science_r0.fits: 0.312 % of its pixels are below -4096 adu, as values above 32767 are "
-        "in a file that declares them signed (BITPIX = 16 without BZERO); check that the camera writes "
+        "  science_r0.fits: 0.312 % of its pixels are below -4096 adu, like values above 32767 in a file that declares them signed (BITPIX = 16 without BZERO); check that the camera writes "
         "BZERO = 32768."
     ) in str(night).splitlines()
     assert told(night, "science_r0.fits")[0] == "used"
@@ -1013,7 +1011,7 @@ def test_a_name_of_no_file_is_refused_with_the_nearest(good, tmp_path, capsys):
         "reject='flat_r9.fits' is not a file of the night (did you mean 'flat_r3.fits'?); use a name that ccdprofiles info lists."
     )
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="both to be kept and to be rejected; choose one"):
+    with pytest.raises(InputError, match="to be both kept and rejected; choose one"):
         plan_night(good.folder, profile=CAMERA, keep="bias0.fits", reject="bias0.fits")
     with pytest.raises(InputError, match="min_frames=0 is not a whole number"):
         plan_night(good.folder, profile=CAMERA, min_frames=0)

@@ -430,7 +430,7 @@ def test_a_disk_without_room_is_refused_before_work_begins(made, nursery, tmp_pa
         assert child.wait() == 5
         told = child.said.read_text()
         assert "the products need " in told
-        assert f"and the disk of {small / 'out'} has " in told
+        assert f"but the disk of {small / 'out'} has only " in told
         assert not (small / "out").exists()
 
 
@@ -609,7 +609,7 @@ def test_a_mount_of_the_night_is_the_night(night, where):
                 assert len(done.frames) == 25
             assert len(done.kept) == 16
         else:
-            with pytest.raises(InputError, match="is the night's own folder or lies above it"):
+            with pytest.raises(InputError, match="is, or contains, the folder of the night"):
                 reduce_night(night / "top" / "raw", other, **options)
     finally:
         subprocess.run(["umount", other], check=True)
@@ -785,9 +785,9 @@ def test_packed_frames_that_no_system_of_few_files_can_open_are_refused(nursery,
     child = Child(nursery, command, tmp_path / "said", limits={"RLIMIT_NOFILE": [64, 64]})
     assert child.wait() == 2
     assert child.said.read_text() == (
-        "ccdprofiles: masters/cam_bias_1x1.fits is made of 50 packed frames, all of which are open "
-        "at once, and this system allows fewer open files; raise its limit (ulimit -n), or unpack "
-        "them.\n"
+        "ccdprofiles: masters/cam_bias_1x1.fits is made of 50 compressed frames, all of which are "
+        "open at the same time, but this system allows fewer open files; raise its limit "
+        "(ulimit -n), or decompress them.\n"
     )
     assert not (tmp_path / "out").exists()
     # A limit that may be raised is raised.
