@@ -337,7 +337,7 @@ def test_an_output_on_or_above_the_calibrations_is_refused(raw, where):
     other = raw.parent / "other"
     (other / "masters").mkdir(parents=True)
     before = tree(raw.parent, mtimes=True)
-    with pytest.raises(InputError, match="the calibrations' own folder or lies above it"):
+    with pytest.raises(InputError, match="is, or contains, the folder of the calibrations"):
         reduce(raw, other, calibrations=[other / where])
     assert tree(raw.parent, mtimes=True) == before
 
@@ -387,7 +387,8 @@ def test_strict_refuses_to_begin_where_something_is_missing(raw):
     for _ in range(3):
         a_file(raw, "dark").unlink()
     with pytest.raises(
-        PlanError, match=r"(?s)strict: something is missing\..*no dark of any"
+        PlanError,
+        match=r"(?s)strict: something is missing, so the run does not start\..*no dark of any",
     ):
         reduce(raw, strict=True)
     assert not (raw.parent / "out").exists()
@@ -523,7 +524,7 @@ def test_a_flat_without_light_costs_itself(raw):
     night = reduce(raw, keep=[dark.name], min_frames=2)
     said = row(night, dark.name)
     assert (said["verdict"], said["code"]) == ("set aside", "flat-level")
-    assert "where a flat needs light; look at it, and remove it from the night." in said["reason"]
+    assert "where a flat needs light; look at it, and take it out of the night." in said["reason"]
     assert str(night).split("Notes")[0].count(dark.name) == 1
     assert fits.getheader(night.masters["masters/cg16m_flat_r_1x1.fits"])["NCOMBINE"] == 2
     assert len(night.products) == 2
@@ -606,7 +607,7 @@ def test_a_flat_left_out_is_told_in_header_and_report(raw):
         assert header["NOFLAT"] is True
         assert "FLATCOR" not in header
         assert header["CALSTAT"] == "BD"
-        assert "flat omitted on purpose" in list(header["HISTORY"])
+        assert "flat left out on purpose" in list(header["HISTORY"])
     assert "step omitted on purpose: flat" in str(night)
     assert "step omitted on purpose: flat" in (night.output / "report/index.html").read_text()
     flats = night.frames[night.frames["type"] == "flat"]

@@ -309,7 +309,9 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
 
 
 def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"contains no night\.ecsv; specify an output folder of ccdprofiles"):
+    with pytest.raises(
+        InputError, match=r"contains no night\.ecsv; specify an output folder of ccdprofiles"
+    ):
         verify_night(tmp_path)
     for text in (
         "no table",

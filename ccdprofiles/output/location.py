@@ -46,7 +46,7 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; specify the folder of the night.")
-    inputs = [("night's", folder), *(("calibrations'", Path(c)) for c in calibrations)]
+    inputs = [("night", folder), *(("calibrations", Path(c)) for c in calibrations)]
     for whose, given in inputs:
         if _contains(output, given):
             raise InputError(

@@ -304,7 +304,7 @@ def test_a_file_of_zeros_under_the_name_of_a_product_is_nobodys(night):
 
 def test_all_is_made_anew_as_asked(night, caplog):
     done = again(night, overwrite=True)
-    assert set(reasons(caplog).values()) == {"as asked"}
+    assert set(reasons(caplog).values()) == {"as requested"}
     assert len(reasons(caplog)) == 7
     assert "7 remade" in str(done)
 
@@ -371,7 +371,7 @@ def test_cosmic_rays_of_the_recipe_are_looked_for_unless_switched_off(with_rays,
         header = fits.getheader(path)
         assert header["NOCRAYS"] is True
         assert "CRAYS" not in header
-        assert "cosmic rays omitted on purpose" in str(header["HISTORY"])
+        assert "cosmic rays left out on purpose" in str(header["HISTORY"])
     said = "cosmic rays are not detected, on purpose, although the recipe of cg16m requires it"
     assert said in str(off)
     assert said in (out / "report/index.html").read_text("utf-8")

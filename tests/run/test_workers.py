@@ -611,7 +611,9 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ccdprofiles.errors.InputError: the processes of the executor end as soon")
+    assert last.startswith(
+        "ccdprofiles.errors.InputError: the processes of the executor end as soon"
+    )
     assert 'under if __name__ == "__main__":' in last
     assert not (tmp_path / "out").exists()
 

@@ -452,7 +452,7 @@ def test_a_profile_of_ones_own_needs_no_template(tmp_path):
 def test_header_fills_in_what_functions_read(tmp_path):
     camera = own(frame_type=lambda header: header.get("SHUTTER"), frame_types={"open": "science"})
     run = [Exposures("science", 2, 5.0)]
-    with pytest.raises(ProfileError, match=r"reads type None instead of 'science'; give"):
+    with pytest.raises(ProfileError, match=r"reads type None instead of 'science'; use"):
         simulate_night(camera, tmp_path, frames=run)
     assert not list(tmp_path.iterdir())
     calls = []

@@ -50,7 +50,9 @@ def foreign(ccd, **cards):
 def test_a_bias_is_not_subtracted_twice(made):
     kosmos = made("kosmos")
     once = kosmos.calibrate(bias=kosmos.bias)
-    with pytest.raises(PlanError, match=r"already corrected for its bias .* would repeat this step"):
+    with pytest.raises(
+        PlanError, match=r"already corrected for its bias .* would repeat this step"
+    ):
         kosmos.calibrate(once, bias=kosmos.bias)
 
 
@@ -74,7 +76,9 @@ def test_a_dark_that_holds_its_pedestal_is_not_scaled(made):
     master = plan.master(cg16m.chosen.dark)
     dark = combine([cg16m.steps.prepared(i.file) for i in master.inputs])
     flat = next(m for m in plan.masters if m.type == "flat").inputs[0]
-    with pytest.raises(PlanError, match=r"holds its pedestal, which must not be scaled by 0.011"):
+    with pytest.raises(
+        PlanError, match=r"contains its pedestal, which must not be scaled by 0.011"
+    ):
         cg16m.calibrate(cg16m.steps.prepared(flat.file), dark=dark)
 
 
@@ -88,7 +92,7 @@ def test_a_flat_does_not_divide_a_pedestal(made):
 def test_a_flat_divides_once(made):
     lfc = made("lfc")
     once = lfc.calibrate(dark=lfc.dark, flat=lfc.flat)
-    with pytest.raises(PlanError, match="divided by its flat already"):
+    with pytest.raises(PlanError, match="already divided by its flat"):
         lfc.calibrate(once, flat=lfc.flat)
 
 
@@ -140,7 +144,7 @@ def test_a_flat_in_another_filter_is_refused(made):
 def test_a_frame_of_another_profile_is_refused(made):
     lfc = made("lfc")
     other = replace(lfc.profile, name="other")
-    with pytest.raises(PlanError, match="prepared by the profile lfc, and other was asked"):
+    with pytest.raises(PlanError, match="prepared by the profile lfc, but other was used"):
         other.calibrate(lfc.frame, dark=lfc.dark)
 
 
@@ -190,11 +194,13 @@ def test_a_product_that_was_read_back_needs_the_read_noise(made):
 
 def test_frames_of_two_kinds_are_not_combined(made):
     lfc, kosmos = made("lfc"), made("kosmos")
-    with pytest.raises(PlanError, match="CPPROF is 'kosmos' in frame 2 and 'lfc' in the first"):
+    with pytest.raises(PlanError, match="CPPROF is 'kosmos' in frame 2, but 'lfc' in the first"):
         combine([lfc.frame, kosmos.frame])
     masters = lfc.steps.night.plan.masters
     files = [m.inputs[0].file for m in masters if m.type == "dark"][:2]
-    with pytest.raises(PlanError, match=r"the exposures of the darks are .* combine those of one exposure"):
+    with pytest.raises(
+        PlanError, match=r"the exposures of the darks are .* combine those of one exposure"
+    ):
         combine([lfc.steps.prepared(f) for f in files])
     flat = next(m.inputs[0].file for m in masters if m.type == "flat")
     with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2 and 'dark' in the first"):
@@ -264,7 +270,10 @@ def test_a_pedestal_that_the_overscan_took_off_is_not_taken_off_again(made):
     lfc = made("lfc")
     whole = foreign(lfc.dark)
     whole.data = whole.data + np.float32(1049)
-    with pytest.raises(PlanError, match="holds its pedestal, which was already removed from the frame with the overscan"):
+    with pytest.raises(
+        PlanError,
+        match="holds its pedestal, which was already removed from the frame with the overscan",
+    ):
         lfc.calibrate(dark=whole)
     ours = lfc.calibrate(dark=lfc.dark)
     np.testing.assert_array_equal(lfc.calibrate(dark=foreign(lfc.dark)).data, ours.data)

@@ -1066,5 +1066,5 @@ def test_a_flat_that_is_saturated_all_over_says_so(tmp_path):
     )
     assert (by_hand.row(made, "flat.fits")["code"], by_hand.row(made, "flat.fits")["reason"]) == (
         "flat-saturated",
-        "flat.fits: all of its pixels are saturated or without data; remove it from the night.",
+        "flat.fits: all of its pixels are saturated or without data; take it out of the night.",
     )
