@@ -218,7 +218,7 @@ def test_changed_settings_are_named(night, caplog):
     for name, why in reasons(caplog).items():
         kind = "r" if name in science(night, "r") else "V"
         assert why == (
-            f"a master flat is available now, cg16m_flat_{kind}_1x1; "
+            f"the master flat cg16m_flat_{kind}_1x1 is available now; "
             "its settings changed: flat no longer omitted on purpose"
         )
     assert {n: b[0] for n, b in state(night / "out").items() if n.endswith(".fits")} == {

@@ -203,7 +203,7 @@ def test_frames_of_two_kinds_are_not_combined(made):
     ):
         combine([lfc.steps.prepared(f) for f in files])
     flat = next(m.inputs[0].file for m in masters if m.type == "flat")
-    with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2 and 'dark' in the first"):
+    with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2, but 'dark' in the first"):
         combine([lfc.steps.prepared(f) for f in (files[0], flat)])
 
 
