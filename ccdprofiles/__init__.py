@@ -1,4 +1,4 @@
-"""Reduce a night of CCD frames: teach it your camera once, reduce every night after that.
+"""Reduce a night of CCD frames: describe your camera once, reduce each night with one command.
 
 >>> from ccdprofiles import known_profiles
 >>> sorted(known_profiles())[:2]

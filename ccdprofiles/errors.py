@@ -3,19 +3,19 @@
 ::
 
     CCDProfilesError
-    ├── ProfileError             a profile that cannot be right or does not exist
+    ├── ProfileError             a profile that is not valid or does not exist
     │   ├── UnknownInstrument    no profile fits a header
     │   ├── AmbiguousProfile     several profiles fit a header
     │   └── ChangeError          a changed setting that does not exist or does not fit
     ├── SectionError             an invalid image section, or one outside the frame
     ├── InputError               the folder of the night cannot be used
-    │   └── EmptyNight           the folder of the night holds no file
-    ├── FrameRejected            one frame cannot be used; the night goes on without it
+    │   └── EmptyNight           the folder of the night contains no file
+    ├── FrameRejected            one frame cannot be used; the night is reduced without it
     ├── PlanError                a step that would silently give wrong results
     ├── OutputError              the products cannot be written
     └── Locked                   another run uses the output folder
 
-Every message says which file is concerned, what it holds, what was expected and what to do.
+Every message names the file and says what was found, what was expected and what to do.
 """
 
 import errno
@@ -43,13 +43,13 @@ __all__ = [
 T = TypeVar("T")
 
 _CURES = {
-    errno.ENOENT: "it was removed while the run was going on; leave the output alone",
-    errno.ESTALE: "it was removed while the run was going on; leave the output alone",
+    errno.ENOENT: "it was removed during the run; do not change the output folder",
+    errno.ESTALE: "it was removed during the run; do not change the output folder",
     errno.ENOTDIR: "a folder was replaced by a file; remove that file",
-    errno.EEXIST: "a file of that name is in the way; remove it",
-    errno.ELOOP: "nothing is written through a link; remove the link",
+    errno.EEXIST: "a file has the name of this folder; remove it",
+    errno.ELOOP: "it is a link, and products are never written through links; remove the link",
 }
-"""What to do if neither space nor permission is the reason why an output cannot be written."""
+"""What to do if an output cannot be written for another reason than space or permission."""
 
 
 class CCDProfilesError(Exception):
@@ -57,7 +57,7 @@ class CCDProfilesError(Exception):
 
 
 class ProfileError(CCDProfilesError):
-    """A profile that cannot be right or does not exist."""
+    """A profile that is not valid or does not exist."""
 
 
 class UnknownInstrument(ProfileError):
@@ -73,7 +73,7 @@ class ChangeError(ProfileError):
 
 
 class SectionError(CCDProfilesError):
-    """An invalid image section, or one that lies outside the frame."""
+    """An invalid image section, or one outside the frame."""
 
 
 class InputError(CCDProfilesError):
@@ -81,7 +81,7 @@ class InputError(CCDProfilesError):
 
 
 class EmptyNight(InputError):
-    """The folder of the night holds no file that can be reduced."""
+    """The folder of the night contains no file that can be reduced."""
 
 
 class FrameRejected(CCDProfilesError):
@@ -90,11 +90,11 @@ class FrameRejected(CCDProfilesError):
     Parameters
     ----------
     code : str
-        The stable short name of the fault, such as ``truncated``.
+        The code of the fault, which does not change between versions, such as ``truncated``.
     sentence : str
-        What the frame holds, what was expected, and what to do.
+        What was found, what was expected, and what to do.
     path : str
-        Of the file, where it was read together with others.
+        Path of the file, if it was read together with others.
     """
 
     def __init__(self, code: str, sentence: str, path: str = ""):
@@ -115,11 +115,11 @@ class OutputError(CCDProfilesError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
-        """Return the error for a file that the system does not write, with what to do."""
-        cure = _CURES.get(error.errno or 0, "make room or allow it,")
+        """Return the error for a file that cannot be written, with what to do."""
+        cure = _CURES.get(error.errno or 0, "free some space or grant write permission,")
         return cls(
             f"{path} cannot be written ({words_of(error)}); {cure} "
-            "and run it again: what is finished stays."
+            "and run it again; finished products are kept."
         )
 
 
@@ -128,7 +128,7 @@ class Locked(CCDProfilesError):
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Go through an exception and those that caused it, each once."""
+    """Iterate over an exception and those that caused it, each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

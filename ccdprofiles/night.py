@@ -51,7 +51,7 @@ _OF_THE_PLAN = (
 """Options of a plan."""
 
 _OF_RESULTS = {*_OF_THE_PLAN, "cosmic_rays", "strict"} - {"profile", "profiles"}
-"""Options that change what a run reports; profiles are compared by what they say."""
+"""Options that change what a run reports; profiles are compared by their content."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class Night:
 
     @cached_property
     def _headers(self) -> tuple[Sequence[Frame], Report]:
-        """The frames and the report; where nothing changed, headers are read only for them."""
+        """The frames and the report; if nothing changed, headers are read only for these."""
         return self._read()
 
     @property
@@ -111,7 +111,7 @@ class Night:
 
     @property
     def plan(self) -> Plan:
-        """What was to be made from which frames."""
+        """The plan: what is made from which frames."""
         return self._report.plan
 
     @property
@@ -155,7 +155,7 @@ def _in_words() -> Iterator[None]:
             raise
         raise InputError(
             f"{os.fsdecode(error.filename)} cannot be used ({words_of(error)}); "
-            "allow it, or give another path."
+            "grant permission, or use another path."
         ) from error
 
 
@@ -264,39 +264,40 @@ def reduce_night(
     output : path
         Where masters, science frames, tables and the report are written.
     profile : str, path or Profile, optional
-        Used for every frame, whatever INSTRUME says.
+        Used for every frame, regardless of INSTRUME.
     profiles : iterable of path or Profile
         More profiles to choose from, before the user's and the shipped ones.
     calibrations : iterable of path
         Folders with biases, darks and flats of other nights, raw or masters.
     without : iterable of {"bias", "dark", "flat"}
-        Steps to leave out on purpose; header and report say so.
+        Steps to omit on purpose; header and report record this.
     keep : iterable of path
-        Files of the night to use even if they fail the quality checks.
+        Frames of the night to use even if they fail the checks of their pixels.
     reject : iterable of path
-        Files of the night to leave out.
+        Frames of the night to reject.
     min_frames : int, optional
-        The smallest number of frames of a master bias, dark or flat, instead of what the
-        recipes say.
+        The smallest number of frames for a master bias, dark or flat, instead of that in the
+        recipes.
     only : iterable of str
         The part of the night to make, with the masters that it needs: ``"masters"``,
         a type of frame, ``"filter=R"``, ``"object=M 31"``, ``"file=PATTERN"`` or a pattern
-        such as ``"ccd.03*.fits"``. A frame must fit one word of each kind that is given.
+        such as ``"ccd.03*.fits"``. Words of the same kind are alternatives, words of different
+        kinds must all match.
     changes : mapping of str, optional
         Settings of the recipes to change for this run, such as
-        ``{"electrons": True, "combine.flat.clip": 3}``; header and report say so.
+        ``{"electrons": True, "combine.flat.clip": 3}``; header and report record this.
     cosmic_rays : bool, CosmicRays or None
-        True or ``CosmicRays(...)`` flags cosmic rays whatever the recipes say, False
-        switches them off, and None does as each recipe says.
+        True or ``CosmicRays(...)`` detects cosmic rays even if the recipes do not, False does not
+        detect them even if the recipes do, and None follows each recipe.
     strict : bool
-        Refuse to begin unless everything in the night can be made.
+        Do not start if anything is missing.
     overwrite : bool
-        Remake everything; otherwise products that are up to date are kept.
+        Remake all products; otherwise products that are up to date are kept.
     jobs : int
         Number of threads, or of processes for a large night; 0 uses all processors.
         Results do not depend on it.
     executor : concurrent.futures.Executor, optional
-        Runs the jobs instead of our own threads or processes, such as a
+        Runs the jobs instead of own threads or processes, such as a
         `~concurrent.futures.ProcessPoolExecutor`. It is not shut down.
     dask : str, optional
         Address of a dask.distributed scheduler whose workers run the jobs, or its
@@ -312,17 +313,17 @@ def reduce_night(
     ------
     InputError
         If the folder cannot be read, the output is or contains it, a file to be kept or
-        rejected is not in the night, or ``only`` fits nothing.
+        rejected is not in the night, or ``only`` matches nothing.
     ProfileError
         If a profile is not valid, or two fit one header, or a setting to be changed does
         not exist or does not fit a recipe of the night.
     PlanError
-        If ``strict`` and something is missing, or if a step that is left out would make
-        another give wrong results.
+        If ``strict`` and anything is missing, or if omitting a step would make another give wrong
+        results.
     OutputError
         If the products cannot be written.
     Locked
-        If another run holds the output folder.
+        If another run uses the output folder.
 
     Examples
     --------
@@ -355,7 +356,9 @@ def reduce_night(
             return _unchanged(request, out, last)
         planned = _planned(request, out)
         if strict and not planned.plan.complete:
-            raise PlanError(f"strict: not everything in the night can be made.\n{planned.plan}")
+            raise PlanError(
+                f"strict: something is missing, so the run does not start.\n{planned.plan}"
+            )
         cosmic = possible_cosmic_rays(cosmic_rays, planned.frames)
         places = out.accept(planned.plan, planned.frames)
         with (
@@ -375,7 +378,7 @@ def _planned(request: NightRequest, out: OutputFolder) -> Planned:
     """Read the headers of a night and plan it."""
     scanned = request.scan(out.names)
     if not scanned:
-        raise EmptyNight(f"{out.night} holds no file; give the folder of the night.")
+        raise EmptyNight(f"{out.night} contains no file; specify the folder of the night.")
     return request.plan(scanned)
 
 
@@ -386,7 +389,7 @@ def _run(
     progress: bool,
     **settings: Any,
 ) -> Made:
-    """Make what is planned."""
+    """Make the masters and products of the plan."""
     from .run.run import run_plan
     from .run.runstate import Settings, no_progress
 
@@ -439,7 +442,7 @@ def _night_of(planned: Planned, report: Report, out: OutputFolder) -> Night:
 
 
 def _unchanged(request: NightRequest, out: OutputFolder, last: Outcome) -> Night:
-    """Return a night in which nothing was made; its headers are read when they are asked for."""
+    """Return a night in which nothing was made; its headers are read when they are needed."""
     paths = {name: Path(os.path.normpath(out.path / path)) for name, path in last.paths.items()}
     names = list(paths)
     masters = {name: paths[name] for name in names[: last.masters]}
@@ -479,5 +482,5 @@ def _name_of(folder: Path) -> str:
 
 
 def _earlier(output: Path, plan: Plan) -> dict[str, str]:
-    """Return the products of an earlier run that are not asked for now, by their files."""
+    """Return the products of an earlier run that are not selected now, by their files."""
     return {file: name for file, name in plan.not_asked if name and (output / name).exists()}

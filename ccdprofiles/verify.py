@@ -29,11 +29,11 @@ UNCHECKED = "not checked"
 PRODUCT, INPUT = "product", "input"
 
 _MASTER = "master "
-_REDUCE = "; reduce the night once more"
+_REDUCE = "; reduce the night again"
 # A second run reads a science frame only in part, and would keep this one.
-_REMOVE = "; remove it and reduce the night once more"
+_REMOVE = "; remove it and reduce the night again"
 _STALE = "it no longer belongs to the night; remove it or move it away"
-_NO_SHA256 = "the product that records its SHA-256 is gone or damaged"
+_NO_SHA256 = "the product that records its SHA-256 is missing or damaged"
 
 _Row = tuple[str, str, str, str, str]
 """File, part, role, verdict and reason."""
@@ -48,8 +48,8 @@ class Verified:
     output : Path
     table : Table
         One row for each product, and for each file that a product was made from: ``file``,
-        ``part`` (product or input), ``role``, ``verdict`` (whole, changed, missing, or not
-        checked where the product that records its SHA-256 is damaged) and ``reason``.
+        ``part`` (product or input), ``role``, ``verdict`` (whole, changed, missing, or not checked
+        if the product that records its SHA-256 is damaged) and ``reason``.
     """
 
     output: Path
@@ -95,7 +95,7 @@ def verify_night(
     calibrations: Iterable[str | Path] = (),
     jobs: int = 0,
 ) -> Verified:
-    """Check that nothing in a reduced night was cut off, changed or lost.
+    """Check that a reduced night is complete and unchanged.
 
     Each HDU of a product is compared with its DATASUM and CHECKSUM, each master with
     the SHA-256 in the products that used it, and each raw frame with the SHA-256 that
@@ -106,9 +106,9 @@ def verify_night(
     output : path
         The folder that `ccdprofiles.reduce_night` wrote.
     raw : path, optional
-        Where the night is now, if it was moved.
+        The folder that now contains the night.
     calibrations : iterable of path
-        Where the folders of ``calibrations=`` are now, in the same order.
+        The folders that now contain the calibrations, in the same order.
     jobs : int
         Number of threads; 0 uses all processors.
 
@@ -139,7 +139,7 @@ def verify_night(
     >>> whole.ok, damaged.ok
     (True, False)
     >>> print(damaged.bad["reason"][0])
-    it is gone; reduce the night once more
+    it is gone; reduce the night again
     """
     output = local_path(output, "the output")
     if not isinstance(jobs, int) or jobs < 0:
@@ -179,12 +179,12 @@ def _night_of(output: Path) -> Table:
             raise ValueError("ccdprofiles did not write it")
     except FileNotFoundError as error:
         raise InputError(
-            f"{output} holds no {NIGHT}; give a folder that ccdprofiles reduce wrote."
+            f"{output} contains no {NIGHT}; specify an output folder of ccdprofiles reduce."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, IORegistryError) as error:
         why = words_of(error) if isinstance(error, OSError) else error
         raise InputError(
-            f"{path} cannot be read ({why}); reduce the night once more, which keeps products that are up to date."
+            f"{path} cannot be read ({why}); reduce the night again, which keeps products that are up to date."
         ) from error
     return night
 
@@ -192,7 +192,7 @@ def _night_of(output: Path) -> Table:
 def _folders(
     output: Path, night: Table, raw: str | Path | None, calibrations: Iterable[str | Path]
 ) -> dict[str, Path]:
-    """Return where the raw frames are, by the first part of their names."""
+    """Return the folders of the raw frames, by the first part of their names."""
     seen = night.meta.get("folders", {})
     folders = {label: path_of_escaped(folder, output).resolve() for label, folder in seen.items()}
     given = [local_path(c, "the folder of calibrations") for c in calibrations]
@@ -200,7 +200,7 @@ def _folders(
     if len(given) > len(labels):
         raise InputError(
             f"{given[-1]}: the night was reduced with {len(labels)} folders of calibrations; "
-            "give those, in the same order."
+            "specify those, in the same order."
         )
     folders |= dict(zip(labels, given, strict=False))
     if raw is not None:
@@ -208,12 +208,12 @@ def _folders(
         given.append(folders[""])
     for folder in given:
         if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder; give the folder of the raw frames.")
+            raise InputError(f"{folder} is not a folder; specify the folder of the raw frames.")
     return folders
 
 
 def _products_of(night: Table) -> set[str]:
-    """Name the products that the last run made, kept, or was not asked for."""
+    """Name the products that the last run made, kept, or did not select."""
     names = {
         str(name)
         for name, verdict in zip(night["product"], night["verdict"], strict=True)
@@ -265,7 +265,7 @@ def _inputs(saved: Mapping[str, CheckedProduct]) -> dict[tuple[str, str], list[t
 
 
 def _product_row(name: str, saved: CheckedProduct, belongs: bool, frames: list[str]) -> _Row:
-    """Return the row of a product, judged by its own file and the table of the night."""
+    """Return the row of a product, according to its own file and the table of the night."""
     science = name.startswith(f"{SCIENCE}/")
     role = "science frame" if science else f"{_MASTER}{saved.header.get('CPTYPE', '')}".strip()
     sums = {sha for _, sha, _ in saved.provenance}
@@ -275,7 +275,7 @@ def _product_row(name: str, saved: CheckedProduct, belongs: bool, frames: list[s
         if saved.header.get(card, next(iter(sums), "")) not in sums
     ]
     if not faults and frames and not {file.strip() for file, *_ in saved.provenance} & set(frames):
-        faults = [f"it was not made from {frames[0]}, as the table of the night says"]
+        faults = [f"it was not made from {frames[0]}, according to the table of the night"]
     if not faults:
         return name, PRODUCT, role, WHOLE, "" if belongs else _STALE
     verdict = MISSING if faults == [GONE] else CHANGED
@@ -352,7 +352,7 @@ class _Paths:
         self._lock = Lock()
 
     def folder(self, file: str, role: str) -> Path:
-        """Return the folder in which a file is looked for."""
+        """Return the folder in which a file is searched for."""
         return self._parts(file, role)[0]
 
     def of(self, file: str, role: str) -> Path:
@@ -360,7 +360,7 @@ class _Paths:
         folder, name = self._parts(file, role)
         if (folder / name).exists() or "\\" not in name:
             return folder / name
-        # Only the escaped form of this name is recorded; it is looked for among all files.
+        # Only the escaped form of this name is recorded; it is searched for among all files.
         with self._lock:
             if folder not in self._escaped:
                 self._escaped[folder] = {

@@ -135,8 +135,8 @@ def test_a_night_is_printed_for_people(raw):
         "3 of 3 masters and 2 of 2 planned science frames are there, 5 already up to date\n"
         "\n"
         "Set aside\n"
-        "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
-        "copy it again, or take it out of the night."
+        "  broken.fits: it does not begin with SIMPLE, so it is not a FITS file despite its name; "
+        "copy it again, or remove it from the night."
     )
 
 
@@ -327,7 +327,7 @@ def test_an_output_on_or_above_the_night_is_refused(raw, where):
     (raw.parent / "link").symlink_to(raw)
     (raw.parent / "linked").symlink_to(raw)
     before = tree(raw.parent, mtimes=True)
-    with pytest.raises(InputError, match="is the night's own folder or lies above it"):
+    with pytest.raises(InputError, match="is, or contains, the folder of the night"):
         reduce(raw, raw / where)
     assert tree(raw.parent, mtimes=True) == before
 
@@ -337,20 +337,20 @@ def test_an_output_on_or_above_the_calibrations_is_refused(raw, where):
     other = raw.parent / "other"
     (other / "masters").mkdir(parents=True)
     before = tree(raw.parent, mtimes=True)
-    with pytest.raises(InputError, match="the calibrations' own folder or lies above it"):
+    with pytest.raises(InputError, match="is, or contains, the folder of the calibrations"):
         reduce(raw, other, calibrations=[other / where])
     assert tree(raw.parent, mtimes=True) == before
 
 
 def test_an_output_that_is_a_file_is_refused(raw):
     (raw.parent / "file").write_text("x")
-    with pytest.raises(OutputError, match="is a file; give a folder"):
+    with pytest.raises(OutputError, match="is a file; specify a folder"):
         reduce(raw, raw.parent / "file")
 
 
 def test_an_output_that_cannot_be_made_is_refused(raw):
     (raw.parent / "file").write_text("x")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         reduce(raw, raw.parent / "file" / "out")
 
 
@@ -375,10 +375,10 @@ def test_an_output_inside_the_night_is_left_out_of_it(raw):
 
 
 def test_a_folder_that_is_none_or_empty_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the night"):
         reduce(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "raw").mkdir()
-    with pytest.raises(InputError, match="holds no file; give the folder of the night"):
+    with pytest.raises(InputError, match="contains no file; specify the folder of the night"):
         reduce(tmp_path / "raw", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -387,7 +387,8 @@ def test_strict_refuses_to_begin_where_something_is_missing(raw):
     for _ in range(3):
         a_file(raw, "dark").unlink()
     with pytest.raises(
-        PlanError, match=r"(?s)strict: not everything in the night can be made\..*no dark of any"
+        PlanError,
+        match=r"(?s)strict: something is missing, so the run does not start\..*no dark of any",
     ):
         reduce(raw, strict=True)
     assert not (raw.parent / "out").exists()
@@ -398,7 +399,7 @@ def test_strict_makes_a_night_that_is_whole(raw):
 
 
 def test_scaled_darks_without_their_bias_are_refused(raw):
-    with pytest.raises(PlanError, match="would be scaled while they still contain their bias"):
+    with pytest.raises(PlanError, match="would be scaled although they still contain their bias"):
         reduce(raw, without=["bias"])
     assert not (raw.parent / "out").exists()
 
@@ -549,8 +550,8 @@ def test_an_unknown_instrument_is_a_row_and_the_others_go_on(raw):
     said = row(night, stranger.name)
     assert (said["verdict"], said["code"]) == ("set aside", "no-profile")
     assert said["reason"] == (
-        f"{stranger.name}: no profile knows INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' "
-        "(cg16m), 'Apogee Aspen CG16M' (cg16m); add a profile for it, or name one with --profile."
+        f"{stranger.name}: no profile fits INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' "
+        "(cg16m), 'Apogee Aspen CG16M' (cg16m); write a profile for it, or choose one with --profile."
     )
     assert len(night.products) == 1
     assert not night.ok
@@ -591,7 +592,7 @@ def test_a_missing_dark_leaves_the_frame_out_and_says_why(tmp_path):
     (said,) = night.set_aside
     assert (said["verdict"], said["code"]) == ("not calibrated", "no-dark")
     assert said["reason"] == (
-        f"{said['file']}: no dark of 357 s ± 1 s; nearest is 300 s, 57 s off."
+        f"{said['file']}: no dark of 357 s ± 1 s; the nearest is 300 s, which differs by 57 s."
     )
 
 
@@ -607,8 +608,8 @@ def test_a_flat_left_out_is_told_in_header_and_report(raw):
         assert "FLATCOR" not in header
         assert header["CALSTAT"] == "BD"
         assert "flat left out on purpose" in list(header["HISTORY"])
-    assert "step left out on purpose: flat" in str(night)
-    assert "step left out on purpose: flat" in (night.output / "report/index.html").read_text()
+    assert "step omitted on purpose: flat" in str(night)
+    assert "step omitted on purpose: flat" in (night.output / "report/index.html").read_text()
     flats = night.frames[night.frames["type"] == "flat"]
     assert set(flats["verdict"]) == {"not needed"}
 

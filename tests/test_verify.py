@@ -84,12 +84,12 @@ def test_a_turned_bit_in_any_plane_is_found(night, plane):
         where = hdus[plane].fileinfo()
     flip(path, where["datLoc"] + 1)
     name = path.relative_to(night / "out").as_posix()
-    why = f"the data of its {plane} changed, as DATASUM shows; remove it and reduce the night once more"
+    why = f"the data of its {plane} changed (DATASUM); remove it and reduce the night again"
     assert bad(night) == {name: ("changed", why)}
     flip(path, where["datLoc"] + 1)
     assert bad(night) == {}
     flip(path, where["hdrLoc"] + 2880 - 20)
-    why = f"the header of its {plane} changed, as CHECKSUM shows; remove it and reduce the night once more"
+    why = f"the header of its {plane} changed (CHECKSUM); remove it and reduce the night again"
     assert bad(night) == {name: ("changed", why)}
 
 
@@ -104,7 +104,7 @@ def test_two_products_that_exchanged_their_names_are_found(night):
     for verdict, reason in found.values():
         assert verdict == "changed"
         assert "it was not made from" in reason
-        assert "as the table of the night says; remove it" in reason
+        assert "according to the table of the night; remove it" in reason
 
 
 def test_a_table_that_would_be_waited_for_is_refused(night):
@@ -138,7 +138,7 @@ def test_a_cut_at_every_block_is_found(night):
     path.write_bytes(b"no FITS file")
     assert faults_of(path) == ("it is not a complete FITS file",)
     path.unlink()
-    assert faults_of(path) == ("it is gone",)
+    assert faults_of(path) == ("it is missing",)
     os.mkfifo(path)
     assert faults_of(path) == ("it is not a regular file",)
     assert sha256_or_fault(path) == ("", "it is not a regular file")
@@ -181,7 +181,7 @@ def test_a_product_that_is_gone_is_missing(night):
     path = science(night)
     path.unlink()
     name = path.relative_to(night / "out").as_posix()
-    assert bad(night) == {name: ("missing", "it is gone; reduce the night once more")}
+    assert bad(night) == {name: ("missing", "it is missing; reduce the night again")}
     (night / "out" / DARK).unlink()
     assert set(bad(night)) == {name, DARK}
 
@@ -191,7 +191,7 @@ def test_what_verify_says_of_a_damaged_product_mends_it(night):
     with fits.open(path, memmap=False) as hdus:
         flip(path, hdus[0].fileinfo()["datLoc"] + 1)
     ((_, why),) = bad(night).values()
-    assert why.endswith("; remove it and reduce the night once more")
+    assert why.endswith("; remove it and reduce the night again")
     path.unlink()
     reduce_night(night / "raw", night / "out", profiles=[SMALL])
     assert bad(night) == {}
@@ -216,8 +216,7 @@ def test_a_master_that_is_another_is_told_by_those_that_used_it(night):
     ((file, (verdict, why)),) = bad(night).items()
     assert (file, verdict) == (DARK, "changed")
     assert (
-        why
-        == f"it is not the file that {FLAT} and 2 more were made from; reduce the night once more"
+        why == f"it is not the file that {FLAT} and 2 more were made from; reduce the night again"
     )
 
 
@@ -238,7 +237,7 @@ def test_a_raw_frame_that_changed_or_is_gone_is_named(night):
     gone.unlink()
     assert bad(night) == {
         changed.name: ("changed", f"it is not the file that {BIAS} was made from"),
-        gone.name: ("missing", f"it is gone from {night / 'raw'}"),
+        gone.name: ("missing", f"it is missing from {night / 'raw'}"),
     }
 
 
@@ -252,7 +251,7 @@ def test_a_night_that_moved_alone_is_found_where_it_is_now(night):
     assert len(bad(night)) == 11
     assert {verdict for verdict, _ in bad(night).values()} == {"missing"}
     assert bad(night, raw=night / "elsewhere") == {}
-    with pytest.raises(InputError, match="is not a folder; give the folder of the raw"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the raw"):
         verify_night(night / "out", raw=night / "nowhere")
 
 
@@ -310,7 +309,9 @@ def test_a_product_of_an_earlier_run_is_told_and_is_no_fault(night):
 
 
 def test_a_folder_that_is_no_reduced_night_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"holds no night\.ecsv; give a folder that ccdprofiles"):
+    with pytest.raises(
+        InputError, match=r"contains no night\.ecsv; specify an output folder of ccdprofiles"
+    ):
         verify_night(tmp_path)
     for text in (
         "no table",

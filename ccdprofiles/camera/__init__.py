@@ -1,1 +1,1 @@
-"""A camera: what its profile says of sections, amplifiers, headers and recipe."""
+"""A camera: its profile with sections, amplifiers, header cards and recipe."""

@@ -1,4 +1,4 @@
-"""Amplifiers: which part of a raw frame each one reads, and what its numbers are."""
+"""Amplifiers: which part of a raw frame each one reads, and its gain, read noise and saturation."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class Amplifier:
     data : str
         The illuminated section, ``"[first column:last column, first row:last row]"``.
     overscan : str or None
-        The *useful* strip of overscan or prescan; None where there is none or where it
-        does not follow the bias. There is no default: whoever writes a profile has to look.
+        The *useful* strip of overscan or prescan; None if there is none, or if it does not follow
+        the bias. There is no default: inspect a frame of the camera.
     gain : Quantity, callable or None
-        Electrons per adu, or a function of the header; None where it is not known.
+        Electrons per adu, or a function of the header; None if it is not known.
     read_noise : Quantity, callable or None
-        In electron; None where it is not known.
+        In electron; None if it is not known.
     saturation : Quantity, callable or None
-        Saturation level of the raw frame in adu; pixels at or above it are flagged. None
-        where it is not known.
+        Saturation level of the raw frame in adu; pixels at or above it are flagged. None if it is
+        not known.
     name : str
-        Such as ``"left"``; may stay empty where there is one amplifier.
+        Such as ``"left"``; may be empty for a camera with one amplifier.
     extension : int, str or None
-        The HDU that holds it, where a file has one for each amplifier.
+        The HDU that contains it, if a file has one for each amplifier.
     detector : str or None
-        Where its data lie on the detector; needed only where every amplifier has an
-        extension of its own, as its sections then do not tell.
+        The position of its data on the detector; needed only if every amplifier has its own
+        extension, because its sections do not show the position then.
 
     Raises
     ------
     ProfileError
-        If a section cannot be read, the overscan lies on the data or has other rows, or a
+        If a section cannot be read, the overscan overlaps the data or has other rows, or a
         number has no unit or the wrong one.
 
     Examples
@@ -103,7 +103,7 @@ class Readout:
     data, overscan : Section
         In the raw frame; ``overscan`` may be None.
     place : Section
-        Where the data lie in the trimmed frame.
+        The position of the data in the trimmed frame.
     gain : float or None
         In electron per adu.
     read_noise : float or None
@@ -132,7 +132,7 @@ class Readout:
 
 @dataclass(frozen=True)
 class AmplifierSet:
-    """All amplifiers of one frame, and the shape of the frame once they are put together.
+    """All amplifiers of one frame, and the shape of the joined frame.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class AmplifierSet:
 
     @property
     def key(self) -> str:
-        """A short hash that frames share when they were read out alike."""
+        """A short hash that frames share when they were read out in the same way."""
         text = "+".join(f"{r.extension}{r.data}{r.overscan}{r.place}" for r in self.readouts)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -171,7 +171,7 @@ class AmplifierSet:
 
 
 def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
-    """Refuse amplifiers whose data overlap, or whose overscan lies on another's data.
+    """Refuse amplifiers whose data overlap, or whose overscan overlaps the data of another.
 
     Raises
     ------
@@ -179,29 +179,32 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
     """
     for amplifier in amplifiers:
         if not isinstance(amplifier, Amplifier):
-            raise ProfileError(f"amplifiers holds {amplifier!r}, which is not an Amplifier(...).")
+            raise ProfileError(
+                f"amplifiers contains {amplifier!r}, which is not an amplifier; use Amplifier(...)."
+            )
     _check_overlaps(amplifiers)
     extensions = {a.extension for a in amplifiers}
     if len(extensions) > 1 and any(a.detector is None for a in amplifiers):
         raise ProfileError(
-            "amplifiers lie in several extensions, and their sections do not tell where each lies "
-            "on the detector; give each its detector='[…]'."
+            "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each."
         )
     names = [a.name for a in amplifiers]
     if len(set(names)) < len(names):
-        raise ProfileError("two amplifiers have the same name; name each, such as name='left'.")
+        raise ProfileError(
+            "two amplifiers have the same name; use different names, such as name='left'."
+        )
     rows = {(s.first_row, s.last_row) for s in (Section.parse(a.data) for a in amplifiers)}
     heights = {None if a is None or b is None else b - a + 1 for a, b in rows}
     if len(heights) > 1:
         raise ProfileError(
             "the amplifiers' data have different heights: "
             + ", ".join(a.data for a in amplifiers)
-            + "; give each the rows that it reads."
+            + "; use for each the rows that it reads."
         )
 
 
 def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
-    """Refuse two amplifiers of one image of which one reads, or takes as overscan, data of the other."""
+    """Refuse two amplifiers of one image if one uses data of the other as data or overscan."""
     for first, second in combinations(amplifiers, 2):
         if first.extension == second.extension and Section.parse(first.data).overlaps(
             Section.parse(second.data)
@@ -219,7 +222,7 @@ def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
 
 def _lit_overscan(overscan: object, data: object) -> ProfileError:
     return ProfileError(
-        f"overscan {overscan} lies on the data {data}; give the strip that receives no light."
+        f"overscan {overscan} overlaps the data {data}; use the strip that receives no light."
     )
 
 

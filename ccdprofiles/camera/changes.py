@@ -107,7 +107,7 @@ class Changes:
             part = name.split(".")[0]
             if name != part and values.get(part, part) is None:
                 raise ChangeError(
-                    f"{part}=None and {name} contradict each other; give one of them."
+                    f"{part}=None and {name} contradict each other; use only one of them."
                 )
         return cls(tuple(sorted(values.items(), key=lambda v: v[0].count("."))))
 
@@ -159,8 +159,7 @@ class Changes:
         name, value = own[0]
         if asked is not True or name == "cosmic_rays":
             raise ChangeError(
-                f"cosmic_rays={asked!r} and the setting {name}={_text(value)} contradict each "
-                "other; give one of them."
+                f"cosmic_rays={asked!r} and the setting {name}={_text(value)} contradict each other; use only one of them."
             )
         return CosmicRays(**{name.split(".")[1]: value for name, value in own})
 
@@ -228,13 +227,13 @@ def _concerned(name: str) -> tuple[str, ...]:
 
 
 def _check_name(name: object) -> None:
-    """Refuse a setting that does not exist, and name the nearest that does."""
+    """Refuse a setting that does not exist, and suggest the most similar one."""
     names = setting_names()
     if name in names:
         return
     below = [n for n in names if n.startswith(f"{name}.")]
     if below:
-        raise ChangeError(f"{name!r} is not one setting; there are {', '.join(below)}.")
+        raise ChangeError(f"{name!r} is a group of settings; use one of {', '.join(below)}.")
     # For a part of the recipe its own settings are listed, else those of the recipe.
     part = str(name).rpartition(".")[0]
     inside = [n for n in names if n.rpartition(".")[0] == part]
@@ -247,8 +246,8 @@ def _check_name(name: object) -> None:
         near = [n for n in names if n.endswith(f".{deeper[0]}")]
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ChangeError(
-        f"there is no setting {name!r}{hint}; there are {', '.join(inside)}"
-        + ("." if part else ", and parts of some, such as combine.flat.clip.")
+        f"there is no setting {name!r}{hint}; use one of {', '.join(inside)}"
+        + ("." if part else ", or a part of one, such as combine.flat.clip.")
     )
 
 
@@ -333,8 +332,7 @@ def _changed(setting: str, value: Any, whole: Any, recipe: Recipe, profile: str)
             takes = f", which has only {', '.join(known)}" if known else ""
             raise ChangeError(
                 f"{setting}={_text(value)} does not fit the recipe of {profile}: it has "
-                f"{has}{takes}; leave the setting out, or put the frames of that camera into "
-                "a folder of their own."
+                f"{has}{takes}; omit the setting, or move the frames of that camera to a folder of their own."
             )
     try:
         return replace(whole, **{path[0]: value})

@@ -1,4 +1,4 @@
-"""Checks of the fields of a profile, which are made when the profile is."""
+"""Checks of the fields of a profile, made when the profile is created."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ProfileError
-        If a field cannot be right.
+        If a field is not valid.
     """
     values = dict(fields)
     values["instrument"] = _instrument(values["instrument"], values["where"])
@@ -36,8 +36,7 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
         values[name] = _cards(values[name], name)
     if values["frame_type"] is None:
         raise ProfileError(
-            "frame_type=None: without the types of its frames no night can be planned; "
-            "give a card or a function of the header."
+            "frame_type=None: a night cannot be planned without the types of its frames; use the name of a card or a function of the header."
         )
     values["binning"] = _binning(values["binning"])
     values["match"] = _match(values["match"])
@@ -116,10 +115,10 @@ def _binning(binning: Any) -> Any:
         return binning
     cards = (binning,) if isinstance(binning, str) else tuple(binning)
     if len(cards) != 2:
-        text = f"binning={binning!r} is not a pair of header cards; give two, columns first."
+        text = f"binning={binning!r} is not a pair of header cards; use two, that of the columns first."
         if len(cards) == 1 and isinstance(cards[0], str):
             text += (
-                " Where one card holds both numbers, as '2 2', write "
+                " If one card contains both numbers, such as '2 2', write "
                 f"binning=lambda header: header[{cards[0]!r}].split()."
             )
         raise ProfileError(text)
@@ -129,14 +128,14 @@ def _binning(binning: Any) -> Any:
 
 def _match(match: Any) -> Any:
     if callable(match):
-        raise ProfileError("match= is a function; give the names of cards, or a dict of them.")
+        raise ProfileError("match= is a function; use the names of cards, or a dict of them.")
     if not isinstance(match, Mapping):
         return _tuple_of_cards(match, "match")
     for frame_type, cards in match.items():
         one_of(frame_type, ("bias", "dark", "flat"), "match")
         if not isinstance(cards, tuple | list):
             raise ProfileError(
-                f"match={match!r} holds {cards!r}, which is not a tuple of header cards; "
+                f"match={match!r} contains {cards!r}, which is not a tuple of header cards; "
                 "use match={'flat': ('CARD',)}."
             )
         _check_cards(cards, "match")
@@ -160,7 +159,7 @@ def _ignore_cards(cards: Any, match: tuple | Mapping) -> tuple[str, ...]:
     for card in ignored:
         if card in compared:
             raise ProfileError(
-                f"ignore_cards names {card!r}, which match= compares; take it out of one of them."
+                f"ignore_cards names {card!r}, which match= compares; remove it from one of them."
             )
     return ignored
 
@@ -188,14 +187,13 @@ def checked_frame_size(
     Raises
     ------
     ProfileError
-        If it is not a size, or smaller than the sections.
+        If it is not a size, or is smaller than the sections.
     """
     sizes = frame_size if isinstance(frame_size, Mapping) else {None: frame_size}
     for size in sizes.values():
         if not (several(size) and len(size) == 2 and all(map(_is_length, size))):
             raise ProfileError(
-                f"frame_size={size!r} is not the size of a frame; give its columns and rows, "
-                "unbinned, as frame_size=(4109, 4096)."
+                f"frame_size={size!r} is not the size of a frame; use its unbinned columns and rows, such as frame_size=(4109, 4096)."
             )
     tuples = {extension: tuple(size) for extension, size in sizes.items()}
     result = read_only(tuples) if isinstance(frame_size, Mapping) else tuples[None]
@@ -207,18 +205,17 @@ def checked_frame_size(
 def _check_reach(
     amplifier: Amplifier, size: tuple[int, int] | None, sizes: Mapping[Any, tuple]
 ) -> None:
-    """Refuse a frame size that does not hold the sections of an amplifier."""
+    """Refuse a frame size that is smaller than the sections of an amplifier."""
     if size is None:
         raise ProfileError(
-            f"frame_size= has no size for extension {amplifier.extension!r}, which an "
-            f"amplifier names; it has {', '.join(map(repr, sizes))}."
+            f"frame_size= has no size for the extension {amplifier.extension!r} of an "
+            f"amplifier, only for {', '.join(map(repr, sizes))}."
         )
     columns, rows = sections_reach([amplifier])
     if (columns or 0) > size[0] or (rows or 0) > size[1]:
         sections = " or ".join(t for t in (amplifier.data, amplifier.overscan) if t)
         raise ProfileError(
-            f"section {sections} lies outside frame_size={size}; both are unbinned, "
-            "columns first; correct one of them."
+            f"section {sections} is outside frame_size={size}; correct one of them (both are unbinned, columns first)."
         )
 
 

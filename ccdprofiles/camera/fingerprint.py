@@ -1,4 +1,4 @@
-"""The hash of a profile: equal for profiles that do the same, whatever their comments and names."""
+"""The hash of a profile: equal for profiles that do the same, regardless of comments and names."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .watch import place, reason
 __all__ = ["fingerprint"]
 
 _ADDED_LATER = ("frame_size", "mixed_setup", "ignore_cards")
-"""Fields that count only where they are used, so that older hashes stay what they were."""
+"""Fields that enter the hash only if they are used, so that older hashes do not change."""
 
 
 def fingerprint(profile: Any, name: str) -> str:
-    """Return the SHA-256 of everything that decides what a profile does.
+    """Return the SHA-256 of everything that determines what a profile does.
 
     Parameters
     ----------
     profile : Profile
     name : str
-        Of the profile in a message.
+        The name of the profile in a message.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def _counts(profile: Any, field: Field) -> bool:
 
 
 def _written(value: Any) -> str:
-    """Write a value so that equal ones are written alike."""
+    """Write a value so that equal values give equal texts."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""The size of a raw frame: what a profile accounts for, and a refusal of any other."""
+"""The size of a raw frame: the size that a profile expects, and the refusal of any other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .section import Section, binned_size
 __all__ = ["check_frame_size", "declared_size", "sections_reach"]
 
 Lengths = tuple[range | None, range | None]
-"""The columns and rows that are right; None stands for any number of them."""
+"""The numbers of columns and rows that are right; None means any number."""
 
 
 def declared_size(
@@ -22,7 +22,7 @@ def declared_size(
 
 
 def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | None]:
-    """Return the last column and row of all sections, unbinned; None where one is open."""
+    """Return the last column and row of all sections, unbinned; None if one is open."""
     texts = [t for a in amplifiers for t in (a.data, a.overscan) if t is not None]
     sections = [Section.parse(text) for text in texts]
     return _last([s.last_column for s in sections]), _last([s.last_row for s in sections])
@@ -40,7 +40,7 @@ def check_frame_size(
     frame_size: tuple[int, int] | Mapping | None,
     cards: str,
 ) -> None:
-    """Refuse a frame of another size than the profile accounts for.
+    """Refuse a frame whose size differs from that in the profile.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def check_frame_size(
         Columns and rows of the unbinned raw frame, or those of each extension. None: the
         sections reach to its last column and row.
     cards : str
-        The cards of the binning, or nothing where the profile names none.
+        The cards of the binning, or nothing if the profile names none.
 
     Raises
     ------
     SectionError
-        If the frame is larger, so that part of it would be left out by mistake, or smaller.
+        If the frame is larger, so that part of it would be omitted by mistake, or smaller.
     """
     for extension in dict.fromkeys(a.extension for a in amplifiers):
         here = [a for a in amplifiers if a.extension == extension]
@@ -66,10 +66,14 @@ def check_frame_size(
         if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
             continue
         image = "the frame" if extension is None else f"extension {extension!r}"
-        reach = "as frame_size= says" if frame_size else "as the sections reach no further"
+        reach = (
+            "according to frame_size= in the profile"
+            if frame_size
+            else "according to the sections in the profile"
+        )
         cure = _cure(expected, (columns, rows), binning, overscan_bins, bool(frame_size), cards)
         raise SectionError(
-            f"{image} has {_by(columns, rows)}, where {_expected(expected, columns, rows)} were "
+            f"{image} has {_by(columns, rows)}, but {_expected(expected, columns, rows)} were "
             f"expected{_unbinned(size, binning)}, {reach}; {cure}."
         )
 
@@ -108,10 +112,14 @@ def _cure(
     if cards:
         cures = [f"correct {cards} if the binning is not {x} x {y}"]
     else:
-        cures = ["name the cards of the binning in binning= if the frame is binned"] * smaller
+        cures = [
+            "set binning= in the profile to the cards of the binning if the frame is binned"
+        ] * smaller
     if smaller:
-        cures.append("set the frame aside if it was cut or windowed")
-        cures.append(f"else correct {'frame_size=' if declared else 'the sections'} in the profile")
+        cures.append("reject the frame if it was truncated or windowed")
+        cures.append(
+            f"otherwise correct {'frame_size=' if declared else 'the sections'} in the profile"
+        )
     elif declared:
         cures.append(f"{'or ' * len(cures)}correct frame_size= in the profile if it is wrong")
     else:
@@ -119,5 +127,5 @@ def _cure(
             "(columns, rows)" if x > 1 and not overscan_bins else f"({size[0] * x}, {size[1] * y})"
         )
         cures.append(f"write frame_size={whole} in the profile if the rest is not to be used")
-        cures.append("else give sections that cover it")
+        cures.append("otherwise use sections that cover it")
     return ", ".join(cures)

@@ -33,7 +33,7 @@ _WORDS = {
 }
 
 COMMON_FRAME_TYPES = {word: kind for kind, words in _WORDS.items() for word in words}
-"""What most cameras write in IMAGETYP. Upper case, blanks, ``-`` and ``_`` make no difference,
+"""What most cameras write in IMAGETYP. Case, blanks, ``-`` and ``_`` make no difference,
 nor does the word "frame" at the end. The ``frame_types`` of a profile are added to these words.
 """
 
@@ -54,7 +54,7 @@ HASHED_FRAME_TYPES = {
         *("comp", "light", "light frame", "object", "science"),
     )
 }
-"""What the hash of a profile without ``frame_types`` holds: the common words of the first
+"""What the hash of a profile without ``frame_types`` contains: the common words of the first
 version, so that its products stay up to date."""
 
 
@@ -64,7 +64,7 @@ def with_common(frame_types: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 def possible_words(word: str, frame_types: Mapping[str, str | None]) -> Iterable[str]:
-    """Return the words that one may be a misspelling of; a correction must not lead to another type.
+    """Return the words that may be meant; a correction must not lead to another type.
 
     Parameters
     ----------

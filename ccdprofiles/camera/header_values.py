@@ -1,4 +1,4 @@
-"""What a header card says, read as a number of seconds, degrees or pixels, or compared."""
+"""Values of header cards: read as seconds, degrees or pixels, and compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
-"""What headers hold in place of a number that is not known."""
+"""What headers contain instead of a number that is not known."""
 
 _LONGEST_EXPOSURE = 86400.0
 _TEMPERATURE = re.compile(
@@ -66,7 +66,7 @@ def lower_word(value: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value for a message: quoted, without blanks around it, and not endless."""
+    """Return a value for a message: quoted, without blanks around it, and shortened."""
     if value is None:
         return "missing"
     text = repr(value.strip() if isinstance(value, str) else value)
@@ -86,7 +86,7 @@ def agrees(value: object, wanted: object) -> bool:
 
 
 def read_seconds(value: object) -> float | None:
-    """Return an exposure in seconds, or None where it is not known.
+    """Return an exposure in seconds, or None if it is not known.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_seconds(value: object) -> float | None:
 
 
 def read_celsius(value: object) -> float | None:
-    """Return a temperature in degrees Celsius, or None where it is not known.
+    """Return a temperature in degrees Celsius, or None if it is not known.
 
     Some programs write a comma or a unit into the card.
 

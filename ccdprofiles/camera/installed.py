@@ -24,7 +24,7 @@ class Unreadable:
     Parameters
     ----------
     names : tuple of str
-        Of the profiles that it may hold.
+        Names of the profiles that it may contain.
     sentence : str
         What is wrong with it.
     """
@@ -33,12 +33,12 @@ class Unreadable:
     sentence: str
 
     def may_hold(self, name: str) -> bool:
-        """Return True if it may hold a profile of this name."""
+        """Return True if it may contain a profile of this name."""
         return any(name == stem or name.startswith(f"{stem}_") for stem in self.names)
 
 
 def installed_profiles() -> Iterator[Profile | Unreadable]:
-    """Go through the profiles of installed packages, and what cannot be read as one."""
+    """Iterate over the profiles of installed packages, and what cannot be read as one."""
     points = []
     for item in _entry_points():
         if isinstance(item, Unreadable):
@@ -54,7 +54,7 @@ def installed_profiles() -> Iterator[Profile | Unreadable]:
 
 
 def _entry_points() -> Iterator[EntryPoint | Unreadable]:
-    """Go through what installed packages offer, and those whose metadata cannot be read."""
+    """Iterate over what installed packages offer, and those whose metadata cannot be read."""
     try:
         points = [*importlib.metadata.entry_points(group=ENTRY_POINTS)]
     except Exception:  # a single package with a broken file would hide all others
@@ -64,8 +64,8 @@ def _entry_points() -> Iterator[EntryPoint | Unreadable]:
             except Exception as error:
                 name = getattr(package, "_path", "an installed package")
                 sentence = (
-                    f"{name}: its list of entry points cannot be read ({reason(error)}); it is "
-                    "left out; install the package again, or remove it."
+                    f"{name}: its list of entry points cannot be read ({reason(error)}); the package is "
+                    "ignored; reinstall or remove it."
                 )
                 yield Unreadable((), sentence)
     else:
@@ -89,8 +89,8 @@ def _profiles_of(point: EntryPoint) -> tuple[Profile, ...]:
     except Exception as error:
         why = f"cannot be read ({reason(error)}{place(error)})"
     raise ProfileError(
-        f"the installed profile {point.name!r} of {_package(point)} {why}; it is left out; "
-        "correct the package, or remove it."
+        f"the installed profile {point.name!r} of {_package(point)} {why}; it is "
+        "ignored; correct or remove the package."
     )
 
 

@@ -35,12 +35,12 @@ def amplifier_set(
     overscan_bins : bool
         See `ccdprofiles.camera.section.binned`.
     header : mapping
-        Given to the functions that stand in place of numbers.
+        Passed to the functions that are used instead of numbers.
 
     Raises
     ------
     SectionError
-        If a section lies outside the frame.
+        If a section is outside the frame.
     FrameRejected
         If a function returns a wrong number for this header.
     """
@@ -79,7 +79,7 @@ def _beside(overscan: Section, data: Section, shape: tuple[int, int]) -> Section
     if overscan.height != data.height:
         raise SectionError(
             f"overscan {overscan} has {overscan.height} rows and data {data} has "
-            f"{data.height}; give both the same rows in the profile."
+            f"{data.height}; use the same rows for both in the profile."
         )
     return overscan
 
@@ -108,7 +108,7 @@ def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> flo
     except ProfileError as error:
         raise FrameRejected(
             field,
-            f"{error} The profile's function returns it; correct the header, or {field}= in the "
+            f"{error} A function of the profile returned this value; correct the header, or {field}= in the "
             "profile.",
         ) from error
 
@@ -116,7 +116,7 @@ def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> flo
 def _places(
     amplifiers: Sequence[Amplifier], data: list[Section], binning: tuple[int, int]
 ) -> list[Section]:
-    """Return where the data of each amplifier lie in the trimmed frame."""
+    """Return the position of the data of each amplifier in the trimmed frame."""
     if all(a.detector is None for a in amplifiers):
         return compact(data)
     on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
@@ -124,7 +124,7 @@ def _places(
     for place, section in zip(places, data, strict=True):
         if (place.width, place.height) != (section.width, section.height):
             raise SectionError(
-                f"an amplifier's data {section} and its place on the detector {place} "
+                f"the data {section} of an amplifier and its position {place} on the detector "
                 "differ in size; correct detector= in the profile."
             )
     return places
@@ -136,7 +136,7 @@ def _shape(places: list[Section], data: list[Section]) -> tuple[int, int]:
     if sum(p.width * p.height for p in places) != rows * columns:
         raise SectionError(
             f"the amplifiers' data {' + '.join(map(str, data))} do not fill a rectangle of "
-            f"{columns} columns and {rows} rows once they are put together; correct data= "
+            f"{columns} columns and {rows} rows when they are joined; correct data= "
             "or detector= in the profile."
         )
     return rows, columns

@@ -1,4 +1,4 @@
-"""What one camera's headers call things, where its pixels lie, and how it is calibrated."""
+"""The profile of a camera: its header cards, its image sections, and how it is calibrated."""
 
 from __future__ import annotations
 
@@ -45,31 +45,30 @@ Cards = str | Sequence[str] | Callable[[Mapping], Any] | None
 class Profile(SingleSteps):
     """One camera: what its headers say, where its pixels lie, how it is calibrated.
 
-    A function of the header may be given in place of almost any value.
+    A function of the header may be used instead of almost any value.
 
     Parameters
     ----------
     instrument : str, tuple of str, callable or None
         The value or values of INSTRUME, exact but for outer blanks; or a function that
-        returns True for a header of this camera; None where it writes no INSTRUME.
+        returns True for a header of this camera; None if it writes no INSTRUME.
     where : dict
         Other cards that must agree, such as ``{"OBSERVAT": "APO"}``. A value may be a
         number, a text, a shell pattern, or a tuple of these.
     telescope : str
-        For people; no card is compared with it.
+        For readers only; it is not compared with any card.
     amplifiers : list of Amplifier or callable
     binning : tuple of two str, callable or None
         The cards for columns and rows. None: every frame is unbinned.
     overscan_bins : bool
-        False where the overscan keeps its width in binned frames.
+        False if the overscan keeps its width in binned frames.
     frame_size : tuple of int, dict, callable or None
-        Columns and rows of the whole raw frame, unbinned, where the sections do not reach
-        its edge: ``frame_size=(4109, 4096)``. The rest is not used. A file whose
-        extensions differ in size needs a dict, ``{1: (2080, 4128), 2: (2080, 4112)}``.
-        None: the last column and row of the frame belong to a section. A frame of
-        another size is set aside.
+        Columns and rows of the whole raw frame, unbinned, if the sections do not reach its edge:
+        ``frame_size=(4109, 4096)``. The rest is not used. A file whose extensions differ in size
+        needs a dict, ``{1: (2080, 4128), 2: (2080, 4112)}``. None: the last column and row of the
+        frame belong to a section. A frame of another size is set aside.
     exposure, filter, object, date, temperature, frame_type : str, tuple of str, callable or None
-        The cards, tried in order; None where there is none. The exposure is in seconds,
+        The cards, tried in order; None if there is none. The exposure is in seconds,
         the temperature of the chip in degrees Celsius.
     frame_types : dict
         The type for each word of ``frame_type``: bias, dark, flat, arc, science, or None
@@ -89,15 +88,15 @@ class Profile(SingleSteps):
     unit : Unit
         Of the raw pixels.
     recipe : Recipe or callable
-        How its frames are calibrated; a function of the header where one camera takes
-        images and spectra.
+        How its frames are calibrated; a function of the header if one camera takes images and
+        spectra.
     name, file, notes : str
         Filled in when the profile is read from its file.
 
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -159,7 +158,7 @@ class Profile(SingleSteps):
 
     @property
     def instruments(self) -> tuple[str, ...]:
-        """The values of INSTRUME; empty where a function or other cards identify the camera."""
+        """The values of INSTRUME; empty if a function or other cards identify the camera."""
         if isinstance(self.instrument, str):
             return (self.instrument,)
         return self.instrument if isinstance(self.instrument, tuple) else ()
@@ -185,7 +184,9 @@ class Profile(SingleSteps):
                 return bool(call(self.instrument, header))
             except Failure:
                 raise
-            except Exception:  # written for headers of this camera, and given another's
+            except (
+                Exception
+            ):  # the function was written for this camera, and the header is of another
                 return False
         if self.instrument is None:
             return True
@@ -205,19 +206,19 @@ class Profile(SingleSteps):
         return self.knows(header) and self.disagreement(header) is None
 
     def frame_type_of(self, header: Mapping) -> str | None:
-        """Return the type of a frame, or None where it is ignored on purpose.
+        """Return the type of a frame, or None if it is ignored on purpose.
 
         Raises
         ------
         FrameRejected
-            ``no-type`` where the card is missing, or has a word that no profile explains.
+            ``no-type`` if the card is missing, or has a word that the profile does not know.
         """
         value = self._value("frame_type", header)
         if value is None:
             raise FrameRejected(
                 "no-type",
-                f"{self._missing('frame_type')}, so that the type of the frame is not known; "
-                f"give {self._label} another frame_type=.",
+                f"{self._missing('frame_type')}, so the type of the frame is not known; "
+                f"change frame_type= in {self._label}.",
             )
         word = lower_word(value)
         if word in self.frame_types:
@@ -226,7 +227,7 @@ class Profile(SingleSteps):
             return self._all_frame_types[loose(word)]
         raise FrameRejected(
             "no-type",
-            f"{self._quoted('frame_type', value)} is not a type of frame known to {self._label}"
+            f"{self._quoted('frame_type', value)} is not a frame type that {self._label} knows"
             f"{nearest(word, possible_words(word, self.frame_types))}; "
             "add the word to its frame_types=.",
         )
@@ -236,14 +237,14 @@ class Profile(SingleSteps):
         return with_common(self.frame_types)
 
     def exposure_of(self, header: Mapping) -> float | None:
-        """Return the exposure in seconds, or None where the header has none.
+        """Return the exposure in seconds, or None if the header has none.
 
         A number in a text is read as that number.
 
         Raises
         ------
         FrameRejected
-            ``exposure`` where it is not a number, negative, or longer than a day.
+            ``exposure`` if it is not a number, is negative, or is longer than a day.
         """
         value = self._value("exposure", header, UNKNOWN)
         if isinstance(value, u.Quantity):
@@ -254,11 +255,11 @@ class Profile(SingleSteps):
             raise FrameRejected(
                 "exposure",
                 f"{self._quoted('exposure', value)} is not an exposure between 0 and 86400 s; "
-                "correct the header, or set the frame aside.",
+                "correct the header, or reject the frame.",
             ) from error
 
     def temperature_of(self, header: Mapping) -> float | None:
-        """Return the temperature of the chip in degrees Celsius, or None where it is not known.
+        """Return the temperature of the chip in degrees Celsius, or None if it is not known.
 
         Raises
         ------
@@ -277,7 +278,7 @@ class Profile(SingleSteps):
         Raises
         ------
         FrameRejected
-            ``binning`` where the cards are missing, or are not positive whole numbers.
+            ``binning`` if the cards are missing, or are not positive whole numbers.
         """
         if self.binning is None:
             return 1, 1
@@ -293,7 +294,7 @@ class Profile(SingleSteps):
             fault = f"{start} is not a binning; two positive whole numbers were expected"
             if not callable(self.binning) and set(values) == {None}:
                 fault = (
-                    f"{' and '.join(self.binning)} are missing, where two positive whole numbers "
+                    f"{' and '.join(self.binning)} are missing, but two positive whole numbers "
                     "were expected"
                 )
             raise FrameRejected(
@@ -313,7 +314,7 @@ class Profile(SingleSteps):
         recipe = call(self.recipe, header)
         if not isinstance(recipe, Recipe):
             raise ProfileError(
-                f"{self._label}: recipe= returns {recipe!r}, which is not a Recipe(...)."
+                f"{self._label}: recipe= returns {recipe!r}, which is not a recipe; use Recipe(...)."
             )
         return recipe
 
@@ -323,7 +324,7 @@ class Profile(SingleSteps):
         Raises
         ------
         ProfileError
-            If a function of the profile returns a text without end.
+            If a function of the profile returns a text that is too long.
         """
         value = self._value(field, header)
         text = "" if value is None else str(value).strip()
@@ -347,17 +348,17 @@ class Profile(SingleSteps):
         ----------
         header : mapping
         shapes : mapping
-            Rows and columns for each extension; the key None stands for the image of a
-            file that has a single one.
+            Rows and columns for each extension; the key None means the image of a file that has a
+            single one.
 
         Raises
         ------
         FrameRejected
-            ``section`` where the frame has another size than the sections account for,
-            ``missing-extension`` where it lacks one, and ``mef`` where it has several
-            images and the profile expects one.
+            ``section`` if the size of the frame does not agree with the sections,
+            ``missing-extension`` if it lacks one, and ``mef`` if it has several images and the
+            profile expects one.
         ProfileError
-            If a function of the profile returns what cannot be right.
+            If a function of the profile returns an invalid value.
         """
         amplifiers = self.amplifiers
         if callable(amplifiers):
@@ -385,18 +386,18 @@ class Profile(SingleSteps):
         if amplifier.extension is None:
             raise FrameRejected(
                 "mef",
-                f"it holds {sum(isinstance(e, int) for e in shapes)} images, where {self._label} "
-                "expects one; give its amplifiers their extension=.",
+                f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {self._label} "
+                "expects one; set extension= for each amplifier in the profile.",
             )
         raise FrameRejected(
             "missing-extension",
-            f"extension {amplifier.extension!r} is missing, where {self._label} expects "
-            f"an amplifier; the file has {list(shapes)}; it may have been cut.",
+            f"extension {amplifier.extension!r} is missing, but {self._label} expects "
+            f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
         )
 
     @property
     def _binning_cards(self) -> str:
-        """The cards of the binning for a message; nothing where there are none."""
+        """The cards of the binning for a message; nothing if there are none."""
         if callable(self.binning):
             return "binning= in the profile"
         return " and ".join(dict.fromkeys(self.binning or ()))

@@ -1,4 +1,4 @@
-"""Read a file that holds profiles, and explain in words what is wrong with it."""
+"""Read a file of profiles, and explain what is wrong with it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,13 @@ def read_profiles(path: str | Path) -> tuple[Profile, ...]:
     Raises
     ------
     ProfileError
-        If the file cannot be run, holds none, or holds one that cannot be right.
+        If the file cannot be run, contains no profile, or contains one that is not valid.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise ProfileError(f"{path} is not a file; a profile is one Python file.")
     if path.suffix != ".py":
-        raise ProfileError(
-            f"{path} is not a Python file; the name of a profile's file ends in .py."
-        )
+        raise ProfileError(f"{path} is not a Python file; use a file whose name ends in .py.")
     module = _run(path)
     named: dict[int, tuple[str, Profile]] = {}
     for variable, value in vars(module).items():
@@ -54,7 +52,9 @@ def read_profiles(path: str | Path) -> tuple[Profile, ...]:
             name = stem if variable in ("profile", stem) else f"{stem}_{variable}"
             named.setdefault(id(value), (name, value))
     if not named:
-        raise ProfileError(f"{path.name}: it holds no profile; end it with profile = Profile(...).")
+        raise ProfileError(
+            f"{path.name}: it contains no profile; end it with profile = Profile(...)."
+        )
     notes = (module.__doc__ or "").strip()
     return tuple(
         replace(value, name=name, file=str(path), notes=notes) for name, value in named.values()
@@ -96,7 +96,7 @@ def _line(error: BaseException, path: Path) -> str:
 def _explained(error: Exception) -> str:
     """Return an error in words, with the nearest spelling of a misspelt name."""
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'} cannot be read ({words_of(error)}); allow it."
+        return f"{error.filename or 'a file'} cannot be read ({words_of(error)}); grant read permission."
     misspelt = re.search(
         r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)
     )
@@ -110,7 +110,7 @@ def _explained(error: Exception) -> str:
         r"(\w+)\.__init__\(\) missing \d+ required keyword-only arguments?: (.*)", str(error)
     )
     if missing:
-        return f"{missing[1]}(...) lacks {missing[2]}."
+        return f"{missing[1]}(...) requires {missing[2]}."
     return _unknown_name(error) or f"{type(error).__name__}: {error}"
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a camera: which steps its calibration takes, and how."""
+"""The recipe of a camera: the steps of its calibration, and their parameters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Combine:
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Combine:
     def __post_init__(self) -> None:
         one_of(self.method, ("average", "median", "sum"), "method")
         if self.clip is not None:
-            positive(self.clip, "clip", "; give one, or None")
+            positive(self.clip, "clip", "; use such a number, or None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Flat:
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class SpectralFlat:
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class CosmicRays:
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -195,7 +195,7 @@ class CosmicRays:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The quality limits beyond which a raw frame is set aside.
+    """The limits beyond which a raw frame is set aside.
 
     Parameters
     ----------
@@ -203,35 +203,33 @@ class Limits:
         A calibration frame of which this fraction of the pixels is saturated is set
         aside; in science frames they are flagged.
     constant_rows : float
-        A frame is set aside if more than this fraction of its rows hold a single value;
+        A frame is set aside if more than this fraction of its rows contain a single value;
         1 allows all, as simulated frames without noise may need.
     common_value : float
-        A frame is set aside if more than this fraction of its pixels hold the same value,
+        A frame is set aside if more than this fraction of its pixels have the same value,
         unless its noise is below 1 adu; 1 allows all.
     flat_level : tuple of float, or None
         The range of the level of a flat, as fractions of the saturation level; of a
-        spectral flat that of its brightest part. Checked where the saturation is known.
+        spectral flat that of its brightest part. Checked if the saturation is known.
     read_noise : tuple of float, or None
         The range of the noise of a bias, as multiples of the profile's read noise.
     outlier : float or None
         A bias or dark further than this many ``mad_std`` from the median level of its
         master's frames is set aside.
     level : Quantity or None
-        In adu; a frame this close to the median stays in any case. None takes the
-        scatter of one pixel.
+        In adu; a frame this close to the median is never set aside. None: the scatter of one pixel.
     temperature : Quantity or None
         In deg_C: the largest difference in chip temperature between a frame and its
-        dark, and within the frames of one master. None takes 3 °C, and also accepts a
-        dark of unknown temperature. It is read from the profile's ``temperature``, or
-        from the usual cards.
+        dark, and within the frames of one master. None means 3 °C, and also accepts a dark of
+        unknown temperature. It is read from the profile's ``temperature``, or from the usual cards.
     frames : int or dict
-        The fewest frames that a master is made of; by default ``{"bias": 3, "dark": 3,
+        The smallest number of frames for a master; by default ``{"bias": 3, "dark": 3,
         "flat": 3, "arc": 1}``.
 
     Raises
     ------
     ProfileError
-        If a value cannot be right.
+        If a value is not valid.
 
     Examples
     --------
@@ -259,7 +257,7 @@ class Limits:
         for name in ("flat_level", "read_noise"):
             object.__setattr__(self, name, _checked_range(getattr(self, name), name))
         if self.outlier is not None:
-            positive(self.outlier, "outlier", "; give one, or None")
+            positive(self.outlier, "outlier", "; use such a number, or None")
         if self.level is not None:
             quantity(self.level, u.adu, "level")
         if self.temperature is not None:
@@ -277,7 +275,7 @@ class Limits:
 
 
 def _checked_range(value: Any, field: str) -> tuple[float, float] | None:
-    """Return the least and the most as a tuple, or None where there is no limit."""
+    """Return the lowest and the highest value as a tuple, or None if there is no limit."""
     if value is None:
         return None
     if (
@@ -287,7 +285,7 @@ def _checked_range(value: Any, field: str) -> tuple[float, float] | None:
         or not 0 <= value[0] < value[1]
     ):
         raise ProfileError(
-            f"{field}={value!r} is not a range; give the least and the most, as (0.1, 0.8), or None."
+            f"{field}={value!r} is not a range; use the lowest and the highest value, such as (0.1, 0.8), or None."
         )
     return tuple(value)
 
@@ -304,7 +302,7 @@ class Recipe:
         rejection; "level" is ``Polynomial1D(0)``.
     overscan_drift : Quantity or None
         The largest deviation, in adu, of the overscan level from the nightly median;
-        beyond it the nightly median is used, and the header says so.
+        beyond it the nightly median is used, and the header records this.
     bias : bool
         True subtracts a master bias.
     dark : {None, "match", "scale"}
@@ -314,8 +312,8 @@ class Recipe:
         The largest difference in exposure between a frame and a matched dark.
     flat : None, Flat or SpectralFlat
     combine : Combine or dict
-        For all masters, or ``{"bias": Combine(...), ...}``. Arcs are summed
-        unless the dict says otherwise.
+        For all masters, or ``{"bias": Combine(...), ...}``. Arcs are summed unless the dict
+        specifies another method.
     electrons : bool
         True multiplies the products by the gain.
     cosmic_rays : None or CosmicRays
@@ -327,7 +325,7 @@ class Recipe:
     Raises
     ------
     ProfileError
-        If a value cannot be right, or two contradict each other.
+        If a value is not valid, or two contradict each other.
 
     Examples
     --------
@@ -359,7 +357,7 @@ class Recipe:
             one_of(self.dark, ("match", "scale"), "dark", " or None")
         if self.dark == "scale" and not self.bias:
             raise ProfileError(
-                "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled."
+                "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
             )
         if self.exposure_tolerance != 0 * u.s:
             quantity(self.exposure_tolerance, u.s, "exposure_tolerance")
@@ -377,14 +375,14 @@ class Recipe:
         _check_product_name(self.name)
 
     def _check_parts(self) -> None:
-        """Refuse parts of the recipe that are not what they should be."""
+        """Refuse parts of the recipe that are of a wrong type."""
         if self.flat is not None and not isinstance(self.flat, Flat | SpectralFlat):
             raise ProfileError(
                 f"flat={self.flat!r} is not a flat recipe; use Flat(), SpectralFlat(...) or None."
             )
         if self.cosmic_rays is not None and not isinstance(self.cosmic_rays, CosmicRays):
             raise ProfileError(
-                f"cosmic_rays={self.cosmic_rays!r} is not a cosmic-ray search; use CosmicRays() or "
+                f"cosmic_rays={self.cosmic_rays!r} is not a cosmic-ray detection; use CosmicRays() or "
                 "None."
             )
         if not isinstance(self.limits, Limits):
@@ -414,6 +412,6 @@ def _check_product_name(name: object) -> None:
     rest = name.replace("{stem}", "") if isinstance(name, str) else "{"
     if "{stem}" not in str(name) or set(rest) & set("{}/\\") or not rest.isprintable():
         raise ProfileError(
-            f"name={name!r} is not a product name; it must contain {{stem}} and no folder, "
-            "as '{stem}_cal'."
+            f"name={name!r} is not a product name; use a text with {{stem}} and without a folder, "
+            "such as '{stem}_cal'."
         )

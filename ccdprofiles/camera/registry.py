@@ -1,8 +1,8 @@
 """Collect the profiles of all places, and choose the one that fits a header.
 
-Profiles are looked for in this order: files named by the caller, the user's own
-folder, installed packages, the shipped ones. Never in the folder of a night: a
-downloaded night must not run code.
+Profiles are searched for in this order: files named by the caller, the user's own
+folder, installed packages, the shipped ones. The folder of a night is never searched: a downloaded
+night must not run code.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Registry:
     Parameters
     ----------
     profiles : tuple of Profile
-        Each with a name of its own.
+        Each with a different name.
     replaced : tuple of str
         A sentence for every profile that another of the same name replaces.
     broken : tuple of str
         A sentence for everything in the user's own folder or an installed package that
-        cannot be read as a profile. What it was meant to replace is left out too.
+        cannot be read as a profile. What it was meant to replace is ignored too.
     """
 
     profiles: tuple[Profile, ...]
@@ -94,16 +94,16 @@ class Registry:
         near = near_words(name, (p.name for p in self.profiles), 3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ProfileError(
-            f"there is no profile {name!r}; there are "
+            f"there is no profile {name!r}; use one of "
             f"{', '.join(sorted(p.name for p in self.profiles))}.{hint}{self._perhaps()}"
         )
 
     def _perhaps(self) -> str:
-        """Return which files may hold what is looked for, but cannot be read."""
-        return "".join(f" A file that cannot be read may hold it: {s}" for s in self.broken)
+        """Return which files may contain the profile, but cannot be read."""
+        return "".join(f" A file that cannot be read may contain it: {s}" for s in self.broken)
 
     def _failed(self, header: Mapping) -> str:
-        """Return which functions in place of ``instrument`` fail on a header without a profile."""
+        """Return which ``instrument`` functions fail on a header without a profile."""
         sentences = []
         for profile in self._by_instrument[1]:
             try:
@@ -129,12 +129,12 @@ class Registry:
 
     @cached_property
     def _deciding(self) -> tuple[str, ...]:
-        """The cards that ``where`` of any profile names."""
+        """The cards in ``where`` of any profile."""
         return tuple(sorted({card for p in self.profiles for card in p.where}))
 
     @cached_property
     def _chosen(self) -> dict[tuple, Profile]:
-        """The profiles chosen so far, by the values of the cards that decide."""
+        """The profiles chosen so far, by the values of the deciding cards."""
         return {}
 
     def choose(self, header: Mapping) -> Profile:
@@ -143,9 +143,9 @@ class Registry:
         Raises
         ------
         UnknownInstrument
-            If none does; the message names the closest.
+            If none fits; the message names the most similar one.
         AmbiguousProfile
-            If two do; the message names both and the cards that decide.
+            If two fit; the message names both and the deciding cards.
         """
         values = [header.get("INSTRUME"), *(header.get(card) for card in self._deciding)]
         known = tuple(p.knows(header) for p in self._by_instrument[1])
@@ -176,28 +176,28 @@ class Registry:
             f"INSTRUME = {word!r} fits {len(fitting)} profiles, "
             + " and ".join(f"{p.name} ({p.file or 'given by the caller'})" for p in fitting)
             + f"; the cards that decide are {', '.join(cards)}; "
-            "give one of them a where= that distinguishes them, or name one with --profile."
+            "add a where= that distinguishes them to one profile, or choose one with --profile."
         )
 
     def _unknown(self, word: object, header: Mapping, near: Iterable[Profile]) -> str:
         if word is None:
             return (
-                "no profile knows a header without INSTRUME; write a profile with "
-                "instrument=None and where={...}, or name one with --profile."
+                "no profile fits a header without INSTRUME; write a profile with "
+                "instrument=None and where={...}, or choose one with --profile."
             )
-        start = f"no profile knows INSTRUME = {word!r}"
+        start = f"no profile fits INSTRUME = {word!r}"
         almost = [f"{p.name} ({p.disagreement(header)})" for p in near]
         if almost:
             return (
                 f"{start} with these cards; the closest: {', '.join(almost)}; "
-                "add a profile for it, or name one with --profile."
+                "write a profile for it, or choose one with --profile."
             )
         known = {n: p for p in self.profiles for n in p.instruments}
         folded = {n.lower(): n for n in known}
         close = difflib.get_close_matches(str(word).lower(), folded, 3, 0.5)
         names = [f"{folded[c]!r} ({known[folded[c]].name})" for c in close]
         closest = f"; the closest: {', '.join(names)}" if names else ""
-        return f"{start}{closest}; add a profile for it, or name one with --profile."
+        return f"{start}{closest}; write a profile for it, or choose one with --profile."
 
 
 def known_profiles(*named: str | Path | Profile) -> dict[str, Profile]:
@@ -223,17 +223,17 @@ def known_profiles(*named: str | Path | Profile) -> dict[str, Profile]:
 
 
 def load_profile(name: str | Path) -> Profile:
-    """Return one profile, by its name or by the file that holds it.
+    """Return one profile, by its name or its file.
 
     Parameters
     ----------
     name : str or Path
-        A name of `known_profiles`, or a path.
+        A name from `known_profiles`, or a path.
 
     Raises
     ------
     ProfileError
-        If there is none, or if the file holds several.
+        If there is none, or if the file contains several.
 
     Examples
     --------
@@ -247,8 +247,8 @@ def load_profile(name: str | Path) -> Profile:
     profiles = read_profiles(name)
     if len(profiles) > 1:
         raise ProfileError(
-            f"{Path(name).name} holds {len(profiles)} profiles "
-            f"({', '.join(p.name for p in profiles)}), where one was expected."
+            f"{Path(name).name} contains {len(profiles)} profiles "
+            f"({', '.join(p.name for p in profiles)}), but one was expected; use the name of one."
         )
     return profiles[0]
 
@@ -270,7 +270,7 @@ def shipped_folder() -> Path:
 def _named_profiles(
     named: str | Path | Profile | Iterable[str | Path | Profile],
 ) -> Iterator[Profile]:
-    """Go through the profiles that the caller names or gives."""
+    """Iterate over the profiles that the caller names or gives."""
     given_names: set[str] = set()
     for item in (named,) if isinstance(named, str | Path | Profile) else named:
         if isinstance(item, Profile):
@@ -289,7 +289,7 @@ def _named_profiles(
 
 
 def _own_profiles() -> Iterator[Profile | Unreadable]:
-    """Go through the user's own folder."""
+    """Iterate over the user's own folder."""
     for path in _files(user_folder()):
         try:
             yield from read_profiles(path)
@@ -314,7 +314,7 @@ def _warn(sentence: str) -> None:
 
 
 def _new_name(profile: Profile, taken: set[str]) -> str:
-    """Return a name, not yet taken, for a profile that was made in a program."""
+    """Return an unused name for a profile that was made in a program."""
     word = profile.instruments[0] if profile.instruments else "camera"
     stem = re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_").lower() or "camera"
     return next(n for n in chain([stem], (f"{stem}_{i}" for i in count(2))) if n not in taken)

@@ -26,7 +26,7 @@ _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 
 Edge = Any
-"""A whole number from 1, or None where the section reaches to the edge of a frame."""
+"""A whole number from 1, or None if the section reaches to the edge of a frame."""
 
 _HOW = "write it as FITS does, '[first column:last column, first row:last row]', counting from 1"
 
@@ -35,7 +35,7 @@ _HOW = "write it as FITS does, '[first column:last column, first row:last row]',
 class Section:
     """A rectangle of pixels, in columns and rows that count from 1, both ends included.
 
-    An end that is None reaches to the edge of the frame, as ``:`` does in
+    An end that is None extends to the edge of the frame, as ``:`` does in
     ``"[1:2048, :]"``; `within` fills it in.
 
     Parameters
@@ -53,12 +53,12 @@ class Section:
     def parse(cls, text: str) -> Section:
         """Read a section such as ``"[2056:2080, 1:4128]"``.
 
-        Blanks are free. ``:`` or ``*`` alone stands for a whole axis.
+        Blanks are ignored. ``:`` or ``*`` alone means a whole axis.
 
         Raises
         ------
         SectionError
-            Unless the text holds exactly two ranges of whole numbers from 1, each in
+            Unless the text contains exactly two ranges of whole numbers from 1, each in
             ascending order. ccdproc accepts a section of one axis and slices rows with
             it, which subtracts the wrong part of the chip.
         """
@@ -68,12 +68,12 @@ class Section:
 
     @property
     def width(self) -> Edge:
-        """The number of columns, or None where they reach to an unknown edge."""
+        """The number of columns, or None if they reach to an unknown edge."""
         return None if self.last_column is None else self.last_column - self.first_column + 1
 
     @property
     def height(self) -> Edge:
-        """The number of rows, or None where they reach to an unknown edge."""
+        """The number of rows, or None if they reach to an unknown edge."""
         return None if self.last_row is None else self.last_row - self.first_row + 1
 
     def within(self, shape: tuple[int, int], what: str = "section") -> Section:
@@ -82,7 +82,7 @@ class Section:
         Raises
         ------
         SectionError
-            If any of it lies outside the frame. ccdproc silently cuts such a section,
+            If any part of it is outside the frame. ccdproc silently cuts such a section,
             even to nothing.
         """
         rows, columns = shape
@@ -94,8 +94,8 @@ class Section:
         )
         if full.last_column > columns or full.last_row > rows:
             raise SectionError(
-                f"{what} {self} lies outside the frame, which has {columns} columns and "
-                f"{rows} rows; correct the profile, or set the frame aside if it was cut."
+                f"{what} {self} is outside the frame, which has {columns} columns and "
+                f"{rows} rows; correct the profile, or reject the frame if it was truncated."
             )
         return full
 
@@ -138,7 +138,7 @@ def _parsed(text: str) -> Section:
             raise SectionError(f"{text!r} is not an image section: it counts from {first}; {_HOW}.")
         if first > last:
             raise SectionError(
-                f"{text!r} is not an image section: {first} is above {last}; {_HOW}."
+                f"{text!r} is not an image section: {first} is greater than {last}; {_HOW}."
             )
         edges += [first, last]
     return Section(*edges)
@@ -147,7 +147,7 @@ def _parsed(text: str) -> Section:
 def binned(
     sections: Iterable[Section], data: Iterable[Section], x: int, y: int, overscan_bins: bool = True
 ) -> list[Section]:
-    """Return unbinned sections as they lie in a frame binned ``x`` by ``y``.
+    """Return the positions of unbinned sections in a frame binned ``x`` by ``y``.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def binned(
     x, y : int
         Columns and rows that were summed into one.
     overscan_bins : bool
-        False where only data columns are binned, as in KOSMOS, whose overscan is 50
+        False if only data columns are binned, as in KOSMOS, whose overscan is 50
         columns wide in every binning.
 
     Returns
@@ -168,7 +168,7 @@ def binned(
     Raises
     ------
     SectionError
-        If a section holds no whole binned pixel.
+        If a section contains no whole binned pixel.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def binned(
             rows = (-(-(rows[0] - 1) // y) + 1, rows[1] // y)
         if any(edges[0] is not None and edges[0] > edges[1] for edges in (columns, rows)):
             raise SectionError(
-                f"section {section} holds no whole pixel of a frame binned {x}x{y}; "
+                f"section {section} contains no whole pixel of a frame binned {x}x{y}; "
                 "correct the profile."
             )
         return Section(*columns, *rows)
@@ -226,7 +226,7 @@ def binned_size(
     Parameters
     ----------
     size : tuple of int or None
-        Columns and rows, unbinned; None stands for any number of them.
+        Columns and rows, unbinned; None means any number.
     data : iterable of Section
         The data sections of all amplifiers, unbinned.
     x, y, overscan_bins
@@ -262,9 +262,9 @@ def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:
 
 
 def compact(sections: list[Section]) -> list[Section]:
-    """Return where data sections lie in the trimmed frame, without the gaps between them.
+    """Return the positions of data sections in the trimmed frame, without the gaps between them.
 
-    Columns and rows that no section covers are left out, so that two halves with
+    Columns and rows that no section covers are omitted, so that two halves with
     overscan between them become neighbours.
 
     >>> from ccdprofiles.camera.section import Section, compact

@@ -8,21 +8,21 @@ from pathlib import PurePosixPath
 __all__ = ["near_files", "near_words"]
 
 _MOST_SLIPS = 3
-"""Typing errors in a word of any length."""
+"""The largest number of typing errors in a word of any length."""
 
 
 def near_words(word: object, choices: Iterable[object], number: int = 1) -> list[str]:
     """Return the choices of which a word may be a misspelling, the nearest first.
 
-    A slip is a letter that is missing, added, wrong, or swapped with the next one. One
-    slip per three letters is allowed, and three in total; case does not count.
+    A typing error is a letter that is missing, added, wrong, or swapped with the next one. One per
+    three letters is allowed, and three in total; case does not count.
 
     Parameters
     ----------
     word : object
     choices : iterable
     number : int
-        The most that are returned.
+        The largest number that is returned.
 
     Examples
     --------
@@ -45,10 +45,10 @@ def near_words(word: object, choices: Iterable[object], number: int = 1) -> list
 
 
 def near_files(name: str, files: Iterable[str], number: int = 1) -> list[str]:
-    """Return the files whose name differs by one slip, or begins with the other name.
+    """Return the files whose name differs by one typing error, or begins with the other name.
 
-    A single slip, as the names of numbered frames are alike. Folders and the last suffix
-    are not compared.
+    Only one typing error, because the names of numbered frames are similar. Folders and the last
+    suffix are not compared.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def near_files(name: str, files: Iterable[str], number: int = 1) -> list[str]:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Return the number of slips between two words (the distance of Damerau), up to ``most``."""
+    """Return the number of typing errors between two words (Damerau's distance), up to ``most``."""
     if abs(len(one) - len(other)) > most:
         return most + 1
     previous: list[int] = []

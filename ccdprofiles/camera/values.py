@@ -1,4 +1,4 @@
-"""Single values of a profile: checks of choices, numbers, quantities and models; read-only mappings.
+"""Single values of a profile: checks of choices, numbers, quantities and models.
 
 Every check raises `ProfileError`.
 """
@@ -52,7 +52,7 @@ def one_of(value: object, choices: Sequence[str], field: str, more: str = "") ->
 
 
 def nearest(word: object, choices: Iterable[str]) -> str:
-    """Return ``" (did you mean 'flat'?)"``, or nothing where no choice is near."""
+    """Return ``" (did you mean 'flat'?)"``, or nothing if no choice is near."""
     near = near_words(word, choices)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
@@ -63,7 +63,7 @@ def several(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Return True for a finite number that is not a truth value."""
+    """Return True for a finite number, but not for True or False."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:
@@ -73,25 +73,25 @@ def is_number(value: object) -> bool:
 
 
 def fraction(value: Any, field: str) -> None:
-    """Refuse what is not a number from 0 up to, but not including, 1."""
+    """Refuse a value that is not a number from 0 up to, but not including, 1."""
     if not (is_number(value) and 0 <= value < 1):
         raise ProfileError(f"{field}={value!r} is not a fraction between 0 and 1.")
 
 
 def positive(value: Any, field: str, more: str = "") -> None:
-    """Refuse what is not a positive number."""
+    """Refuse a value that is not a positive number."""
     if not (is_number(value) and value > 0):
         raise ProfileError(f"{field}={value!r} is not a positive number{more}.")
 
 
 def count(value: object, field: str) -> None:
-    """Refuse what is not a whole number of at least 1."""
+    """Refuse a value that is not a whole number of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ProfileError(f"{field}={value!r} is not a positive whole number.")
 
 
 def boolean(value: object, field: str) -> None:
-    """Refuse what is neither True nor False."""
+    """Refuse a value that is neither True nor False."""
     if not isinstance(value, bool):
         raise ProfileError(f"{field}={value!r} is not True or False.")
 
@@ -102,8 +102,8 @@ def quantity(value: object, unit: u.UnitBase, field: str) -> float:
     Raises
     ------
     ProfileError
-        If it has no unit or the wrong one, or is not a positive finite number that a
-        camera may have.
+        If it has no unit or the wrong one, or is not a positive finite number that is possible for
+        a camera.
     """
     if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
         plain = value.value if isinstance(value, u.Quantity) else value
@@ -116,14 +116,14 @@ def quantity(value: object, unit: u.UnitBase, field: str) -> float:
         raise ProfileError(f"{field}={value} is not a positive number.")
     if not _SMALLEST <= number <= _LARGEST:
         raise ProfileError(
-            f"{field}={value} lies outside {_SMALLEST:g} to {_LARGEST:g} {unit}, where a value of "
-            "any camera lies; correct it."
+            f"{field}={value} is outside the range {_SMALLEST:g} to {_LARGEST:g} {unit} of possible "
+            "cameras; correct it."
         )
     return float(number)
 
 
 def is_model(value: object) -> bool:
-    """Return True for an astropy model; whoever made one has imported astropy.modeling."""
+    """Return True for an astropy model; if there is one, astropy.modeling has been imported."""
     modeling = sys.modules.get("astropy.modeling")
     return modeling is not None and isinstance(value, modeling.Model)
 
@@ -140,7 +140,7 @@ def check_model(value: object, field: str) -> bool:
     modeling = sys.modules.get("astropy.modeling")
     if modeling and isinstance(value, type) and issubclass(value, modeling.Model):
         raise ProfileError(
-            f"{field}={value.__name__} is a class, where a model was expected; "
+            f"{field}={value.__name__} is a class, but a model was expected; "
             f"write {field}={value.__name__}(...)."
         )
     if not is_model(value):
@@ -148,8 +148,8 @@ def check_model(value: object, field: str) -> bool:
     fault = _fault_of(value)
     if fault:
         raise ProfileError(
-            f"{field}={value.__class__.__name__}(...) is a {fault}; a model that gives a level for "
-            "each row is needed, as Polynomial1D(3)."
+            f"{field}={value.__class__.__name__}(...) is a {fault}; use a model that gives a level for "
+            "each row, such as Polynomial1D(3)."
         )
     return True
 
@@ -171,7 +171,7 @@ def _number_of(number: int, noun: str) -> str:
 
 
 def read_only(mapping: Mapping) -> Mapping:
-    """Return a copy of a mapping that nobody can change."""
+    """Return a read-only copy of a mapping."""
     return MappingProxyType(dict(mapping))
 
 

@@ -1,14 +1,14 @@
 """Run the code of a profile so that any failure of it is reported as a fault of that profile.
 
-The file of a profile and the functions in it are code of the user, which may call
+The file of a profile and its functions are the user's code, which may call
 `sys.exit`, recurse without end or loop for ever. `call` runs it: anything but an ordinary
 exception becomes a `Failure` with the function, its file and the line, and code that runs
 longer than `LIMIT` is stopped. Interrupts of the user pass through.
 
 In the main thread a timer stops such code, also while it sleeps or waits for input. In
-other threads, and where the program uses SIGALRM itself, a thread stops it as soon as it
-is back in Python. A call into C that never returns, code that catches `BaseException`
-and goes on, and `os._exit` cannot be stopped from inside the process.
+other threads, and if the program uses SIGALRM itself, a thread stops it as soon as it
+is back in Python. A call into C that never returns, code that catches `BaseException` and
+continues, and `os._exit` cannot be stopped from inside the process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["LIMIT", "Failure", "TooLong", "call", "place", "reason", "watched"]
 
 _HOUSE = Path(__file__).parents[1]
 _IMPORT = ("importlib", "importlib_metadata")
-"""Folders of Python's import; the second, where it is installed, replaces a part of the first."""
+"""Folders of Python's import; the second, if it is installed, replaces a part of the first."""
 
 LIMIT = 5.0
 """Seconds that a profile's file, or one of its functions on one header, may take."""
@@ -209,8 +209,8 @@ def _raise_if_grave(error: BaseException, handlers: frozenset[CodeType]) -> None
 def _is_interrupt(error: BaseException, handlers: frozenset[CodeType]) -> bool:
     """Return True if a signal raised an exception, and not a statement of the code itself.
 
-    Python's own handler raises KeyboardInterrupt between two instructions, never at a
-    ``raise``; a handler in Python stands in the traceback.
+    Python's own handler raises KeyboardInterrupt between two instructions, never at a ``raise``; a
+    handler in Python appears in the traceback.
     """
     if isinstance(error, TooLong):
         return False

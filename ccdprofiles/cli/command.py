@@ -1,8 +1,7 @@
 """The command line: ``ccdprofiles info, plan, reduce, verify, profiles, demo``.
 
 Results go to standard output, progress and log to standard error. What needs
-astropy or ccdproc is imported by the command that needs it, so that ``--help``
-answers at once.
+astropy or ccdproc is imported by the command that needs it, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ from .verify import add_verify
 __all__ = ["main", "parser"]
 
 _DESCRIPTION = (
-    "Reduce a night of CCD frames: teach it your camera once, reduce every night after that."
+    "Reduce a night of CCD frames: describe your camera once, reduce each night with one command."
 )
 
 _EPILOG = """\
-exit status: 0 everything was made; 1 something is missing or was set aside; 2 the
-command line or a profile is not valid; 3 nothing could be reduced; 4 another run
-holds the output; 5 the output cannot be written, or memory ran out; 70 an internal
-error of ccdprofiles; 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM."""
+exit status: 0 everything was made; 1 some frames are missing or were set aside; 2 the
+command line or a profile is not valid; 3 nothing could be reduced; 4 another run is using
+the output folder; 5 the output cannot be written, or there is not enough memory; 70 a bug
+in ccdprofiles; 129, 130 and 143 ended by SIGHUP, Ctrl-C and SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the process, if not given.
+        By default those of the process.
 
     Returns
     -------
@@ -78,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         with logged_to_stderr(level), stoppable(options.output_of(options)):
             return delivered(_ended(options))
-    except SystemExit as asked:  # of --help, or for a word that the parser refuses
-        raise SystemExit(delivered(int(asked.code or 0))) from None
+    except SystemExit as ended:  # raised by --help, or for an invalid command line
+        raise SystemExit(delivered(int(ended.code or 0))) from None
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         tell(str(stopped))
@@ -103,11 +102,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _ended(options: argparse.Namespace) -> int:
-    """Run a command, and return the exit status, however it ends."""
+    """Run a command, and return the exit status in any case."""
     try:
         check_memory(options.least_memory)
         if options.process_is_ours:
-            # Threads of libraries take the room that small limits leave for ours.
+            # Threads of libraries use memory that is needed for the workers if the limit is small.
             stay_single()
         return options.command(options)
     except CCDProfilesError as error:
@@ -131,7 +130,7 @@ def _ended(options: argparse.Namespace) -> int:
 
 def _short_of_memory() -> int:
     tell(
-        "ccdprofiles: memory or threads ran out; allow more (ulimit -v, ulimit -u), end other "
-        "programs, or use fewer workers (-j 1): what is finished stays."
+        "ccdprofiles: not enough memory or threads; allow more (ulimit -v, ulimit -u), end other "
+        "programs, or use fewer workers (-j 1); finished products are kept."
     )
     return OUTPUT

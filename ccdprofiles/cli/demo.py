@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["add_demo"]
 
 _WINDOW = (480, 512)
-"""Rows and columns of the frames, unless they are of full size."""
+"""Rows and columns of the frames, unless full size is chosen."""
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -39,20 +39,24 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         nargs="?",
         default="lfc",
         metavar="NAME",
-        help="the name or file of a profile; default: %(default)s",
+        help="the name or file of a profile, by default %(default)s",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="DIR",
         default="ccdprofiles-demo",
-        help="the folder for the night and its products; default: %(default)s",
+        help="the folder for the night and its products, by default %(default)s",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="another number gives another night"
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the seed of the random numbers; another number gives another night",
     )
     parser.add_argument(
-        "--full", action="store_true", help="frames of full size, instead of a small window"
+        "--full", action="store_true", help="simulate frames of full size instead of a small window"
     )
     add_jobs(parser, argparse.SUPPRESS)
 
@@ -84,28 +88,30 @@ def _run(options: argparse.Namespace) -> int:
     show(f"\nMasters:        {reduced / MASTERS}")
     show(f"Science frames: {reduced / SCIENCE}, such as {first.name}")
     show(f"Report:         {reduced / PAGE}")
-    show(f"Its camera:     {camera}; try ccdprofiles info {raw} --profile {camera}")
+    show(f"Profile:        {camera}; try ccdprofiles info {raw} --profile {camera}")
     return DONE if night.ok else INCOMPLETE
 
 
 def _new_folder(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
-        raise OutputError(f"{folder} exists already; remove it, or give another folder with -o.")
+        raise OutputError(f"{folder} exists already; remove it, or use another folder with -o.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made ({words_of(error)}).") from error
+        raise OutputError(
+            f"{folder} cannot be created ({words_of(error)}); grant permission, or use another folder with -o."
+        ) from error
     return folder
 
 
-def _profile_text(asked: str, name: str, size: tuple[int, int] | None, known: Profile) -> str:
-    """Return the profile of a demo: cut to its window, with the numbers of the simulation."""
+def _profile_text(given: str, name: str, size: tuple[int, int] | None, known: Profile) -> str:
+    """Return the profile of a demo: reduced to its window, with the numbers of the simulation."""
     numbers = ",\n    ".join(
         f"dict(gain={a.gain.value} * ADU, read_noise={a.read_noise.value} * u.electron, "
         f"saturation={a.saturation.value} * u.adu)"
         for a in cast("Sequence[Any]", known.amplifiers)
     )
-    source = repr(str(Path(asked).resolve()) if asked.endswith(".py") else asked)
+    source = repr(str(Path(given).resolve()) if given.endswith(".py") else given)
     camera = f"load_profile({source})"
     if size is not None:
         camera = f"windowed({camera}, rows={size[0]}, columns={size[1]})"

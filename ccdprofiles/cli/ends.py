@@ -1,4 +1,4 @@
-"""How a command ends early: by a signal, by an internal error, or without memory."""
+"""How a command ends early: by a signal, by a bug in ccdprofiles, or for lack of memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OF_ERRORS = (
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 _PATIENCE = 4.0
-"""Seconds that a command has to end by itself after a signal."""
+"""Seconds in which a command must end by itself after a signal."""
 
 _LIBRARIES = ("numpy", "astropy", "ccdproc", "scipy")
 
@@ -53,7 +53,7 @@ def status_of(error: CCDProfilesError) -> int:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal, with its number, asked the command to end."""
+    """The command was ended by a signal with this number."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -67,31 +67,31 @@ class Stopped(KeyboardInterrupt):
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
         how = "interrupted" if name == "SIGINT" else f"ended by {name}"
-        return f"ccdprofiles: {how}; what is finished stays, run it again to go on."
+        return f"ccdprofiles: {how}; finished products are kept; run it again to continue."
 
 
 @contextmanager
 def stoppable(output: Path | None) -> Iterator[None]:
     """Raise `Stopped` on Ctrl-C, SIGTERM and SIGHUP, and make sure that the command ends.
 
-    A signal that was ignored before, as SIGHUP is under nohup, stays ignored. The earlier
+    A signal that was ignored before, as SIGHUP is under nohup, remains ignored. The earlier
     handlers are restored at the end.
 
     Parameters
     ----------
     output : Path or None
-        The folder in which unfinished files are removed where the command takes too long.
+        The folder in which unfinished files are removed if the command takes too long.
     """
-    # Resolved now: a folder that becomes a link later leads to somebody else's files.
+    # Resolved now: a folder that becomes a link later may lead to files of others.
     names = ("", *FOLDERS)
     folders = None if output is None else [os.path.realpath(output / name) for name in names]
-    asked: list[int] = []
+    signals: list[int] = []
     over = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
         # A second signal must not interrupt the removal of files that the first one started.
-        if not asked:
-            asked.append(number)
+        if not signals:
+            signals.append(number)
             _end_in_time(Stopped(number), folders, over)
             raise Stopped(number)
 
@@ -103,14 +103,14 @@ def stoppable(output: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        asked.append(0)
+        signals.append(0)
         over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _end_in_time(stopped: Stopped, folders: list[str] | None, over: threading.Event) -> None:
-    """End the process after a while, in case of work that cannot be interrupted."""
+    """End the process after some time, in case of work that cannot be interrupted."""
     watch = threading.Thread(target=_end_at_last, args=(stopped, folders, over), daemon=True)
     with suppress(*NOT_STARTED):
         watch.start()
@@ -134,7 +134,7 @@ def _end_at_last(stopped: Stopped, folders: list[str] | None, over: threading.Ev
 
 
 def crashed(error: BaseException, output: Path | None) -> str:
-    """Log the traceback of an internal error, and return the message for the user.
+    """Log the traceback of a bug in ccdprofiles, and return the message for the user.
 
     Parameters
     ----------
@@ -152,10 +152,10 @@ def crashed(error: BaseException, output: Path | None) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
     at = "".join(f" at {Path(s.filename).name}, line {s.lineno}" for s in last)
     notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-    log = "what is printed above" if where is None else f"the log {where}"
+    log = "the text printed above" if where is None else f"the log {where}"
     return (
-        f"ccdprofiles: internal error: {type(error).__name__}: {error}{at}{notes}; "
-        f"what is finished stays. Please send {log} to the developers of ccdprofiles (see README)."
+        f"ccdprofiles: a bug in ccdprofiles: {type(error).__name__}: {error}{at}{notes}; "
+        f"finished products are kept. Please send {log} to the developers of ccdprofiles (see README)."
     )
 
 
@@ -196,9 +196,9 @@ def _written(report: str, output: Path | None) -> Path | None:
 
 
 def is_short_of_memory(error: BaseException | None) -> bool:
-    """Return True if memory, or room for a thread, ran out at the root of an error."""
+    """Return True if lack of memory, or of room for a thread, caused an error."""
     for one in chain_of(error):
-        # A library that has no room for a shared object says so only in its message.
+        # If a library cannot load a shared object, only the message shows the reason.
         text = str(one)
         if isinstance(one, MemoryError) or (
             isinstance(one, ImportError | RuntimeError | OSError)
@@ -217,9 +217,9 @@ _WORDS = (
 
 
 def check_memory(least: int, room: Callable[[], int | None] | None = None) -> None:
-    """Refuse to begin where the address space is too small for the libraries.
+    """Refuse to start if the address space is too small for the libraries.
 
-    Some of them wait for ever, or end the process, where they have no room.
+    Some of them wait for ever, or end the process, if they have too little memory.
 
     Parameters
     ----------
@@ -235,13 +235,13 @@ def check_memory(least: int, room: Callable[[], int | None] | None = None) -> No
     allowed = (room or _address_space)()
     if allowed is not None and allowed < least:
         raise OutputError(
-            f"this process may use {allowed / 2**20:.0f} MiB of address space and needs "
+            f"this process may use {allowed / 2**20:.0f} MiB of address space, but needs "
             f"{least / 2**20:.0f} MiB or more; raise the limit (ulimit -v, ulimit -d)."
         )
 
 
 def _address_space() -> int | None:
-    """Return the smaller limit of this process on its memory, or None where there is none."""
+    """Return the smaller limit of this process on its memory, or None if there is none."""
     try:
         import resource
     except ImportError:  # Windows

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["add_info"]
 
 _FROM_HEADER = ("profile", "type", "exposure", "filter", "binning", "object", "date")
-"""Columns in which the header's own words stand for a camera without a profile."""
+"""Columns that show the words of the header for a camera without a profile."""
 
 
 def add_info(commands: argparse._SubParsersAction) -> None:
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         show_json(_json_rows(table, frames))
     elif not frames:
-        show(f"{options.night} holds no file.")
+        show(f"{options.night} contains no file; specify the folder of the night.")
     else:
         _show(table, frames, options.profiles)
     if not frames:
@@ -72,9 +72,11 @@ def _show(table: Table, frames: Sequence[Frame], profiles: Sequence[str]) -> Non
     show("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
     unknown = [frame for frame in frames if is_unknown(frame)]
     if unknown:
-        show("\nThere is no profile for these cameras; values with a ? are the header's own words")
+        show(
+            "\nThere is no profile for these cameras; values with a ? are the words of their headers"
+        )
         show("\n".join(overview(unknown)))
-        show("  To begin a profile, put these cards into a copy of a shipped one, as shown by")
+        show("  To write a profile, put these cards into a copy of an existing one, as printed by")
         show("  ccdprofiles profiles sbo")
     _show_list("Profiles", _choices(frames))
     _show_list("Not used", grouped(f.fault for f in frames if f.fault))
@@ -90,7 +92,7 @@ def _show_list(title: str, entries: Sequence[str]) -> None:
 
 
 def _with_unknown(table: Table, frames: Sequence[Frame]) -> Table:
-    """Return the table with the words of the headers, marked by question marks, of unknown cameras."""
+    """Return the table with the header words of unknown cameras, marked by question marks."""
     from ..plan.unknown import is_unknown, shown_words
 
     shown = table.copy()
@@ -106,7 +108,7 @@ def _with_unknown(table: Table, frames: Sequence[Frame]) -> Table:
 
 
 def _choices(frames: Sequence[Frame]) -> list[str]:
-    """Return, for each profile, how many frames it is used for and which cards decided that."""
+    """Return, for each profile, the number of its frames and the cards that decided."""
     choices: Counter[tuple[str, str, str]] = Counter()
     for frame in frames:
         profile = frame.profile
@@ -114,7 +116,7 @@ def _choices(frames: Sequence[Frame]) -> list[str]:
             cards = ["INSTRUME", *profile.where]
             why = "by " + ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
             if not profile.fits(frame.header):
-                why = f"named by you; {_disagreement(profile, frame.header)}"
+                why = f"chosen by you; {_disagreement(profile, frame.header)}"
             choices[profile.name, profile.file, why] += 1
     return [
         f"{name}: {number} file{'s' if number > 1 else ''}, {why}"
@@ -123,10 +125,10 @@ def _choices(frames: Sequence[Frame]) -> list[str]:
 
 
 def _disagreement(profile: Profile, header: Mapping[str, object]) -> str:
-    """Return why a profile that was named would not be chosen for a header."""
+    """Return why a profile chosen by the caller would not be chosen for a header."""
     if profile.knows(header):
         return profile.disagreement(header) or ""
     if "INSTRUME" not in header:
         return "the header has no INSTRUME"
     own = f", which is {' or '.join(map(repr, profile.instruments))}" if profile.instruments else ""
-    return f"INSTRUME = {header['INSTRUME']!r} is not its own{own}"
+    return f"INSTRUME = {header['INSTRUME']!r} is not that of the profile{own}"

@@ -12,7 +12,7 @@ from ..errors import InputError
 __all__ = ["add_command", "add_jobs", "add_night", "add_steps", "night_of", "steps_of"]
 
 _LEAST_MEMORY = 256 * 2**20
-"""Address space in bytes that the libraries of a command take, with some room to work in."""
+"""Address space in bytes that the libraries and the work of a command need."""
 
 
 def add_command(
@@ -26,14 +26,14 @@ def add_command(
 ) -> argparse.ArgumentParser:
     """Add a command that ``run`` runs, and return its parser.
 
-    ``least_memory`` is the address space in bytes below which it does not begin;
+    ``least_memory`` is the address space in bytes below which it does not start;
     ``output_of`` returns the folder of its products, if it makes any.
     """
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(command=run, least_memory=least_memory, output_of=output_of)
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument(
-        "-q", "--quiet", action="store_true", help="show no progress bars, and only errors"
+        "-q", "--quiet", action="store_true", help="print only errors and no progress bars"
     )
     loudness.add_argument("-v", "--verbose", action="store_true", help="log every step")
     return parser
@@ -48,7 +48,7 @@ def add_night(parser: argparse.ArgumentParser) -> None:
         parser,
         "--calibrations",
         "DIR",
-        "biases, darks and flats of another night, raw or masters",
+        "also use the biases, darks and flats of another night (raw frames or masters)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -60,24 +60,26 @@ def night_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_steps(parser: argparse.ArgumentParser) -> None:
     """Add what changes the plan of a night."""
-    _add_repeated(parser, "--without", "STEP", "leave out bias, dark or flat on purpose")
-    _add_repeated(parser, "--keep", "FILE", "use this file even if it fails the quality checks")
-    _add_repeated(parser, "--reject", "FILE", "leave out this file")
+    _add_repeated(parser, "--without", "STEP", "omit the bias, dark or flat on purpose")
+    _add_repeated(
+        parser, "--keep", "FILE", "use this frame even if it fails the checks of its pixels"
+    )
+    _add_repeated(parser, "--reject", "FILE", "reject this frame")
     parser.add_argument(
         "--min-frames",
         type=_one_or_more,
         metavar="N",
-        help="the smallest number of frames of a master bias, dark or flat; default: as the "
-        "profile says, or 3",
+        help="the smallest number of frames for a master bias, dark or flat; by default that "
+        "of the profile, or 3",
     )
     _add_repeated(
         parser,
         "--only",
         "WHAT",
-        "make only this and the masters that it needs: masters, a type of frame (bias, dark, "
+        "make only this, and the masters that it needs: masters, a type of frame (bias, dark, "
         "flat, arc, science), filter=NAME, object=NAME, or the name or pattern of files, such as "
         "'ccd.03*.fits'",
-        "; a frame must fit one word of each kind",
+        "; words of the same kind are alternatives, words of different kinds must all match",
     )
     _add_repeated(
         parser,
@@ -96,7 +98,7 @@ def steps_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_jobs(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--jobs``; ``text`` says what it counts."""
+    """Add ``--jobs``; ``text`` is its help."""
     parser.add_argument("-j", "--jobs", type=_zero_or_more, default=0, metavar="N", help=text)
 
 
@@ -120,14 +122,14 @@ def _add_repeated(
 
 
 def _changes(texts: Sequence[str]) -> dict[str, object]:
-    """Return the settings to change; a setting that is given twice is refused."""
+    """Return the settings to change; refuse a setting that is repeated."""
     from ..camera.changes import read_change
 
     changes: dict[str, object] = {}
     for text in texts:
         name, value = read_change(text)
         if name in changes:
-            raise InputError(f"{name} is set twice; give --set {name}=VALUE once.")
+            raise InputError(f"{name} is set twice; use --set {name}=VALUE once.")
         changes[name] = value
     return changes
 

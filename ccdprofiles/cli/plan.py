@@ -20,7 +20,7 @@ def add_plan(commands: argparse._SubParsersAction) -> None:
     add_night(parser)
     add_steps(parser)
     parser.add_argument(
-        "-o", "--output", metavar="OUT", help="an output folder to leave out of the night"
+        "-o", "--output", metavar="OUT", help="an output folder that is not part of the night"
     )
 
 

@@ -15,7 +15,7 @@ from .terminal import rows_of, show, show_json
 __all__ = ["LEAST_MEMORY", "add_reduce"]
 
 LEAST_MEMORY = 384 * 2**20
-"""Address space in bytes that the libraries take, with some room to work in."""
+"""Address space in bytes that the libraries and the work need."""
 
 
 def add_reduce(commands: argparse._SubParsersAction) -> None:
@@ -33,25 +33,21 @@ def add_reduce(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", required=True, help="the folder for the products"
     )
-    add_jobs(parser, "number of workers; default: 0, all processors")
+    add_jobs(parser, "the number of workers; 0, the default, uses all processors")
     parser.add_argument(
         "--dask",
         metavar="ADDRESS",
-        help="run the jobs on the workers of this dask.distributed scheduler (or scheduler file)",
+        help="use the workers of this dask scheduler (its address or scheduler file)",
     )
     parser.add_argument(
         "--cosmic-rays",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="flag cosmic rays in the science frames even if the recipe does not, or do not flag "
-        "them even if it does; default: as the recipe says",
+        help="detect cosmic rays even if the recipe does not, or (--no-cosmic-rays) do not detect "
+        "them even if it does; by default as in the recipe",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="remake everything, also what is up to date"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="refuse to begin if something is missing"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="remake all products")
+    parser.add_argument("--strict", action="store_true", help="do not start if anything is missing")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ def show_json(value: object) -> None:
 
 
 def rows_of(table: Table) -> list[dict[str, object]]:
-    """Return the rows of a table for JSON; what is masked becomes null."""
+    """Return the rows of a table for JSON; masked values become null."""
     return [{name: _json(row[name]) for name in table.colnames} for row in table]
 
 
@@ -88,7 +88,7 @@ def allow_any_letter() -> None:
 
 
 def delivered(status: int) -> int:
-    """Return the exit status once all results are written, or that of an output that cannot be."""
+    """Return the exit status once all results are written, or 5 if they cannot be written."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -98,14 +98,14 @@ def delivered(status: int) -> int:
 
 
 def undelivered(status: int, error: OSError) -> int:
-    """Give up standard output, which Python would otherwise flush once more at its end."""
+    """Close standard output, which Python would otherwise flush once more at its end."""
     sys.stdout = None
     if isinstance(error, BrokenPipeError):
-        # The reader, such as head, has seen enough.
+        # The reader, such as head, has closed the pipe.
         return status
     tell(
-        f"ccdprofiles: standard output cannot be written ({words_of(error)}); make room, or "
-        "send it somewhere else: what is finished stays."
+        f"ccdprofiles: standard output cannot be written ({words_of(error)}); free some space, or "
+        "redirect it to another file; finished products are kept."
     )
     return OUTPUT
 
@@ -126,7 +126,7 @@ def logged_to_stderr(level: int) -> Iterator[None]:
 
 
 class _PlainFormatter(logging.Formatter):
-    """Writes a record without control characters, whatever a file is called."""
+    """Writes a record without control characters, even if the name of a file contains them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return _plain(super().format(record))

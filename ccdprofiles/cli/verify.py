@@ -17,16 +17,16 @@ def add_verify(commands: argparse._SubParsersAction) -> None:
         commands, "verify", _run, "check that a reduced night is complete and unchanged"
     )
     parser.add_argument("output", metavar="OUT", help="the folder with the products")
-    parser.add_argument("--raw", metavar="DIR", help="where the night is now, if it was moved")
+    parser.add_argument("--raw", metavar="DIR", help="the folder that now contains the night")
     parser.add_argument(
         "--calibrations",
         metavar="DIR",
         action="append",
         default=[],
-        help="where the calibrations of the night are now; as often and in the order of the "
-        "reduction",
+        help="the folder that now contains the calibrations; repeat it as often and in the same order "
+        "as for the reduction",
     )
-    add_jobs(parser, "number of threads; default: 0, all processors")
+    add_jobs(parser, "the number of threads; 0, the default, uses all processors")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -1,4 +1,4 @@
-"""The cards of a FITS header, as they are written in the file."""
+"""The cards of a FITS header, as they are in the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNVALUED = (b"COMMENT ", b"HISTORY ", b"        ", b"END     ")
 
 
 class Cards(Mapping):
-    """The cards of a header, each parsed when it is first asked for.
+    """The cards of a header, each parsed when it is first needed.
 
     Keywords are compared without case, with or without a leading ``HIERARCH``.
     If a keyword occurs more than once, the first card counts, as in astropy.
@@ -29,7 +29,7 @@ class Cards(Mapping):
     block : bytes
         Header cards of 80 bytes.
     primary : Cards, optional
-        The header of the primary HDU, where keywords are looked up that this one lacks.
+        The header of the primary HDU, in which keywords that are missing here are looked up.
     """
 
     __slots__ = ("_cards", "_repeated", "_values", "block", "primary")
@@ -90,7 +90,7 @@ class Cards(Mapping):
 
     @property
     def layout(self) -> tuple[Mapping[str, list[int]], ...]:
-        """Where the cards lie: the same objects for all headers of one layout."""
+        """The positions of the cards: the same objects for all headers of one layout."""
         return self._cards, *(() if self.primary is None else self.primary.layout)
 
     def record(self, name: str) -> bytes:
@@ -100,7 +100,7 @@ class Cards(Mapping):
         return b"" if self.primary is None else self.primary.record(name)
 
     def conflicts(self, keyword: str) -> bool:
-        """Return True if the header that counts for a keyword gives it different values."""
+        """Return True if a keyword has different values in the header that counts for it."""
         name = _keyword(keyword)
         if name in self._cards or self.primary is None:
             return name in self.conflicting
@@ -125,7 +125,7 @@ class Cards(Mapping):
 
 
 def _places(block: bytes) -> tuple[Mapping[str, list[int]], tuple[str, ...]]:
-    """Return where the cards of each keyword begin, and the keywords that are repeated.
+    """Return the positions of the cards of each keyword, and the keywords that are repeated.
 
     The frames of a camera have the same keywords in the same places, so the result is
     cached by the first nine columns, where HIERARCH keywords do not show.
@@ -193,7 +193,7 @@ def differing(headers: Sequence[Cards]) -> set[str]:
     return {name.removesuffix(_DUPLICATE) for name in words}
 
 
-# From one frame to the next few cards change: camera, filter and exposure are parsed once.
+# Few cards change from one frame to the next: camera, filter and exposure are parsed once.
 @lru_cache(4096)
 def card_value(card: bytes) -> object:
     """Parse the value of a card; what cannot be parsed is returned as text."""
@@ -224,7 +224,7 @@ def _fortran_number(field: str) -> float:
 
 
 def _quoted(field: str) -> str:
-    """Read a text between quotes, in which a doubled quote is one; it may lack the closing one."""
+    """Read a quoted text, in which a doubled quote is one; the closing quote may be missing."""
     text = []
     position = 1
     while (end := field.find("'", position)) >= 0:
@@ -237,7 +237,7 @@ def _quoted(field: str) -> str:
 
 
 def _continued(text: str) -> str:
-    """Join a text that goes on in CONTINUE cards."""
+    """Join a text that continues in CONTINUE cards."""
     whole = ""
     for start in range(0, len(text), 80):
         card = text[start : start + 80]

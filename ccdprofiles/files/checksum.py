@@ -34,7 +34,7 @@ def word_sum(data: bytes | memoryview | np.ndarray, byteorder: str = ">") -> int
 
 
 def folded(total: int) -> int:
-    """Return a sum of words with all carries added, as DATASUM gives it.
+    """Return a sum of words with all carries added, as in DATASUM.
 
     >>> from ccdprofiles.files.checksum import folded
     >>> folded(2**32 + 5)

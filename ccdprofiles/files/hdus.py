@@ -1,4 +1,4 @@
-"""The HDUs of a FITS file: their headers, and where their data lie; no pixel is read."""
+"""The HDUs of a FITS file: their headers and the positions of their data; no pixel is read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HDU:
     kind : str
         IMAGE, BINTABLE or TABLE.
     start : int
-        Where its header begins, in bytes from the start of the unpacked file.
+        Where its header begins, in bytes from the start of the decompressed file.
     data : int
         Where its data begin.
     nbytes : int
@@ -60,18 +60,18 @@ def padded(size: int) -> int:
 
 
 def hdus_of(stream: Stream, start: bytes = b"", size: int | None = None) -> Iterator[HDU]:
-    """Go from header to header of a file, stepping over the data between them.
+    """Iterate over the headers of a file, skipping the data between them.
 
-    What follows the last HDU is left alone. Whether the file is long enough for the data
-    of an HDU is for the caller to check before the next one is asked for.
+    Bytes after the last HDU are ignored. The caller must check that the file is long enough for the
+    data of an HDU before it asks for the next one.
 
     Parameters
     ----------
     stream : file
     start : bytes
-        What was read of it already.
+        The bytes that were already read from it.
     size : int, optional
-        Of the unpacked file, if it is known.
+        Of the decompressed file, if it is known.
 
     Raises
     ------
@@ -88,8 +88,8 @@ def hdus_of(stream: Stream, start: bytes = b"", size: int | None = None) -> Iter
         if index == HDU_LIMIT:
             raise FrameRejected(
                 "fits",
-                f"it holds more than {HDU_LIMIT} HDUs, where a raw frame has a few; "
-                "take it out of the night.",
+                f"it contains more than {HDU_LIMIT} HDUs, but a raw frame has only a few; "
+                "remove it from the night.",
             )
         start = b""
         room -= len(block)
@@ -105,7 +105,7 @@ def hdus_of(stream: Stream, start: bytes = b"", size: int | None = None) -> Iter
 
 
 def integer(cards: Cards, keyword: str, default: int = -1) -> int:
-    """Return the integer that a header itself gives for a keyword, or ``default``."""
+    """Return the integer value of a keyword in this header itself, or ``default``."""
     value = cards.own(keyword)
     return value if is_integer(value) else default
 
@@ -126,8 +126,8 @@ def _header(stream: Stream, start: bytes, position: int, room: int) -> tuple[byt
     if not position and not block.startswith(b"SIMPLE  ="):
         raise FrameRejected(
             "not-fits",
-            "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
-            "copy it again, or take it out of the night.",
+            "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
+            "copy it again, or remove it from the night.",
         )
     searched = 0
     while True:
@@ -140,12 +140,14 @@ def _header(stream: Stream, start: bytes, position: int, room: int) -> tuple[byt
             raise FrameRejected(
                 "fits",
                 f"its header is longer than {HEADER_LIMIT} bytes, more than any camera writes; "
-                "copy it again, or take it out of the night.",
+                "copy it again, or remove it from the night.",
             )
         searched = max(0, len(block) - 80)
         more = stream.read(16 * BLOCK)
         if not more:
-            raise FrameRejected("fits", "its header has no END; copy it again from the camera.")
+            raise FrameRejected(
+                "fits", "its header has no END card; copy it again from the camera."
+            )
         block += more
 
 
@@ -157,11 +159,11 @@ def _nbytes(cards: Cards, index: int, kind: str) -> int:
             "bitpix", f"BITPIX = {bitpix} is not one of {sorted(STORED)}; {CORRECT}"
         )
     if not 0 <= naxis <= 99:
-        raise FrameRejected("naxis", f"NAXIS = {naxis} is not a number of axes; {CORRECT}")
+        raise FrameRejected("naxis", f"NAXIS = {naxis} is not a valid number of axes; {CORRECT}")
     axes = [integer(cards, f"NAXIS{i + 1}") for i in range(naxis)]
     if min(axes, default=0) < 0:
         raise FrameRejected("naxis", f"an axis of {min(axes)} pixels is not possible; {CORRECT}")
     groups, extra = (integer(cards, "GCOUNT", 1), integer(cards, "PCOUNT", 0)) if index else (1, 0)
     if min(groups, extra) < 0 or (kind == "IMAGE" and groups == 0):
-        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups, extra} cannot be; {CORRECT}")
+        raise FrameRejected("fits", f"GCOUNT, PCOUNT = {groups, extra} are not possible; {CORRECT}")
     return abs(bitpix) // 8 * groups * (extra + prod(axes)) if axes else 0

@@ -64,7 +64,7 @@ class ProductHeader:
         return card_value(self._cards[keyword].encode("ascii"))
 
     def get(self, keyword: str, default: object = None) -> object:
-        """Return the value of a card, or ``default`` where it is missing."""
+        """Return the value of a card, or ``default`` if it is missing."""
         return self[keyword] if keyword in self._cards else default
 
     def __setitem__(self, keyword: str, value: Value | tuple[Value, str]) -> None:
@@ -74,7 +74,7 @@ class ProductHeader:
             comment = "" if old is None else fits.Card.fromstring(old).comment
         if isinstance(value, np.generic):
             value = value.item()
-        # True, 1 and 1.0 are one key of a cache, and three values of a card.
+        # True, 1 and 1.0 are one key of a cache, but three values of a card.
         kind: type = type(value)
         self._cards[keyword] = _written(keyword, kind, value, comment)
 
@@ -98,7 +98,7 @@ class ProductHeader:
         self._history += other._history
 
     def rename(self, old: str, new: str) -> None:
-        """Give a card another keyword of up to eight letters."""
+        """Rename a card; the new keyword has at most eight letters."""
         self._cards = {
             new if k == old else k: f"{new:<8}{text[8:]}" if k == old else text
             for k, text in self._cards.items()
@@ -146,7 +146,7 @@ def _written(keyword: str, kind: type, value: Value, comment: str) -> str:
     elif kind is float and _DECIMAL.fullmatch(str(value)):
         plain = str(value).rjust(20)
     if plain and len(keyword) <= 8:
-        # Most of our cards are like this, and astropy takes long for them.
+        # Most cards are of this kind, and astropy is slow.
         text = f"{keyword:<8}= {plain}{f' / {comment}' if comment else ''}"
         if len(text) <= 80 and comment.isascii() and comment.isprintable():
             return text.ljust(80)

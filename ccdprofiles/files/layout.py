@@ -17,7 +17,7 @@ __all__ = [
 MASTERS, SCIENCE, REPORT = "masters", "science", "report"
 
 PRODUCTS = (MASTERS, SCIENCE)
-"""The folders that hold products."""
+"""The folders that contain products."""
 
 FOLDERS = (*PRODUCTS, REPORT)
 """All folders of an output."""
@@ -25,9 +25,9 @@ FOLDERS = (*PRODUCTS, REPORT)
 NIGHT, PLAN, PAGE = "night.ecsv", "plan.json", f"{REPORT}/index.html"
 
 TABLES = (NIGHT, PLAN, PAGE)
-"""What a run writes besides products and its log."""
+"""The files that a run writes besides products and its log."""
 
 LOG = "ccdprofiles.log"
 
 CALIBRATIONS = "calibrations/"
-"""How the names of masters begin that come from ``calibrations=``."""
+"""The beginning of the names of masters from ``calibrations=``."""

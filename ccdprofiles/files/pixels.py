@@ -23,7 +23,7 @@ from .reading import PIECE, Digest, Passage, fill, opened
 __all__ = ["Pixels", "physical", "rows_of"]
 
 _LARGEST = 1e15
-"""More than any detector counts; float32 holds its square and the sum of many."""
+"""More than any detector counts; float32 can represent its square and the sum of many."""
 _ROWS = 512
 
 
@@ -36,7 +36,7 @@ class Pixels:
 
     Notes
     -----
-    A packed file is unpacked once, into an anonymous temporary file. Several
+    A compressed file is decompressed once, into an anonymous temporary file. Several
     threads may read.
     """
 
@@ -53,7 +53,7 @@ class Pixels:
         self.close()
 
     def close(self) -> None:
-        """Delete what was unpacked."""
+        """Delete what was decompressed."""
         if self._unpacked is not None:
             self._unpacked.close()
         self._unpacked = None
@@ -62,7 +62,7 @@ class Pixels:
         self._tiles.clear()
 
     def unpack(self) -> None:
-        """Unpack the file if it is packed, which shows whether that can be done."""
+        """Decompress the file if it is compressed, which shows whether that can be done."""
         if self.raw.gzipped:
             self._unpacked_file()
         for image in self.raw.images:
@@ -70,7 +70,7 @@ class Pixels:
                 self._tiled(image)
 
     def rows(self, image: RawImage, first: int, stop: int, dtype: str = "f4") -> np.ndarray:
-        """Read rows ``first`` (from 0) up to but without ``stop``, as floats in native order.
+        """Read rows ``first`` (from 0) to ``stop`` (exclusive) as floats in native order.
 
         Returns
         -------
@@ -80,7 +80,7 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``truncated`` if the file holds fewer pixels than its header says.
+            ``truncated`` if the file contains fewer pixels than its header requires.
         """
         return physical(self.stored(image, first, stop), image, dtype)
 
@@ -109,7 +109,7 @@ class Pixels:
         Parameters
         ----------
         digest : hash, such as ``hashlib.sha256()``
-            Updated with every byte of the file as it lies on the disk.
+            Updated with every byte of the file on the disk.
 
         Yields
         ------
@@ -122,8 +122,8 @@ class Pixels:
         Raises
         ------
         FrameRejected
-            ``truncated`` if the file has become shorter, ``checksum`` if an image has
-            another sum than its DATASUM, or the reason why it cannot be unpacked.
+            ``truncated`` if the file has become shorter, ``checksum`` if the sum of an image is not
+            its DATASUM, or the reason why it cannot be decompressed.
         """
         if self.raw.gzipped or any(image.packed for image in self.raw.images):
             yield from self._unpacked_bands(digest)
@@ -192,7 +192,7 @@ class Pixels:
             return self._unpacked
 
     def _decoded(self, image: RawImage) -> np.ndarray:
-        """Let astropy unpack the tiles of an image; a warning of its decoders counts as an error."""
+        """Decompress the tiles of an image with astropy; a decoder's warning counts as an error."""
         from astropy.io import fits
 
         with (
@@ -209,16 +209,17 @@ class Pixels:
         return tiles
 
     def _tiled(self, image: RawImage) -> tuple[IO[bytes], np.dtype]:
-        """Unpack the tiles of an image into a temporary file."""
+        """Decompress the tiles of an image into a temporary file."""
         with self._lock:
             if image.index not in self._tiles:
                 try:
                     tiles = self._decoded(image)
                 except (FrameRejected, OutputError):
                     raise
-                except Exception as error:  # the decoders raise whatever they like
+                except Exception as error:  # the decoders raise exceptions of any kind
                     raise FrameRejected(
-                        "tiles", f"its pixels cannot be unpacked ({error}); copy it again."
+                        "tiles",
+                        f"its pixels cannot be decompressed ({error}); copy it again from the camera.",
                     ) from error
                 stream = _temporary()
                 native = tiles.astype(tiles.dtype.newbyteorder("="), copy=False)
@@ -228,7 +229,7 @@ class Pixels:
 
 
 def rows_of(band: np.ndarray, first: int, rows: slice) -> tuple[int, np.ndarray]:
-    """Return the part of a band that lies within given rows, and where in these it begins.
+    """Return the part of a band within given rows, and where it begins in these.
 
     Parameters
     ----------
@@ -274,7 +275,7 @@ def physical(
         # Unsigned 64 bits, of which a sum in float64 would keep multiples of 1024 only.
         unscaled = True
         data = data.astype("i8").view("u8") ^ np.uint64(2**63)
-    # Numbers that float32 cannot hold and NaN of other kinds make numpy warn.
+    # Numbers too large for float32 and NaN of other kinds make numpy warn.
     with np.errstate(over="ignore", invalid="ignore"):
         if unscaled:
             values[...] = data
@@ -301,21 +302,21 @@ def _drop_impossible(values: np.ndarray) -> None:
 
 
 def _refuse_sum(image: RawImage, total: int) -> int:
-    """Refuse a sum that is not DATASUM; return it with its carries added."""
+    """Refuse data whose sum is not DATASUM; return the sum with its carries added."""
     total = folded(total)
-    # CHECKSUM is not checked: after a card was corrected by hand it is wrong.
+    # CHECKSUM is not checked: it is wrong after a card has been corrected by hand.
     if image.datasum not in (None, total):
         raise FrameRejected(
             "checksum",
-            f"DATASUM = {image.datasum} in its header and {total} in its pixels, which should "
-            "agree; copy it again from the camera.",
+            f"DATASUM = {image.datasum} in its header does not agree with the sum {total} of its "
+            "pixels; copy it again from the camera.",
         )
     return total
 
 
 def _unpacked(raw: RawFile) -> IO[bytes]:
-    """Unpack a gzipped file into an anonymous temporary one, within limits."""
-    # No more than its headers promise: a small file may unpack to more than the disk holds.
+    """Decompress a gzipped file into an anonymous temporary one, within limits."""
+    # No more than its headers require: a small file may decompress to more than fits on the disk.
     limit = raw.end + HEADER_LIMIT
     out = _temporary()
     try:
@@ -326,13 +327,13 @@ def _unpacked(raw: RawFile) -> IO[bytes]:
                 if out.tell() > limit:
                     raise FrameRejected(
                         "gzip",
-                        f"it unpacks to more than the {raw.end} bytes that its headers promise; "
-                        "take it out of the night, or unpack it.",
+                        f"it decompresses to more than the {raw.end} bytes that its headers require; "
+                        "remove it from the night, or decompress it by hand.",
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         out.close()
         raise FrameRejected(
-            "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
+            "gzip", f"it cannot be decompressed ({error}); copy it again from the camera."
         ) from error
     except BaseException:
         out.close()
@@ -362,6 +363,6 @@ def _put(out: IO[bytes], data: bytes | memoryview) -> None:
 def _no_room(error: OSError) -> OutputError:
     folder = tempfile.tempdir or "the temporary folder"
     return OutputError(
-        f"packed frames cannot be unpacked in {folder} ({error.strerror or error}); make room "
-        "there, or name another folder with TMPDIR."
+        f"compressed frames cannot be decompressed in {folder} ({error.strerror or error}); free some space "
+        "there, or set TMPDIR to another folder."
     )

@@ -1,4 +1,4 @@
-"""Paths of the output folder: held open, followed through no link, identified by the system."""
+"""Paths of the output folder: kept open, never followed through links, identified by the system."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _UNSAFE = re.compile(r"[^\w/.~+=() -]|^ | $|(?<= ) ", re.ASCII)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _HELD_FOLDERS = 4
 _REPLACED = (
-    "{} was removed or replaced while the run was going on; leave the output alone, or put it "
-    "back, and run it again: what is still there and whole is kept."
+    "{} was removed or replaced during the run; do not change the output folder, or "
+    "restore it, and run it again; intact products are kept."
 )
 
 
@@ -47,7 +47,7 @@ def local_path(given: str | Path, what: str, kind: type[Exception] = InputError)
     ----------
     given : str or Path
     what : str
-        What it is for, as the message calls it.
+        Its purpose, for the message.
     kind : type
         The class of the refusal.
 
@@ -61,20 +61,20 @@ def local_path(given: str | Path, what: str, kind: type[Exception] = InputError)
     if isinstance(text, str) and _ADDRESS.match(text):
         scheme = text.partition("://")[0]
         raise kind(
-            f"{what} {text!r} is an address ({scheme}://), where a path on this machine is "
-            "expected; copy it to a local disk or mount it there, and give that path."
+            f"{what} {text!r} is an address ({scheme}://), but a path on this machine was "
+            "expected; copy it to a local disk or mount it there, and use that path."
         )
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
         raise kind(
-            f"{what} {text!r} begins with ~, and that user has no home folder here; "
-            "give the whole path."
+            f"{what} {text!r} begins with ~, but that user has no home folder here; "
+            "use the whole path."
         ) from error
 
 
 def identity(path: str | Path) -> tuple[int, ...] | None:
-    """Return what the system knows of a file's last change, or None if it is not a regular file.
+    """Return what the system records of a file's last change, or None if it is not a regular file.
 
     Every change of its content, and every rename over it, gives other numbers.
     """
@@ -91,7 +91,7 @@ def numbers_of(known: os.stat_result) -> tuple[int, ...]:
 
 
 def escaped_path(path: str) -> str:
-    r"""Write a path as text that survives any table: unsafe bytes become %XX.
+    r"""Write a path as text that can be stored in any table: unsafe bytes become %XX.
 
     >>> from ccdprofiles.files.places import escaped_path
     >>> escaped_path("../a night")
@@ -105,7 +105,7 @@ def escaped_path(path: str) -> str:
 def path_of_escaped(text: str, beside: Path) -> Path:
     """Return the path that `escaped_path` wrote, seen from a folder.
 
-    Older tables hold paths as they are; such a path is taken if it alone exists.
+    Older tables contain unescaped paths; such a path is used if only it exists.
     """
     raw = re.sub(rb"%([0-9A-F]{2})", lambda c: bytes.fromhex(c[1].decode()), text.encode())
     path = beside / os.fsdecode(raw)
@@ -129,8 +129,8 @@ another folder by now is checked once more."""
 def refuse_link(folder: Path) -> None:
     """Refuse to write into a folder that is reached through a link.
 
-    The folders of a run are given without links, so that one that is there now appeared
-    while the run was going on, and may lead to files that are not ours.
+    The paths of a run contain no links, so a link that exists now appeared during the run, and may
+    lead to files that are not ours.
 
     Raises
     ------
@@ -142,14 +142,14 @@ def refuse_link(folder: Path) -> None:
         identity = None
     else:
         identity = status.st_dev, status.st_ino
-    # It is asked twice for each product, and to follow a path takes a tenth of a small one.
+    # It is called twice for each product, and resolving a path takes a tenth of a small one.
     if identity is not None and _WITHOUT_LINK.get(folder) == identity:
         return
     real = os.path.realpath(folder)
     if real != os.path.abspath(folder):
         raise OutputError(
-            f"{folder} became a link to {real} while the run was going on, and nothing is written "
-            "through a link; remove the link and run it again: what is finished stays."
+            f"{folder} became a link to {real} during the run, and nothing is written "
+            "through a link; remove the link and run it again; finished products are kept."
         )
     if identity is not None:
         _WITHOUT_LINK[folder] = identity
@@ -163,7 +163,7 @@ def write_new(path: Path, text: str) -> None:
 
 
 def open_to_append(path: Path) -> int:
-    """Open a file of our own to write at its end, and make it if there is none.
+    """Open a file of ccdprofiles to append to it; create it if there is none.
 
     Raises
     ------
@@ -203,28 +203,28 @@ def refuse_other_name(path: Path, status: os.stat_result | None = None) -> None:
     elif not stat.S_ISREG(status.st_mode):
         what = "is not a regular file"
     elif status.st_nlink > 1:
-        what = "has another name elsewhere (a hard link)"
+        what = "has another name (a hard link)"
     else:
         return
     raise OutputError(
         f"{path} {what}, and nothing is written through a link; remove it, "
-        "and a new file is made in its place."
+        "and a new file will be created."
     )
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the folders of an output lie, settled when a run begins.
+    """The paths of the folders of an output, determined when a run begins.
 
     A folder may be a link to another disk by then. One that becomes a link later is
-    noticed, as these paths hold no link.
+    noticed, because these paths contain no link.
 
     Parameters
     ----------
     root : Path
         The output, without links.
     folders : mapping
-        Folders inside the output → where they lie, without links.
+        Folders inside the output → their paths, without links.
     """
 
     root: Path
@@ -232,12 +232,12 @@ class Places:
 
     @classmethod
     def of(cls, output: Path, folders: Iterable[str] = FOLDERS) -> Places:
-        """Find out where an output and some folders inside it lie now."""
+        """Determine the current paths of an output and some folders inside it."""
         real = {name: Path(os.path.realpath(output / name)) for name in folders}
         return cls(Path(os.path.realpath(output)), real)
 
     def path(self, name: str) -> Path:
-        """Return where a file of the output is written, by its name in the output."""
+        """Return the path of a file of the output, from its name in the output."""
         folder, _, last = name.rpartition("/")
         return self.folders.get(folder, self.root / folder) / last
 
@@ -274,7 +274,7 @@ class HeldFolders:
         self._held.clear()
 
     def make(self, name: str) -> Path:
-        """Return where a file of the output is written; its folder is made if there is none.
+        """Return the path of a file of the output; its folder is created if there is none.
 
         Raises
         ------
@@ -294,7 +294,7 @@ class HeldFolders:
         return path
 
     def check(self) -> None:
-        """Refuse to go on where a folder was removed, replaced, or became a link.
+        """Refuse to continue if a folder was removed, replaced, or became a link.
 
         Raises
         ------

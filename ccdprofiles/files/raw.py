@@ -1,6 +1,6 @@
 """Raw frames as files: their headers and images, described without reading pixels.
 
-A card is parsed when it is asked for, so a broken card costs itself, not the night.
+A card is parsed when it is needed, so an invalid card does not affect the rest of the night.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _PACKINGS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", 
 
 @dataclass(frozen=True)
 class RawImage:
-    """One image of a file: where its pixels lie and how they are stored.
+    """One image of a file: the position of its pixels and how they are stored.
 
     Parameters
     ----------
     index : int
         The number of the HDU; the primary one is 0.
     name : str
-        EXTNAME, or nothing.
+        EXTNAME, or empty.
     shape : tuple of int
         Rows and columns; a cube of one plane counts as that plane.
     bitpix : int
     bzero, bscale : float
     blank : int or None
     offset : int
-        Of the first pixel, in bytes from the start of the unpacked file.
+        Of the first pixel, in bytes from the start of the decompressed file.
     packed : bool
         Whether it is tile-compressed, as in ``.fz``.
     planes : int
         More than one for a cube.
     axes : int
-        More than two for a cube, though it may have one plane only.
+        More than two for a cube, even with a single plane.
     nbytes : int
         Of the data of its HDU.
     datasum : int or None
-        The sum of these that the header gives.
+        The sum of these in the header.
     """
 
     index: int
@@ -85,18 +85,18 @@ class RawFile:
     ----------
     path : Path
     size : int
-        In bytes, as it lies on the disk.
+        In bytes, on the disk.
     header : Cards
         Of the image, or of the first of several, over those of the primary HDU.
     images : tuple of RawImage
     gzipped : bool
         As its first bytes show, not its name.
     padded : bool
-        False where the last block is shorter than FITS wants it; readable all the same.
+        False if the last block is shorter than FITS requires; the file is still readable.
     mtime_ns : int
-        When it was last written, to know whether it is still the same file.
+        Time of its last change, to check that it is still the same file.
     end : int
-        Where the data of its last HDU end, in bytes from the start of the unpacked file.
+        Where the data of its last HDU end, in bytes from the start of the decompressed file.
     """
 
     path: Path
@@ -110,7 +110,7 @@ class RawFile:
 
     @cached_property
     def shapes(self) -> dict[int | str | None, tuple[int, int]]:
-        """Rows and columns by extension; None stands for the image of a file that has one."""
+        """Rows and columns by extension; None means the image of a file that has one."""
         shapes: dict[int | str | None, tuple[int, int]] = {}
         if len(self.images) == 1:
             shapes[None] = self.images[0].shape
@@ -121,7 +121,7 @@ class RawFile:
         return shapes
 
     def image(self, extension: int | str | None) -> RawImage:
-        """Return the image of an extension; None stands for the first."""
+        """Return the image of an extension; None means the first."""
         for image in self.images:
             if extension in (None, image.index) or (image.name and extension == image.name):
                 return image
@@ -153,12 +153,12 @@ def read_raw(path: Path) -> RawFile:
             return _described(path, plain, start, file, False)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FrameRejected(
-                "gzip", f"it cannot be unpacked ({error}); copy it again from the camera."
+                "gzip", f"it cannot be decompressed ({error}); copy it again from the camera."
             ) from error
 
 
 def refuse_changed(raw: RawFile, now: os.stat_result | None = None) -> None:
-    """Refuse a file that is not the one whose header was read.
+    """Refuse a file if it is no longer the one whose header was read.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _described(
     if not images:
         raise FrameRejected(
             "no-image",
-            "it holds no image, only tables or headers; take it out of the night.",
+            "it contains no image, only tables or headers; remove it from the night.",
         )
     return RawFile(
         path,
@@ -210,18 +210,18 @@ def _described(
 
 
 def _refuse_cut(hdu: HDU, stream: Stream, size: int, gzipped: bool) -> None:
-    """Refuse a file that is too short for the data of an HDU, or that unpacks to far too much."""
+    """Refuse a file that is too short for its data, or that decompresses to far too much."""
     if gzipped and hdu.end > GROWTH_LIMIT * size:
         raise FrameRejected(
             "gzip",
-            f"its {size} bytes would unpack to {hdu.end}, more than {GROWTH_LIMIT} times as many, "
-            "as no picture does; take it out of the night, or unpack it.",
+            f"its {size} bytes would decompress to {hdu.end}, more than {GROWTH_LIMIT} times as many, "
+            "which is impossible for an image; remove it from the night, or decompress it by hand.",
         )
     there = min(hdu.end, stream.seek(hdu.end)) if gzipped else size
     if hdu.end > there:
         raise FrameRejected(
             "truncated",
-            f"its header promises {hdu.end} bytes and it has {there}; "
+            f"its header requires {hdu.end} bytes, but it has {there}; "
             "copy it again from the camera.",
         )
 
@@ -276,7 +276,7 @@ def _refuse_packing(cards: Cards, bitpix: int) -> None:
         )
     packing = cards.get("ZCMPTYPE")
     if str(packing).strip() not in _PACKINGS:
-        # astropy would take it for RICE_1, and make noise of the picture.
+        # astropy would take it for RICE_1, and turn the image into noise.
         raise FrameRejected(
             "tiles", f"ZCMPTYPE = {packing!r} is not one of {', '.join(_PACKINGS)}; {CORRECT}"
         )
@@ -293,7 +293,7 @@ def _refuse_scaling(cards: Cards) -> None:
         )
         if not number or (keyword == "BSCALE" and value == 0):
             raise FrameRejected(
-                "scaling", f"{keyword} = {value!r} cannot scale pixels to numbers; {CORRECT}"
+                "scaling", f"{keyword} = {value!r} does not give valid pixel values; {CORRECT}"
             )
     for keyword in cards.conflicting:
         if keyword in _SHAPING:
@@ -304,15 +304,15 @@ def _refuse_scaling(cards: Cards) -> None:
 
 
 def _refuse_growth(cards: Cards, image: RawImage, size: int) -> None:
-    """Refuse tiles that would unpack to far more than any picture does."""
+    """Refuse tiles that would decompress to far more than any image."""
     tile = [integer(cards, f"ZTILE{i + 1}", 1) for i in range(image.axes)]
     largest = max(prod(image.shape) * image.planes, prod(tile)) * image.stored.itemsize
     if largest > GROWTH_LIMIT * size or min(tile) < 1:
         raise FrameRejected(
             "tiles",
-            f"its {size} bytes would unpack to {largest} in tiles of "
-            f"{' x '.join(map(str, tile))} pixels, as no picture does; "
-            "take it out of the night, or unpack it.",
+            f"its {size} bytes would decompress to {largest} in tiles of "
+            f"{' x '.join(map(str, tile))} pixels, which is impossible for an image; "
+            "remove it from the night, or decompress it by hand.",
         )
 
 

@@ -1,6 +1,6 @@
 """Plain reads of regular files, never through a memory map.
 
-A file that is cut while it is mapped kills the process; a read that comes up short does not.
+A file that is truncated while it is mapped kills the process; an incomplete read does not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..errors import FrameRejected
 
 __all__ = ["NOT_A_FILE", "PIECE", "Digest", "Passage", "fill", "opened"]
 
-NOT_A_FILE = "it is not a regular file, as a frame should be; take it out of the night."
+NOT_A_FILE = "it is not a regular file; remove it from the night."
 PIECE = 2**19
-"""Bytes that are read at a time where nothing else decides; they stay in the processor's cache."""
+"""Bytes that are read at a time by default; they fit into the processor's cache."""
 
 
 class Digest(Protocol):

@@ -34,9 +34,9 @@ class Threads(ThreadPoolExecutor):
     Parameters
     ----------
     number : int
-        The most threads there are at one time.
+        The largest number of threads at one time.
     name : str
-        How their names begin.
+        The beginning of their names.
     """
 
     def __init__(self, number: int | None, name: str = ""):
@@ -50,7 +50,7 @@ class Threads(ThreadPoolExecutor):
             self.started = True
 
     def submit(self, work: Callable, /, *arguments: object, **named: object) -> Future:
-        """Have work done by a thread, or do it now if there is none."""
+        """Submit work to a thread, or do it now if there is none."""
         if self.started:
             return super().submit(work, *arguments, **named)
         future: Future = Future()
@@ -71,7 +71,7 @@ class Threads(ThreadPoolExecutor):
 
 @contextmanager
 def imported_meanwhile(module: str) -> Iterator[None]:
-    """Import a module while jobs run: tables of astropy take much of a second.
+    """Import a module while jobs run: importing astropy tables takes much of a second.
 
     The module is imported again where it is needed, in case no thread could start.
     """

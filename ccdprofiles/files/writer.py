@@ -1,7 +1,7 @@
 """New files that are written past the system's cache.
 
-A night does not read its science products again, and to make room for gigabytes of them in
-the cache takes the system longer than the disk takes to write them. With O_DIRECT, from a
+A night does not read its science products again, and to make space for gigabytes of them in
+the cache takes longer than writing them to the disk. With O_DIRECT, from a
 thread of its own, nights A and C of the benchmarks took 10.3 s instead of 18.1 s and 8.0 s
 instead of 11.7 s, and a quarter less processor time (medians of five paired runs on two
 processors and ext4).
@@ -43,7 +43,7 @@ class Writers:
         self._thread.shutdown(wait=True)
 
     def submit(self, write: Callable, chunk: np.ndarray, place: int) -> Future:
-        """Have ``write(chunk, place)`` called; waits if the disk cannot follow."""
+        """Submit the call ``write(chunk, place)``; wait if the disk is too slow."""
         self._room.acquire()
         future = self._thread.submit(write, chunk, place)
         future.add_done_callback(lambda _: self._room.release())
@@ -83,7 +83,7 @@ class NewFile:
         self._file = _created(path, 0 if writers is None else getattr(os, "O_DIRECT", 0))
 
     def put(self, place: int, values: np.ndarray, stored: str | np.dtype) -> None:
-        """Put values at a place, as they are stored.
+        """Write values at a position, as they are stored.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class NewFile:
         stored = np.dtype(stored)
         stop = place + values.size * stored.itemsize
         if place % stored.itemsize or place < 0 or stop > self._size:
-            raise ValueError(f"bytes {place} to {stop} have no place in a file of {self._size}")
+            raise ValueError(f"bytes {place} to {stop} are outside a file of {self._size} bytes")
         with self._lock:
             while place < stop:
                 number, start = divmod(place, _CHUNK)
@@ -109,11 +109,11 @@ class NewFile:
                 values, place = values[part.size :], place + end - start
 
     def put_bytes(self, place: int, data: bytes) -> None:
-        """Put bytes, such as a header, at a place."""
+        """Write bytes, such as a header, at a position."""
         self.put(place, np.frombuffer(data, "u1"), "u1")
 
     def complete(self) -> None:
-        """Write all that is left; from now on the file can be read."""
+        """Write all remaining bytes; from now on the file can be read."""
         with self._lock:
             for number in sorted(self._chunks):
                 self._write(self._chunks.pop(number), number * _CHUNK)
@@ -141,7 +141,7 @@ class NewFile:
         return self._chunks[number]
 
     def _hand_over(self, number: int) -> None:
-        """Write a full chunk, or have it written."""
+        """Write a full chunk, or submit it to be written."""
         chunk, place = self._chunks.pop(number), number * _CHUNK
         if self._writers is None:
             self._write(chunk, place)
@@ -159,7 +159,7 @@ class NewFile:
                 continue
             view, start = view[done:], start + done
         if len(chunk) == _CHUNK and hasattr(os, "posix_fadvise"):
-            # If it is in the cache, the disk may begin at once, which leaves less for the end.
+            # If it is in the cache, the disk may begin at once, so that less remains at the end.
             os.posix_fadvise(self._file, place, len(chunk), os.POSIX_FADV_DONTNEED)
 
 
@@ -177,7 +177,7 @@ def _created(path: Path, direct: int) -> int:
 
 
 def _use_cache(file: int) -> bool:
-    """Write through the cache from now on; return False if that was so already."""
+    """Write through the cache from now on; return False if it already did."""
     direct = getattr(os, "O_DIRECT", 0)
     if not direct:
         return False

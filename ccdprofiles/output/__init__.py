@@ -1,1 +1,1 @@
-"""The output folder: its lock, its log, and what it may hold."""
+"""The output folder: its lock, its log, and its contents."""

@@ -1,4 +1,4 @@
-"""What an output folder holds: products of this run and of earlier ones, and files of others."""
+"""The contents of an output folder: products of this and of earlier runs, and other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..plan.plan import Plan
 from .location import products_of
 from .lock import has_lock
 
-# A plan must not wait for what works on pixels.
+# A plan must not import modules that work on pixels.
 if TYPE_CHECKING:
     from ..reduce.made import Made
 
@@ -22,9 +22,9 @@ __all__ = ["fits_files", "is_our_product", "refuse_foreign", "stale"]
 _OUR_CARDS = ("CPVERS", "CPKEY", "CPTYPE")
 
 _LONGEST = 64 * 2880
-"""Bytes in which the end of a header is looked for."""
+"""Bytes in which the end of a header is searched for."""
 
-_REPLACE = "give another folder, or let it be replaced with overwrite=True (--overwrite)."
+_REPLACE = "use another folder, or replace the file with overwrite=True (--overwrite)."
 
 
 def fits_files(output: Path, folders: Sequence[str] = PRODUCTS) -> Iterator[Path]:
@@ -36,7 +36,7 @@ def fits_files(output: Path, folders: Sequence[str] = PRODUCTS) -> Iterator[Path
 def is_our_product(path: Path) -> bool:
     """Return True if a file is a product as ccdprofiles writes it, with its cards and HDUs.
 
-    A file that somebody made from a product may have the cards, but not the HDUs.
+    A file made from a product by another program may have the cards, but not the HDUs.
     """
     from ..products.saved import check_product
 
@@ -63,13 +63,13 @@ def refuse_foreign(output: Path, plan: Plan) -> None:
     tables = [output / name for name in TABLES if (output / name).exists()]
     # An output that was copied may have lost its lock.
     if tables and not has_lock(output) and not any(map(is_our_product, fits_files(output))):
-        raise OutputError(f"{tables[0]} exists, and no run of ccdprofiles made it; {_REPLACE}")
+        raise OutputError(f"{tables[0]} exists, but was not made by ccdprofiles; {_REPLACE}")
 
 
 def stale(output: Path, made: Made) -> list[str]:
     """Return a sentence that names products of an earlier run that no longer belong to the night.
 
-    Files of others are not named. A run that could make nothing, as with a wrong
+    Files of others are not named. A run that could make nothing, for example because of a wrong
     profile, does not name the products of another one.
     """
     ours = {*made.masters.values(), *made.products.values()}
@@ -96,7 +96,7 @@ def stale(output: Path, made: Made) -> list[str]:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Return True if a file is a product, or empty, or cut off within its header."""
+    """Return True if a file is a product, or empty, or truncated within its header."""
     from ..products.saved import made_by_us
 
     if not S_ISREG(path.stat().st_mode):

@@ -1,4 +1,4 @@
-"""The night whose products an output holds, read from its table or from the products."""
+"""The night whose products an output contains, read from its table or from the products."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .contents import fits_files, is_our_product
 __all__ = ["earlier_night", "refuse_other_night"]
 
 _COMPARED = 16
-"""How many raw files are read at most to find one that the earlier run used."""
+"""The largest number of raw files that are read to find one that the earlier run used."""
 
 _FOLDER = re.compile(r"folders: \{[^}]*?'' ?: ['\"]?([\w/.~+=() %-]+?)['\"]?(?:,|\})", re.ASCII)
 """The folder of the night in the head of its table, as `escaped_path` wrote it."""
@@ -33,9 +33,9 @@ class EarlierFrame:
     Parameters
     ----------
     file, type, date : str
-        As its table names them; empty where it does not.
+        As in its table; empty if they are missing there.
     product : str
-        The product made from it, whose PROVENANCE holds its SHA-256.
+        The product made from it, whose PROVENANCE contains its SHA-256.
     """
 
     file: str
@@ -66,14 +66,14 @@ class EarlierNight:
 
 
 def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> None:
-    """Refuse an output that holds the products of another night.
+    """Refuse an output that contains the products of another night.
 
-    The folder of a night does not decide, as a night may be moved, and one folder may hold
-    a new night every day. It is the same night if it shares a frame with the earlier run:
-    in the same folder one of the same name and time, in another folder one of the same name
-    and bytes. Calibrations may be copied from night to night, so that the frame must be a
-    science frame where both nights have science frames; in the same folder, where a science
-    frame has the name of an earlier one.
+    The folder of a night does not decide, because a night may be moved, and one folder may contain
+    a new night every day. It is the same night if it shares a frame with the earlier run: in the
+    same folder one of the same name and time, in another folder one of the same name and bytes.
+    Calibrations may be copied from night to night, so the frame must be a science frame if both
+    nights have science frames; in the same folder, if a science frame has the name of an earlier
+    one.
 
     Raises
     ------
@@ -84,14 +84,14 @@ def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> N
     if earlier is None or not own or _is_same(output, earlier, folder, own):
         return
     raise OutputError(
-        f"{output} holds {earlier}, and none of its frames is in {folder}, which is another "
-        "night; give another folder, or replace the earlier night with overwrite=True "
+        f"{output} contains the products of {earlier}, but none of its frames is in {folder}, which is "
+        "another night; use another folder, or replace the earlier night with overwrite=True "
         "(--overwrite)."
     )
 
 
 def earlier_night(output: Path) -> EarlierNight | None:
-    """Return the night whose products an output holds, or None if there is none."""
+    """Return the night whose products an output contains, or None if there is none."""
     return _of_table(output) or _of_products(output)
 
 
@@ -131,7 +131,7 @@ def _holds(output: Path, earlier: EarlierFrame, frame: Frame) -> bool:
         provenance = check_product(output / earlier.product, pixels=False).provenance
         recorded = {sha for file, sha, _ in provenance if file == ascii_text(earlier.file)}
     if not recorded:
-        # No product of it is left that could be lost.
+        # None of its products is left that could be lost.
         return bool(earlier.date) and earlier.date == frame.date
     return sha256_or_fault(frame.path)[0] in recorded
 

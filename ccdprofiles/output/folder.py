@@ -1,4 +1,4 @@
-"""The output folder of a run, from the first look at it until the last file is written."""
+"""The output folder of a run, from its first check until the last file is written."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class OutputFolder:
     """The folder that a run writes to; as a context manager it is locked at most once.
 
     An output of an earlier run is locked at once, so that a second run is refused before it
-    reads a night of headers. Otherwise it is locked by `accept`, when the headers have shown
-    that it does not lead to the raw frames.
+    reads a night of headers. Otherwise it is locked by `accept`, once the headers have shown that
+    it does not lead to the raw frames.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class OutputFolder:
 
     @property
     def names(self) -> list[Path]:
-        """The paths by which it can be reached in the night, to be left out of it."""
+        """Its paths inside the night, which are not searched for frames."""
         return names_of(self.night, self.path)
 
     def accept(self, plan: Plan, frames: Sequence[Frame]) -> Places:
@@ -94,9 +94,9 @@ class OutputFolder:
         InputError
             If a link leads to the raw frames, or too few files may be open.
         OutputError
-            If it holds another night or files of others, or the disk has no room.
+            If it contains another night or files of others, or the disk has too little free space.
         Locked
-            If another run holds it.
+            If another run uses it.
         """
         from .earlier import refuse_other_night
 
@@ -113,7 +113,7 @@ class OutputFolder:
 
     @contextmanager
     def written(self, places: Places) -> Iterator[HeldFolders]:
-        """Hold the folders open while a run writes to them and to its log.
+        """Keep the folders open while a run writes to them and to its log.
 
         Parameters
         ----------
@@ -134,9 +134,9 @@ class OutputFolder:
 
 @contextmanager
 def _alone(root: HeldFolders, output: Path) -> Iterator[None]:
-    """Hold the lock of an output, and remove the unfinished files of a run that ended early.
+    """Keep the lock of an output, and remove the unfinished files of a run that ended early.
 
-    They take room on the disk; and once the lock is free, the workers of that run are gone.
+    They use space on the disk; and once the lock is free, the workers of that run have ended.
     """
     from ..products.product import remove_leftovers
 

@@ -1,4 +1,4 @@
-"""Where an output folder is: apart from the raw frames, writable, and not linked back to them."""
+"""The location of an output folder: writable, and separate from the raw frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 _WRITTEN_IN_PLACE = (LOCK, HOLDER, LOG)
 """Files that are opened to be written; all others are written elsewhere and renamed."""
 
-_ANOTHER = "give another folder, such as one named reduced beside it."
+_ANOTHER = "use another folder, such as one named reduced beside it."
 
 
 def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path] = ()) -> None:
@@ -45,46 +45,46 @@ def check_folders(folder: Path, output: Path, calibrations: Iterable[str | Path]
         If the output is a file, or cannot be written.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; give the folder of the night.")
-    inputs = [("night's", folder), *(("calibrations'", Path(c)) for c in calibrations)]
+        raise InputError(f"{folder} is not a folder; specify the folder of the night.")
+    inputs = [("night", folder), *(("calibrations", Path(c)) for c in calibrations)]
     for whose, given in inputs:
         if _contains(output, given):
             raise InputError(
-                f"the output {output} is the {whose} own folder or lies above it; {_ANOTHER}"
+                f"the output {output} is, or contains, the folder of the {whose}; {_ANOTHER}"
             )
         refuse_frames(output, given)
     if output.exists() and not output.is_dir():
-        raise OutputError(f"the output {output} is a file; give a folder.")
+        raise OutputError(f"the output {output} is a file; specify a folder.")
     real = output.resolve()
     parent = next((p for p in (real, *real.parents) if p.exists()), output)
     if parent.is_dir() and not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(
             f"the output {output} cannot be written, as {parent} is read-only; "
-            "allow it, or give another folder."
+            "grant permission, or use another folder."
         )
 
 
 def refuse_frames(output: Path, given: Path) -> None:
-    """Refuse an output inside a night that holds frames, which would be left out of the night.
+    """Refuse an output inside a night if it contains frames, which would be omitted from the night.
 
     Raises
     ------
     InputError
     """
-    # Once a run has used the folder, files that others put there are left out knowingly.
+    # Once a run has used the folder, files that others put there are ignored on purpose.
     if not output.is_dir() or has_lock(output) or len(names_of(given, output)) == 1:
         return
     ours = [output / name for name in FOLDERS]
     for path, name in files_of(output, ours):
         if named_fits(path):
             raise InputError(
-                f"the output {output} lies in {given} and holds {name}, which would be left out "
+                f"the output {output} is inside {given} and contains {name}, which would be ignored "
                 f"as if it were a product; {_ANOTHER}"
             )
 
 
 def names_of(folder: Path, output: Path) -> list[Path]:
-    """Return the paths by which an output can be reached in a night, to be left out of it."""
+    """Return the paths of an output inside a night, which are not searched for frames."""
     names = [output]
     for parent in (output.resolve(), *output.resolve().parents):
         if parent.exists() and folder.exists() and os.path.samefile(parent, folder):
@@ -93,7 +93,7 @@ def names_of(folder: Path, output: Path) -> list[Path]:
 
 
 def places_of(output: Path, plan: Plan) -> Places:
-    """Return where the folders of an output are that a plan writes to."""
+    """Return the folders of an output to which a plan writes."""
     return Places.of(output, sorted((_folders_of(plan) | set(FOLDERS)) - {""}))
 
 
@@ -110,7 +110,7 @@ def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequen
     InputError
         If a folder or file of the output is a link to the raw frames.
     OutputError
-        If a file that is written in place is a link, or has another name elsewhere.
+        If a file that is written in place is a link, or has another name (a hard link).
     """
     inside = [Path(given).expanduser().resolve() for given in inputs]
     root = output.resolve()
@@ -119,7 +119,7 @@ def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequen
         if not real.is_relative_to(root) and any(real.is_relative_to(raw) for raw in inside):
             raise InputError(
                 f"{folder} is a link to {real}, a folder of raw frames, which are never written; "
-                "remove the link, or give another output."
+                "remove the link, or use another output folder."
             )
     written = {_identity(output / name): output / name for name in _WRITTEN_IN_PLACE}
     written.pop(None, None)

@@ -20,12 +20,12 @@ LOCK, HOLDER = ".ccdprofiles.lock", ".ccdprofiles.holder"
 
 
 def has_lock(output: Path) -> bool:
-    """Return True if a run of ccdprofiles has had this output folder."""
+    """Return True if a run of ccdprofiles has used this output folder."""
     return (output / LOCK).exists()
 
 
 def may_be_locked(output: Path) -> bool:
-    """Return True if an earlier run left a lock that is a regular file, so that it can be taken.
+    """Return True if an earlier run left a lock that is a regular file, so that it can be used.
 
     Folders that are links may lead back to the raw frames, which is known only once the
     headers are read.
@@ -40,14 +40,14 @@ def may_be_locked(output: Path) -> bool:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Hold the lock of an output folder, which is made if there is none.
+    """Keep the lock of an output folder, which is created if there is none.
 
     Raises
     ------
     Locked
-        If another run holds it; the message names that run.
+        If another run uses it; the message names that run.
     OutputError
-        If the folder cannot be made or written.
+        If the folder cannot be created or written.
     """
     from filelock import FileLock, Timeout
 
@@ -55,11 +55,11 @@ def locked(output: Path) -> Iterator[None]:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{output} cannot be made ({words_of(error)}); allow it, or give another folder."
+            f"{output} cannot be created ({words_of(error)}); grant permission, or use another folder."
         ) from error
     holder = output / HOLDER
 
-    # FileLock empties the file, and a link may lead to somebody else's.
+    # FileLock empties the file, and a link may lead to a file of others.
     refuse_other_name(output / LOCK)
     lock = FileLock(output / LOCK)
     try:
@@ -71,11 +71,11 @@ def locked(output: Path) -> Iterator[None]:
     except NotImplementedError as error:
         raise OutputError(
             f"the disk of {output} does not support file locks, which keep two runs from writing "
-            "at the same time; give a folder on another disk."
+            "at the same time; use a folder on another disk."
         ) from error
     except OSError as error:
         raise OutputError(
-            f"{output} cannot be written ({words_of(error)}); allow it, or give another folder."
+            f"{output} cannot be written ({words_of(error)}); grant permission, or use another folder."
         ) from error
     try:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -95,10 +95,10 @@ def _holder_of(holder: Path) -> str:
 
 
 def _write_holder(holder: Path, text: str) -> None:
-    """Record who holds the folder, and check that it and the folders in it can be written."""
+    """Record which run uses the folder, and check that it and the folders in it can be written."""
     path = holder
     try:
-        # A link of this name may lead to somebody else's file.
+        # A link of this name may lead to a file of others.
         holder.unlink(missing_ok=True)
         write_new(holder, text)
         for name in FOLDERS:
@@ -112,5 +112,5 @@ def _write_holder(holder: Path, text: str) -> None:
             path.unlink(missing_ok=True)
         raise OutputError(
             f"{path.parent} cannot be written ({words_of(error)}); "
-            "make room or allow it, or give another folder."
+            "free some space or grant write permission, or use another folder."
         ) from error

@@ -1,4 +1,4 @@
-"""What a run needs of the system: room on the disk, and open files."""
+"""What a run needs from the system: disk space and open files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..plan.plan import Input, Plan
 __all__ = ["check_files", "check_room"]
 
 SPARE_FILES = 40
-"""What else may be open: the standard streams, log and lock, libraries, pipes between workers."""
+"""Other open files: the standard streams, log and lock, libraries, pipes between workers."""
 
 _HEADERS = 20 * 2880
 """Upper limit of the bytes that the headers and the provenance of a product take."""
 
 
 def check_room(output: Path, plan: Plan, frames: Sequence[Frame], overwrite: bool) -> None:
-    """Refuse to begin where the disk has no room for what is still to be made.
+    """Refuse to start if the disk has too little space for the products that are still to be made.
 
-    The room of an earlier product counts for the one that replaces it; while one is
-    replaced, the disk holds both.
+    The space of an earlier product is available to the one that replaces it; while one is replaced,
+    both are on the disk.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def check_room(output: Path, plan: Plan, frames: Sequence[Frame], overwrite: boo
     free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.is_dir())).free
     if needed > free:
         raise OutputError(
-            f"the products need {_amount(needed)} and the disk of {output} has {_amount(free)} "
-            "free; make room, or give a folder on another disk."
+            f"the products need {_amount(needed)}, but the disk of {output} has only {_amount(free)} "
+            "free; free some space, or use a folder on another disk."
         )
 
 
 def check_files(plan: Plan, frames: Sequence[Frame]) -> None:
-    """Let as many files be open as packed frames need, or refuse to begin.
+    """Raise the limit of open files as compressed frames require, or refuse to start.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def check_files(plan: Plan, frames: Sequence[Frame]) -> None:
     number = sum(i.file in packed for i in most.inputs) if most else 0
     if most and number and not _may_open(number + SPARE_FILES):
         raise InputError(
-            f"{most.name} is made of {number} packed frames, all of which are open at once, and "
-            "this system allows fewer open files; raise its limit (ulimit -n), or unpack them."
+            f"{most.name} is made of {number} compressed frames, all of which are open at the same time, but "
+            "this system allows fewer open files; raise its limit (ulimit -n), or decompress them."
         )
 
 
@@ -70,7 +70,7 @@ def _may_open(wanted: int) -> bool:
     """Ask the system for a number of open files, and return True if it allows them."""
     try:
         import resource
-    except ImportError:  # Windows, where the limit is far off
+    except ImportError:  # Windows, where the limit is high
         return True
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted <= hard or (hard == resource.RLIM_INFINITY != soft and soft < wanted):
@@ -83,7 +83,7 @@ def _size(frames: Mapping[str, Frame], chosen: Input) -> int:
     amplifiers = frames[chosen.file].amplifiers
     assert amplifiers is not None, chosen.file
     rows, columns = amplifiers.shape
-    # Image, mask and flags, and where the gain is known the uncertainty.
+    # Image, mask and flags, and if the gain is known the uncertainty.
     return rows * columns * (7 if "gain" in amplifiers.missing else 11)
 
 

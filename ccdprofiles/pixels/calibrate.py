@@ -49,7 +49,7 @@ class Noise:
     Parameters
     ----------
     gain : float or ndarray or None
-        Electrons per adu; an array of shape (rows, columns) where amplifiers differ.
+        Electrons per adu; an array of shape (rows, columns) if the amplifiers differ.
     read_variance : float or ndarray or None
         Variance of one pixel without light, with that of its overscan level, in adu squared.
     """
@@ -157,12 +157,12 @@ def calibrate(
     Parameters
     ----------
     ccd : CCDData, shape (frames, rows, columns)
-        In adu, its overscan subtracted where the camera has a useful one.
+        In adu, its overscan subtracted if the camera has a useful one.
     noise : Noise
     pedestal : bool
-        Whether ``ccd`` still holds its pedestal after bias subtraction, as with cameras
+        Whether ``ccd`` still contains its pedestal after bias subtraction, as for cameras
         that have neither overscan nor bias. Its photons are then counted above the dark, and
-        the noise of the dark's own frames stands for dark current and read noise.
+        the noise of the dark's own frames is that of dark current and read noise.
     bias, dark, flat : Band or None
     scale : float
         Exposure of the frame over that of the dark.
@@ -172,7 +172,7 @@ def calibrate(
     Returns
     -------
     CCDData, shape (frames, rows, columns), float32
-        With a `VarianceUncertainty` where gain and read noise are known, and flags.
+        With a `VarianceUncertainty` if gain and read noise are known, and flags.
 
     Notes
     -----
@@ -215,7 +215,7 @@ def calibrate(
 def find_cosmic_rays(
     ccd: CCDData, amplifiers: AmplifierSet, how: CosmicRays, noise: Noise
 ) -> CCDData:
-    """Flag cosmic rays by L.A.Cosmic, and replace them where the recipe asks for it.
+    """Flag cosmic rays detected by L.A.Cosmic, and replace them if the recipe requires it.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def find_cosmic_rays(
     if not amplifiers.knows_noise:
         raise FrameRejected(
             "noise",
-            "cosmic rays cannot be found without gain and read noise; add them to the profile.",
+            "cosmic rays cannot be detected without gain and read noise; add both to the profile, or do not detect cosmic rays.",
         )
     factor = 1.0 if ccd.unit == u.electron else noise.gain
     electrons = (ccd.data * factor).astype("f4")
@@ -285,7 +285,7 @@ def find_cosmic_rays(
 def _saturated_stars(
     electrons: np.ndarray, flags: np.ndarray, amplifiers: AmplifierSet, how: CosmicRays
 ) -> np.ndarray | bool:
-    """Return the saturated stars of a frame; False where there are none."""
+    """Return the saturated stars of a frame; False if there are none."""
     saturated = (flags & SATURATED) != 0
     levels = [
         r.saturation * r.gain
@@ -354,7 +354,7 @@ def master_variance(bias: Band | None, dark: Band | None, scale: float) -> np.nd
 def _flagged(
     flags: np.ndarray | None, shape: tuple[int, ...], *masters: Band | None
 ) -> np.ndarray | None:
-    """Return the flags of a frame and of its masters; None where there are none."""
+    """Return the flags of a frame and of its masters; None if there are none."""
     joined = None if flags is None else flags.copy()
     for master in masters:
         if master is not None and master.flags is not None:

@@ -33,7 +33,7 @@ _LARGEST_NETWORK = 256
 """From more frames `numpy.sort` is faster than a network."""
 
 _ROUNDING = 2**-21
-"""How far values in float32 may lie from the true ones, and differences of them, at most."""
+"""The largest error of values in float32, and of their differences."""
 
 _NEAR = 5 * MAD_TO_STD
 """Median deviations within which a value counts for the scatter without cosmic rays."""
@@ -46,11 +46,11 @@ class Stacked:
     Parameters
     ----------
     data : ndarray, shape (rows, columns)
-        Of the type of the stack; float64 where it was scaled.
+        Of the type of the stack; float64 if it was scaled.
     n_used : ndarray of int32, shape (rows, columns), or int
-        How many values of each pixel were used; one number where none was rejected.
+        How many values of each pixel were used; one number if none was rejected.
     scatter : ndarray of float64, shape (2, rows, columns), or None
-        The variance of one frame's pixel, if asked for: of all values, and of those within
+        The variance of one frame's pixel, if requested: of all values, and of those within
         five ``mad_std`` of the median.
     """
 
@@ -84,13 +84,13 @@ def combine(
         Whether the values are halves of integers below 65536, so that float32 sums up to 64
         of them exactly.
     scales : ndarray of float64, shape (frames,), optional
-        What each frame is multiplied by before it is clipped and combined.
+        The factor of each frame before it is clipped and combined.
     values : callable, optional
-        Where ``stack`` was rounded to float32: given the places of some pixels (from 0, row
+        If ``stack`` was rounded to float32: given the places of some pixels (from 0, row
         by row), returns their scaled values in float64, shape (frames, pixels). These decide
         what is rejected.
     rounding : float
-        How far scaled values of float32 may lie from those; 2^-21 of themselves if not given.
+        The largest error of scaled values in float32; by default 2^-21 of the values.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def _combine_clipped(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.n
         return (ordered[low, place] + ordered[high, place]) / 2, used
     ordered[~keep] = 0
     mean = np.add.reduce(ordered, axis=0) / used
-    # A sum stands for all frames, whatever was rejected.
+    # A sum represents all frames, even if values were rejected.
     return mean if how.method == "average" else mean * number, used
 
 
@@ -247,7 +247,7 @@ def _combine_with_missing(values: np.ndarray, how: Combine) -> tuple[np.ndarray,
 def _scatter(values: np.ndarray) -> np.ndarray:
     """Return the variance of all values, and of those within five ``mad_std`` of the median.
 
-    The second is free of cosmic rays, but too small where there are few values.
+    The second is free of cosmic rays, but too small if there are few values.
     """
     finite = np.isfinite(values)
     if finite.all():

@@ -1,10 +1,10 @@
 """Cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420).
 
 The paper filters the whole frame several times, although one pixel in a thousand is hit.
-`ccdprofiles.pixels.lacosmic` evaluates the same filters only where a hit can be. Options,
+`ccdprofiles.pixels.lacosmic` evaluates the same filters only where a hit is possible. Options,
 their names and the result are those of astroscrappy, to the last bit: float32 arithmetic is
 done in the order of astroscrappy's compiled code. Frames so crowded with stars or lines that
-this does not pay are left to astroscrappy itself.
+this is not faster are passed to astroscrappy itself.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def detect_cosmics(
     psfk: np.ndarray | None = None,
     psfbeta: float = 4.765,
 ) -> CosmicRayHits:
-    """Find cosmic rays, and replace them in a copy, as `astroscrappy.detect_cosmics` does.
+    """Detect cosmic rays, and replace them in a copy, as `astroscrappy.detect_cosmics` does.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def detect_cosmics(
     sepmed : bool
         Whether medians are taken along rows and then along columns, in wider windows.
     cleantype : {"meanmask", "medmask", "idw", "median"}
-        How hits are replaced. ``"median"`` is the plain median of 5x5 pixels, of which
-        astroscrappy 1.3.0 reads but two; it always uses the sparse search, however slow.
+        How hits are replaced. ``"median"`` is the plain median of 5x5 pixels, of which astroscrappy
+        1.3.0 reads only two; it always uses the sparse search, however slow.
     fsmode : {"median", "convolve"}
         How the fine structure is measured.
     psfmodel, psffwhm, psfsize, psfk, psfbeta
@@ -172,7 +172,7 @@ def detect_cosmics(
 def _kernel(
     psfmodel: str, psffwhm: float, psfsize: int, psfk: np.ndarray | None
 ) -> np.ndarray | None:
-    """Return the kernel as it lies over the pixels; None where the search does not support it."""
+    """Return the kernel as it is applied to the pixels; None if the search does not support it."""
     import astroscrappy
 
     makers = {
@@ -201,14 +201,14 @@ def _data_and_mask(
     inmask = None if inmask is None else np.asarray(inmask, bool)
     if data.ndim != 2:
         raise ValueError(
-            f"cosmic rays are searched in an image of 2 dimensions, not in {data.ndim} dimensions; "
-            "give one frame at a time"
+            f"cosmic rays are detected in an image of 2 dimensions, not in {data.ndim} dimensions; "
+            "use one frame at a time"
         )
     if isinstance(ccd, CCDData):
         if ccd.unit == u.electron and gain != 1:
             raise ValueError(
-                f"the frame is in electron already, and gain={gain} would be applied twice; "
-                "leave gain out"
+                f"the frame is already in electron, so gain={gain} would be applied twice; "
+                "omit gain"
             )
         if ccd.mask is not None and ccd.mask is not np.ma.nomask:
             inmask = ccd.mask if inmask is None else inmask | ccd.mask
@@ -216,7 +216,7 @@ def _data_and_mask(
 
 
 def _not_finite(*images: np.ndarray | None) -> np.ndarray | None:
-    """Return where one of the images is not finite; None where all are."""
+    """Return where one of the images is not finite; None if all are."""
     missing = None
     for image in images:
         if image is not None and not (finite := np.isfinite(image)).all():
@@ -249,7 +249,7 @@ def _by_astroscrappy(
 
     if options["cleantype"] == "median":
         raise ValueError(
-            "cleantype='median' is not supported with these options or for so small an image, as "
+            "cleantype='median' is not supported with these options or for so small an image, because "
             "astroscrappy 1.3.0 takes this median of uninitialised memory; use 'meanmask'"
         )
     # It uses all processors for one frame; several threads would compete for them.

@@ -80,7 +80,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     Raises
     ------
     FrameRejected
-        If the file is shorter than its header demands (``truncated``), is no longer the one
+        If the file is shorter than its header requires (``truncated``), is no longer the one
         whose header was read (``changed``), does not agree with its DATASUM (``checksum``), or
         has an overscan that cannot be measured (``overscan``).
     """
@@ -98,7 +98,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
                         _copy_overscan(strip, readout.overscan, image, first, band)
     except FrameRejected as error:
         if error.code != "not-a-file":
-            refuse_changed(raw)  # a changed file may fail in any way; this is the reason then
+            refuse_changed(raw)  # a changed file may cause any error; this is its reason
         raise
     quality = sample.quality()
     overscans = [_measure_overscan(strip, recipe.overscan) for strip in strips]
@@ -127,7 +127,7 @@ def _measure_overscan(
     rows, poor_fit = overscan_levels(strip, how)
     n_lit_rows = 0
     if isinstance(how, str):
-        # A model is fitted with rejection, and needs no second one.
+        # A model is fitted with rejection, and needs no other.
         rows, n_lit_rows = replace_lit_rows(rows)
     return rows, median(rows), _scatter(strip), n_lit_rows, poor_fit
 
@@ -143,7 +143,7 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
     night : sequence of (float or None)
         The median level of the night for each amplifier, in adu.
     drift : float
-        By how much a level may deviate from it, in adu.
+        The largest deviation from it, in adu.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
 
 
 def _empty_strip(readout: Readout) -> np.ndarray | None:
-    """Return room for the overscan of one amplifier; None where it has none."""
+    """Return an empty array for the overscan of one amplifier; None if it has none."""
     section = readout.overscan
     return None if section is None else np.empty((section.height, section.width), "f4")
 
@@ -180,7 +180,7 @@ def _copy_overscan(
 def _scatter(strip: np.ndarray) -> float:
     """Return the robust scatter of the overscan about the mean of its rows, in adu.
 
-    The last factor corrects for the mean that each row was given from its own columns.
+    The last factor corrects for the mean that was computed for each row from its own columns.
     """
     columns = strip.shape[1]
     if columns < 2:

@@ -7,7 +7,7 @@ from math import pi
 
 import numpy as np
 
-__all__ = ["median_variance", "pooled_scatter", "scaled_apart"]
+__all__ = ["median_variance", "offset_variance_factor", "pooled_scatter"]
 
 _BINS = 60
 """Bins of level in which the scatter of darks is averaged; the brightest 2 % have finer ones."""
@@ -32,13 +32,13 @@ def median_variance(number: int) -> float:
     return pi / (2 * number + correction)
 
 
-def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def offset_variance_factor(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Return how much noisier a median is if its frames were scaled to slightly other levels.
 
     An offset that all pixels of a frame share is not noise. But fewer values are then close
     to the median, which is less certain for it: its variance is the sum of p (1 - p) over
-    the squared sum of the densities there, with p the probability of each value to lie below
-    the median.
+    the squared sum of the densities there, with p the probability of each value to be below the
+    median.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def scaled_apart(offsets: np.ndarray, noise: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from ccdprofiles.pixels.noise import scaled_apart
-    >>> factor = scaled_apart(np.array([-0.01, 0, 0.01]), np.array([0.005, 0.01, 1]))
+    >>> from ccdprofiles.pixels.noise import offset_variance_factor
+    >>> factor = offset_variance_factor(np.array([-0.01, 0, 0.01]), np.array([0.005, 0.01, 1]))
     >>> [round(float(f), 1) for f in factor]
     [1.9, 1.3, 1.0]
     """

@@ -15,7 +15,7 @@ from .statistics import MAD_TO_STD
 __all__ = ["noise_ratios", "outliers"]
 
 _FEWEST = 4
-"""In a group of fewer frames none can be called the outlier."""
+"""In a group of fewer frames no outlier can be identified."""
 
 
 def outliers(
@@ -26,7 +26,7 @@ def outliers(
 ) -> dict[str, FrameRejected]:
     """Return the biases or darks whose level deviates from the median of their group.
 
-    Flats are scaled to each other, and arcs need not be alike; neither is compared. Groups of
+    Flats are scaled to each other, and arcs need not be similar; neither is compared. Groups of
     fewer than four frames are not compared either.
 
     Parameters
@@ -61,7 +61,7 @@ def outliers(
         worst = int(np.argmax(np.abs(own - median) - tolerance))
         off = own[worst] - median[worst]
         if abs(off) > tolerance[worst]:
-            cure = "look for light in it" if off > 0 else "check whether its settings were the same"
+            cure = "check it for light" if off > 0 else "check whether its settings were the same"
             rejected[file] = FrameRejected(
                 "outlier",
                 f"its level is {abs(off):.4g} adu {'above' if off > 0 else 'below'} the median of "

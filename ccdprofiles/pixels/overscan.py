@@ -43,10 +43,10 @@ def subtract_overscan(ccd: CCDData, levels: np.ndarray) -> CCDData:
     array([[5., 7.],
            [6., 8.]])
     """
-    import ccdproc  # half a second, which frames that are only measured need not wait for
+    import ccdproc  # takes half a second, and is not needed to measure frames
 
-    # ccdproc gets one column, the level of each row: its own estimate from a strip knows
-    # neither rejection nor missing values. The axis is given, as it guesses one from the shape.
+    # ccdproc gets one column, the level of each row: its own estimate from a strip supports neither
+    # rejection nor missing values. The axis is passed, as ccdproc would guess it from the shape.
     return ccdproc.subtract_overscan(
         ccd,
         overscan=CCDData(levels[:, np.newaxis], unit=ccd.unit),
@@ -78,7 +78,7 @@ def overscan_levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bo
     Raises
     ------
     FrameRejected
-        ``overscan`` if the strip holds no value at all, or the model cannot be fitted.
+        ``overscan`` if the strip has no finite value, or the model cannot be fitted.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def _fitted(medians: np.ndarray, model: Model) -> tuple[np.ndarray, bool]:
         try:
             fitted, _ = fitter(model, place, medians)
             levels = np.broadcast_to(np.asarray(fitted(place), "f8"), medians.shape).copy()
-        except Exception as error:  # a model raises whatever it likes
+        except Exception as error:  # a model raises exceptions of any kind
             raise _unfit(model, str(error)) from error
     if not np.isfinite(levels).all():
         raise _unfit(model, "the fitted model has no finite value in some rows")
@@ -124,7 +124,7 @@ def _unfit(model: Model, why: str) -> FrameRejected:
         "overscan",
         f"its overscan cannot be fitted by {model.name or type(model).__name__} "
         f"({why.splitlines()[0].rstrip('!.')}); "
-        "give overscan= of the recipe another model, with parameters to start from.",
+        "use another model in overscan= of the recipe, or better initial parameters.",
     )
 
 
@@ -155,7 +155,7 @@ def _known_rows(strip: np.ndarray, level: Callable[[np.ndarray], np.ndarray]) ->
     if not known.any():
         raise FrameRejected(
             "overscan",
-            "its overscan holds no finite value; copy the file again, or take it out of the night.",
+            "its overscan has no finite value; copy the file again, or remove it from the night.",
         )
     place = np.arange(len(strip))
     return np.interp(place, place[known], level(strip[known]))

@@ -51,14 +51,14 @@ def prepare(
     unit : Unit
         Of the raw pixels.
     dtype : {"f4", "f8"}
-        float32 holds integers minus a median of integers exactly.
+        float32 represents integers minus a median of integers exactly.
     pixels : sequence of Pixels, optional
         Open files, one for each frame.
 
     Returns
     -------
     CCDData, shape (frames, rows, columns)
-        Its ``flags`` are uint16 of that shape, or None where no pixel is flagged.
+        Its ``flags`` are uint16 of that shape, or None if no pixel is flagged.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _amplifier_band(
 ) -> CCDData:
     """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
 
-    The frames lie under one another, so that one call of ccdproc does them all.
+    The frames are stacked vertically, so that one call of ccdproc processes all of them.
     """
     readout = frames[0].amplifiers.readouts[number]
     part = slice(*(row - readout.place.slices()[0].start for row in (rows.start, rows.stop)))
@@ -137,7 +137,7 @@ def _read_trimmed(
 def _stored_alike(
     opened: Sequence[Pixels], readout: Readout, height: int
 ) -> Iterator[tuple[RawImage, list[Pixels]]]:
-    """Group successive frames whose files store numbers the same way, as many as fit the cache."""
+    """Group successive frames that are stored in the same way, as many as fit into the cache."""
 
     def storage(each: Pixels) -> tuple:
         image = each.raw.image(readout.extension)
@@ -153,7 +153,7 @@ def _stored_alike(
 
 
 def _stored(opened: Sequence[Pixels], readout: Readout, first: int, stop: int) -> np.ndarray:
-    """Read rows of frames that are stored alike, one frame under the other."""
+    """Read rows of frames that are stored in the same way, one frame below the other."""
     image = opened[0].raw.image(readout.extension)
     height = stop - first
     tall = None
@@ -169,12 +169,12 @@ def _stored(opened: Sequence[Pixels], readout: Readout, first: int, stop: int) -
 
 
 def refuse_changes(raw: Iterable[RawFile]) -> None:
-    """Refuse frames that are no longer those that were measured, after all was read of them.
+    """Refuse frames that changed since they were measured; called after their last row is read.
 
     Raises
     ------
     FrameRejected
-        ``changed``, with the path of the frame; ``unreadable`` if it is no longer there.
+        ``changed``, with the path of the frame; ``unreadable`` if it is missing.
     """
     for each in raw:
         try:
@@ -184,17 +184,17 @@ def refuse_changes(raw: Iterable[RawFile]) -> None:
 
 
 def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
-    """Return an error that names the frame, of many, that cannot be read."""
+    """Return an error with the path of the frame that cannot be read."""
     if isinstance(error, FrameRejected):
         return FrameRejected(error.code, str(error), str(raw.path))
-    why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+    why = f"it cannot be read ({error.strerror}); check the disk, and copy it again."
     return FrameRejected("unreadable", why, str(raw.path))
 
 
 def _flags(data: np.ndarray, saturation: float | None, integers: bool) -> np.ndarray | None:
-    """Flag saturated and missing pixels of a raw band; None where there are none."""
+    """Flag saturated and missing pixels of a raw band; None if there are none."""
     # The maximum is cheaper than a mask, and mostly enough. It is NaN if any pixel is; only
-    # files of floats can hold minus infinity besides.
+    # files of floats can also contain minus infinity.
     top = data.max()
     missing = not np.isfinite(top) or not (integers or np.isfinite(data.min()))
     full = saturation is not None and (missing or top >= saturation)

@@ -2,7 +2,7 @@
 
 A regular grid of pixels is sampled while the frame is read, and a histogram of its exact
 values answers all questions about the frame; no frame is converted to floats as a whole.
-`judge` looks at one frame, `ccdprofiles.pixels.outliers.outliers` at all frames of a master.
+`judge` checks one frame, `ccdprofiles.pixels.outliers.outliers` at all frames of a master.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PAIRS = 20_000
 """Pairs of pixels from which the scatter is measured; it is then known to about 1 %."""
 
 _BAND_ROWS = 512
-"""The rows with pairs are chosen anew in each band of so many rows."""
+"""The rows with pairs are chosen separately in each band of so many rows."""
 
 _FEWEST_COLUMNS = 16
-"""In fewer columns the pixels of a row may hold one value by chance."""
+"""In fewer columns the pixels of a row may have one value by chance."""
 
 _WRAPPED = -4096.0
 """No camera writes a level so far below zero; unsigned integers read as signed do."""
@@ -52,7 +52,7 @@ class Quality:
     Parameters
     ----------
     level : tuple of float
-        For each amplifier the median of its data, in adu; NaN where it has none.
+        For each amplifier the median of its data, in adu; NaN if it has none.
     scatter : tuple of float
         For each amplifier the robust standard deviation, in adu, from the differences of
         pixels two columns apart.
@@ -65,16 +65,16 @@ class Quality:
         unknown at the largest 16-bit integer; not finite; and far below zero in a file of
         signed integers.
     constant_rows : float
-        The largest fraction of an amplifier's rows that hold a single value below saturation.
+        The largest fraction of an amplifier's rows that contain a single value below saturation.
     constant : float
         The value of the first of these rows, in adu.
     common : float
-        The largest fraction of an amplifier's pixels that hold one value below saturation,
-        where noise does not explain it.
+        The largest fraction of an amplifier's pixels that have one value below saturation, unless
+        noise explains it.
     value : float
         That value, in adu.
     fingerprint : int
-        CRC-32 of the sample; frames with other fingerprints hold other pixels.
+        CRC-32 of the sample; frames with other fingerprints have other pixels.
     """
 
     level: tuple[float, ...]
@@ -124,8 +124,7 @@ class Sample:
         if not any(each.n_finite for each in histograms):
             raise FrameRejected(
                 "all-nan",
-                "none of its pixels has a finite value; copy the file again, or take it out of the "
-                "night.",
+                "none of its pixels has a finite value; copy the file again, or remove it from the night.",
             )
         constant_rows, constant = max(
             (part.constant_rows() for part in self._parts), key=lambda pair: pair[0]
@@ -224,7 +223,7 @@ def _grid(height: int, width: int, amplifiers: int) -> tuple[int, np.ndarray]:
     """Return the step of the grid in rows and columns, and the rows whose pairs are compared."""
     # An eighth of a small frame is enough.
     sample = min(_SAMPLE, max(_SMALLEST_SAMPLE, height * width * amplifiers // 8))
-    # An odd step samples even and odd columns alike, which some cameras read separately.
+    # An odd step samples both even and odd columns, which some cameras read separately.
     step = int(np.sqrt(height * width * amplifiers / sample)) // 2 * 2 + 1
     # Fewer pixels are enough for the scatter: some of the sampled rows.
     thin = max(1, (height // step) * (width // step) // _PAIRS)
@@ -236,12 +235,12 @@ def _grid(height: int, width: int, amplifiers: int) -> tuple[int, np.ndarray]:
 
 
 def _largest(image: RawImage) -> float:
-    """Return the largest 16-bit value, which counts as saturated if no level is known."""
+    """Return the largest 16-bit value, which counts as saturated if the level is not known."""
     return image.bzero + image.bscale * (2**15 - 1) if image.bitpix == 16 else np.inf
 
 
 def _values_of_constant_rows(band: np.ndarray) -> np.ndarray:
-    """Return the value of each row that holds a single one."""
+    """Return the value of each row that contains a single one."""
     # As integers, so that a row of NaN counts too. Three pixels exclude almost all rows.
     words = band if band.dtype.kind in "iu" else band.view(band.dtype.str.replace("f", "i"))
     three = words[:, :: words.shape[1] // 2]
@@ -271,7 +270,7 @@ class _Histogram:
 
     def __init__(self, values: np.ndarray, counts: np.ndarray, saturation: float, signed: bool):
         self.values, self.counts = values, counts
-        # How many pixels lie below each value.
+        # How many pixels are below each value.
         self._below = np.concatenate([[0], np.cumsum(counts, dtype="i8")])
         self.number = int(self._below[-1])
         # Where finite values, those above the limits, infinity and NaN begin.
@@ -285,7 +284,7 @@ class _Histogram:
         self.wrapped = wrapped / self.number if signed else 0.0
 
     def quantiles(self, *fractions: float) -> list[float]:
-        """Return the values below which some fractions of the finite pixels lie."""
+        """Return the quantiles of the finite pixels for some fractions."""
         if not self.n_finite:
             return [nan] * len(fractions)
         first = self._finite.start
@@ -297,8 +296,8 @@ class _Histogram:
     def most_frequent(self) -> tuple[float, float]:
         """The fraction of the most frequent value, and that value; 0 where noise explains it.
 
-        In a bias whose noise is less than the step between two values most pixels hold one
-        value too, but the values next to it are frequent as well.
+        In a bias whose noise is less than the step between two values most pixels also have one
+        value, but the values next to it are frequent as well.
         """
         values, counts = self.values[: self._full], self.counts[: self._full]
         if not values.size:
@@ -320,9 +319,9 @@ def judge(
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...] = (),
 ) -> FrameRejected | None:
-    """Return what is wrong with the pixels of a frame, or None.
+    """Return the fault of the pixels of a frame, or None.
 
-    Science frames are judged only by what no sky can cause; their saturated pixels are
+    Science frames are checked only for faults that no sky can cause; their saturated pixels are
     flagged instead.
 
     Parameters
@@ -351,15 +350,15 @@ def judge(
     if quality.constant_rows > limits.constant_rows:
         return FrameRejected(
             "constant-rows",
-            f"{_percent(quality.constant_rows)} of its rows hold a single value "
-            f"({quality.constant:g} adu), but at most {_percent(limits.constant_rows)} may, as if "
-            "readout or copying had been interrupted; copy it again from the camera.",
+            f"{_percent(quality.constant_rows)} of its rows contain a single value "
+            f"({quality.constant:g} adu), but at most {_percent(limits.constant_rows)} may; "
+            "the read-out or the copying was probably interrupted; copy it again from the camera.",
         )
     if quality.common > limits.common_value:
         return FrameRejected(
             "one-value",
-            f"{_percent(quality.common)} of its pixels hold the same value ({quality.value:g} "
-            f"adu), but at most {_percent(limits.common_value)} may; look at it, and take it out of "
+            f"{_percent(quality.common)} of its pixels have the same value ({quality.value:g} "
+            f"adu), but at most {_percent(limits.common_value)} may; inspect it, and remove it from "
             "the night.",
         )
     return _judge_light(quality, recipe, amplifiers, overscan) if kind == "flat" else None
@@ -371,7 +370,7 @@ def _judge_light(
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...],
 ) -> FrameRejected | None:
-    """Compare the level of a flat with the saturation level, where that is known."""
+    """Compare the level of a flat with the saturation level, if that is known."""
     full = [r.saturation for r in amplifiers.readouts if r.saturation is not None]
     if recipe.limits.flat_level is None or len(full) < len(amplifiers.readouts):
         return None
@@ -397,6 +396,6 @@ def _percent(fraction: float) -> str:
 def light_of(
     level: tuple[float, ...], overscan: tuple[float | None, ...] = ()
 ) -> tuple[float, ...]:
-    """Return levels minus those of the overscan, where there is one."""
+    """Return levels minus those of the overscan, if there is one."""
     known = overscan or (None,) * len(level)
     return tuple(one - (off or 0.0) for one, off in zip(level, known, strict=True))

@@ -167,7 +167,7 @@ class Bracket:
 
     @staticmethod
     def median(size: int, below: int, inside: np.ndarray) -> float | None:
-        """Return the median of ``size`` values, or None where it is not among those inside."""
+        """Return the median of ``size`` values, or None if it is not among those inside."""
         first, last = (size - 1) // 2 - below, size // 2 - below
         if first < 0 or last >= inside.size:
             return None

@@ -1,4 +1,4 @@
-"""The masters that are there for the frames of a night, and how well each fits a frame."""
+"""The masters that are available for the frames of a night, and how well each fits a frame."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Candidate:
-    """A master that frames may take, and how the frames in it were set.
+    """A master that frames may use, and the settings of its frames.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Candidate:
     shape: tuple[int, int] | None = None
 
     def unlike_cards(self, frame: Frame) -> tuple[tuple[str, object], ...]:
-        """Return those of its unlisted cards that have another value in a frame."""
+        """Return those of its unlisted cards whose value differs in a frame."""
         if not self.others:
             return ()
         return tuple(
@@ -59,16 +59,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where the set-up of a frame and that of a master differ, as places in `SETUP`.
+    """The differences between the set-up of a frame and that of a master, as indices of `SETUP`.
 
     Parameters
     ----------
     differ : tuple of int
-        What both say, and say differently.
+        Quantities that differ.
     lack : tuple of int
-        What one of them does not say.
+        Quantities that one of them lacks.
     blocked : tuple of int
-        What makes a bias or dark wrong for the frame.
+        Differences that make a bias or dark wrong for the frame.
     """
 
     differ: tuple[int, ...]
@@ -85,7 +85,7 @@ class Settings:
         self._comparisons: dict[tuple, Comparison] = {}
 
     def of(self, frame: Frame) -> FrameSetup:
-        """Return how a frame was set."""
+        """Return the settings of a frame."""
         setup = self._setups.get(frame.file)
         if setup is None:
             reader = self._readers.get(id(frame.profile))
@@ -95,13 +95,14 @@ class Settings:
         return setup
 
     def of_all(self, frames: Sequence[Frame]) -> list[FrameSetup]:
-        """Return how each of several frames was set."""
+        """Return the settings of several frames."""
         return [self.of(frame) for frame in frames]
 
     def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
-        """Compare how a frame and the frames of a master were set."""
+        """Compare the settings of a frame with those of a master."""
         setup, limit = self.of(frame), frame.recipe.limits.temperature
-        # Frames that were set alike share their set-up, which lives as long as these settings.
+        # Frames that were taken with the same settings share their set-up, which is kept as long as
+        # these settings.
         key = candidate.master.name, id(setup), None if limit is None else float(limit.value)
         if key not in self._comparisons:
             self._comparisons[key] = _comparison(candidate, setup, frame)
@@ -115,7 +116,7 @@ def _comparison(candidate: Candidate, setup: FrameSetup, frame: Frame) -> Compar
     if candidate.master.type != "bias":
         if CHIP in differ or CHIP in lack or setup.chip is None:
             blocked = differ
-        # Otherwise both chips are known to agree, whatever they were meant to be.
+        # Otherwise both chips are known to agree, whatever their set points were.
         strict = frame.recipe.limits.temperature is not None
         if strict and CHIP in lack and candidate.setup.chip is None:
             blocked = [*blocked, CHIP]
@@ -123,7 +124,7 @@ def _comparison(candidate: Candidate, setup: FrameSetup, frame: Frame) -> Compar
 
 
 def temperature_tolerance(frame: Frame) -> float:
-    """Return the kelvin that two chips may differ by, as the recipe of a frame says."""
+    """Return by how many kelvin two chips may differ according to the recipe of a frame."""
     limit = frame.recipe.limits.temperature
     return TOLERANCE if limit is None else float(limit.value)
 
@@ -140,7 +141,7 @@ class Candidates:
     by_name : mapping of str to Candidate
         In the order in which they are made.
     alike : mapping of tuple to sequence of Candidate
-        By type, by how their frames were read out, and by the cards of ``match``.
+        By type, by the read-out of their frames, and by the cards of ``match``.
     """
 
     frames: Mapping[str, Sequence[Frame]]
@@ -149,7 +150,7 @@ class Candidates:
     alike: Mapping[tuple, Sequence[Candidate]] = field(default_factory=dict)
 
     def with_(self, candidates: Iterable[Candidate]) -> Candidates:
-        """Return these masters and some more."""
+        """Return these masters and further ones."""
         by_name = dict(self.by_name)
         alike = {key: [*others] for key, others in self.alike.items()}
         for candidate in candidates:
@@ -159,11 +160,11 @@ class Candidates:
         return Candidates(self.frames, self.settings, by_name, alike)
 
     def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
-        """Return the masters of a type whose frames were read out as a frame was."""
+        """Return the masters of a type whose frames have the same read-out as a frame."""
         return self.alike.get((kind, read_out(frame), match_of(kind, frame)), ())
 
     def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
-        """Compare how a frame and the frames of a master were set."""
+        """Compare the settings of a frame with those of a master."""
         return self.settings.compared(candidate, frame)
 
     def usable(self, candidates: Iterable[Candidate], frame: Frame) -> list[Candidate]:
@@ -180,13 +181,13 @@ def best(
     candidates: Sequence[Candidate], frame: Frame, key: Callable[[Candidate], tuple]
 ) -> Candidate:
     """Return the master with the smallest key; of equal ones the nearest in time."""
-    if len(candidates) == 1:  # mostly so, and nothing has to be compared
+    if len(candidates) == 1:  # the usual case, in which nothing has to be compared
         return candidates[0]
     return min(candidates, key=lambda c: (*key(c), _time_between(c.master, frame), c.master.name))
 
 
 def _time_between(master: Master, frame: Frame) -> float:
-    """Return the seconds between a frame and a master; infinite where a date is not known."""
+    """Return the seconds between a frame and a master; infinite if a date is not known."""
     when = time_of(frame.date)
     return float("inf") if master.time is None or when is None else abs(master.time - when)
 

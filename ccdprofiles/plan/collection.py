@@ -25,7 +25,7 @@ class NightFiles(ImageFileCollection):
     summary : Table
         One row per file, masked.
     units : dict
-        File → unit of its pixels, as the profile says.
+        File → unit of its pixels, according to the profile.
     """
 
     def __init__(self, folder: str | Path, summary: Table, units: Mapping[str, u.UnitBase]):

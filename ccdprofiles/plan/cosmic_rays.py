@@ -1,4 +1,4 @@
-"""Whether the frames of a night allow what is asked about cosmic rays."""
+"""The option on cosmic rays, and whether the frames of a night allow it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def asked_cosmic_rays(
     """
     if asked is not None and not isinstance(asked, bool | CosmicRays):
         raise InputError(
-            f"cosmic_rays={asked!r} is not valid; give True, False, None or CosmicRays(...)."
+            f"cosmic_rays={asked!r} is not valid; use True, False, None or CosmicRays(...)."
         )
     return changes.cosmic_rays(asked)
 
@@ -39,7 +39,7 @@ def possible_cosmic_rays(
     Raises
     ------
     PlanError
-        If cosmic rays are asked for and no profile of the science frames has both.
+        If cosmic rays are to be detected and no profile of the science frames has both.
     """
     if asked is False:
         return False
@@ -52,7 +52,7 @@ def possible_cosmic_rays(
         raise PlanError(
             f"{blind[0].file}: cosmic rays cannot be distinguished from noise, as the profile "
             f"{_profile_of(blind[0])} has no gain or read noise; add both to the profile, or "
-            "reduce without cosmic rays."
+            "do not detect cosmic rays."
         )
     return how
 
@@ -60,13 +60,13 @@ def possible_cosmic_rays(
 def cosmic_rays_off(
     cosmic: CosmicRays | bool | None, plan: Plan, frames: Iterable[Frame]
 ) -> list[str]:
-    """Name the profiles whose recipe flags cosmic rays where the caller switched that off."""
+    """Name the profiles whose recipe detects cosmic rays although the caller switched that off."""
     if cosmic is not False:
         return []
     science = {p.input.file for p in plan.products}
     asking = {_profile_of(f) for f in frames if f.file in science and _asks(f)}
     return [
-        f"cosmic rays are not looked for, on purpose, although the recipe of {name} asks for it"
+        f"cosmic rays are not detected, on purpose, although the recipe of {name} requires it"
         for name in sorted(asking)
     ]
 

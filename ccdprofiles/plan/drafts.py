@@ -25,7 +25,7 @@ def drafts_of(
     settings: Settings,
     min_frames: int | None,
 ) -> Iterator[Draft | Reason]:
-    """Describe the masters of frames that were set alike, or say why a frame goes into none.
+    """Describe the masters of frames with the same settings, or why a frame goes into none.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ def drafts_of(
         Those of its frames that have the masters they need.
     settings : Settings
     min_frames : int or None
-        The fewest frames of a bias, dark or flat, where the caller overrules the recipes.
+        The smallest number of frames for a bias, dark or flat, if the caller overrules the recipes.
     """
-    # Darks and arcs lose their bias once they are combined, so it must be one.
+    # The bias is subtracted once darks or arcs are combined, so they must share it.
     by_bias: dict[str | None, list[tuple[Frame, Input]]] = {}
     for frame, chosen in inputs:
         by_bias.setdefault(None if kind == "flat" else chosen.bias, []).append((frame, chosen))
@@ -45,7 +45,7 @@ def drafts_of(
     for used in by_bias.values():
         frames = tuple(frame for frame, _ in used)
         draft = _draft(kind, part, frames, tuple(chosen for _, chosen in used), settings)
-        if min_frames is not None and kind != "arc":  # arcs are summed, and one will do
+        if min_frames is not None and kind != "arc":  # arcs are summed, and one is enough
             draft = replace(draft, master=replace(draft.master, minimum=min_frames))
         if len(frames) < draft.master.minimum:
             yield from (few_frames(frame, draft.master) for frame in frames)
@@ -69,7 +69,7 @@ def _draft(
     setup = mean_setup(settings.of_all(frames))
     limited = kind == "dark" and first.recipe.limits.temperature is not None
     times = [time for f in frames if (time := time_of(f.date)) is not None]
-    # The name of a flat says its cards of match already.
+    # The name of a flat already contains its cards of match.
     of_match = cards_phrase(match) if kind in ("bias", "dark") else ""
     master = Master(
         name="",

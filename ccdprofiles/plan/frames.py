@@ -56,7 +56,7 @@ PRODUCT_CARD = "CPVERS"
 
 @dataclass(frozen=True)
 class Frame:
-    """One file of a night, and what its header says, in the terms of this package.
+    """One file of a night, with the content of its header in the terms of this package.
 
     A raw frame that is accepted has a profile, a recipe, amplifiers, a binning and a shape,
     and these fields have their types. They are None in a frame whose header was not read so
@@ -73,7 +73,7 @@ class Frame:
     profile : Profile
     recipe : Recipe
     type : str
-        bias, dark, flat, arc, science; nothing where it is not known.
+        bias, dark, flat, arc, science; empty if it is not known.
     exposure : float or None
         In seconds.
     filter, object, date : str or None
@@ -86,11 +86,11 @@ class Frame:
         A hash of its amplifiers: equal for frames that were read out alike.
     raw : RawFile
     origin : str
-        The calibration folder that it came from; nothing for the night's own.
+        The calibration folder that contains it; empty for frames of the night itself.
     master : str
-        What kind of master it is, if it is one of our own products.
+        The type of master, if it is a product of ccdprofiles.
     notes : tuple of Reason
-        What is odd in its header, although it is used.
+        What is unusual in its header although it is used.
     """
 
     file: str
@@ -126,16 +126,16 @@ class Frame:
 
     @property
     def code(self) -> str:
-        """The stable short name of its fault, or nothing."""
+        """The code of its fault, or an empty text."""
         return "" if self.fault is None else self.fault.code
 
     @property
     def reason(self) -> str:
-        """The sentence that says why it is not used, or nothing."""
+        """The reason why it is not used, or an empty text."""
         return "" if self.fault is None else str(self.fault)
 
     def rejected(self, code: str, text: str, verdict: str = SET_ASIDE) -> Frame:
-        """Return this frame with a verdict against it, and one sentence that says why."""
+        """Return this frame with a verdict against it and the reason in one sentence."""
         return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
     def with_(self, **more: Any) -> Frame:
@@ -177,7 +177,7 @@ def frames_table(frames: Sequence[Frame]) -> Table:
 def by_hand(
     frames: Sequence[Frame], keep: Iterable[str | Path] = (), reject: Iterable[str | Path] = ()
 ) -> tuple[tuple[Frame, ...], tuple[str, ...], tuple[str, ...]]:
-    """Set aside the frames that the caller rejects, and find those that the caller keeps.
+    """Set aside the frames that the caller rejects, and identify those that the caller keeps.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def by_hand(
     kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
     rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
     for file in sorted(set(kept) & set(rejected)):
-        raise InputError(f"{file} is both to be kept and to be rejected; choose one.")
+        raise InputError(f"{file} is to be both kept and rejected; choose one.")
     left_out = tuple(
         f.rejected("rejected", "rejected by hand.") if f.file in rejected else f for f in frames
     )
@@ -213,7 +213,7 @@ def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
 
 
 def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
-    """Return the one file of the night that a name stands for."""
+    """Return the one file of the night that a name matches."""
     text = str(name)
     ways = (
         lambda f: f.file == text,
@@ -225,15 +225,15 @@ def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
         if len(names) > 1:
             raise InputError(
                 f"{option}={text!r} matches {len(names)} files of the night: "
-                f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; write more of the path."
+                f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; use a longer part of the path."
             )
         if names:
             return names[0]
     near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
-        f"{option}={text!r} is not a file of the night{hint}; write its name as "
-        "ccdprofiles info shows it."
+        f"{option}={text!r} is not a file of the night{hint}; use a name that "
+        "ccdprofiles info lists."
     )
 
 
@@ -242,7 +242,7 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
 
     Its summary has the columns of the frames table, so that
     ``files_filtered(type="dark", exposure=300.0)`` finds the frames that the profile
-    recognises as such; no header is read until a card is asked for. ``ccds()`` returns
+    recognises as such; no header is read until a card is needed. ``ccds()`` returns
     each frame in the unit of its profile.
     """
     from astropy.table import Table

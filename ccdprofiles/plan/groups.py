@@ -1,4 +1,4 @@
-"""Which frames make one master: those that are of one kind and were set alike."""
+"""Which frames make one master: those of one kind with the same settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Part", "Split", "groups_of", "split_by_settings"]
 
 @dataclass(frozen=True)
 class Part:
-    """Frames of one type that were set alike.
+    """Frames of one type that were taken with the same settings.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class Part:
     others : tuple of (card, value)
         The cards that no profile lists and that divide them from other frames.
     notes : tuple of str
-        What the name of their master is put before.
+        Notes that follow the name of their master.
     among : str
-        Their setting, where the group has several: ``" with GAIN = 100"``.
+        Their setting, if the group has several: ``" with GAIN = 100"``.
     by_temperature : bool
         Whether the temperature of the chip divides them from others.
     """
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """A group of frames as parts that were set alike, what is noted, and what is refused."""
+    """A group of frames divided by their settings, with notes and refusals."""
 
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Split:
 
 
 def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Return the frames of a type that would make one master each, if they were set alike."""
+    """Group the frames of a type; each group makes one master if its settings agree."""
     groups: dict[tuple, list[Frame]] = {}
     for frame in frames:
         filter = frame.filter if kind in ("flat", "arc") else None
@@ -66,7 +66,7 @@ def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def _treatment(kind: str, frame: Frame) -> str:
-    """Return what the recipe does to a frame; frames of different recipes are not combined."""
+    """Return the steps of the recipe for a frame; frames of different recipes are not combined."""
     recipe = frame.recipe
     of_flat = (recipe.flat, recipe.electrons) if kind == "flat" else ()
     return repr((recipe.overscan, recipe.combine_for(kind), *of_flat))
@@ -128,7 +128,7 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
 def _drift_notes(
     kind: str, frames: Sequence[Frame], tolerance: float, settings: Settings
 ) -> Iterator[str]:
-    """Note frames of several chip temperatures that are combined all the same.
+    """Note frames of several chip temperatures that are still combined.
 
     The response of a pixel and the level of a bias hardly depend on the temperature;
     the dark current does, and each flat has its own dark subtracted.
@@ -143,7 +143,7 @@ def _drift_notes(
 
 
 def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
-    """Divide frames by unlisted cards that are about the read-out; note the others."""
+    """Divide frames by unlisted cards that describe the read-out; note the others."""
     cards = dividing_cards([f.header for f in frames], kind, frames[0].profile)
     clear = [(card, values) for card, values in cards if about_readout(card)]
     parts: dict[tuple, list[Frame]] = {}
@@ -157,11 +157,11 @@ def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
     ]
     notes: tuple[str, ...] = ()
     if unclear:
-        more = f"; and {len(unclear) - 3} other cards differ too" if unclear[3:] else ""
+        more = f"; {len(unclear) - 3} other cards differ too" if unclear[3:] else ""
         what = "light or the read-out" if kind in ("flat", "arc") else "read-out"
         notes = (
-            f"{'; '.join(unclear[:3])}{more}; a card that changes the {what} belongs in "
-            "match=, one that does not in ignore_cards=",
+            f"{'; '.join(unclear[:3])}{more}; add a card that changes the {what} to "
+            "match=, and one that does not to ignore_cards=",
         )
     names = [card for card, _ in clear]
     return [
@@ -171,7 +171,7 @@ def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
 
 
 def _setting(part: Part, places: Sequence[int], settings: Settings) -> str:
-    """Write what was set of what differs between parts."""
+    """Write the settings that distinguish a part from the others."""
     mean = mean_setup(settings.of_all(part.frames))
     # The temperature of a chip is a field of the master itself.
     text = mean.phrase(p for p in places if p != CHIP)
@@ -187,7 +187,7 @@ def _differences(
 ) -> str:
     """Describe which cards differ, and in how many frames they have which value."""
     files = [f.file for group in groups for f in group]
-    # Groups that another card divides are equally cold but for the jitter.
+    # Groups that another card divides have the same temperature within its jitter.
     digits = 1 if tolerance >= 2 else 2
     texts = []
     for place in places:

@@ -1,4 +1,4 @@
-"""Which master bias, dark and flat a frame takes."""
+"""Which master bias, dark and flat a frame uses."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["choose_bias", "choose_dark", "choose_flat", "choose_masters"]
 
 
 def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) -> Input | Reason:
-    """Choose the masters of a frame, or say why one is missing.
+    """Choose the masters of a frame, or return why one is missing.
 
     Parameters
     ----------
     frame : Frame
     masters : Candidates
     without : iterable of {"bias", "dark", "flat"}
-        Steps that are left out on purpose.
+        Steps that are omitted on purpose.
     """
     recipe, exposed = frame.recipe, frame.type in ("flat", "science")
     bias: Candidate | None = None
@@ -71,17 +71,17 @@ def choose_bias(frame: Frame, masters: Candidates) -> Candidate | Reason:
 def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate | Reason:
     """Choose the master dark of a frame.
 
-    Among those that were set alike one of the frame's exposure is taken, within the
-    recipe's tolerance. Where there is none and the recipe scales darks, the longest one
-    is taken, which holds the least noise once it is scaled down.
+    Of the darks with the same settings, one whose exposure agrees with that of the frame within the
+    recipe's tolerance is used. If there is none and the recipe scales darks, the longest one is
+    used, which has the least noise after scaling.
 
     Parameters
     ----------
     frame : Frame
     masters : Candidates
     bias_off : bool
-        Whether the bias of the frame is subtracted. A dark that holds its bias would
-        subtract it twice, one without its bias not at all.
+        Whether the bias of the frame is subtracted. A dark that contains its bias would subtract it
+        twice, one without its bias not at all.
     """
     there = [c for c in masters.for_frame("dark", frame) if c.master.bias_off == bias_off]
     fitting = masters.usable(there, frame)

@@ -1,4 +1,4 @@
-"""Why a frame cannot be calibrated as its recipe asks, in one sentence for each."""
+"""Why a frame cannot be calibrated as its recipe requires, in one sentence for each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["few_frames", "mixed_setup", "no_bias", "no_dark", "no_flat", "pedest
 
 
 def no_bias(frame: Frame, masters: Candidates) -> Reason:
-    """Return why no bias can be taken for a frame."""
+    """Return why there is no bias for a frame."""
     there = masters.for_frame("bias", frame)
     if there:
         text = f"no bias{_set_otherwise(there, frame, masters)}"
@@ -28,13 +28,13 @@ def no_bias(frame: Frame, masters: Candidates) -> Reason:
 def no_dark(
     frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
 ) -> Reason:
-    """Return why none of the darks that are there can be taken for a frame."""
+    """Return why none of the available darks can be used for a frame."""
     text = f"no dark{_dark_wanted(frame, there, tolerance, masters)}"
     return Reason(frame.file, "no-dark", text)
 
 
 def no_flat(frame: Frame, masters: Candidates) -> Reason:
-    """Return why no flat can be taken for a frame."""
+    """Return why there is no flat for a frame."""
     wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
     there = masters.for_frame("flat", frame)
     if there:
@@ -50,28 +50,28 @@ def pedestal(frame: Frame) -> Reason:
     return Reason(
         frame.file,
         "pedestal",
-        "its bias level is not subtracted, and such a frame must not be divided "
-        "by a flat; leave out the flat too, or subtract a bias or dark.",
+        "it still contains its pedestal, and such a frame must not be divided "
+        "by a flat; omit the flat as well, or subtract a bias or dark.",
     )
 
 
 def few_frames(frame: Frame, master: Master) -> Reason:
-    """Return why a frame goes into no master: there are too few like it."""
+    """Return why a frame goes into no master: there are too few of its kind."""
     return Reason(frame.file, "few-frames", too_few(master, len(master.inputs)))
 
 
 def mixed_setup(frame: Frame, what: str, differences: str) -> Reason:
-    """Return why a frame goes into no master: others were set differently, which is refused."""
+    """Return why a frame goes into no master: others have different settings, which is refused."""
     return Reason(
         frame.file,
         "mixed-setup",
         f"the {what} were taken with different settings ({differences}), but mixed_setup='refuse' "
-        "allows only one; reject the frames with the wrong settings, or write mixed_setup='split' "
+        "allows only one; reject the frames with the wrong settings, or use mixed_setup='split' "
         "to make one master for each.",
     )
 
 
-# What a frame needs, and what there is instead.
+# What a frame needs, and what is available.
 
 
 def _dark_wanted(
@@ -91,7 +91,7 @@ def _dark_wanted(
     own = exposure_of(frame)
     longer = any(c.master.bias_off and exposure_of(c.master) > own for c in fitting)
     if longer and frame.recipe.bias:
-        hint += " To scale a longer dark, write dark='scale' in the recipe (--set dark=scale)."
+        hint += " To scale a longer dark, use dark='scale' in the recipe (--set dark=scale)."
     return hint
 
 
@@ -105,19 +105,16 @@ def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Candi
 
 
 def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
-    """Describe which setting a frame needs, and which settings there are."""
+    """Describe which setting a frame needs, and which are available."""
     blocked = [masters.compared(c, frame).blocked for c in candidates]
     wanted = masters.settings.of(frame).phrase({p for places in blocked for p in places})
     pairs = zip(candidates, blocked, strict=True)
     there = sorted({c.setup.phrase(places) for c, places in pairs})
-    return (
-        f"{wanted}; there are {plural(candidates[0].master.type)}{', or'.join(there[:3])}; if a "
-        "card does not matter, name it in ignore_cards= of the profile."
-    )
+    return f"{wanted}; there are {plural(candidates[0].master.type)}{', or'.join(there[:3])}; if a card does not matter, add it to ignore_cards= of the profile."
 
 
 def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
-    """Describe what there is of a type, and what in it is wrong for a frame."""
+    """Describe the masters of a type, and why each is wrong for a frame."""
     name = frame.profile.name
     there = [
         c for c in masters.by_name.values() if (c.master.type, c.master.profile) == (kind, name)
@@ -125,14 +122,16 @@ def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
     if not there:
         unused = [f for f in masters.frames.get(kind, ()) if f.profile.name == name]
         if unused:
-            return f"; the {len(unused)} there cannot be used, for the reasons given with them"
+            return (
+                f"; the {len(unused)} of the night cannot be used for the reasons listed with them"
+            )
         return f"; the night has none of {name}"
     texts = (f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}" for c in there)
     return "; " + "; ".join(sorted(texts)[:3])
 
 
 def _wrong_in(candidate: Candidate, frame: Frame) -> str:
-    """Describe what makes a master wrong for a frame."""
+    """Describe why a master is wrong for a frame."""
     master, match = candidate.master, match_of(candidate.master.type, frame)
     if master.binning != frame.binning:
         return f"is binned {_binning(master.binning)}"

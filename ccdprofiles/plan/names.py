@@ -1,4 +1,4 @@
-"""What masters and products are called: each name says what distinguishes it from the others."""
+"""The names of masters and products: each contains what distinguishes it from the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Draft:
 
 
 def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
-    """Name masters; those that would share a name say in which card they differ.
+    """Name masters; if two would share a name, the names contain the card in which they differ.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _stem(master: Master, words: Sequence[str] = ()) -> str:
 
 
 def _free_name(draft: Draft, words: Sequence[str], taken: set[str]) -> str:
-    """Name a master, with a hash where no word distinguishes it from another."""
+    """Name a master, with a hash if no word distinguishes it from another."""
     master = draft.master
     stem = _stem(master, words)
     if f"{MASTERS}/{stem}.fits".lower() not in taken:
@@ -114,7 +114,7 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
 
 
 def _different(names: Iterable[Sequence[str]]) -> int:
-    """Count names as a file system does for which R and r are the same."""
+    """Count names as in a file system that does not distinguish R from r."""
     return len({tuple(word.lower() for word in words) for words in names})
 
 
@@ -124,7 +124,7 @@ def _card_word(card: str, value: object) -> str:
 
 
 def product_names(frames: Iterable[Frame]) -> list[str]:
-    """Name the products of science frames, with a hash where two would share a name."""
+    """Name the products of science frames, with a hash if two would share a name."""
     taken: set[str] = set()
     names = []
     for frame in frames:

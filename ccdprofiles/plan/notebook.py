@@ -1,4 +1,4 @@
-"""Show a long text in a notebook as a summary with lists that fold."""
+"""Show a long text in a notebook as a summary with collapsible lists."""
 
 from __future__ import annotations
 

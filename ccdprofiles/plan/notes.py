@@ -1,4 +1,4 @@
-"""What a plan notes: settings that differ, gains and dates to check, planes that are left out."""
+"""The notes of a plan: settings that differ, gains and dates to check, planes that are omitted."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .wording import cards_phrase, grouped, temperature_range, time_of
 __all__ = ["choice_notes", "notes_of"]
 
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
-"""How files are packed that are not read."""
+"""Suffixes of compressed files that are not read."""
 
 _GAIN_RATIO = 1.25
-"""Measured gains differ from those of a manual by less."""
+"""Measured gains differ from those of a manual by less than this fraction."""
 
 
 def notes_of(
     frames: Sequence[Frame], masters: Candidates, keep: Iterable[str], of_settings: Iterable[str]
 ) -> Iterator[str]:
-    """Note what is odd about a night, and what its products will lack.
+    """Note what is unusual about a night, and what its products will lack.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def notes_of(
     keep : iterable of str
         Files that are kept by hand.
     of_settings : iterable of str
-        What is noted of settings that differ.
+        Notes on settings that differ.
     """
     science = masters.frames.get("science", ())
     if masters.by_name and not science:
@@ -43,7 +43,7 @@ def notes_of(
     yield from _not_read(frames, nothing_left=not (masters.by_name or science))
     ruled_out = {f.file for f in frames if f.verdict != ACCEPTED}
     for file in sorted(ruled_out & set(keep)):
-        yield f"{file} cannot be kept: its header, not its pixels, is why it is set aside"
+        yield f"{file} cannot be kept: it is set aside because of its header, not because of its pixels"
     accepted = [f for f in frames if f.verdict == ACCEPTED]
     yield from grouped(note for f in accepted for note in f.notes)
     yield from _date_notes(accepted)
@@ -56,7 +56,7 @@ def notes_of(
 
 
 def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
-    """Note the files that may hold frames and are not read; if nothing is left, all of them."""
+    """Note the files that may contain frames but are not read; all files if there is no frame."""
     ignored = [f for f in frames if f.verdict == IGNORED and not f.origin]
     packed = [f for f in ignored if f.file.lower().endswith(_PACKED)]
     if packed:
@@ -67,7 +67,7 @@ def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
     products = [f for f in ignored if f.code == "product"]
     if products:
         yield (
-            f"{_are(products)} products of ccdprofiles; give the folder of the raw night, or "
+            f"{_are(products)} products of ccdprofiles; specify the folder of the raw night, or "
             "use masters of another night with calibrations=[FOLDER] (--calibrations)"
         )
     others = [f for f in ignored if f not in packed and f not in products]
@@ -111,9 +111,9 @@ def _gain_notes(science: Iterable[Frame], settings: Settings) -> Iterator[Reason
         says = " and ".join(f"{gain:g}" for gain in sorted(set(gains)))
         yield Reason.note(
             frame.file,
-            f"{setup.cards[EGAIN]} = {own:g} electrons per adu, where the profile {profile.name} "
-            f"says {says}; the profile's gain is used for uncertainties and electrons. Let gain= "
-            "read the card if it is right, or name the card in ignore_cards= if it is not.",
+            f"{setup.cards[EGAIN]} = {own:g} electrons per adu, but the profile {profile.name} "
+            f"has {says}; the gain of the profile is used for uncertainties and electrons. Let gain= "
+            "read the card if it is right, or add the card to ignore_cards= if it is not.",
         )
 
 
@@ -124,7 +124,7 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
     for (name, _), amplifiers in known.items():
         if amplifiers is not None:
             numbers.setdefault(name, set()).update(amplifiers.missing)
-    # Some frames of one camera may have a gain where others have none.
+    # Some frames of one camera may have a gain and others none.
     in_adu = {
         f.profile.name for f in science if f.recipe.electrons and "gain" in f.amplifiers.missing
     }
@@ -143,13 +143,13 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
 def choice_notes(
     chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Candidates
 ) -> Iterator[str]:
-    """Note the masters that differ, or may differ, in a setting from frames that take them.
+    """Note the masters that differ, or may differ, in a setting from the frames that use them.
 
     Parameters
     ----------
     chosen : iterable of (Frame, Input)
     missing : mapping of str to Reason
-        By file; what is set aside after all takes no master.
+        By file; these frames use no master.
     masters : Candidates
     """
     asking: dict[tuple, list[tuple[str, float | None]]] = {}
@@ -171,7 +171,7 @@ def choice_notes(
 def _differences(
     candidate: Candidate, frame: Frame, masters: Candidates
 ) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
-    """Describe in which cards a master that is taken differs, then in which it may differ."""
+    """Describe in which cards a master that is used differs, then in which it may differ."""
     comparison, others = masters.compared(candidate, frame), candidate.unlike_cards(frame)
     if not (comparison.differ or comparison.lack or others):
         return

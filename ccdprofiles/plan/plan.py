@@ -1,4 +1,4 @@
-"""A plan as data: what is made of which frames, and what cannot be made."""
+"""A plan as data: what is made from which frames, and what cannot be made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .wording import grouped, in_filter, plural, seconds
 __all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
 
 STEPS = ("bias", "dark", "flat")
-"""The steps that ``without`` can leave out."""
+"""The steps that ``without`` can omit."""
 _FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
 
@@ -40,7 +40,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Master:
-    """A master calibration frame, and the raw frames that it is made of.
+    """A master calibration frame, and the raw frames from which it is made.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Master:
     bias_off : bool
         Of a dark: whether its bias was subtracted.
     minimum : int
-        The smallest number of frames it can be made of.
+        The smallest number of frames from which it can be made.
     temperature : float or None
         The mean chip temperature of its frames in degrees Celsius: for a dark if the recipe
         limits the temperature, and wherever it distinguishes this master from another.
@@ -138,7 +138,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be made of what. Print it, save it as JSON, compare two of them.
+    """What will be made from which frames. It can be printed, saved as JSON, and compared.
 
     Parameters
     ----------
@@ -146,36 +146,36 @@ class Plan:
         In the order in which they are made: biases, darks, flats, arcs.
     products : tuple of Product
     missing : tuple of Reason
-        The frames that cannot be used or calibrated as their recipe asks. The codes are
+        The frames that cannot be used or calibrated as their recipe requires. The codes are
         ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames``, ``mixed-setup``.
     set_aside : tuple of Reason
         Frames that cannot be used because of their headers.
     notes : tuple of str
-        What is odd about the night, and what the products will lack.
+        What is unusual about the night, and what the products will lack.
     without : tuple of str
-        The steps that are left out on request.
+        The steps that are omitted on request.
     profiles : tuple of (name, hash)
         The profiles that are used.
     found, ignored : int
         The number of files, and of those that are not frames or are copies of others.
     keep, reject : tuple of str
-        The files that are used even if they fail the quality checks, and those left out.
+        The files that are used even if they fail the checks of their pixels, and those rejected.
     min_frames : int or None
         The smallest number of frames of a bias, dark or flat, if not that of the recipes.
     together : tuple of (step, steps)
-        For every step the steps that must be left out with it.
+        For every step the steps that must be omitted with it.
     changes : tuple of (name, text)
         The settings of the recipes that are changed for this run.
     only : tuple of str
-        The words of ``only``; empty if the whole night is asked for.
+        The words of ``only``; empty if the whole night is selected.
     not_asked : tuple of (file, name)
-        The files that are left out because of ``only``, and the product or master that
-        would be made of each, or nothing.
+        The files that are not used because of ``only``, and the product or master that would be
+        made from each, or nothing.
     compared : tuple of Master
-        Masters that are not asked for, whose frames are measured all the same because the
+        Masters that are not selected, whose frames are measured because the
         nightly overscan level is computed from them.
     measured : tuple of Product
-        Science frames that are not asked for, and measured for the same reason.
+        Science frames that are not selected, but measured for the same reason.
     """
 
     masters: tuple[Master, ...]
@@ -199,17 +199,17 @@ class Plan:
 
     @property
     def on_purpose(self) -> tuple[str, ...]:
-        """What is done differently from the profiles because the caller asked for it."""
+        """What differs from the profiles at the request of the caller."""
         asked = ", ".join(self.only)
         return (
-            *((f"only what was asked for is made: {asked}",) if self.only else ()),
-            *(f"step left out on purpose: {step}" for step in self.without),
+            *((f"only a part of the night is made: {asked}",) if self.only else ()),
+            *(f"step omitted on purpose: {step}" for step in self.without),
             *(f"setting changed for this run: {name}={text}" for name, text in self.changes),
         )
 
     @property
     def complete(self) -> bool:
-        """Whether every frame, except those rejected by hand, can be used as its recipe asks."""
+        """Whether all frames, except those rejected by hand, can be used as their recipe requires."""
         return not (self.missing or {r.file for r in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
@@ -218,7 +218,7 @@ class Plan:
 
     @property
     def remedies(self) -> tuple[str, ...]:
-        """What can be done about what is missing."""
+        """What to do about missing calibrations."""
         steps = {m.code.removeprefix("no-") for m in self.missing if m.code.startswith("no-")}
         few = any(m.code == "few-frames" for m in self.missing)
         left_out = dict(self.together)
@@ -230,7 +230,7 @@ class Plan:
         ) + ((_FEW,) if few else ())
 
     def to_json(self) -> str:
-        """Write the plan down as JSON."""
+        """Return the plan as JSON, or write it to a file."""
         written = vars(self) | {
             "missing": [{"file": r.file, "code": r.code, "reason": str(r)} for r in self.missing],
             "set_aside": [(r.file, str(r)) for r in self.set_aside],
@@ -256,7 +256,7 @@ class Plan:
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Not calibrated", grouped(self.missing))
-        lines += _listed("What helps", self.remedies)
+        lines += _listed("What to do", self.remedies)
         lines += _listed("Set aside", grouped(self.set_aside))
         lines += _listed("Notes", [*self.on_purpose, *self.notes])
         return "\n".join(lines)
@@ -267,10 +267,10 @@ def _counted(number: int) -> str:
 
 
 def _leaving_out(steps: Sequence[str]) -> str:
-    """Return the options that leave steps out."""
+    """Return the options that omit steps."""
     what = "the step" if len(steps) == 1 else "the steps"
     options = " ".join(f"--without {step}" for step in steps)
-    return f"leave {what} out with without={list(steps)} ({options})"
+    return f"omit {what} with without={list(steps)} ({options})"
 
 
 def too_few(master: Master, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Decide from headers alone what is made from what, and what cannot be made."""
+"""Decide from headers alone what is made from which frames, and what cannot be made."""
 
 from __future__ import annotations
 
@@ -28,30 +28,29 @@ def make_plan(
     reject: Iterable[str] = (),
     min_frames: int | None = None,
 ) -> Plan:
-    """Decide which masters are made of which frames, and what is calibrated with them.
+    """Decide which masters are made from which frames, and what is calibrated with them.
 
     A master and a frame share instrument, amplifier set and binning; a dark also
     the exposure, within the recipe's tolerance, unless it is scaled; a flat the
     filter; and the cards of the profile's ``match``. A bias or dark is never
     matched by filter. Frames whose set-up cards differ (`ccdprofiles.plan.setup_cards.SETUP`)
-    share no master, and no frame gets a bias or dark of another gain, offset or read
-    mode, or a dark of another temperature. Of several candidates the nearest in time is
-    taken.
+    share no master, and no frame gets a bias or dark of another gain, offset or read mode, or a
+    dark of another temperature. Of several candidates the nearest in time is used.
 
     Parameters
     ----------
     frames : sequence of Frame
     without : iterable of {"bias", "dark", "flat"}
-        Steps that are left out on purpose.
+        Steps that are omitted on purpose.
     keep, reject : iterable of str
-        Files that were kept or left out by hand, to be written down.
+        Files that were kept or rejected by hand, to be recorded.
     min_frames : int, optional
-        The fewest frames of a bias, dark or flat, instead of what the recipes say.
+        The smallest number of frames for a bias, dark or flat, instead of that in the recipes.
 
     Raises
     ------
     PlanError
-        If a step left out would make another give wrong numbers.
+        If omitting a step would make another give wrong results.
     """
     frames = sorted(frames, key=lambda f: (f.origin, f.file))
     without = tuple(step for step in STEPS if step in set(without))
@@ -86,7 +85,7 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _Done:
-    """What is decided so far.
+    """The state of the planning so far.
 
     Parameters
     ----------
@@ -95,7 +94,7 @@ class _Done:
         The frames that have all masters they need.
     missing : tuple of Reason
     notes : tuple of str
-        What is noted of frames that were taken with different settings.
+        Notes on frames that were taken with different settings.
     """
 
     masters: Candidates
@@ -118,7 +117,7 @@ def _of_other_nights(frames: Iterable[Frame], masters: Candidates) -> list[Candi
 def _with_masters(
     kind: str, done: _Done, asking: set[tuple], without: tuple[str, ...], min_frames: int | None
 ) -> _Done:
-    """Add the masters of one type, made of the frames of the night."""
+    """Add the masters of one type, made from the frames of the night."""
     settings = done.masters.settings
     drafts: list[Draft] = []
     for frames in _groups_asked_for(kind, done.masters.frames, asking):
@@ -141,7 +140,7 @@ def _with_masters(
 
 
 def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
-    """Return the types of masters that frames need, each with how these were read out."""
+    """Return the types of masters that frames need, each with the read-out of these frames."""
     night = (frame for of_type in frames.values() for frame in of_type)
     recipes = {(id(f.recipe), read_out(f)): f.recipe for f in night}
     steps = [step for step in STEPS if step not in without]
@@ -161,13 +160,15 @@ def _groups_asked_for(
 
 
 def _with_inputs(frames: Iterable[Frame], done: _Done, without: tuple[str, ...]) -> _Done:
-    """Choose the masters of frames, or say what they lack."""
+    """Choose the masters of frames, or record what they lack."""
     inputs, missing = [], []
     for frame in frames:
         chosen = choose_masters(frame, done.masters, without)
         if isinstance(chosen, Input):
             inputs.append((frame, chosen))
-        elif not frame.origin:  # of a frame of another night what needs it says so
+        elif (
+            not frame.origin
+        ):  # for a frame of another night, the frames that need it have the reason
             missing.append(chosen)
     return replace(done, inputs=(*done.inputs, *inputs), missing=(*done.missing, *missing))
 
@@ -182,7 +183,7 @@ def _products(done: _Done) -> tuple[Product, ...]:
 def _together(
     step: str, frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return all that must be left out if a step is, so that no number is wrong."""
+    """Return all steps that must be omitted with a step, so that no result is wrong."""
     out = {*without, step}
     exposed = [f for kind in ("flat", "science") for f in frames.get(kind, ())]
     if "bias" in out and any(f.recipe.dark == "scale" for f in exposed):
@@ -198,7 +199,7 @@ def _together(
 
 
 def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
-    """Refuse a step that cannot be left out.
+    """Refuse a step that cannot be omitted.
 
     Raises
     ------
@@ -208,19 +209,19 @@ def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
     for step in steps:
         if step not in STEPS:
             raise PlanError(
-                f"without={step!r} is not a step that can be left out; these can: "
+                f"without={step!r} is not a step that can be omitted; use one of "
                 f"{', '.join(STEPS)}{nearest(step, STEPS)}."
             )
     return steps
 
 
 def _check_without(frames: Iterable[Frame], without: tuple[str, ...]) -> None:
-    """Refuse to leave out the bias and scale darks that hold it."""
+    """Refuse to omit the bias and scale darks that contain it."""
     if "bias" not in without or "dark" in without:
         return
     for frame in frames:
         if frame.recipe is not None and frame.recipe.dark == "scale":
             raise PlanError(
-                f"without the bias step the darks of {frame.profile.name} would be scaled while they "
-                "still contain their bias; leave the dark out too, or keep the bias."
+                f"without the bias step, the darks of {frame.profile.name} would be scaled although they "
+                "still contain their bias; omit the dark as well, or do not omit the bias."
             )

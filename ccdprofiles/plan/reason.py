@@ -1,4 +1,4 @@
-"""Why a file is not used, or what is odd about it: the file, a code and a sentence."""
+"""Why a file is not used, or what is unusual about it: the file, a code and a sentence."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ __all__ = ["Reason"]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a file is not used or cannot be calibrated, or what is odd about it.
+    """Why a file is not used or cannot be calibrated, or what is unusual about it.
 
     Parameters
     ----------
     file : str
         As the frames table names it.
     code : str
-        A stable short name that scripts can rely on, such as ``no-dark``; empty for a note.
+        A name that does not change between versions, so that scripts can rely on it, such as
+        ``no-dark``; empty for a note.
     text : str
         One sentence, without the name of the file.
 
@@ -33,7 +34,7 @@ class Reason:
 
     @classmethod
     def note(cls, file: str, text: str) -> Reason:
-        """Return a remark about a file that is used all the same."""
+        """Return a remark about a file that is used."""
         return cls(file, "", text)
 
     @property

@@ -1,4 +1,4 @@
-"""What the header of a raw frame is refused for, and what in it is noted."""
+"""Why a raw frame is refused because of its header, and what is noted about the header."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def refuse(frame: Frame) -> None:
 
 
 def _refuse_twice(frame: Frame) -> None:
-    """Refuse a frame in which a card that decides stands twice and says two things."""
+    """Refuse a frame in which a card that matters occurs twice with different values."""
     header = frame.raw.header
     if not header.conflicting and (header.primary is None or not header.primary.conflicting):
         return
@@ -68,12 +68,12 @@ def _refuse_twice(frame: Frame) -> None:
         if frame.header.conflicts(card):
             raise FrameRejected(
                 "twice",
-                f"{card} appears twice in its header with different values; correct the header.",
+                f"{card} occurs twice in its header with different values; correct the header.",
             )
 
 
 def _deciding(profile: Profile) -> Iterator[str]:
-    """Name the cards by which a profile decides; a function may read any."""
+    """Return the cards that a profile reads; a function may read any."""
     yield "INSTRUME"
     yield from profile.where
     for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
@@ -90,18 +90,18 @@ def _cards_of(field: Cards) -> Sequence[str]:
 
 
 def _refuse_reduced(frame: Frame) -> None:
-    """Refuse a frame whose header says that it was calibrated."""
+    """Refuse a frame that is already calibrated according to its header."""
     cards = [card for card in _REDUCED if frame.header.get(card)]
     if cards:
         raise FrameRejected(
             "already-reduced",
-            f"{', '.join(cards)} {'show' if cards[1:] else 'shows'} that it is already calibrated; give the raw frame.",
+            f"{', '.join(cards)} {'show' if cards[1:] else 'shows'} that it is already calibrated; use the raw frame.",
         )
     block = frame.header.block
     if b"HISTORY" in block and (line := _REDUCED_HISTORY.search(block)):
         raise FrameRejected(
             "already-reduced",
-            f"HISTORY {line[1].decode()!r} shows that it is already calibrated; give the raw frame.",
+            f"HISTORY {line[1].decode()!r} shows that it is already calibrated; use the raw frame.",
         )
     unit = str(frame.header.get("BUNIT", "")).strip().lower()
     if not unit:
@@ -110,13 +110,13 @@ def _refuse_reduced(frame: Frame) -> None:
     if electrons or unit.endswith(_RATES):
         raise FrameRejected(
             "already-reduced",
-            f"BUNIT = {unit!r}, where {frame.profile.name} expects raw {frame.profile.unit}; "
-            "give the raw frame.",
+            f"BUNIT = {unit!r}, but {frame.profile.name} expects raw {frame.profile.unit}; "
+            "use the raw frame.",
         )
 
 
 def _refuse_exposure(frame: Frame) -> None:
-    """Refuse a dark of no time, and a frame for which no dark can be chosen."""
+    """Refuse a dark of zero exposure, and a frame for which no dark can be chosen."""
     profile = frame.profile
     if frame.type == "bias":
         return
@@ -124,8 +124,8 @@ def _refuse_exposure(frame: Frame) -> None:
     if frame.exposure is None and frame.recipe.dark:
         raise FrameRejected(
             "exposure",
-            f"{cards} is missing; without it no dark can be chosen for this {frame.type}; "
-            f"give {profile.name} another exposure=.",
+            f"{cards} is missing, so no dark can be chosen for this {frame.type}; "
+            f"correct the header, or change exposure= in {profile.name}.",
         )
     if frame.type == "dark" and frame.exposure == 0:
         raise FrameRejected(
@@ -136,13 +136,13 @@ def _refuse_exposure(frame: Frame) -> None:
 
 
 def notes_of(frame: Frame, forced: bool) -> tuple[Reason, ...]:
-    """Return what is odd about a frame that is used all the same.
+    """Return what is unusual about a frame that is used.
 
     Parameters
     ----------
     frame : Frame
     forced : bool
-        Whether its profile was named for all frames, whatever their headers say.
+        Whether its profile was chosen by the caller for all frames.
     """
     texts = [*_oddities(frame), *_other_exposure(frame), *_other_unit(frame)]
     if forced:
@@ -158,7 +158,7 @@ def _oddities(frame: Frame) -> Iterator[str]:
         yield "a cube of one plane, used as an image."
     if twice := header.conflicting:
         cards = ", ".join(sorted(twice))
-        yield f"{cards} {'appear' if len(twice) > 1 else 'appears'} twice in its header with different values; the first is used."
+        yield f"{cards} {'occur' if len(twice) > 1 else 'occurs'} twice in its header with different values; the first is used."
     if header.block.translate(None, _PLAIN):
         yield "its header contains bytes that FITS does not allow; they are read as \ufffd."
     for card in _cards_of(frame.profile.exposure):
@@ -169,7 +169,7 @@ def _oddities(frame: Frame) -> Iterator[str]:
 
 
 def _other_exposure(frame: Frame) -> Iterator[str]:
-    """Note an exposure of the other usual card, where the two do not agree."""
+    """Note the exposure of the other usual card if the two do not agree."""
     taken = next((c for c in _cards_of(frame.profile.exposure) if c in frame.header), None)
     other = _TWINS.get(taken or "")
     if other is None or other not in frame.header or frame.exposure is None:
@@ -184,39 +184,39 @@ def _other_exposure(frame: Frame) -> Iterator[str]:
     if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
         yield (
             f"{taken} = {frame.exposure:g} s is used, but {other} = {seconds:g}; if {other} is right, "
-            f"write exposure={other!r} in {frame.profile.name}."
+            f"use exposure={other!r} in {frame.profile.name}."
         )
 
 
 def _other_unit(frame: Frame) -> Iterator[str]:
-    """Note a unit that the profile contradicts."""
+    """Note a unit that differs from that of the profile."""
     unit, profile = str(frame.header.get("BUNIT", "")).strip(), frame.profile
     if unit and _unit_of(unit) not in ("", _unit_of(profile.unit)):
-        yield f"BUNIT = {unit!r}, but the pixels are read in {profile.unit}, as {profile.name} says."
+        yield f"BUNIT = {unit!r}, but the unit {profile.unit} of {profile.name} is used."
 
 
 def _of_another_camera(frame: Frame) -> Iterator[str]:
-    """Note a card by which the profile that was named for all frames would not be chosen.
+    """Note a card because of which the profile chosen by the caller would not fit.
 
-    A card that is missing says nothing, and is often why the profile was named.
+    A missing card is not noted, because it is often the reason for the choice.
     """
     header, profile = frame.header, frame.profile
     why = ""
     if profile.instruments and "INSTRUME" in header and not profile.knows(header):
         names = " or ".join(repr(name) for name in profile.instruments)
-        why = f"INSTRUME = {header['INSTRUME']!r}, where the profile {profile.name} is for {names}"
+        why = f"INSTRUME = {header['INSTRUME']!r}, but the profile {profile.name} is for {names}"
     elif all(card in header for card in profile.where) and (other := profile.disagreement(header)):
-        why = f"{other}, as the profile {profile.name} expects"
+        why = f"{other}, which the profile {profile.name} expects"
     if why:
         yield (
-            f"{why}; this profile was named for all frames and is used. "
-            "Make sure that it is the profile of this camera."
+            f"{why}; this profile was chosen for all frames and is used. "
+            "Check that it is the profile of this camera."
         )
 
 
 @lru_cache
 def _unit_of(text: object) -> str:
-    """Read a unit: adu, electron, its own text where it is another, nothing where it says none."""
+    """Read a unit: adu, electron, its own text if it is another, empty if there is none."""
     word = str(text).strip().lower()
     if word.startswith(("unsigned", "signed")) or word in ("none", "unknown", "n/a"):
         return ""

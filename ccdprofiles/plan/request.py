@@ -1,4 +1,4 @@
-"""What is asked for of a night, and the frames and the plan that follow from it."""
+"""The options for a night, and the frames and the plan that follow from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("ccdprofiles")
 
 
 class Planned(NamedTuple):
-    """The frames of a night, the same with what is not asked for marked, and their plan."""
+    """The frames of a night, the same with unselected frames marked, and their plan."""
 
     scanned: tuple[Frame, ...]
     frames: tuple[Frame, ...]
@@ -34,7 +34,7 @@ class Planned(NamedTuple):
 
 
 class NightRequest:
-    """What is asked for of a night; parameters are those of `ccdprofiles.reduce_night`.
+    """The options for a night; parameters are those of `ccdprofiles.reduce_night`.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class NightRequest:
 
     @cached_property
     def forced(self) -> Profile | None:
-        """The profile that is used for every frame, if one was named."""
+        """The profile that is used for every frame, if one was chosen."""
         profile, text = self.profile, str(self.profile)
         if profile is None or (isinstance(profile, Profile) and profile.name):
             return profile
@@ -92,7 +92,7 @@ class NightRequest:
         return registry
 
     def scan(self, leave_out: Iterable[str | Path] = ()) -> tuple[Frame, ...]:
-        """Read the headers of the night and its calibrations, but for folders to leave out."""
+        """Read the headers of the night and its calibrations, except in excluded folders."""
         return scan(
             self.folder,
             self.registry,
@@ -103,7 +103,7 @@ class NightRequest:
         )
 
     def plan(self, scanned: tuple[Frame, ...]) -> Planned:
-        """Decide what is made from the frames that `scan` returned."""
+        """Plan what is made from the frames that `scan` returned."""
         scanned, keep, reject = by_hand(scanned, self.keep, self.reject)
         plan = make_plan(
             scanned, self.without, keep=keep, reject=reject, min_frames=self.min_frames

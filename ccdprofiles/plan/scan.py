@@ -33,10 +33,10 @@ from .refusals import notes_of, refuse, refuse_cubes
 
 __all__ = ["files_of", "named_fits", "scan"]
 
-_ALLOW = "give read permission, copy it again, or remove it from the night."
+_ALLOW = "grant read permission, copy it again, or remove it from the night."
 
 _LATE = 3
-"""The scan ends after this many headers for which a function of a profile took too long."""
+"""The scan ends after this many headers on which a function of a profile took too long."""
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".new", ".fz")
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
@@ -45,14 +45,14 @@ _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", "~")
 class Scanner:
     """Reads the headers of files into frames.
 
-    Recipes with changed settings and amplifiers are worked out once for all frames that
-    share them; these caches are filled while files are read.
+    Recipes with changed settings and amplifiers are determined once for all frames that share them;
+    these caches are filled while files are read.
 
     Parameters
     ----------
     registry : Registry
     forced : Profile, optional
-        Used for every frame, whatever its header says.
+        Used for every frame, regardless of its header.
     changes : Changes, optional
         Settings of the recipes that are changed for this run.
     """
@@ -87,7 +87,7 @@ class Scanner:
         if stat.S_ISDIR(mode) and not frame.path.is_symlink():
             raise FrameRejected(
                 "unreadable",
-                "this folder cannot be read; give read permission, or move it elsewhere.",
+                "this folder cannot be read; grant read permission, or move it elsewhere.",
             )
         if not stat.S_ISREG(mode):
             raise FrameRejected("not-a-file", NOT_A_FILE)
@@ -119,8 +119,8 @@ class Scanner:
                 if len(self._late) == _LATE:
                     # All other headers may take as long.
                     raise ProfileError(
-                        f"{frame.file}: {sentence} {_LATE} headers took too long; "
-                        "no more are tried."
+                        f"{frame.file}: {sentence} {_LATE} headers took too long, so "
+                        "the scan was stopped."
                     ) from error
             raise FrameRejected("profile-function", sentence) from error
 
@@ -138,11 +138,11 @@ class Scanner:
         except FrameRejected as error:
             return frame.rejected(error.code, str(error))
         if kind is None:
-            text = f"its type is ignored on purpose by {profile.name}."
+            text = f"{profile.name} ignores frames of this type on purpose."
             return frame.rejected("ignored-type", text, IGNORED)
         frame = frame.with_(type=kind)
         if callable(profile.temperature):
-            profile.temperature_of(header)  # fails here, and not while the night is planned
+            profile.temperature_of(header)  # errors occur here, and not while the night is planned
         try:
             frame = frame.with_(exposure=profile.exposure_of(header))
             frame = frame.with_(binning=profile.binning_of(header))
@@ -159,13 +159,13 @@ class Scanner:
         recipe = profile.recipe_of(header)
         if not self.changes:
             return recipe
-        # Holding the recipe too makes sure that no other one gets its id.
+        # The recipe is stored too, so that no other one gets its id.
         if id(recipe) not in self._recipes:
             self._recipes[id(recipe)] = recipe, self.changes.applied(recipe, profile)
         return self._recipes[id(recipe)][1]
 
     def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str]:
-        """Return the amplifiers of a frame, and the hash of how it was read out."""
+        """Return the amplifiers of a frame, and the hash of its read-out."""
         profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
         if profile.amplifiers_vary:
             amplifiers = profile.amplifiers_of(header, shapes)
@@ -193,7 +193,7 @@ def scan(
     folder : path
     registry : Registry
     forced : Profile, optional
-        Used for every frame, whatever INSTRUME says.
+        Used for every frame, regardless of INSTRUME.
     calibrations : iterable of path
         Folders with biases, darks and flats of other nights, raw or masters;
         their science frames are ignored.
@@ -244,7 +244,7 @@ def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tu
     """Yield the path and name of every file, sorted; links to folders are not followed."""
     top = Path(folder).expanduser()
     if not top.is_dir():
-        raise InputError(f"{top} is not a folder; give the folder of the night.")
+        raise InputError(f"{top} is not a folder; specify the folder of the night.")
     skip = {Path(p).resolve() for p in leave_out}
 
     closed: list[Path] = []
@@ -252,7 +252,7 @@ def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tu
     def failed(error: OSError) -> None:
         if Path(error.filename) == top:
             raise InputError(
-                f"{top} cannot be read ({error.strerror}); allow it, or give another folder."
+                f"{top} cannot be read ({error.strerror}); grant permission, or use another folder."
             ) from error
         closed.append(Path(error.filename))
 
@@ -269,14 +269,14 @@ def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tu
 
 
 def _label(folder: Path, taken: Iterable[str]) -> str:
-    """Name a calibration folder so that no two files of a night share a name."""
+    """Name a calibration folder so that all files of a night have different names."""
     name = shown_name(folder.expanduser().resolve().name).lstrip(".") or "calibrations"
     numbered = (f"{name}-{i}" for i in count(2))
     return next(n for n in chain([name], numbered) if n not in taken)
 
 
 def _distinct_names(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
-    """Give files different names where their escaped names are the same."""
+    """Give files different names if their escaped names are equal."""
     known: set[str] = set()
     for path, file in files:
         while file in known:
@@ -377,12 +377,12 @@ def _failure(profile: Profile | None, error: Exception) -> str:
         why = error.reason + error.place
     else:
         why = reason(error) + (place(error) if profile is not None and profile.file else "")
-    name = "that was asked" if profile is None else profile.name
+    name = "that was chosen" if profile is None else profile.name
     return f"a function of the profile {name} failed on its header ({why}); correct the profile."
 
 
 def named_fits(path: Path) -> bool:
-    """Return True if a file is named as FITS files are, packed or not."""
+    """Return True if a file has a name of a FITS file, compressed or not."""
     name = path.name.lower()
     plain = name.removesuffix(".gz").removesuffix(".fz")
     return plain.endswith(_SUFFIXES) or name.endswith(".fz")

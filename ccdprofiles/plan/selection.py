@@ -1,4 +1,4 @@
-"""The part of a night that a caller asks for: ``--only WORD``."""
+"""The part of a night that a caller selects: ``--only WORD``."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _SHOWN = 12
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a night is asked for.
+    """The part of a night that is selected.
 
-    A frame is asked for if it fits one of the words of every kind that is given. What is
-    made of such frames is made, and the masters that it needs.
+    A frame is selected if it matches one of the words of every kind. The products of selected
+    frames are made, and the masters that they need.
 
     Parameters
     ----------
     words : tuple of str
-        As they were given.
+        The words of the caller.
     wanted : tuple of (kind, value)
         The kind is type, filter, object or file.
 
@@ -65,7 +65,7 @@ class Selection:
         return bool(self.words)
 
     def applied(self, frames: Sequence[Frame], plan: Plan) -> tuple[tuple[Frame, ...], Plan]:
-        """Return the frames and the plan with what is not asked for left out.
+        """Return the frames and the plan without what is not selected.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Selection:
         Raises
         ------
         InputError
-            If a word fits no frame of the night, or nothing is made of what fits.
+            If a word matches no frame of the night, or nothing is made from the matching frames.
         """
         if not self:
             return tuple(frames), plan
@@ -87,12 +87,12 @@ class Selection:
         missing = _still_missing(plan, {f.file: f for f in frames}, asked)
         if not (masters or products or missing):
             raise InputError(
-                f"nothing is made of what {self} names: the recipes of these frames need no such "
-                "master, or the frames were set aside; ccdprofiles info says which."
+                f"nothing is made from the frames that {self} selects: the recipes need no such "
+                "master, or the frames were set aside; ccdprofiles info lists the reasons."
             )
         left_out = _left_out(plan, frames, asked, masters, products, missing)
         marked = tuple(
-            f.rejected("not-asked", f"not asked for with {self}.", NOT_ASKED)
+            f.rejected("not-asked", f"not selected by {self}.", NOT_ASKED)
             if f.file in left_out
             else f
             for f in frames
@@ -100,17 +100,17 @@ class Selection:
         return marked, _reduced(self, plan, masters, products, missing, left_out, frames)
 
     def fits(self, frame: Frame) -> bool:
-        """Return True if a frame fits one word of every kind; what is not known of it may fit."""
+        """Return True if a frame matches one word of every kind; an unknown value may match."""
         return all(
             any(_is(frame, kind, value) for k, value in self.wanted if k == kind)
             for kind in dict(self.wanted)
         )
 
     def _check(self, frames: Sequence[Frame]) -> None:
-        """Refuse words that fit no frame, each by itself and all together."""
+        """Refuse words that match no frame, separately or all together."""
         there = [f for f in frames if f.verdict != IGNORED]
         for word in self.words:
-            # Of masters a night need not hold all types.
+            # A night need not contain all types of masters.
             wanted = _read(word)
             kind, value = wanted[-1]
             night = there if kind == "file" else [f for f in there if f.type]
@@ -118,8 +118,8 @@ class Selection:
                 raise InputError(_nothing_fits(word, kind, value, night))
         if not any(self.fits(f) for f in there):
             raise InputError(
-                f"no frame of the night fits {self} as a whole; a frame must fit one of the words of "
-                "each kind that is given."
+                f"no frame of the night matches {self}; words of different kinds must all match, so "
+                "use fewer of them."
             )
 
     def __str__(self) -> str:
@@ -131,7 +131,7 @@ def _read(word: object) -> list[tuple[str, str]]:
     text = word.strip() if isinstance(word, str) else ""
     if not text:
         raise InputError(
-            f"only={word!r} is not a word; write masters, a type of frame, KIND=VALUE or a pattern."
+            f"only={word!r} is not valid; use masters, a type of frame, KIND=VALUE or a pattern."
         )
     if text == _MASTERS:
         return [("type", kind) for kind in FRAME_TYPES if kind != "science"]
@@ -140,10 +140,10 @@ def _read(word: object) -> list[tuple[str, str]]:
     kind, equals, value = (part.strip() for part in text.partition("="))
     if equals and kind in _KINDS:
         if not value:
-            raise InputError(f"only={text!r} names no {kind}; write {kind}=VALUE.")
+            raise InputError(f"only={text!r} has no value; use {kind}=VALUE.")
         if kind == "type" and value not in FRAME_TYPES:
             raise InputError(
-                f"only={text!r}: {value!r} is not a type of frame; there are "
+                f"only={text!r}: {value!r} is not a type of frame; use one of "
                 f"{', '.join(FRAME_TYPES)}{_near(value, FRAME_TYPES)}."
             )
         return [(kind, value)]
@@ -151,7 +151,7 @@ def _read(word: object) -> list[tuple[str, str]]:
         return [("file", text)]
     choices = _KINDS if equals else _WORDS
     raise InputError(
-        f"only={text!r} is not understood{_near(kind, choices)}; write masters, one of "
+        f"only={text!r} is not valid{_near(kind, choices)}; use masters, one of "
         f"{', '.join(FRAME_TYPES)}, filter=NAME, object=NAME, or file=PATTERN."
     )
 
@@ -162,7 +162,7 @@ def _near(word: str, choices: Iterable[str]) -> str:
 
 
 def _is(frame: Frame, kind: str, value: str) -> bool:
-    """Return True if a frame is of a kind, or if its header cannot be read as far as that."""
+    """Return True if a frame is of a kind, or if its header does not show this."""
     if kind == "file":
         names = (frame.file, frame.file.rsplit("/", 1)[-1])
         return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
@@ -170,14 +170,14 @@ def _is(frame: Frame, kind: str, value: str) -> bool:
         return True
     if kind == "type":
         return frame.type == value
-    # What a bias or dark says of filter and object means nothing, nor the object of a flat.
+    # The filter and object of a bias or dark mean nothing, nor the object of a flat.
     if frame.type not in (("flat", "arc", "science") if kind == "filter" else ("arc", "science")):
         return False
     return _alike(getattr(frame, kind), value, exact=kind == "filter")
 
 
 def _alike(text: str | None, value: str, exact: bool) -> bool:
-    """Compare texts; filters R and r are two, M 31 and m 31 are one object."""
+    """Compare texts; filters R and r differ, M 31 and m 31 are the same object."""
     if text is None:
         return False
     if not exact:
@@ -186,24 +186,24 @@ def _alike(text: str | None, value: str, exact: bool) -> bool:
 
 
 def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> str:
-    """Return the refusal of a word that no frame fits, with the words that frames do fit."""
+    """Return the refusal of a word that no frame matches, with the words that match."""
     if kind == "file":
         near = near_files(value, (f.file for f in frames))
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return (
             f"only={word!r}: no file of the night has such a name{hint}; "
-            "ccdprofiles info lists them."
+            "use a name that ccdprofiles info lists."
         )
     types = {"filter": ("flat", "arc", "science"), "object": ("arc", "science")}
     night = [f for f in frames if f.type in types.get(kind, FRAME_TYPES)]
     there = sorted({text for f in night if (text := getattr(f, kind))})
     shown = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
     what = f"only={word!r}: no frame of the night has that {kind}"
-    return f"{what}; the night has {shown or 'none at all'}{_near(value, there)}."
+    return f"{what}; the night has {shown or 'none'}{_near(value, there)}."
 
 
 def _masters(plan: Plan, products: Iterable[Product], asked: set[str]) -> tuple[Master, ...]:
-    """Return the masters that are asked for, and those that are needed, in the plan's order."""
+    """Return the selected masters, and those that are needed, in the order of the plan."""
     by_name = {m.name: m for m in plan.masters}
     chosen = {m.name for m in plan.masters if _files(m) & asked}
     needed = [*_needed(p.input for p in products), *chosen]
@@ -227,9 +227,9 @@ def _files(master: Master) -> set[str]:
 
 
 def _still_missing(plan: Plan, frames: dict[str, Frame], asked: set[str]) -> tuple[Reason, ...]:
-    """Return what is missing of what is asked for, and of the masters that it lacks."""
+    """Return what is missing for the selected frames, and for the masters that they lack."""
     of_concern = {m.file for m in plan.missing if m.file in asked}
-    # A flat that lacks its dark is why a science frame lacks its flat.
+    # A science frame may lack its flat because the flat lacks its dark.
     for kind in ("flat", "dark", "bias"):
         lacking = [
             frames[m.file] for m in plan.missing if m.file in of_concern and m.code == f"no-{kind}"
@@ -243,7 +243,7 @@ def _still_missing(plan: Plan, frames: dict[str, Frame], asked: set[str]) -> tup
 
 
 def _serves(calibration: Frame, frame: Frame) -> bool:
-    """Return True if a bias, dark or flat might be one for a frame."""
+    """Return True if a bias, dark or flat might be usable for a frame."""
     same_filter = calibration.type != "flat" or calibration.filter == frame.filter
     return calibration.profile.name == frame.profile.name and same_filter
 
@@ -256,7 +256,7 @@ def _left_out(
     products: Sequence[Product],
     missing: Sequence[Reason],
 ) -> set[str]:
-    """Return the files that would be used or complained of, and are of no concern now."""
+    """Return the files that would be used or refused, but are not selected."""
     kept = {f for m in masters for f in _files(m)} | {p.input.file for p in products}
     kept |= {m.file for m in missing}
     whole = {f for m in plan.masters for f in _files(m)} | {p.input.file for p in plan.products}
@@ -268,14 +268,14 @@ def _left_out(
         if f.verdict == SET_ASIDE
         and f.code != "rejected"
         and f.file not in asked
-        # A broken frame of a master that is made now is of concern.
+        # A faulty frame of a master that is made now is reported.
         and not (f.profile and (f.profile.name, f.type, _filter_of(f)) in of_use)
     }
     return (whole | bad) - kept
 
 
 def _of_use(frames: Iterable[Frame], missing: Iterable[Reason]) -> set[tuple]:
-    """Return profile, type and filter of the frames that are used, and of those that are lacking."""
+    """Return profile, type and filter of the frames that are used, and of those that are missing."""
     lacking = {m.file: m.code.removeprefix("no-") for m in missing}
     of_use = set()
     for frame in frames:
@@ -299,7 +299,7 @@ def _reduced(
     left_out: set[str],
     frames: Sequence[Frame],
 ) -> Plan:
-    """Return the plan of what is asked for."""
+    """Return the plan of the selected part."""
     made = {m.name for m in masters} | {p.name for p in products}
     goes_into = {f: m.name for m in plan.masters for f in _files(m) if not m.path}
     goes_into |= {p.input.file: p.name for p in plan.products}
@@ -324,8 +324,8 @@ def _compared(
 ) -> tuple[tuple[Master, ...], tuple[Product, ...]]:
     """Return what is measured only, for the overscan levels of the night.
 
-    The overscan of each frame is held against that of the night. A part of the night must
-    be held against the same levels as the whole, or other bytes come out.
+    The overscan of each frame is compared with that of the night. A part of the night must be
+    compared with the same levels as the whole, so that its products have the same bytes.
     """
     strips = {f.file: _group(f) for f in frames if f.amplifiers and f.amplifiers.has_overscan}
     used = {i.file for m in plan.masters if m.name in made for i in m.inputs}

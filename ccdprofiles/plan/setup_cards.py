@@ -1,4 +1,4 @@
-"""The cards that say how a detector was set: gain, offset, read mode, temperature.
+"""The cards with the settings of a detector: gain, offset, read mode, temperature.
 
 Frames with different settings are not combined into one master, and a bias or dark of one
 setting is wrong for a frame of another. `SETUP` lists what is compared for every camera;
@@ -38,7 +38,7 @@ the upper end of what vendors advise; a profile can set a smaller limit.
 """
 
 MASTER_TEMPERATURE = "CPTEMP"
-"""The card of our own masters with the mean temperature of their frames' chips."""
+"""The card of masters of ccdprofiles with the mean chip temperature of their frames."""
 
 JITTER = 0.05
 """Numbers that differ by less than this fraction are measured values of one setting."""
@@ -46,12 +46,12 @@ JITTER = 0.05
 
 @dataclass(frozen=True)
 class SetupCard:
-    """A quantity that says how the detector was set, and the cards that may hold it.
+    """A setting of the detector, and the cards that may contain it.
 
     Parameters
     ----------
     cards : tuple of str
-        The names by which headers call it. If a header has several of them, all are compared;
+        Its names in headers. If a header has several of them, all are compared;
         of a temperature the first one with a value is used.
     word : str
         Its word in the name of a master, as in ``gain100``.
@@ -121,9 +121,9 @@ class FrameSetup:
     Parameters
     ----------
     values : tuple
-        Numbers and texts; None where the header has no value.
+        Numbers and texts; None if the header has no value.
     cards : tuple of str
-        The cards that were read; the usual name where there is none. Two cards with different
+        The cards that were read; the usual name if there is none. Two cards with different
         values are joined, as in ``READOUTM/READMODE``.
     """
 
@@ -222,7 +222,7 @@ def word_for(word: str, value: float | str | None, celsius: bool = False) -> str
 def clusters(values: Sequence[float | None], tolerance: float, drifting: bool = False) -> list[int]:
     """Return the group of each temperature; unknown temperatures are one group, numbered -1.
 
-    A group is not wider than the tolerance; with ``drifting`` only the gaps in it are not.
+    No group is wider than the tolerance; with ``drifting`` only no gap in a group is.
 
     >>> from ccdprofiles.plan.setup_cards import clusters
     >>> clusters([-10.0, -20.0, -10.4, None], 3)
@@ -241,7 +241,7 @@ def clusters(values: Sequence[float | None], tolerance: float, drifting: bool = 
 
 
 def same_setup(setups: Sequence[FrameSetup], tolerance: float, drifting: bool = False) -> list[int]:
-    """Return the group of each frame of those that were set alike, in the order of their first frames.
+    """Return the number of the settings group of each frame, in the order of their first frames.
 
     A frame that lacks a card which others have is in a group of its own. Parameters are
     those of `clusters`.

@@ -1,4 +1,4 @@
-"""Read from headers how the detector was set; cards that are equal are parsed once."""
+"""Read the settings of the detector from headers; cards that are equal are parsed once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WARMEST = 60.0
 
 @dataclass(frozen=True)
 class _Names:
-    """The cards of `SETUP` that headers of one layout have."""
+    """The cards of `SETUP` in headers of one layout."""
 
     fixed: tuple[tuple[str, ...], ...]
     aimed: tuple[str, ...]
@@ -79,13 +79,13 @@ class SetupReader:
         return self._fixed[key]
 
     def _names(self, header: Mapping) -> _Names:
-        """Return which spellings a header has; worked out once for headers of one layout."""
+        """Return which spellings a header has; determined once for headers of one layout."""
         if not isinstance(header, Cards):
             return self._names_among((header,))
         layout = header.layout
         key = tuple(id(places) for places in layout)
         if key not in self._places:
-            # Holding the layout too makes sure that no other one gets its id.
+            # The layout is stored too, so that no other one gets its id.
             self._places[key] = layout, self._names_among(layout)
         return self._places[key][1]
 
@@ -101,7 +101,7 @@ class SetupReader:
     ) -> tuple[float | None, str]:
         own = self.profile.temperature
         if master and MASTER_TEMPERATURE in header:
-            # In degrees Celsius already, whatever the unit of the card of the profile is.
+            # Already in degrees Celsius, whatever the unit of the profile's card.
             mean = plain_value(header[MASTER_TEMPERATURE])
             return (mean if isinstance(mean, float) else None), MASTER_TEMPERATURE
         if own is None:

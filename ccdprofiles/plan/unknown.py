@@ -1,6 +1,6 @@
-"""Frames of a camera that no profile knows: the values of the usual cards in their headers.
+"""Frames of a camera without a profile: the values of the usual cards in their headers.
 
-They are only shown, as a starting point for a profile; nothing is decided by them.
+They are only shown, as a starting point for a profile; no decision depends on them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST = 40
 
 
 def is_unknown(frame: Frame) -> bool:
-    """Return True for a frame that is set aside because no profile knows its camera."""
+    """Return True for a frame that is set aside because there is no profile for its camera."""
     return frame.code == "no-profile" and frame.raw is not None
 
 
@@ -51,8 +51,8 @@ def header_words(header: Mapping) -> dict[str, dict[str, object]]:
     -------
     dict of dict
         For ``camera``, ``type``, ``exposure``, ``filter``, ``binning``, ``object`` and
-        ``date`` the cards and their values, as in the header. What no usual card gives is
-        left out; for ``camera`` all cards are returned, for the others the first.
+        ``date`` the cards and their values, as in the header. Values without a usual card are
+        omitted; for ``camera`` all cards are returned, for the others the first.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def overview(frames: Iterable[Frame]) -> list[str]:
 
 
 def _tally(frames: Sequence[Frame]) -> dict[str, str]:
-    """Count the values of each field, with the cards that hold them."""
+    """Count the values of each field, with the cards that contain them."""
     words = [header_words(frame.header) for frame in frames]
     rows = {}
     for field in ("type", "exposure", "filter", "binning"):

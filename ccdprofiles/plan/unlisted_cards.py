@@ -48,7 +48,7 @@ _PACKED = re.compile(r"(TFIELDS|TFORM|TTYPE|TDIM|ZTILE|ZNAME|ZVAL|ZDITHER)\d*|TH
 
 
 def about_readout(card: str) -> bool:
-    """Return True if the name of a card says that it is about the read-out of a detector.
+    """Return True if the name of a card shows that it describes the read-out of a detector.
 
     >>> from ccdprofiles.plan.unlisted_cards import about_readout
     >>> [about_readout(c) for c in ("HGAINSW", "ESO DET READ X", "AIRMASS", "WINDSPD", "LAMP")]
@@ -65,7 +65,7 @@ def dividing_cards(
 ) -> list[tuple[str, tuple[object, ...]]]:
     """Return the cards that divide frames into groups of two or more, and their values.
 
-    Left out are those of `SETUP`, those that the profile reads or ignores, and those
+    Omitted are those of `SETUP`, those that the profile reads or ignores, and those
     that do not affect the frames: times, positions, weather, counters. Cards of lamps matter
     for flats and arcs only.
 

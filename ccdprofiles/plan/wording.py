@@ -1,4 +1,4 @@
-"""How a plan writes exposures, dates, card values, lists of files and names of products."""
+"""The wording of a plan: exposures, dates, card values, lists of files and names of products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = []
 
 
 def seconds(value: float | None) -> str:
-    """Write an exposure as people do: ``"300 s"``."""
+    """Write an exposure with its unit: ``"300 s"``."""
     return "unknown exposure" if value is None else f"{value:.6g} s"
 
 
@@ -23,18 +23,18 @@ def plural(kind: str) -> str:
 
 
 def in_filter(filter: str | None) -> str:
-    """Write a filter after the frames that were taken in it: ``" in R"``."""
+    """Write a filter after the name of its frames: ``" in R"``."""
     return f" in {filter}" if filter else ""
 
 
 def temperature_range(chips: Sequence[float]) -> str:
-    """Write the coldest and the warmest of several temperatures."""
+    """Write the lowest and the highest of several temperatures."""
     ends = dict.fromkeys(f"{chip:.4g}" for chip in (min(chips), max(chips)))
     return f"{' to '.join(ends)} °C"
 
 
 def card_value(value: object) -> str:
-    """Write the value of a card; ``"missing"`` where there is none."""
+    """Write the value of a card; ``"missing"`` if there is none."""
     return "missing" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -65,7 +65,7 @@ def tally(values: Sequence[str], files: Sequence[str]) -> str:
 
 
 def file_name(text: str) -> str:
-    """Make a name that is safe in every file system, whatever a header said.
+    """Make a name that is valid in every file system from any text of a header.
 
     >>> from ccdprofiles.plan.wording import file_name
     >>> file_name("../../g'")
@@ -81,7 +81,7 @@ def file_name(text: str) -> str:
 
 @lru_cache(2**16)
 def time_of(date: str | None) -> float | None:
-    """Read a date and time as seconds since 1970; None where it cannot be read."""
+    """Read a date and time as seconds since 1970; None if it cannot be read."""
     if not date:
         return None
     try:
@@ -105,7 +105,7 @@ def grouped(reasons: Iterable[Reason]) -> list[str]:
     >>> grouped([Reason(file, "cut", "too short.") for file in ("a.fits", "b.fits", "c.fits")])
     ['3 files (a.fits … c.fits): too short.']
     """
-    # Several frames may share the reason of the master that they went into.
+    # Several frames may share the reason of the master to which they belong.
     files_of: dict[str, dict[str, None]] = {}
     for reason in reasons:
         files_of.setdefault(reason.text, {})[reason.file] = None

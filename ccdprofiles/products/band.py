@@ -11,9 +11,9 @@ __all__ = ["DQ", "DQ_BITS", "MASKED", "Band"]
 
 
 class DQ(IntFlag):
-    """The bits of the DQ plane; those up to 64 mean what they mean in DRAGONS.
+    """The bits of the DQ plane; those up to 64 have the same meaning as in DRAGONS.
 
-    numpy widens ``flags & DQ.HOT`` to int64; the plain int ``DQ.HOT.value`` keeps uint16.
+    numpy converts ``flags & DQ.HOT`` to int64; the plain int ``DQ.HOT.value`` keeps uint16.
     """
 
     BAD_PIXEL = 1
@@ -54,7 +54,7 @@ class Band:
     flags : ndarray of uint16 or None
         `DQ` bits; None if no pixel is flagged.
     scatter : ndarray or None
-        Of a master dark that still holds its pedestal: the variance of one of its frames.
+        Of a master dark that still contains its pedestal: the variance of one of its frames.
     same_bias : bool
         Of a master dark: whether its bias is the one that is subtracted from the frame, so
         that the noise of the bias cancels.

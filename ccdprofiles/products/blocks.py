@@ -59,7 +59,7 @@ def plane_header(name: str, shape: tuple[int, int], unit: str) -> bytes:
 
 
 def _describe(header: fits.Header, stored: np.dtype, shape: tuple[int, int]) -> None:
-    bits = stored.itemsize * 8  # FITS knows no unsigned words; DQ has BZERO
+    bits = stored.itemsize * 8  # FITS has no unsigned integers; DQ has BZERO
     header["BITPIX"] = (-bits if stored.kind == "f" else bits, "array data type")
     header["NAXIS"] = (2, "number of array dimensions")
     header["NAXIS1"] = shape[1]

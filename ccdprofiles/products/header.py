@@ -30,10 +30,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 
 
 def copied_header(cards: Cards) -> ProductHeader:
-    """Copy the cards of a raw frame into a product, without those that are no longer true.
+    """Copy the cards of a raw frame into a product, without those that are no longer valid.
 
-    Cards of structure, of checksums and of sections are left out; so is a card that
-    FITS does not allow, as a product must be valid.
+    Cards of structure, checksums and sections are omitted, and so are cards that FITS does not
+    allow, because a product must be valid.
     """
     header = ProductHeader()
     for text in _card_texts(cards):
@@ -89,7 +89,7 @@ def add_mjd(header: ProductHeader, date: str | None = None) -> None:
 
 
 def ascii_text(text: object) -> str:
-    """Return a text that a FITS card may hold: other characters are escaped."""
+    """Return a text that is allowed in a FITS card: other characters are escaped."""
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
@@ -111,7 +111,7 @@ def _order_sky(header: ProductHeader) -> None:
     """Put the world coordinates into the order and the form that FITS allows."""
     sky = [k for k in header if _is_sky(k)]
     for letter in {match[1] for k in sky if (match := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
-        # If both are there, readers use PC.
+        # If both are present, readers use PC.
         for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
             del header[old]
             sky.remove(old)
@@ -125,7 +125,7 @@ def _is_sky(keyword: str) -> bool:
 
 
 def _card_texts(cards: Cards) -> Iterable[str]:
-    """Go through the cards of a header, then of its primary header, as text."""
+    """Iterate over the cards of a header, then of its primary header, as text."""
     for source in (cards,) if cards.primary is None else (cards, cards.primary):
         text = source.block.decode("ascii", "replace")
         texts = [text[start : start + 80] for start in range(0, len(text), 80)]

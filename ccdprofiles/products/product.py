@@ -3,7 +3,7 @@
 A product has the image in its primary HDU (float32), MASK and UNCERT as
 `astropy.nddata.CCDData.read` expects them, DQ (uint16) with a bit for every
 reason, and PROVENANCE, a table of the files that it was made from. It is written
-band by band under a temporary name and gets its own when it is on the disk.
+band by band under a temporary name and gets its final name when it is on the disk.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = [
     "write_text",
 ]
 _TEMPORARY = re.compile(r"\..+\.\d+(-[0-9a-f]+)?\.tmp")
-"""Our names hold the number of the process; hidden files of others stay."""
+"""Our names contain the number of the process; hidden files of others are not removed."""
 
 
 @dataclass(frozen=True)
 class _Plane:
-    """Where a plane of a product lies in its file: header, then pixels of a type."""
+    """The position of a plane of a product in its file: header, then pixels of a type."""
 
     place: int
     header: bytes
@@ -62,7 +62,7 @@ class ProductFile:
     Parameters
     ----------
     path : Path
-        The final name, in a folder that is given without links.
+        The final name, in a folder whose path contains no links.
     header : ProductHeader
         Cards of the primary HDU besides those of its structure.
     shape : tuple of int
@@ -77,7 +77,7 @@ class ProductFile:
     Raises
     ------
     OutputError
-        Here or later, if the disk refuses.
+        Here or later, if the disk cannot be written.
 
     Notes
     -----
@@ -144,7 +144,7 @@ class ProductFile:
             self._rows += len(band.data)
 
     def _put_flags(self, first: int, band: Band) -> None:
-        """Write MASK and DQ; most bands have nothing to flag."""
+        """Write MASK and DQ; most bands have no flagged pixel."""
         size = band.data.size
         if band.flags is None:
             total = size // 2 * 0x80008000 + size % 2 * 0x80000000
@@ -164,7 +164,7 @@ class ProductFile:
             self._sums[name] += total
 
     def set_card(self, keyword: str, value: str | int) -> None:
-        """Set a card that the header has, to a value that is known only now."""
+        """Set an existing card to a value that is known only now."""
         with self._lock:
             size = len(self._header.text())
             self._header[keyword] = value
@@ -172,7 +172,7 @@ class ProductFile:
                 raise ValueError(f"{keyword}={value!r} does not fit into the header as it is")
 
     def finish(self) -> None:
-        """Write the headers and the table, sync the file, and give the product its name.
+        """Write the headers and the table, sync the file, and rename it to its final name.
 
         The name itself is on the disk once `sync_folders` has been called.
         """
@@ -182,7 +182,7 @@ class ProductFile:
             self._rename()
 
     def finish_hashed(self) -> str:
-        """Do as `finish`, and return the SHA-256 of the file, computed while the disk is busy."""
+        """Finish, and return the SHA-256 of the file, which is computed while the disk is busy."""
         with self._discarded_if_refused():
             self._complete()
             with Threads(1) as other:
@@ -203,7 +203,7 @@ class ProductFile:
             raise OutputError.of(self.path, error) from error
 
     def _complete(self) -> None:
-        """Write all that is left, which can be read from then on."""
+        """Write all remaining bytes, which can be read from then on."""
         if self._rows != self.shape[0]:
             raise ValueError(f"{self.path.name}: {self._rows} of {self.shape[0]} rows were written")
         final = image_header(self._header, self.shape, len(self._planes))
@@ -221,7 +221,7 @@ class ProductFile:
     def discard(self) -> None:
         """Discard what was written."""
         self._file.close()
-        # If its folder is gone or became a link, what lies under this name is not ours.
+        # If its folder was removed or became a link, the file of this name is not ours.
         with suppress(OSError, OutputError):
             refuse_link(self._temporary.parent)
             self._temporary.unlink(missing_ok=True)
@@ -244,14 +244,14 @@ def _planes(header: ProductHeader, shape: tuple[int, int], uncertainty: bool) ->
 
 @lru_cache(8)
 def _constant(size: int, value: int, stored: str) -> np.ndarray:
-    """Return pixels that all have one value."""
+    """Return pixels of one value."""
     pixels = np.full(size, value, stored)
     pixels.flags.writeable = False
     return pixels
 
 
 def product_key(parts: Mapping[str, object]) -> str:
-    """Return a short hash of all that decides a product, by which a second run knows it."""
+    """Return a short hash of everything that determines a product."""
     text = "\n".join(f"{name}={value}" for name, value in sorted(parts.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -277,7 +277,7 @@ def remove_leftovers(places: Places) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file completely or not at all; one of the same text is left alone."""
+    """Write a text file completely or not at all; a file with the same text is not rewritten."""
     refuse_link(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     # A function of a profile may return half a surrogate pair, which cannot be encoded.
@@ -298,12 +298,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_folders(paths: Iterable[Path]) -> None:
-    """Put the names of products on the disk, one sync for each folder.
+    """Write the names of products to the disk, with one sync for each folder.
 
     Raises
     ------
     OutputError
-        If the disk refuses.
+        If the disk cannot be written.
     """
     for folder in sorted({path.parent for path in paths}):
         try:

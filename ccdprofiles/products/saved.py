@@ -1,4 +1,4 @@
-"""Products on the disk: what they hold, and whether they are still what was written."""
+"""Products on the disk: what they contain, and whether they are unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
     "sha256_or_fault",
 ]
 
-GONE = "it is gone"
+GONE = "it is missing"
 _SMALL = 2**18
 _HDUS = ["PRIMARY", "MASK", "UNCERT", "DQ", "PROVENANCE"]
 
@@ -50,7 +50,7 @@ class CheckedProduct:
     faults : tuple of str
         What is wrong with its HDUs; empty if they are intact.
     sha256 : str
-        Of the file; empty if it was not read as a whole.
+        Of the file; empty if the whole file was not read.
     """
 
     header: Cards
@@ -69,7 +69,7 @@ def check_product(path: Path, pixels: bool = True) -> CheckedProduct:
     path : Path
     pixels : bool
         Whether the whole file is read. Otherwise only the sums of the table at its end
-        are checked, which is enough to notice a file that was cut, and there is no SHA-256.
+        are checked, which is enough to notice a truncated file, and there is no SHA-256.
     """
     try:
         with opened(path) as stream:
@@ -90,7 +90,7 @@ def sha256_or_fault(path: Path) -> tuple[str, str]:
 def _fault(error: FrameRejected | OSError) -> str:
     if isinstance(error, FrameRejected):
         cut = error.code == "truncated"
-        return "it was cut while it was read" if cut else "it is not a regular file"
+        return "it was truncated while it was read" if cut else "it is not a regular file"
     if isinstance(error, FileNotFoundError):
         return GONE
     return f"it cannot be read ({words_of(error)})"
@@ -118,7 +118,7 @@ def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
 
 
 def _complete_hdus(stream: io.FileIO, size: int) -> Iterator[HDU]:
-    """Go from HDU to HDU as far as they are FITS and the file is long enough for them."""
+    """Iterate over the HDUs as far as they are valid and the file is long enough for them."""
     with suppress(FrameRejected):
         for hdu in hdus_of(stream, size=size):
             if padded(hdu.end) > size:
@@ -131,7 +131,7 @@ def _name(hdu: HDU) -> str:
 
 
 def _missing(hdus: list[HDU]) -> Iterator[str]:
-    """Name the HDUs that a product should have and has not."""
+    """Name the HDUs that are missing in a product."""
     expected = list(_HDUS)
     if hdus[0].cards.get("NEXTEND") != len(expected) - 1:
         expected.remove("UNCERT")
@@ -141,7 +141,7 @@ def _missing(hdus: list[HDU]) -> Iterator[str]:
         verb = "is" if len(lost) == 1 else "are"
         yield f"its {', '.join(lost)} {verb} damaged, cut off or missing"
     elif names != expected:
-        yield f"it holds {', '.join(names)}, where {', '.join(expected)} were written"
+        yield f"it contains {', '.join(names)}, but {', '.join(expected)} were written"
 
 
 def _sums(passage: Passage, hdu: HDU) -> tuple[int, int]:
@@ -158,13 +158,13 @@ def _wrong_sums(hdu: HDU, header: int, data: int) -> Iterator[str]:
     if absent:
         yield f"{name} has no {' and no '.join(absent)}"
     elif not written.isdigit() or (data - int(written)) % MODULUS:
-        yield f"the data of its {name} changed, as DATASUM shows"
+        yield f"the data of its {name} changed (DATASUM)"
     elif (data + header) % MODULUS:
-        yield f"the header of its {name} changed, as CHECKSUM shows"
+        yield f"the header of its {name} changed (CHECKSUM)"
 
 
 def _rows(stream: io.FileIO, table: HDU) -> Iterator[tuple[str, str, str]]:
-    """Read the rows of a PROVENANCE table, whose three columns hold text."""
+    """Read the rows of a PROVENANCE table, whose three columns contain text."""
     forms = (str(table.cards[f"TFORM{n}"]).strip() for n in (1, 2, 3))
     widths = [int(form.removesuffix("A")) for form in forms]
     stored = os.pread(stream.fileno(), table.nbytes, table.data)
@@ -215,7 +215,7 @@ class SavedProduct:
         return self.raw.images[0].shape
 
     def refuse_changed(self) -> None:
-        """Refuse a product that is not the file whose header was read.
+        """Refuse a product if it is no longer the file whose header was read.
 
         Raises
         ------
@@ -230,18 +230,18 @@ class SavedProduct:
                     raise
 
     def band(self, first: int, stop: int, variance: bool = True) -> Band:
-        """Read rows ``first`` (from 0) up to but without ``stop``, with or without variance.
+        """Read rows ``first`` (from 0) to ``stop`` (exclusive), with or without variance.
 
         Raises
         ------
         FrameRejected
-            ``removed``, with its path, if the file is gone or was replaced.
+            ``removed``, with its path, if the file was removed or replaced.
         """
         rows, columns = self.shape
         with self._blamed():
             if rows * columns > _SMALL:
                 return self._read(first, stop, variance)
-            # Every few frames of a long series ask for a small master.
+            # A small master is read again for every few frames of a long series.
             if variance not in self._whole:
                 self._whole[variance] = self._read(0, rows, variance)
         band = self._whole[variance]
@@ -262,14 +262,14 @@ class SavedProduct:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Blame what cannot be read on this file, not on the frames that need it."""
+        """Report a read error as a fault of this file, not of the frames that need it."""
         try:
             yield
         except (FrameRejected, OSError) as error:
             raise FrameRejected(
                 "removed",
-                f"the master {self.path.stem} was removed or replaced while the run was going on; "
-                "run it again: the master is made anew, and what is finished stays.",
+                f"the master {self.path.stem} was removed or replaced during the run; "
+                "run it again: the master is remade, and finished products are kept.",
                 str(self.path),
             ) from error
 
@@ -291,12 +291,12 @@ def _read_band(raw: RawFile, first: int, stop: int, variance: bool) -> Band:
 
 
 def _band(data: np.ndarray, variance: np.ndarray | None, flags: np.ndarray | None) -> Band:
-    """Return a band; one in which no pixel is flagged has no flags."""
+    """Return a band; its flags are None if no pixel is flagged."""
     return Band(data, variance, None if flags is None or not flags.any() else flags)
 
 
 def made_by_us(start: bytes) -> bool:
-    """Return True if the first blocks of a file are those of our products."""
+    """Return True if the first blocks of a file are those of a product."""
     if not start.startswith(b"SIMPLE  ="):
         return False
     cards = (start[place : place + 80] for place in range(0, len(start), 80))

@@ -24,7 +24,7 @@ __all__ = ["FlatLevel", "levels_of", "lit_flats", "refused_flats"]
 
 _TOGETHER = 5
 _SAMPLES = 32
-"""In how many places of a flat a sample is taken before its median is computed."""
+"""The number of places of a flat where a sample is taken before its median is computed."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def levels_of(
     inputs : JobInputs
     chosen : sequence of Input
     exact : bool
-        Whether float32 holds every frame exactly.
+        Whether float32 represents every frame exactly.
     mapped : callable
         As `map`; it may work in threads.
 
@@ -142,10 +142,10 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
 
 
 def _medians(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
-    """Return the medians of `_light` of all flats, without holding a whole frame.
+    """Return the medians of `_light` of all flats, without a whole frame in memory.
 
-    Samples show between which values each median lies. Then what lies below is only
-    counted, and what lies between is sorted in float64.
+    Samples give a bracket for each median. Values below it are only counted, and values inside are
+    sorted in float64.
     """
     rows = flats.amplifiers.shape[0]
     places = [(row, min(row + 4, rows)) for row in range(0, rows, max(4, rows // _SAMPLES))]

@@ -49,10 +49,10 @@ class ScaledFlats:
         Before it is scaled.
     flags : ndarray of uint16 or None
     left_out : ndarray of float64, shape (rows, columns), or 0
-        By how much the mean of the scaled frames is too high: fractions of an adu that
-        float32 could not have held exactly.
+        By how much the mean of the scaled frames is too high: fractions of an adu that float32
+        could not represent exactly.
     gain : ndarray or None
-        What the combined frame is multiplied by, where amplifiers differ.
+        The factor of the combined frame, if the amplifiers differ.
     values : callable or None
         Of a stack of float32: returns the scaled values of the pixels whose numbers are
         given, in float64 and too high by the same amount.
@@ -68,7 +68,7 @@ class ScaledFlats:
     rounding: float = 0.0
 
     def whole(self, combined: np.ndarray) -> np.ndarray:
-        """Return the combined light in float64, with nothing left out."""
+        """Return the combined light in float64, with the remainder subtracted."""
         light = combined - self.left_out
         return light if self.gain is None else light * self.gain
 
@@ -82,9 +82,9 @@ class Flats:
     inputs : JobInputs
     chosen : sequence of Input
     exact : bool
-        Whether float32 holds every frame exactly.
+        Whether float32 represents every frame exactly.
     scales : ndarray, shape (frames,)
-        What each is multiplied by.
+        The factor of each.
     offsets : ndarray, shape (frames,)
         The level of each in units of its median.
     """
@@ -97,17 +97,17 @@ class Flats:
 
     @property
     def amplifiers(self) -> AmplifierSet:
-        """How they were read out."""
+        """Their amplifiers."""
         return self.inputs.frames[self.chosen[0].file].amplifiers
 
     @property
     def recipe(self) -> Recipe:
-        """How they are reduced."""
+        """Their recipe."""
         return self.inputs.frames[self.chosen[0].file].recipe
 
     @property
     def small(self) -> bool:
-        """Whether they are stacked in float32, without what it cannot hold of their masters.
+        """Whether they are stacked in float32, with a remainder of their masters omitted.
 
         That remainder is subtracted from the mean of the scaled frames; for a median it is
         unknown to which frame it belongs.
@@ -140,7 +140,7 @@ class Flats:
         pixels : mapping
             The open pixels of each file.
         pairs : mapping
-            As `pairs` gives it.
+            As returned by `pairs`.
         first, stop : int
         """
         ccd = self.prepared(pixels, self.chosen, first, stop, "f4" if self.small else "f8")
@@ -160,7 +160,7 @@ class Flats:
             return ScaledFlats(stack, ccd.flags, left_out, gain)
         values = partial(self._scaled_values, ccd.data, pairs, left_out)
         # The products of numbers below 2^17 and of scales are rounded, by 2^-7 twice, and
-        # what was left out of their masters counts with each frame's own scale, up to 2^-7.
+        # what was omitted from their masters counts with each frame's own scale, up to 2^-7.
         # It holds for a value and for the median that it is compared with.
         rounding = float(2**-4 * self.scales.max())
         return ScaledFlats(stack, ccd.flags, left_out, gain, values, rounding)
@@ -168,9 +168,9 @@ class Flats:
     def _sum_of(
         self, bias: Band | None, dark: Band | None, scale: float
     ) -> tuple[Band | None, np.ndarray | float]:
-        """Return the sum of a bias and a scaled dark, and the remainder that was left out.
+        """Return the sum of a bias and a scaled dark, and the remainder that was omitted.
 
-        To a 128th of an adu float32 holds the difference from 16-bit values exactly.
+        To a 128th of an adu float32 represents the difference from 16-bit values exactly.
         """
         if dark is not None:
             both = dark.data.astype("f8") * scale
@@ -216,7 +216,7 @@ class Flats:
         scale: float,
         first: int,
     ) -> CCDData:
-        """Return rows of flats with bias and dark subtracted, and the amplifiers' gains evened."""
+        """Return rows of flats with bias and dark subtracted, and the amplifiers' gains equalised."""
         ccd = subtract_masters(ccd, bias, dark, scale)
         gain = self.relative_gain(first, first + ccd.shape[1])
         if gain is not None:
@@ -225,10 +225,10 @@ class Flats:
         return ccd
 
     def relative_gain(self, first: int, stop: int) -> np.ndarray | None:
-        """Return the gains where they differ and the products are in electrons.
+        """Return the gains if they differ and the products are in electrons.
 
-        Otherwise the flat would remove the ratio of the gains, and the gain would put it
-        back.
+        Otherwise the flat would remove the ratio of the gains, and applying the gain would restore
+        it.
         """
         if not self.recipe.electrons:
             return None
@@ -243,7 +243,7 @@ def subtract_exactly(
     scale: float,
     where: np.ndarray,
 ) -> np.ndarray:
-    """Return values of shape (frames, pixels) less bias and dark at these pixels, in float64."""
+    """Return values of shape (frames, pixels) minus bias and dark at these pixels, in float64."""
     light = values.astype("f8")
     if bias is not None:
         light -= bias.data.reshape(-1)[where]
@@ -279,7 +279,7 @@ def flat_norm(values: np.ndarray, scale: str, minimum: float) -> float:
             raise FrameRejected("flat-level", "its good pixels have no light.")
         if values.min() >= minimum * norm:
             break
-        # The second round leaves out what is not illuminated.
+        # The second round excludes what is not illuminated.
         values = values[values >= minimum * norm]
     return norm
 
@@ -334,7 +334,7 @@ def divide_lamp(whole: Band, how: SpectralFlat) -> tuple[Band, float]:
     try:
         found = spectral_flat(whole.data.astype("f8"), whole.variance, good, how)
     except ValueError as error:
-        raise FrameRejected("flat-lamp", f"{error}; look at the flats.") from error
+        raise FrameRejected("flat-lamp", f"{error}; inspect the flats.") from error
     data, variance = found.data.astype("f4"), whole.variance
     if variance is not None:
         axis = 1 if how.dispersion == "y" else 0
@@ -347,7 +347,7 @@ def divide_lamp(whole: Band, how: SpectralFlat) -> tuple[Band, float]:
 
 
 def _without_flat(band: Band, where: np.ndarray, flag: int) -> Band:
-    """Set pixels of a flat to 1 and flag them, so that nothing is divided by darkness."""
+    """Set pixels of a flat to 1 and flag them, so that nothing is divided by them."""
     variance = None if band.variance is None else np.where(where, np.float32(0), band.variance)
     data = np.where(where, np.float32(1), band.data)
     flags = known(band.flags, "flags")

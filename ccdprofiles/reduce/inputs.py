@@ -1,4 +1,4 @@
-"""What a job needs to make products: frames, what was measured of them, and masters."""
+"""What a job needs to make products: frames, their measurements, and masters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 _BAND_BYTES = 8 * 2**20
 
 ASIDE = "set aside, "
-"""How the role of a frame begins in PROVENANCE that was not used after all."""
+"""The beginning of the role, in PROVENANCE, of a frame that was not used."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class MasterOnDisk:
     sha256 : str
         Of the file.
     key : str
-        The hash of all that decided it; of a master of another night its SHA-256.
+        The hash of everything that determined it; for a master of another night its SHA-256.
     """
 
     type: str
@@ -86,18 +86,18 @@ class MasterOnDisk:
 
 @dataclass(frozen=True)
 class JobInputs:
-    """All that a job reads; it is small and can be pickled.
+    """Everything that a job reads; it is small and can be pickled.
 
     Parameters
     ----------
     frames : mapping
         File → frame, as `picklable` returns it.
     measured : mapping
-        File → what was measured of it.
+        File → its measurements.
     masters : mapping
         Name in the plan → the masters that these frames need.
     without : sequence of str
-        The steps that are left out on purpose.
+        The steps that are omitted on purpose.
     changes : sequence of (name, text)
         The settings of the recipes that are changed for this run.
     kept_by_hand : frozenset of str
@@ -151,7 +151,7 @@ def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
 
 
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
-    """Return the steps left out on purpose that this frame would otherwise have had."""
+    """Return the steps omitted on purpose that this frame would otherwise have."""
     steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
     wanted = steps.get(kind, ("bias", "dark", "flat"))
     return [step for step in without if step in wanted and getattr(frame.recipe, step)]
@@ -164,7 +164,7 @@ def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) ->
 
 
 def pedestal_off(frame: Frame, chosen: Input) -> bool:
-    """Return True if overscan or bias remove the pedestal, so that only signal is left."""
+    """Return True if overscan or bias remove the pedestal, so that only signal remains."""
     return frame.amplifiers.has_overscan or chosen.bias is not None
 
 

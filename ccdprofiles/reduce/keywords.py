@@ -1,4 +1,4 @@
-"""The cards that a product gets: what was done to it, with what, and what it still holds."""
+"""The cards of a product: the steps that were done, their masters, and what it still contains."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     Parameters
     ----------
     request : MasterRequest
-        With the frames that were used, no others.
+        With only the frames that were used.
     norm : float or None
-        What a flat was divided by.
+        The number by which a flat was divided.
     """
     master, frame, how = request.master, request.frame, request.how
     number = len(request.chosen)
@@ -124,7 +124,7 @@ def _time_cards(header: ProductHeader, request: MasterRequest) -> None:
 def common_cards(
     header: ProductHeader, inputs: CardInputs, frame: Frame, chosen: Input, key: str, kind: str
 ) -> None:
-    """Write what was done to a frame, and what it still holds."""
+    """Write what was done to a frame, and what it still contains."""
     profile, amplifiers = frame.profile, frame.amplifiers
     columns, rows = frame.binning
     header["CPVERS"] = (__version__, "version of ccdprofiles")
@@ -166,7 +166,7 @@ def common_cards(
         if isinstance(norm, int | float):
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
-    # A dark that still holds its bias takes the pedestal off with it.
+    # A dark that still contains its bias also removes the pedestal.
     off = amplifiers.has_overscan or chosen.bias or chosen.dark
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
@@ -184,15 +184,15 @@ def common_cards(
 
 
 def setting_card(name: str, text: str) -> str:
-    """Return a setting as a card has it."""
+    """Return a setting as it is written in a card."""
     return ascii_text(f"{name}={text}")
 
 
 def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str]]) -> None:
-    """Write how the frames of a master were set, where they do not share a card that says it.
+    """Write the settings of the frames of a master, unless they share a card with it.
 
-    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of
-    temperatures the mean is taken. Another night compares them with those of its frames.
+    Frames of one setting may write it in two ways, as ``100`` and ``'100'``, and of temperatures
+    the mean is used. Another night compares them with those of its frames.
     """
     aimed, chip = SETUP[-2:]
     of_chip = {*chip.cards, MASTER_TEMPERATURE}
@@ -221,24 +221,24 @@ def _rounded(value: float | str) -> float | str:
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
-    """Return a text that a card can hold, or where else it stands, and a comment if it fits."""
+    """Return a text that fits into a card, or a reference, and a comment if there is room."""
     text = text if len(text) <= 60 else f"see {cards}"
     return text, comment if len(text) <= 44 else ""
 
 
 def _lacking(number: str) -> str:
-    """Say what a missing number means for a product."""
+    """Return the consequence of a missing number for a product."""
     return "no saturated pixel is flagged" if number == "saturation" else "no uncertainty"
 
 
 def hand_cards(header: ProductHeader, inputs: JobInputs, files: Iterable[str]) -> None:
-    """Say which frames were used because somebody asked for it."""
+    """Write which frames were used because the caller keeps them."""
     for file in sorted(inputs.kept_by_hand.intersection(files)):
         header.add_history(f"kept by hand: {ascii_text(file)}")
 
 
 def level_cards(header: ProductHeader, frames: Sequence[Measured]) -> None:
-    """Write the overscan level and the read noise that it shows, for each amplifier."""
+    """Write the overscan level and the read noise measured in it, for each amplifier."""
     for n in range(len(frames[0].level)):
         levels = [np.median(rows) for m in frames if (rows := m.levels[n]) is not None]
         noises = [x for m in frames if (x := m.noise[n]) is not None and np.isfinite(x)]

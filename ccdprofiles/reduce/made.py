@@ -12,9 +12,9 @@ __all__ = ["Made"]
 
 @dataclass
 class Made:
-    """The masters and products of a run, and why others are lacking.
+    """The masters and products of a run, and why others are missing.
 
-    Only the run itself changes it, until it is given to the caller.
+    Only the run itself changes it, until it is returned to the caller.
 
     Parameters
     ----------
@@ -23,15 +23,15 @@ class Made:
     kept : set of str
         Names of those that were already up to date.
     anew : dict
-        Name of each product that was out of date → why it was made again.
+        Name of each product that was out of date → why it was remade.
     failed : dict
         Name or file → `Reason`, of what turned out to be unusable during the run.
     notes : list of str
-        What looks odd in pixels that were used.
+        What is unusual in pixels that were used.
     overruled : dict
         File → `Reason`, of frames that fail a check and are used on request.
     earlier : dict
-        File that is not asked for → the product that an earlier run made of it.
+        File that is not selected → the product that an earlier run made from it.
     seen : dict
         Name → the identity of its file, when it was made or before it was checked.
     """

@@ -1,4 +1,4 @@
-"""Make a master: combine rows of its frames, finish the whole, and write it."""
+"""Make a master: combine rows of its frames, normalise the whole, and write it."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class CombinedMaster:
     Parameters
     ----------
     whole : Band
-        Its data; its variance and flags are None where ``parts`` hold them.
+        Its data; its variance and flags are None if they are in ``parts``.
     parts : sequence of Part
         Temporary files of the rows that other workers combined.
     has_variance : bool
-        Whether these files hold a variance.
+        Whether these files contain a variance.
     """
 
     whole: Band
@@ -97,7 +97,7 @@ class CombinedMaster:
         return plane
 
     def values(self, good: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return the pixels for which ``good(data, flags)`` is True, which mostly are all."""
+        """Return the pixels for which ``good(data, flags)`` is True, usually all of them."""
         data = self.whole.data
         bands = bands_of(data.shape, 16)
 
@@ -112,7 +112,7 @@ class CombinedMaster:
 
 @dataclass(frozen=True)
 class _Finished:
-    """A master of which every band can be completed for itself.
+    """A master of which every band can be completed separately.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class _Finished:
     complete : callable
         Takes a band and returns it as it is written.
     norm : float or None
-        What a flat is divided by.
+        The number by which a flat is divided.
     """
 
     combined: CombinedMaster
@@ -142,9 +142,9 @@ def make_master(
     mapped : callable
         As `map`; it may work in threads.
     levels : mapping, optional
-        The levels of its flats by their files, where they have been measured already.
+        The levels of its flats by file, if they have already been measured.
     parts : sequence of Part
-        All its rows, where they have been combined already.
+        All its rows, if they have already been combined.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def combine_part(
     FrameRejected
         If too few of its flats can be used.
     OutputError
-        If the disk refuses.
+        If the disk cannot be written.
     """
     used, flats = request, None
     if request.master.type == "flat":
@@ -288,7 +288,7 @@ def _write(
 def _provenance(
     request: MasterRequest, used: MasterRequest, failed: Mapping[str, Reason]
 ) -> list[tuple[str, str, str]]:
-    """Return the frames and masters that a master was made of: name, SHA-256 and role."""
+    """Return the frames and masters from which a master was made: name, SHA-256 and role."""
     measured, kind = request.inputs.measured, request.master.type
     rows = [(file, measured[file].sha256, kind) for file in used.files]
     for file in request.files:

@@ -47,7 +47,7 @@ class Part:
         Raises
         ------
         OutputError
-            If the disk refuses.
+            If the disk cannot be written.
         """
         refuse_link(self.path.parent)
         with self._blamed():
@@ -65,7 +65,7 @@ class Part:
         Raises
         ------
         OutputError
-            If the disk refuses.
+            If the disk cannot be written.
         """
         for name in _PLANES:
             plane = getattr(band, name)
@@ -78,12 +78,12 @@ class Part:
                     left = left[stream.write(left) :]
 
     def read(self, name: str, first: int, plane: np.ndarray) -> None:
-        """Fill those rows of a plane, which begins at row ``first``, that this file holds.
+        """Fill those rows of a plane, which begins at row ``first``, that this file contains.
 
         Raises
         ------
         OutputError
-            If the file was cut, or the disk refuses.
+            If the file was truncated, or the disk cannot be read.
         """
         start, stop = max(first, self.first), min(first + len(plane), self.stop)
         if start >= stop:
@@ -95,7 +95,9 @@ class Part:
             while left:
                 number = stream.readinto(left)
                 if not number:
-                    raise OutputError(f"{self.path} was truncated; run again to go on.")
+                    raise OutputError(
+                        f"{self.path} was truncated during the run; run it again to continue."
+                    )
                 left = left[number:]
 
     @contextmanager
@@ -106,6 +108,6 @@ class Part:
             raise OutputError.of(self.product, error) from error
 
     def _place(self, name: str, row: int) -> int:
-        """Return where a row of a plane begins; the planes follow one another."""
+        """Return the position of a row of a plane; the planes follow one another."""
         before, size = _PLANES[name]
         return self.columns * (before * (self.stop - self.first) + size * (row - self.first))

@@ -1,4 +1,4 @@
-"""A master that is to be made: of which frames, how, and where it is written."""
+"""A master that is to be made: its frames, its recipe, and its path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MasterRequest:
     chosen : tuple of Input
         Its frames, and the masters that each needs.
     key : str
-        The hash of all that decides it.
+        The hash of everything that determines it.
     path : Path
     has_variance : bool
         Whether its variance can be computed.
@@ -85,7 +85,7 @@ class MasterRequest:
 
     @property
     def recipe(self) -> Recipe:
-        """How its frames are reduced."""
+        """The recipe of its frames."""
         return self.frame.recipe
 
     @property
@@ -95,7 +95,7 @@ class MasterRequest:
 
     @property
     def amplifiers(self) -> AmplifierSet:
-        """How its frames were read out."""
+        """The amplifiers of its frames."""
         return self.frame.amplifiers
 
     @property
@@ -138,7 +138,7 @@ def is_exact(frame: Frame, measured: Measured) -> bool:
 
 @contextmanager
 def open_frames(inputs: JobInputs, chosen: Sequence[Input]) -> Iterator[Mapping[str, Pixels]]:
-    """Open frames once for all their bands, as a compressed frame is unpacked when it is opened.
+    """Open frames once for all their bands: opening decompresses a compressed frame.
 
     Gives the open pixels by the name of the file.
 

@@ -21,16 +21,16 @@ __all__ = ["CombinedRows", "combine_rows", "row_bands"]
 
 @dataclass(frozen=True)
 class CombinedRows:
-    """Rows of a master before its level, or its noise, is taken from the whole of it.
+    """Rows of a master before its level, or its noise, is computed from all rows.
 
     Parameters
     ----------
     band : Band
         With flags. Its variance is None if it is unknown, or follows from ``scatter``.
     scatter : ndarray of float64, shape (2, rows, columns), or None
-        The variance of one frame's pixel, as `combine` gives it.
+        The variance of one frame's pixel, as returned by `combine`.
     n_used : ndarray or int
-        How many values each pixel was made of; at least 1.
+        The number of values used for each pixel; at least 1.
     """
 
     band: Band

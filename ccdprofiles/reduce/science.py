@@ -37,7 +37,7 @@ _BATCH_PIXELS = 2**19
 _OPEN_PRODUCTS = 128
 _CLOSERS = 4
 _TOGETHER = 4
-"""The fewest frames that share the bands of their masters."""
+"""The smallest number of frames that share the bands of their masters."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class ScienceRequest:
         In the plan.
     chosen : Input
     key : str
-        The hash of all that decides it.
+        The hash of everything that determines it.
     path : Path
     cosmic_rays : CosmicRays or None
-        How cosmic rays are found.
+        How cosmic rays are detected.
     cosmic_rays_off : bool
-        Whether its recipe looks for cosmic rays and the caller switched that off.
+        Whether its recipe detects cosmic rays and the caller switched that off.
     """
 
     name: str
@@ -117,12 +117,12 @@ class Batch:
 
     @property
     def recipe(self) -> Recipe:
-        """How its frames are reduced."""
+        """The recipe of its frames."""
         return self.frame.recipe
 
     @property
     def amplifiers(self) -> AmplifierSet:
-        """How its frames were read out."""
+        """The amplifiers of its frames."""
         return self.frame.amplifiers
 
     @property
@@ -132,7 +132,7 @@ class Batch:
 
     @property
     def whole(self) -> bool:
-        """Whether frames are worked on whole, as cosmic rays are searched for."""
+        """Whether frames are processed as a whole, because cosmic rays are detected."""
         return self.requests[0].cosmic_rays is not None
 
     @property
@@ -161,8 +161,8 @@ class Batch:
     def write(self, mapped: Callable, closers: Executor, writers: Writers) -> Written:
         """Calibrate all bands, by ``mapped`` as `map` does, and write the products.
 
-        A frame whose pixels turn out to be unreadable is left out, and the others are made
-        again. ``closers`` put the products on the disk while the next frames are calibrated.
+        A frame whose pixels cannot be read is omitted, and the others are made again. ``closers``
+        put the products on the disk while the next frames are calibrated.
         """
         try:
             return Written(self._write(mapped, closers, writers), {})
@@ -171,7 +171,7 @@ class Batch:
                 alone = [Batch(self.inputs, [request]) for request in self.requests]
                 return Written.all(one.write(mapped, closers, writers) for one in alone)
             if not isinstance(error, FrameRejected):
-                why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
+                why = f"it cannot be read ({words_of(error)}); check the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
             return Written({}, {file: Reason(file, error.code, str(error))})
@@ -296,7 +296,7 @@ def _cosmic_ray_cards(header: ProductHeader, request: ScienceRequest) -> None:
 def batches(
     frames: Mapping[str, Frame], requests: Sequence[ScienceRequest], workers: int
 ) -> Iterator[tuple[ScienceRequest, ...]]:
-    """Group frames that share masters and recipe, as many as are worth a job.
+    """Group frames that share masters and recipe into jobs.
 
     Parameters
     ----------
@@ -359,10 +359,10 @@ def write_science(
 
 
 def open_products(workers: int) -> int:
-    """Return how many products one worker may have open, each with its frame unpacked beside it."""
+    """Return how many products one worker may have open, each with its decompressed frame."""
     try:
         import resource
-    except ImportError:  # Windows, where the limit is far off
+    except ImportError:  # Windows, where the limit is high
         return _OPEN_PRODUCTS // workers or 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     free = limit if limit != resource.RLIM_INFINITY else 2**16

@@ -1,1 +1,1 @@
-"""What a run reports: the table of the night, its summary and its page."""
+"""The report of a run: the table of the night, its summary and its page."""

@@ -1,4 +1,4 @@
-"""The page of a night: what was made, what was set aside, and why, for a browser."""
+"""The page of a night for a browser: what was made, what was set aside, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["page_of"]
 _COLUMNS = (
     *("file", "profile", "type", "exposure", "filter", "binning", "object", "verdict", "product"),
 )
-"""What the page shows of each file."""
+"""The columns that the page shows for each file."""
 
 _REASONS = ("file", "verdict", "reason")
 
@@ -80,8 +80,8 @@ def page_of(
 ) -> str:
     """Return the page of a night as HTML without scripts.
 
-    ``counts`` and ``notes`` are sentences of the summary. A second run must write the
-    same page, so that they do not tell which products were up to date.
+    ``counts`` and ``notes`` are sentences of the summary. A second run must write the same page, so
+    they do not mention which products were up to date.
     """
     bad = [row for row in _rows(table, _REASONS) if row[1] in (NOT_CALIBRATED, SET_ASIDE)]
     parts = [
@@ -94,7 +94,7 @@ def page_of(
     verdict = (
         "Everything was made."
         if ok
-        else "Not everything could be made, or a frame was set aside; the first table says why."
+        else "Not everything could be made, or a frame was set aside; see the first table for the reasons."
     )
     return _PAGE.format(
         title=escape(_title(folder, table)),
@@ -124,7 +124,7 @@ def _science_rows(plan: Plan, made: Made) -> list[tuple[str, ...]]:
 def _title(folder: str, table: Table) -> str:
     """Name the folder of the night, and the day or days of its science frames."""
     science = table[table["type"] == "science"]
-    # Calibrations may come from other nights.
+    # Calibrations may be from other nights.
     dates = texts_of(science if len(science) else table, "date")
     days = sorted({day for date in dates if (day := _day(date))})
     ends = [day for day in dict.fromkeys((*days[:1], *days[-1:])) if day not in folder]
@@ -132,7 +132,7 @@ def _title(folder: str, table: Table) -> str:
 
 
 def _day(date: str) -> str:
-    """Return the day of a date in UT, or nothing where the card holds no date."""
+    """Return the day of a date in UT, or an empty text if the card contains no date."""
     try:
         time = time_of(date)
         return "" if time is None else datetime.fromtimestamp(time, UTC).date().isoformat()
@@ -154,7 +154,7 @@ def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _folded(label: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table that folds if it is long, and ends before it makes browsers slow."""
+    """Return a table that is collapsed if it is long, and cut before it makes browsers slow."""
     text = f"{label}: {_number(len(rows), 'row')}" if label else _number(len(rows), "row")
     more = len(rows) - _ROWS
     rest = f"<p>{_number(more, 'row')} more; night.ecsv has every file.</p>" if more > 0 else ""
@@ -182,7 +182,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in rows
     )
-    # On a narrow screen the parts of a row stand below each other, so that the reason is seen.
+    # On a narrow screen the cells of a row are below each other, so that the reason is visible.
     start = '<table class="stacked">' if "reason" in columns else "<table>"
     return f"{start}<tr>{head}</tr>\n{body}</table>"
 

@@ -8,7 +8,7 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(phase: str, total: int) -> Callable[[], None]:
-    """Show a bar on standard error if that is a terminal, and return what moves it on by one.
+    """Show a bar on a terminal, and return a function that advances it by one.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The report of a night: its table, its summary, and the files that hold them."""
+"""The report of a night: its table, its summary, and the files that contain them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Report"]
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What became of a night.
+    """The result of a run.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Report:
     plan : Plan
     made : Made
     folders : mapping, optional
-        Where the raw frames are, relative to the output, by the first part of their names.
+        The folders of the raw frames, relative to the output, by the first part of their names.
     """
 
     frames: tuple[Frame, ...]
@@ -70,12 +70,12 @@ class Report:
 
     @property
     def summary_of_next(self) -> str:
-        """The summary of a second run, which finds everything up to date."""
+        """The summary of a second run, for which everything is up to date."""
         return self._summary(self._present, {})
 
     @property
     def counts(self) -> list[str]:
-        """How many files and products there are, whichever run made them."""
+        """The numbers of files and products, whichever run made them."""
         return self._counts((), {})
 
     @property
@@ -85,7 +85,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out on purpose, and what is unusual though it was used."""
+        """What was omitted on purpose, and what is unusual although it was used."""
         return [*self.plan.on_purpose, *self.plan.notes, *self.made.notes]
 
     def write(self, places: Places, name: str) -> None:
@@ -109,7 +109,8 @@ class Report:
         write_text(night, stream.getvalue())
         write_text(places.path(PLAN), self.plan.to_json() + "\n")
         try:
-            # Only this folder: an output that was removed must not come back without its lock.
+            # Only this folder: an output that was removed must not be created again without its
+            # lock.
             page.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError.of(page.parent, error) from error

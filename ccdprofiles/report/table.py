@@ -27,7 +27,7 @@ _WITHOUT_FAULT = ("no-master", "removed")
 """Codes of frames that have no fault themselves."""
 
 _OF_THE_GROUP = ("few-frames", "mixed-setup")
-"""Codes of frames whose own group does not make a master."""
+"""Codes of frames whose own group cannot make a master."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def verdicts_of(
 
 
 def texts_of(table: Table, name: str) -> list[str]:
-    """Return a column as texts; a masked value becomes an empty one."""
+    """Return a column as texts; a masked value becomes empty."""
     texts = map(str, table[name].tolist())
     return ["" if text in ("--", "None") else text for text in texts]
 
@@ -123,7 +123,7 @@ def _why_not_needed(frame: Frame) -> str:
 
 
 def _lacking(code: str) -> str:
-    """Return the verdict on a frame that lacks others: of its own group, or a master."""
+    """Return the verdict on a frame that lacks other frames of its group, or a master."""
     return SET_ASIDE if code in _OF_THE_GROUP else NOT_CALIBRATED
 
 

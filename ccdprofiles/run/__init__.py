@@ -1,1 +1,1 @@
-"""Walk the plan: jobs, workers, verdicts, and what is up to date."""
+"""Execute the plan: jobs, workers, verdicts, and products that are up to date."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["address_of", "check_paths", "connected"]
 
 _PATIENCE = 30
-"""How long a scheduler may take to answer, in seconds."""
+"""How long to wait for the answer of a scheduler, in seconds."""
 
 _ADDRESS = re.compile(r"(?:(?P<how>tcp|tls|ws|wss|ucx)://)?[^\s/]+:(?P<port>\d+)")
 
 
 def address_of(given: str) -> str:
-    """Return the address of a scheduler, read from its file if one is given.
+    """Return the address of a scheduler, read from its file if necessary.
 
     A `~distributed.Client` with an invalid address would wait for ever.
 
@@ -37,7 +37,7 @@ def address_of(given: str) -> str:
     Raises
     ------
     InputError
-        If it is not an address, or not a file that a scheduler wrote.
+        If it is not an address, or not a file written by a scheduler.
     """
     address = given
     if isinstance(given, str) and given.endswith(".json"):
@@ -50,13 +50,13 @@ def address_of(given: str) -> str:
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{given} is not a scheduler file with an address; give the one that "
+                f"{given} is not a scheduler file with an address; use the one that "
                 "dask scheduler --scheduler-file wrote."
             ) from error
     match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if match is None or int(match["port"]) > 65535:
         raise InputError(
-            f"dask={given!r} is not the address of a scheduler; give host and port, such as "
+            f"dask={given!r} is not the address of a scheduler; use host and port, such as "
             "tcp://10.0.0.1:8786, or its scheduler file, whose name ends in .json."
         )
     return address
@@ -64,20 +64,20 @@ def address_of(given: str) -> str:
 
 @contextmanager
 def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Executor, int]]:
-    """Connect to a scheduler; gives an executor, and how many jobs its workers run at a time.
+    """Connect to a scheduler; yields an executor and the number of jobs that run at a time.
 
     Parameters
     ----------
     address : str
         Such as ``tcp://10.0.0.1:8786``, or the name of a scheduler file (``.json``).
     paths : iterable of Path
-        Files and folders that all workers must see.
+        Files and folders that all workers must be able to access.
 
     Raises
     ------
     InputError
         If dask.distributed is not installed, the address is invalid, no scheduler answers,
-        it has no worker, or a worker does not see a path.
+        it has no worker, or a worker cannot access a path.
     """
     where = address_of(address)
     try:
@@ -90,8 +90,8 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
     secret = where.startswith(("tls:", "wss:"))
     if secret and Security().get_connection_args("client")["ssl_context"] is None:
         raise InputError(
-            f"{where} needs TLS, but dask has no certificate; name it in the "
-            "configuration of dask (distributed.comm.tls.client), or give a tcp:// address."
+            f"{where} needs TLS, but dask has no certificate; add it to the "
+            "configuration of dask (distributed.comm.tls.client), or use a tcp:// address."
         )
     try:
         client = Client(where, timeout=_PATIENCE, set_as_default=False)
@@ -102,16 +102,16 @@ def connected(address: str, paths: Iterable[Path] = ()) -> Iterator[tuple[Execut
     try:
         number = sum(client.nthreads().values())
         if not number:
-            raise InputError(f"the dask scheduler at {address} has no worker; start some.")
+            raise InputError(f"the dask scheduler at {address} has no worker; start at least one.")
         check_paths(client, paths)
-        # Not pure: equal jobs must all run, as each writes a file.
+        # Not pure: equal jobs must all run, because each writes a file.
         yield client.get_executor(pure=False), number
     finally:
         client.close()
 
 
 def check_paths(client: Client, paths: Iterable[Path]) -> None:
-    """Refuse workers that do not see the night and its output under the same path.
+    """Refuse workers that cannot access the night and its output under the same path.
 
     Raises
     ------
@@ -121,8 +121,8 @@ def check_paths(client: Client, paths: Iterable[Path]) -> None:
     for worker, missing in sorted(client.run(_unseen, wanted).items()):
         if missing:
             raise InputError(
-                f"the worker {worker} does not see {missing[0]}; night and output must be on "
-                "storage that all workers share, under the same path."
+                f"the worker {worker} cannot access {missing[0]}; move night and output to "
+                "storage that all workers share under the same path."
             )
 
 

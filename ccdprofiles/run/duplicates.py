@@ -59,4 +59,4 @@ def _equal(first: Measured, second: Measured) -> bool:
                 for stop in (min(row + _ROWS, a.shape[0]),)
             )
     except (FrameRejected, OSError):
-        return False  # reported where its pixels are read
+        return False  # reported when its pixels are read

@@ -1,4 +1,4 @@
-"""Which executor runs the jobs of a night: threads or processes of our own, or the caller's."""
+"""The executor that runs the jobs of a night: own threads or processes, or that of the caller."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["check_executor", "executor_of"]
 
 
 def check_executor(jobs: int, executor: Executor | None, dask: str | None) -> None:
-    """Refuse options that do not name an executor.
+    """Refuse options that do not specify an executor.
 
     Raises
     ------
     InputError
-        If an option is not valid, or both an executor and a cluster are given.
+        If an option is not valid, or both an executor and a cluster are specified.
     """
     if not isinstance(jobs, int) or jobs < 0:
         raise InputError(f"jobs={jobs!r} is not a number of threads; 0 uses all processors.")
     if executor is not None and dask is not None:
         raise InputError(
-            "an executor and a dask cluster are given; only one can run the jobs, leave out the other."
+            "both an executor and a dask cluster are specified, but only one can run the jobs; omit the other."
         )
     if dask is not None:
         from .cluster import address_of
@@ -34,8 +34,8 @@ def check_executor(jobs: int, executor: Executor | None, dask: str | None) -> No
     if executor is not None:
         if not callable(getattr(executor, "submit", None)):
             raise InputError(
-                f"executor={executor!r} is not an executor; give one of concurrent.futures, "
-                "or leave it out and set the number of workers with jobs=."
+                f"executor={executor!r} is not an executor; use one of concurrent.futures, "
+                "or omit it and set the number of workers with jobs=."
             )
         from .workers import check_workers
 
@@ -46,7 +46,7 @@ def check_executor(jobs: int, executor: Executor | None, dask: str | None) -> No
 def executor_of(
     frames: Sequence[Frame], output: Path, jobs: int, executor: Executor | None, dask: str | None
 ) -> Iterator[tuple[Executor | None, int]]:
-    """Give the executor for the jobs of a night and the number of its workers.
+    """Yield the executor for the jobs of a night and the number of its workers.
 
     The executor is None for threads of this process; the number 0 means all processors.
     """

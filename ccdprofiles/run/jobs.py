@@ -1,8 +1,8 @@
 """The jobs that workers run: measure frames, make a master, calibrate science frames.
 
-A job holds all that it needs, as plain data that can be pickled, and returns its result;
-nothing else is shared but the disk. A large master is made by several workers: the levels
-of its flats are measured first, then its rows are combined, and then it is finished.
+A job contains everything that it needs, as plain data that can be pickled, and returns its result;
+only the disk is shared. A large master is made by several workers: the levels of its flats are
+measured first, then its rows are combined, and then it is finished.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class MeasureJob:
         return [MeasureJob((f,)) for f in self.frames]
 
     def run(self, mapped: Callable = map) -> list[Measured | FrameRejected]:
-        """Measure every frame, or return why that is impossible."""
+        """Measure every frame, or return why this is impossible."""
         return [look_at(f) for f in self.frames]
 
 
@@ -75,7 +75,7 @@ class _OfMaster:
 
     @property
     def held(self) -> int:
-        """How many bytes it holds in memory, besides bands."""
+        """How many bytes it needs in memory, besides bands."""
         rows, columns = self.request.shape
         return 10 * rows * columns
 
@@ -85,7 +85,7 @@ class _OfMaster:
         return self.request.files
 
     def split(self) -> list:
-        """Return nothing: a master needs all its frames."""
+        """Return no job: a master needs all its frames."""
         return []
 
 
@@ -130,7 +130,7 @@ class RowsJob(_OfMaster):
     rows: tuple[int, int]
 
     def run(self, mapped: Callable = map) -> Part:
-        """Return where the combined rows are."""
+        """Return the parts with the combined rows."""
         return combine_part(self.request, self.levels, *self.rows)
 
     def following(self, results: Sequence[Part], workers: int) -> list[MasterJob]:
@@ -141,15 +141,15 @@ class RowsJob(_OfMaster):
 
 @dataclass(frozen=True)
 class MasterJob(_OfMaster):
-    """Make a master; nothing follows but what needs it.
+    """Make a master; only jobs that need it follow.
 
     Parameters
     ----------
     request : MasterRequest
     levels : mapping or None
-        The levels of its flats, where they are known.
+        The levels of its flats, if they are known.
     parts : tuple of Part
-        Its rows, where they are combined.
+        Its rows, if they are combined.
     """
 
     levels: Mapping[str, FlatLevel] | None = None
@@ -175,7 +175,7 @@ class ScienceJob:
 
     @property
     def held(self) -> int:
-        """How many bytes it holds in memory, besides bands."""
+        """How many bytes it needs in memory, besides bands."""
         if self.requests[0].cosmic_rays is None:
             return 0
         rows, columns = self.inputs.frames[self.files[0]].amplifiers.shape
@@ -202,7 +202,7 @@ def first_jobs(request: MasterRequest, workers: int) -> Sequence[_OfMaster]:
     ----------
     request : MasterRequest
     workers : int
-        Among how many it may be divided; 0 if it may not.
+        Among how many it may be divided; 0 if it may not be.
     """
     rows, columns = request.shape
     small = len(request.chosen) * rows * columns < LARGE
@@ -227,7 +227,7 @@ def _rows_jobs(
 
 
 def look_at(frame: Frame) -> Measured | FrameRejected:
-    """Measure one frame, or return why that is impossible."""
+    """Measure one frame, or return why this is impossible."""
     try:
         return measure(frame.raw, frame.amplifiers, frame.recipe)
     except FrameRejected as error:
@@ -235,5 +235,5 @@ def look_at(frame: Frame) -> Measured | FrameRejected:
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise
-        why = f"it cannot be read ({error.strerror}); look at the disk, and copy it again."
+        why = f"it cannot be read ({error.strerror}); check the disk, and copy it again."
         return FrameRejected("unreadable", why)

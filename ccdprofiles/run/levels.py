@@ -1,7 +1,7 @@
 """Judge the overscan level of a frame by the levels of the night and by the frame's own data.
 
-The pedestal drifts from frame to frame, and the overscan follows it. Levels without a gap
-between them are drift. A level outside this group is noted; it is wrong if the data did not
+The pedestal drifts from frame to frame, and the overscan follows it. Levels without a gap between
+them are explained by drift. A level outside this group is noted; it is wrong if the data did not
 change with it, because a frame without light is then far from zero, or a frame with light is
 negative.
 """
@@ -25,7 +25,7 @@ _DARK_SOMEWHERE = ("science", "arc")
 _FLOOR, _CEILING = 30.0, 200.0
 """Adu: pedestals of warm cameras drift by tens of adu between two frames, and not by more."""
 _OF_TWO = 100.0
-"""Of two frames no scatter is known."""
+"""The smallest number of frames from which a scatter is measured."""
 _SHARE, _MOST = 0.02, 0.1
 """The same as shares of the level."""
 _SIGMAS = 8.0
@@ -76,7 +76,7 @@ class Body:
         frames = np.bincount(number)
         shut = np.bincount(number, weights=dark)
         decide = shut.max() >= 2 and dark.sum() >= _FEWEST
-        # If two groups hold equally many closed frames, the other frames decide.
+        # If two groups contain equally many closed frames, the other frames decide.
         best = int(np.lexsort((-frames, -shut))[0] if decide else np.argmax(frames))
         inside = number == best
         return cls(float(np.median(values[inside])), tolerance, inside)
@@ -99,9 +99,8 @@ def largest_drift(level: float) -> float:
 def _scatter(values: np.ndarray) -> float:
     """Return the scatter of levels from frame to frame, without that of outliers.
 
-    A slow drift and a single jump leave the steps from one frame to the next what they
-    are; a level that swings at every frame has two values, each of which half of the
-    frames share.
+    A slow drift or a single jump does not change most steps from one frame to the next; a level
+    that swings at every frame has two values, each of which half of the frames share.
     """
     if len(values) < _MANY:
         return MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
@@ -157,9 +156,9 @@ def doubtful_levels(
     Parameters
     ----------
     frames : mapping
-        File → frame. Those whose recipe has an ``overscan_drift`` are left out.
+        File → frame. Those whose recipe has an ``overscan_drift`` are ignored.
     measured : mapping
-        File → what was measured of it.
+        File → its measurements.
     setups : mapping
         File → the master bias that belongs to it; frames of other ones are not compared.
 
@@ -191,7 +190,7 @@ def doubtful_levels(
 def darker_than_bias(
     frames: Mapping[str, Frame], measured: Mapping[str, Measured], setups: Mapping[str, str]
 ) -> list[str]:
-    """Note frames without an overscan whose darkest pixels lie far below those of their biases.
+    """Note frames without an overscan whose darkest pixels are far below those of their biases.
 
     It is unknown whether the pedestal of the biases or of the frame differs, so no frame is
     set aside. Parameters are those of `doubtful_levels`.
@@ -229,9 +228,9 @@ def darker_than_bias(
 
 
 def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str]]:
-    """Judge the levels of one amplifier."""
+    """Check the levels of one amplifier."""
     body = Body.of([one.own for one in group], [one.closed for one in group])
-    # A wrong level says nothing about the zero point.
+    # A wrong level gives no information about the zero point.
     zero = _zero([one for one, within in zip(group, body.inside, strict=True) if within])
     below = [_below(one, zero or 0.0, body.tolerance) for one in group]
     if body.inside.all() and not any(below):
@@ -256,13 +255,13 @@ def _judged(group: Sequence[_Level]) -> tuple[dict[str, FrameRejected], list[str
         notes.append(
             f"{lowest[1].frame.file} and {sum(map(bool, below)) - 1} more: the darkest pixels are "
             f"{lowest[0]:.4g} adu below the {lowest[1].name}, but light is never negative; check "
-            "the overscan, and set overscan=None in the profile if it is of no use."
+            "the overscan, and set overscan=None in the profile if it does not follow the bias."
         )
     return wrong, notes
 
 
 def _zero(group: Sequence[_Level]) -> float | None:
-    """Return where the darkest pixels of a frame without light lie above its overscan, in adu."""
+    """Return the darkest pixels of a frame without light minus its overscan, in adu."""
     for kind in _CLOSED:
         lows = [one.dark - one.own for one in group if one.frame.type == kind]
         if lows:
@@ -278,7 +277,7 @@ def _below(one: _Level, zero: float, tolerance: float) -> float:
 
 
 def _usual_nets(inside: Sequence[_Level]) -> dict[tuple[str, float | None], float]:
-    """Return how far the data of frames without light lie above the overscan, by exposure."""
+    """Return by how much the data of frames without light exceed the overscan, by exposure."""
     nets: dict[tuple[str, float | None], list[float]] = {}
     for one in inside:
         if one.closed:

@@ -28,8 +28,8 @@ __all__ = ["make_products"]
 log = logging.getLogger(__name__)
 
 _REMOVED = (
-    "it was removed or replaced while the run was going on; run it again: it is made again, "
-    "and what is finished stays."
+    "it was removed or replaced during the run; run it again to remake it; "
+    "finished products are kept."
 )
 
 
@@ -61,7 +61,7 @@ def make_products(state: RunState, workers: Workers, folders: HeldFolders) -> No
 
 @dataclass(frozen=True)
 class _Pending:
-    """A master whose jobs are under way: what it is made of, and the results so far."""
+    """A master whose jobs are running: its frames, and the results so far."""
 
     request: MasterRequest
     jobs: int
@@ -163,18 +163,18 @@ class _Making:
             self.workers.submit(job)
 
     def _take_external(self, master: Master) -> None:
-        """Take a master of another night, if it is still the file that was written then."""
+        """Use a master of another night, if its file is unchanged."""
         path = Path(master.path)
         external = check_product(path)
         if external.faults:
             faults = "; ".join(external.faults)
-            why = f"{path}: {faults}; make it again, or remove it from the calibrations."
+            why = f"{path}: {faults}; remake it, or remove it from the calibrations."
             self.state.fail(master.name, "checksum", why)
             return
         self.state.add_master(master.name, path, external.sha256)
 
     def _keep_master(self, master: Master, path: Path, key: str, kept: CheckedProduct) -> None:
-        """Take a master of an earlier run that is up to date."""
+        """Use a master of an earlier run that is up to date."""
         self.state.note_set_aside(kept)
         if self._take_master(master, path, kept.sha256, key):
             self.state.made.kept.add(master.name)
@@ -194,11 +194,11 @@ class _Making:
         job: FlatLevelsJob | RowsJob | MasterJob,
         outcome: Any,
     ) -> None:
-        """Take the result of a job of a master, and submit what follows it."""
+        """Process the result of a job of a master, and submit the jobs that follow it."""
         master = job.request.master
         pending = self.pending.get(master.name)
         if pending is None or pending.request is not job.request:
-            # Another job of it has failed, and it was given up or begun again.
+            # Another of its jobs has failed, and it was abandoned or restarted.
             if isinstance(outcome, Part):
                 outcome.path.unlink(missing_ok=True)
             return
@@ -229,12 +229,12 @@ class _Making:
             self._submit(pending.request, job.following(pending.results, self.workers.number))
 
     def _master_refused(self, request: MasterRequest, refused: Exception) -> None:
-        """Begin a master again without the frames that changed, or note why it cannot be made."""
+        """Restart a master without the frames that changed, or note why it cannot be made."""
         master = request.master
         if not isinstance(refused, FrameRejected | OSError):
             raise refused
         if lost := [file for file in request.files if self._is_lost(file, refused)]:
-            log.warning("%s is made again without %s", master.name, ", ".join(lost))
+            log.warning("%s is remade without %s", master.name, ", ".join(lost))
             self._begin_master(master)
             return
         if not isinstance(refused, FrameRejected):
@@ -285,7 +285,7 @@ class _Making:
             self.workers.submit(ScienceJob(inputs, batch))
 
     def _science_request(self, product: Product) -> ScienceRequest | None:
-        """Return what is needed to make a product; None if it is up to date."""
+        """Return the request for a product; None if it is up to date."""
         state, name, chosen = self.state, product.name, product.input
         path = state.settings.output / PurePosixPath(name)
         cosmic_rays = state.cosmic_rays(chosen.file)

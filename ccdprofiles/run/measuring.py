@@ -26,7 +26,7 @@ __all__ = ["measure_frames"]
 log = logging.getLogger(__name__)
 
 _SHUTTER_CLOSED = (("bias", "dark"), ("science", "arc"))
-"""The types whose overscan gives the level of a night, the best first."""
+"""The types whose overscan gives the nightly level, the best first."""
 
 _BATCH_BYTES = 32 * 2**20
 _BATCH_FILES = 64
@@ -43,7 +43,7 @@ def measure_frames(state: RunState, workers: Workers) -> None:
     Raises
     ------
     OSError
-        If the system fails for another reason than a file.
+        If an operation of the system fails that does not concern a single file.
     """
     plan = state.plan
     files = sorted(

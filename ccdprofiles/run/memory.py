@@ -1,4 +1,4 @@
-"""What a large night leaves for the next run, so that it need not be read again."""
+"""The record of a large night for the next run, so that it need not be read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..plan.request import NightRequest
 from ..plan.scan import files_of
 from .state import Listing, Outcome, listing_of, outputs_of, recall, remember, request_of
 
-# A plan must not wait for what works on pixels.
+# A plan must not import modules that work on pixels.
 if TYPE_CHECKING:
     from ..reduce.made import Made
 
@@ -24,13 +24,13 @@ __all__ = ["Memory"]
 
 @dataclass(frozen=True)
 class Memory:
-    """What decided a run, by which the next one recognises that nothing has changed.
+    """What determined a run, by which the next one recognises that nothing has changed.
 
     Parameters
     ----------
     output : Path
     key : str or None
-        A hash of all that is asked for; None for a small night, which is read again.
+        A hash of all options; None for a small night, which is read again.
     raw : Listing or None
         The files of the night before any of them is read.
     """
@@ -69,11 +69,11 @@ class Memory:
         return recall(self.output, self.key, self.raw, partial(_left, self.output))
 
     def remember(self, made: Made, ok: bool, summary: str, codes: Iterable[str]) -> None:
-        """Let the next run know that it need not read this night again, if nothing changes.
+        """Record that the next run need not read this night again if nothing changes.
 
         ``summary`` is what it then reports; ``codes`` are those of all faults.
         """
-        # An `Outcome` does not hold products that were not asked for.
+        # An `Outcome` does not contain products that were not selected.
         if self.key is None or made.earlier:
             return
         output = self.output

@@ -1,10 +1,9 @@
-"""Pools of processes that start with fewer, notice a dead worker, and end at once.
+"""Pools of processes that may start with fewer, notice a dead worker, and end at once.
 
-`concurrent.futures` and `multiprocessing` have no public name for what this takes, so that
-every private name of theirs that a run uses is in this module. None of them makes a night
-faster: without them a run that is interrupted, or a system that starts no more processes,
-would keep the user waiting, for ever or for seconds. Each has its test in
-``tests/run/test_pools.py``.
+`concurrent.futures` and `multiprocessing` have no public functions for this, so all of their
+private names that a run uses are in this module. None of them makes a night faster: without them a
+run that is interrupted, or a system that starts no more processes, would make the user wait for
+seconds or for ever. Each has its test in ``tests/run/test_pools.py``.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ __all__ = [
 ]
 
 _LOOK = 0.5
-"""Seconds after which a pool that gives no answer is looked at."""
+"""Seconds after which a pool that gives no answer is checked."""
 
 
 class NotStarted(Exception):
-    """The system starts no process, or no thread to talk to it."""
+    """The system starts no process, or no thread to communicate with it."""
 
 
 class FewerProcesses(ProcessPoolExecutor):
     """A pool of processes that works with fewer if the system starts no more.
 
-    The pool of the standard library gives up at the first process that cannot start.
+    The pool of the standard library fails at the first process that cannot start.
     """
 
     def _spawn_process(self) -> None:
@@ -74,8 +73,8 @@ def kill_processes(pool: ProcessPoolExecutor) -> None:
 def stop_results(pool: ProcessPoolExecutor) -> None:
     """Close the pipe of results of a pool whose processes were killed.
 
-    One that was sending its result leaves half of it behind, and the pool would wait for
-    the rest as long as this process could still write it.
+    A process that was sending its result leaves a part of it in the pipe, and the pool would wait
+    for the rest as long as this process has the pipe open for writing.
     """
     with suppress(OSError):
         pool._result_queue._writer.close()  # type: ignore[attr-defined]  # not public
@@ -103,7 +102,7 @@ def size_of(executor: Executor | None) -> int | None:
     """Return how many workers an executor has, or None if that is unknown."""
     if (number := getattr(executor, "_max_workers", None)) is not None:
         return number
-    # The executor of dask.distributed knows its client, which knows the cluster.
+    # The executor of dask.distributed has a client, which has the cluster.
     if (client := getattr(executor, "_client", None)) is not None:
         return sum(client.nthreads().values()) or 1
     return None
@@ -112,7 +111,7 @@ def size_of(executor: Executor | None) -> int | None:
 def end_server() -> None:
     """End the server from which processes are forked, so that nothing outlives a command.
 
-    It holds nothing, and would spend a moment to tidy up what it imported.
+    It has no data, and would take some time to clean up its imports.
     """
     from multiprocessing import forkserver
 
@@ -130,7 +129,7 @@ def first_answer(pool: ProcessPoolExecutor) -> None:
     Raises
     ------
     NotStarted
-        If the system starts no process, or no thread of this one that would talk to it.
+        If the system starts no process, or no thread of this one that would communicate with it.
     BrokenExecutor
         If the processes end as soon as they begin.
     """
@@ -143,7 +142,7 @@ def first_answer(pool: ProcessPoolExecutor) -> None:
             raise NotStarted(str(error)) from error
         while not wait([future], timeout=_LOOK).done:
             if has_ended(pool):
-                raise NotStarted("the thread that talks to them ended")
+                raise NotStarted("the thread that communicates with them ended")
     future.result()
 
 

@@ -42,7 +42,7 @@ __all__ = ["Processes", "is_large", "process_pool", "stay_single", "worth_while"
 log = logging.getLogger(__name__)
 
 _LEAST = 128 * 2**20
-"""Bytes of raw files from which a night is worth the start of processes."""
+"""Bytes of raw files from which processes are faster than threads."""
 
 _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) in Linux."""
@@ -53,7 +53,7 @@ _SIGNALS = {
 
 
 def is_large(folder: Path) -> bool:
-    """Return True if a folder may hold a night that is worth the start of processes."""
+    """Return True if a folder may contain a night that is large enough for processes."""
     size = 0
     for where, _, files in os.walk(folder):
         with suppress(OSError):
@@ -72,13 +72,13 @@ def worth_while(frames: Iterable[Frame]) -> bool:
         return False
     try:
         ForkingPickler.dumps(list({id(f.recipe): f.recipe for f in raw}.values()))
-    except Exception:  # whatever cannot be pickled, threads need not send it
+    except Exception:  # threads need not pickle anything
         return False
     return True
 
 
 def _is_single() -> bool:
-    """Return True if this process has a single thread, as far as the system tells."""
+    """Return True if this process has a single thread, as far as the system shows it."""
     try:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:
@@ -105,7 +105,7 @@ def _start_server() -> None:
 
 @contextmanager
 def process_pool(number: int) -> Iterator[Processes | None]:
-    """Start processes and end them at the end; gives None if the system starts none.
+    """Start processes and end them at the end; yields None if the system starts none.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def _begun(number: int) -> Processes | None:
     """Start processes, or half as many until the system starts them."""
     asked = number
     if not _is_single():
-        # The server that forks would die with a traceback where the system refuses; each
+        # The server that forks would die with a traceback if the system refuses; each
         # worker has one thread more, and so have the pool (two), the server and its tracker.
         number = min(number, (_threads_given(2 * number + 4) - 4) // 2)
     while number > 0:
@@ -144,7 +144,7 @@ def _begun(number: int) -> Processes | None:
                 raise
             return pool
         number //= 2
-    log.warning("no process can be started for %d workers; threads do the work", asked)
+    log.warning("no process can be started for %d workers; threads are used instead", asked)
     return None
 
 
@@ -165,7 +165,7 @@ def _threads_given(wanted: int) -> int:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold signals back until the processes have started, and leave them to this one."""
+    """Delay signals until the processes have started, and let this one handle them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -179,7 +179,7 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def _put_off() -> Iterator[None]:
-    """Put off the handlers of signals that other threads receive; they run in the main thread."""
+    """Delay the handlers of signals that other threads receive; they run in the main thread."""
     came: list[int] = []
     handlers = {}
     if threading.current_thread() is threading.main_thread():
@@ -207,7 +207,7 @@ class Processes(FewerProcesses):
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Hide the caller's script, and put signals off."""
+        """Hide the caller's script, and delay signals."""
         with _without_main(), _uninterrupted():
             yield
 
@@ -233,7 +233,7 @@ def _settle() -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process when its parent ends, without a thread."""
+    """Let the system end this process when its parent ends, without a thread."""
     import ctypes
 
     try:

@@ -1,4 +1,4 @@
-"""Find which products of an earlier run are up to date, and why the others are made again."""
+"""Determine which products of an earlier run are up to date, and why the others are remade."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def still_holds(
         Of the product in the plan.
     path : Path
     key : str
-        The hash of all that decides it now.
+        The hash of everything that determines it now.
     inputs : sequence of Input
-        The raw frames that it is to be made of.
+        The raw frames from which it is to be made.
     settings : object
-        For a science frame how cosmic rays are found, or None.
+        For a science frame how cosmic rays are detected, or None.
     """
     if not path.exists():
         return None
     state.note_identity(name)
     if state.settings.overwrite:
-        why = "as asked"
+        why = "as requested"
     else:
-        # The bytes of a master go on into other products, so all of them count.
+        # The bytes of a master affect other products, so all of them are checked.
         saved = check_product(path, pixels=name.startswith(f"{MASTERS}/"))
         if not saved.faults and saved.header.get("CPKEY") == key:
             return saved
         why = "; ".join(saved.faults or _changes(state, saved, inputs, settings))
     state.made.anew[name] = why
-    log.info("%s is made again: %s", name, why)
+    log.info("%s is remade: %s", name, why)
     return None
 
 
@@ -85,7 +85,7 @@ def _changes(
     if found:
         return found
     if settings:
-        return ["its settings changed: how cosmic rays are found"]
+        return ["its settings changed: how cosmic rays are detected"]
     levels = any(any(state.measured[i.file].level_from_night) for i in inputs)
     if levels or "OSNIGHT1" in saved.header:
         return ["the nightly median of the overscan level changed"]
@@ -137,7 +137,7 @@ def _masters(state: RunState, saved: CheckedProduct, inputs: Sequence[Input]) ->
                 stem, before = file, others[0]
             yield f"the {role} is {stem} instead of {before}"
         elif file not in was:
-            yield f"a {role} is available now, {stem}"
+            yield f"the {role} {stem} is available now"
 
 
 def _settings(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
@@ -162,4 +162,4 @@ def _steps(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator[st
     for step in _STEPS:
         was = f"NO{step.upper()}" in saved.header
         if was != (step in now):
-            yield f"its settings changed: {step} {'no longer ' if was else ''}left out on purpose"
+            yield f"its settings changed: {step} {'no longer ' if was else ''}omitted on purpose"

@@ -1,6 +1,6 @@
-"""Walk a plan: measure the frames, make the masters, calibrate the science frames.
+"""Execute a plan: measure the frames, make the masters, calibrate the science frames.
 
-Each is a job for the workers, submitted once what it needs exists. Within a job
+Each is a job for the workers, submitted once its inputs exist. Within a job
 everything is done band by band: rows of all the frames of a master, or of all the
 science frames that share their masters, are read, combined or calibrated, and written,
 so that frames do not need to fit into memory.
@@ -35,8 +35,8 @@ def run_plan(
 ) -> Made:
     """Make every master and every product of a plan.
 
-    A frame that turns out to be unusable is left out; what needs it says so in
-    ``failed``. Results do not depend on the kind and the number of the workers.
+    A frame that cannot be used is omitted, and recorded in ``failed`` with everything that needs
+    it. Results do not depend on the kind and the number of the workers.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def run_plan(
 
 
 def _drop_removed(state: RunState) -> None:
-    """Drop what was removed since it was made, so that only files that exist are listed."""
+    """Remove products whose files no longer exist, so that only existing files are listed."""
     made = state.made
     for master in state.plan.masters:
         if master.name in state.masters and not master.path:
@@ -79,12 +79,12 @@ def _drop_removed(state: RunState) -> None:
     for name in [n for n, path in made.products.items() if not path.is_file()]:
         del made.products[name]
         made.kept.discard(name)
-        why = f"its product {name} was removed while the run was going on; run it again to make it."
+        why = f"its product {name} was removed during the run; run it again to remake it."
         state.fail(files[name], "removed", why)
 
 
 def _in_order(state: RunState) -> Made:
-    """Return what was made in the order of the plan, whatever was finished first."""
+    """Return what was made in the order of the plan, not in the order of completion."""
     plan, made = state.plan, state.made
     masters, failed = [m.name for m in plan.masters], made.failed
     names = dict.fromkeys([*sorted(state.frames), *masters, *sorted(failed)])

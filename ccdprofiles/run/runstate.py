@@ -1,4 +1,4 @@
-"""What a run was asked for, and what it has measured and made so far."""
+"""The options of a run, and what it has measured and made so far."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def no_progress(phase: str, total: int) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is done; only ``cosmic_rays`` changes pixels.
+    """The settings of a run; only ``cosmic_rays`` changes pixels.
 
     Parameters
     ----------
@@ -43,11 +43,11 @@ class Settings:
     overwrite : bool
         Whether products that exist already are made again.
     cosmic_rays : CosmicRays, False or None
-        Overrules the recipes: False finds none, None follows them.
+        Overrules the recipes: False detects none, None follows the recipes.
     progress : callable
-        ``progress(phase, total)`` returns a function to be called once for each thing done.
+        ``progress(phase, total)`` returns a function to be called once for each finished step.
     places : Places, optional
-        Where the folders of the output were when the run began.
+        The folders of the output when the run began.
     """
 
     output: Path
@@ -72,7 +72,7 @@ class RunState:
     frames : dict
         File → frame.
     measured : dict
-        File → what was measured of it; without the frames that cannot be used.
+        File → its measurements; without the frames that cannot be used.
     masters : dict
         Name in the plan → `MasterOnDisk`.
     made : Made
@@ -128,7 +128,7 @@ class RunState:
         return self.frames[chosen.file].profile
 
     def job_inputs(self, chosen: Sequence[Input]) -> JobInputs:
-        """Return what a job needs to make something of some frames."""
+        """Return the inputs of a job for some frames."""
         names = {m for i in chosen for m in (i.bias, i.dark, i.flat) if m}
         frames = {i.file: picklable(self.frames[i.file]) for i in chosen}
         return JobInputs(
@@ -141,7 +141,7 @@ class RunState:
         )
 
     def key(self, kind: str, profile: Profile, inputs: Sequence[Input], more: object = "") -> str:
-        """Hash all that decides a product: inputs, masters, profile, settings and version."""
+        """Hash what determines a product: inputs, masters, profile, settings and version."""
         parts: dict[str, object] = {"version": __version__, "kind": kind, "profile": profile.hash}
         first = inputs[0]
         used = (first.bias, first.dark, first.flat)
@@ -181,20 +181,20 @@ class RunState:
         return JobInputs({}, {}, self.masters).used(names)
 
     def cosmic_rays(self, file: str) -> CosmicRays | None:
-        """Return how cosmic rays are found in a frame: as the caller asks, else its recipe."""
+        """Return how cosmic rays are detected in a frame: by the caller's option, else by its recipe."""
         frame = self.frames[file]
         if not frame.amplifiers.knows_noise or self.settings.cosmic_rays is False:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
 
     def cosmic_rays_off(self, file: str) -> bool:
-        """Return True if the recipe of a frame looks for cosmic rays and the caller does not."""
+        """Return True if a frame's recipe detects cosmic rays and the caller switched that off."""
         frame = self.frames[file]
         asked = frame.type == "science" and frame.recipe.cosmic_rays is not None
         return asked and frame.amplifiers.knows_noise and self.settings.cosmic_rays is False
 
 
 def _levels_from_night(measured: Measured) -> list[float | None]:
-    """Return the overscan level of each amplifier that was taken from the night, else None."""
+    """Return the overscan level of each amplifier if it is the nightly median, else None."""
     pairs = zip(measured.levels, measured.level_from_night, strict=True)
     return [float(x[0]) if x is not None and r else None for x, r in pairs]

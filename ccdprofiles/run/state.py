@@ -1,10 +1,10 @@
 """Recognise a night in which nothing changed since the last run, without reading it again.
 
-At its end a run of a large night leaves one small file in the output. It holds a hash of
-all that decided the run: the version, the profiles, the options, and of every file of the
-night and of the output its size, inode and times, by which the system shows that a file
-was written. A later run that computes the same hash has nothing to make. Where anything
-differs, or is in doubt, the night is read as if the file were not there.
+At its end a run of a large night writes one small file to the output. It contains a hash of
+everything that determined the run: the version, the profiles, the options, and of every file of the
+night and of the output its size, inode and times, which change whenever a file is written. A later
+run that computes the same hash has nothing to make. If anything differs, or is uncertain, the night
+is read as if the file were not there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _COARSE_TICK = 2_500_000_000
 """The same for file systems that count whole seconds, or two of them."""
 
 _PASSING = {"changed", "killed-worker", "not-a-file", "removed", "unreadable"}
-"""Codes of faults that the next run may not meet again, though no file changes."""
+"""Codes of faults that the next run may not encounter again, although no file changes."""
 
 
 _PURE = {"astropy.units", "math", "re"}
@@ -69,7 +69,7 @@ _PLAIN = (str, bytes, int, float, complex, tuple, list, set, frozenset, dict, re
 
 
 class _Unsure(Exception):
-    """It cannot be known whether two runs were asked for the same."""
+    """It cannot be determined whether two runs had the same options."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Listing:
     number, size : int
         How many files there are, and their bytes.
     settled : bool
-        Whether any change from now on gives a file other times than those in the digest.
+        Whether any later change gives a file other times than those in the digest.
     """
 
     digest: str
@@ -99,7 +99,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run that found everything up to date reports.
+    """The report of a run for which everything was up to date.
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ def _tick(known: os.stat_result) -> int:
 
 
 def listing_of(found: Iterable[tuple[Path, str]]) -> Listing | None:
-    """Describe files by their names and what the system knows of them.
+    """Describe files by their names and what the system records about them.
 
-    A link stands for the file it leads to.
+    A link means the file to which it leads.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def listing_of(found: Iterable[tuple[Path, str]]) -> Listing | None:
     Returns
     -------
     Listing or None
-        None if a file cannot be looked at, or where the system does not record when a
+        None if a file cannot be examined, or if the system does not record when a
         file was last changed, as on Windows.
     """
     if os.name == "nt":
@@ -230,7 +230,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def request_of(profiles: Iterable[Profile | None], options: Mapping[str, object]) -> str | None:
-    """Hash what a run is asked for, besides its files.
+    """Hash the options of a run, besides its files.
 
     Parameters
     ----------
@@ -242,14 +242,14 @@ def request_of(profiles: Iterable[Profile | None], options: Mapping[str, object]
     Returns
     -------
     str or None
-        None where two requests may differ though they read alike: a profile has a
-        function that does not stand in the profile's own file, or an option is an
-        object that does not describe itself.
+        None if two requests may differ although their texts are equal: a profile has a function
+        that is not in the profile's own file, or an option is an object that does not describe
+        itself.
     """
     try:
         known = [p if p is None else (p.name, p.hash, _functions(p, p.file)) for p in profiles]
         text = _described([__version__, known, options], "")
-    except Exception:  # objects of the caller may raise anything; the run itself says what is wrong
+    except Exception:  # objects of the caller may raise anything; the run itself reports the error
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -294,7 +294,7 @@ def _enclosed(function: Callable, file: str, callers: tuple[Callable, ...] = ())
 
 
 def _names(code: CodeType) -> set[str]:
-    """Return the global names and attributes that some code uses; it must import and read nothing."""
+    """Return the global names and attributes that code uses; it must not import or read files."""
     if any(step.opname == "IMPORT_NAME" for step in dis.get_instructions(code)):
         raise _Unsure
     names = set(code.co_names)
@@ -326,17 +326,17 @@ def _described(value: Any, file: str) -> str:
 
 
 def recall(output: Path, request: str | None, raw: Listing | None, own: Callable) -> Outcome | None:
-    """Return the outcome of the last run if this one would find everything as it was left.
+    """Return the outcome of the last run if nothing has changed since.
 
     Parameters
     ----------
     output : Path
     request : str or None
-        As `request_of` gives it.
+        As returned by `request_of`.
     raw : Listing or None
         The files of the night.
     own : callable
-        Returns the listing of the output; called only where it may decide.
+        Returns the listing of the output; called only if it is needed.
     """
     if request is None or raw is None or not raw.large:
         return None
@@ -362,7 +362,7 @@ def remember(
     outcome: Outcome,
     codes: Iterable[str],
 ) -> None:
-    """Write the state file of a run that has just ended, where it saves the next one some time.
+    """Write the state file of a run that has just ended, if it saves the next run some time.
 
     Parameters
     ----------
@@ -381,7 +381,7 @@ def remember(
         return
     if _PASSING & set(codes):
         return
-    # What was written last is then old enough to show any later change.
+    # The files that were written last are then old enough to show any later change.
     time.sleep(1.5 * _TICK / 1e9)
     left = own()
     if left is None or not left.settled:
@@ -393,19 +393,19 @@ def remember(
     values = outcome.stored
     key = _key(request, raw, left, values)
     text = json.dumps({"format": _FORMAT, "key": key, **values})
-    # The products are there, whether or not there is room for this.
+    # The products exist, whether or not there is space for this file.
     with suppress(OutputError, OSError):
         write_text(output / STATE, text)
 
 
 def _key(request: str, raw: Listing, left: Listing, values: Mapping[str, object]) -> str:
-    # What was damaged, or written by hand, must not be reported.
+    # A damaged file, or one written by hand, must not be used.
     told = json.dumps(values, sort_keys=True)
     return hashlib.sha256(f"{request} {raw.digest} {left.digest} {told}".encode()).hexdigest()
 
 
 def _stored(path: Path) -> dict | None:
-    """Read a state file, or return None if it is not a file of ours or cannot be read."""
+    """Read a state file; return None if it cannot be read or was not written by ccdprofiles."""
     known = identity(path)
     if known is None or known[0] > _LONGEST:
         return None

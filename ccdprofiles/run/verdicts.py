@@ -1,4 +1,4 @@
-"""Judge the measured frames: which are set aside, and what is noted."""
+"""Check the measured frames: which are set aside, and what is noted."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WRAPPED = 1e-4
 _DARKER = 30.0
 """Adu by which the median of a frame may be below its dark because of drift or noise."""
 _GROUP = 4
-"""The fewest frames of which an outlier is set aside."""
+"""The smallest number of frames of which an outlier is set aside."""
 _MANY = 3
-"""The fewest frames that deviate together as the level of a camera drifts."""
+"""The smallest number of frames that deviate together because the level of a camera drifts."""
 
 
 def judge_pixels(state: RunState) -> None:
     """Set aside the frames that fail a check of their pixels.
 
-    A frame that the caller keeps is used, with a note. First each frame is judged by itself,
-    then the remaining frames of each master together.
+    A frame that the caller keeps is used, with a note. First each frame is checked by itself, then
+    the remaining frames of each master together.
 
     Parameters
     ----------
@@ -117,8 +117,8 @@ def _judge_level(state: RunState, master: Master) -> None:
             _note_level(state, master, frames, overscan)
         if len(found) >= _MANY and 4 * len(found) >= len(frames):
             state.made.notes.append(
-                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, as "
-                "when the level of a camera drifts; all are used; check them."
+                f"{master.name}: {len(found)} of its {len(frames)} frames deviate together, probably "
+                "because the level of the camera drifts; all are used; check them."
             )
             return
         for file, wrong in found.items():
@@ -131,7 +131,7 @@ def _note_level(
     frames: Mapping[str, Quality],
     overscan: Mapping[str, tuple[float | None, ...]],
 ) -> None:
-    """Note a bias or dark of another level among too few to leave one out."""
+    """Note a bias or dark of another level if there are too few to omit one."""
     if master.type not in ("bias", "dark"):
         return
     files = sorted(frames)
@@ -149,7 +149,7 @@ def _note_level(
 
 
 def _judge_noise(state: RunState, master: Master) -> None:
-    """Compare the noise of each bias with the read noise of the profile, and that with all biases."""
+    """Compare the noise of each bias, and of all together, with the read noise of the profile."""
     frames = _of(state, master) if master.type == "bias" else {}
     if not frames:
         return
@@ -169,7 +169,7 @@ def _judge_noise(state: RunState, master: Master) -> None:
             "are expected; correct read_noise= or gain= in the profile."
         )
     for file, own in ratios.items():
-        # Similar frames are treated alike, even if the limit lies between them.
+        # Similar frames are treated equally, even if the limit is between them.
         odd = [
             ratio
             for ratio, other in zip(np.array(own)[known], usual[known], strict=True)
@@ -179,7 +179,7 @@ def _judge_noise(state: RunState, master: Master) -> None:
             wrong = FrameRejected(
                 "read-noise",
                 f"its pixels scatter by {_furthest(odd):.3g} times the read noise of the profile, but "
-                f"{span} are expected of a bias; check that it was read out like the others.",
+                f"{span} are expected of a bias; check that it was read out in the same way as the others.",
             )
             _set_aside(state, file, wrong)
 
@@ -207,8 +207,8 @@ def _note_wrapped(state: RunState) -> None:
     for found in odd.values():
         file, share = max(found, key=lambda f: f[1])
         state.made.notes.append(
-            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, as "
-            "values above 32767 are in a file that declares them signed (BITPIX = 16 without BZERO); "
+            f"{file}{_and_more(found)}: {100 * share:.3g} % of its pixels are below -4096 adu, like "
+            "values above 32767 in a file that declares them signed (BITPIX = 16 without BZERO); "
             "check that the camera writes BZERO = 32768."
         )
 
@@ -247,7 +247,7 @@ def _net(state: RunState, master: Master) -> np.ndarray | None:
 
 
 def _note_light(state: RunState) -> None:
-    """Note rows whose overscan is contaminated by light, and what was done about it."""
+    """Note rows whose overscan is contaminated by light, and how they were corrected."""
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.n_lit_rows, strict=True):
@@ -275,8 +275,8 @@ def _note_fits(state: RunState) -> None:
     for (profile, name, rows), files in odd.items():
         state.made.notes.append(
             f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
-            f"{_and_more(files)} did not converge or is poorly determined; give overscan= of the "
-            "recipe a model of fewer parameters, or better ones to start from."
+            f"{_and_more(files)} did not converge or is poorly determined; use a model with fewer parameters in overscan= "
+            "of the recipe, or better initial parameters."
         )
 
 

@@ -1,9 +1,9 @@
-"""Run jobs, in threads of this process or in an executor that is given.
+"""Run jobs, in threads of this process or in a given executor.
 
 In threads a job divides its bands among them, so that even one master keeps all
-processors busy. Another executor gets whole jobs. When one of its workers dies, every job
-that was under way is run again, each alone. If a job kills its worker a second time, it is
-split into its frames, and a frame that does so is refused.
+processors busy. Another executor gets whole jobs. When one of its workers dies, every job that was
+running is run again, each alone. If a job kills its worker a second time, it is split into its
+frames, and a frame that does so is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Job", "Workers", "check_workers", "workers_of"]
 Job = MeasureJob | FlatLevelsJob | RowsJob | MasterJob | ScienceJob
 
 _HELD = 400 * 2**20
-"""Bytes that the jobs under way in threads may hold in memory."""
+"""Bytes that the jobs running in threads may use in memory."""
 
 _SPARE = 4 * 2**20
 """Bytes in reserve, so that running out of memory can still be reported."""
@@ -109,7 +109,7 @@ class Workers:
                 job = self._running.pop(future)
                 if future.cancelled():
                     raise OutputError(
-                        "the workers are gone; what is finished stays, run it again to continue."
+                        "the workers have ended; run it again to continue; finished products are kept."
                     )
                 error = future.exception()
                 if error is None:
@@ -129,7 +129,7 @@ class Workers:
                 yield from self._again(broken)
 
     def _fill(self) -> None:
-        """Start as many jobs as there is room for; a suspect runs alone."""
+        """Start as many jobs as fit into memory; a suspect runs alone."""
         if self._suspects:
             if not self._running:
                 self._alone = True
@@ -151,7 +151,7 @@ class Workers:
         return len(self._running) < self.number and (job.held == 0 or held <= _HELD)
 
     def _start(self, job: Job) -> bool:
-        """Start a job; return False if a worker has just died and its jobs must be seen first."""
+        """Start a job; return False if the jobs of a dead worker must be handled first."""
         if self._bands is not None:
             self._running[self._jobs.submit(self._frugally, job.run, self._mapped)] = job
             return True
@@ -189,7 +189,7 @@ class Workers:
         if second or (self.number == 1 and not self._running):
             raise OutputError(
                 f"not enough memory for {_shown(job)}, even with one worker; allow more (ulimit -v), "
-                "or close other programs, and run it again: what is finished stays."
+                "or close other programs, and run it again; finished products are kept."
             ) from error
         if self.number > 1:
             log.warning("not enough memory; the run continues with one worker (-j 1)")
@@ -198,7 +198,7 @@ class Workers:
         self._queue.appendleft(job)
 
     def _again(self, jobs: list[Job]) -> Iterator[tuple[Job, object]]:
-        """Run the jobs of a worker that died again; refuse a frame that surely killed it."""
+        """Run the jobs of a worker that died again; refuse a frame that certainly killed it."""
         self.lost += 1
         if self._pool is not None:
             # All that was under way is lost with it.
@@ -234,7 +234,7 @@ class Workers:
             kill_processes(pool)
             raise OutputError(
                 f"the system starts no more workers ({error}); allow more processes (ulimit -u) "
-                "or use fewer workers (-j 1), and run it again: what is finished stays."
+                "or use fewer workers (-j 1), and run it again; finished products are kept."
             ) from error
 
     @property
@@ -311,18 +311,18 @@ def check_workers(executor: Executor) -> None:
         first_answer(executor)
     except NotStarted as error:
         raise InputError(
-            f"the executor's processes cannot be started ({error}); give it fewer, allow more "
-            "(ulimit -u), or leave it out and set the number of workers with jobs=."
+            f"the processes of the executor cannot be started ({error}); use fewer, allow more "
+            "(ulimit -u), or omit the executor and set the number of workers with jobs=."
         ) from error
     except BrokenExecutor as error:
         raise InputError(
-            f"the executor's processes end as soon as they start ({error}); in a script, put the code "
-            'under if __name__ == "__main__":, as every new process imports the script.'
+            f"the processes of the executor end as soon as they start ({error}); in a script, put the code "
+            'under if __name__ == "__main__":, because every new process imports the script.'
         ) from error
 
 
 def workers_of(executor: Executor | None, jobs: int) -> int:
-    """Return how many workers there are: as asked, as the executor has, or one a processor."""
+    """Return the number of workers: as requested, that of the executor, or of processors."""
     if number := jobs or size_of(executor):
         return number
     if hasattr(os, "sched_getaffinity"):

@@ -1,4 +1,4 @@
-"""Simulated nights of a camera, with the truth behind them."""
+"""Simulated nights of a camera, with their true masters and science frames."""
 
 from .exposures import Exposures
 from .night import simulate_night

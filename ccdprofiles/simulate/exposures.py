@@ -15,7 +15,7 @@ __all__ = ["Exposure", "Exposures"]
 
 @dataclass(frozen=True)
 class Exposures:
-    """A series of like frames in a night.
+    """A series of similar frames in a night.
 
     Parameters
     ----------
@@ -23,16 +23,16 @@ class Exposures:
     number : int
         How many.
     exposure : float or sequence of float
-        In seconds; several are taken in turn.
+        In seconds; several are used in turn.
     filter : str, optional
     folder : str
         The sub-folder that they are written to.
     object : str, optional
-        The OBJECT card, which also chooses the field of stars. None: the usual name for
-        this instrument.
+        The OBJECT card, which also chooses the field of stars. None: the usual name for this
+        instrument.
     start : float, optional
-        Hours after noon of the first day, more than a day for another night. None: an
-        hour that is usual for the type.
+        Hours after noon of the first day, more than a day for another night. None: a usual hour for
+        the type.
     binning : tuple of int, optional
         Columns and rows; None: that of the night.
     light : float
@@ -75,8 +75,8 @@ class Exposure:
     """One frame of the night.
 
     ``number`` counts the files of this type, filter and object in their folder,
-    ``running`` all files of the folder, ``rank`` the frames that differ in nothing
-    else. ``size`` holds the rows and columns of the raw frame, then of its data.
+    ``running`` all files of the folder, ``rank`` the frames that do not differ otherwise. ``size``
+    holds the rows and columns of the raw frame, then of its data.
     """
 
     type: str
@@ -109,7 +109,7 @@ class Exposure:
 
     @property
     def key(self) -> tuple:
-        """What identifies this frame, whatever else the night holds."""
+        """What identifies this frame, independent of the rest of the night."""
         run = self.exposures
         what = (self.type, self.filter, self.object, self.exposure)
         return (run.folder, *what, self.binning, self.rank)

@@ -24,7 +24,7 @@ _SCIENCE = Exposure(
 
 
 def camera_of(profile: Profile) -> Camera:
-    """Return the instrument whose headers a profile fits, or a generic camera."""
+    """Return the instrument whose headers fit a profile, or a generic camera."""
     if profile.instruments:
         for camera in CAMERAS:
             if profile.fits(_filled(camera.cards(_SCIENCE))):
@@ -49,7 +49,7 @@ def frame_header(
     Raises
     ------
     ProfileError
-        If the profile would read it otherwise.
+        If the profile would read other values from it.
     """
     header = _filled(camera.cards(shot))
     _complete(header, profile, shot)
@@ -66,7 +66,7 @@ def _filled(cards: Mapping) -> fits.Header:
 
 
 def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
-    """Write the cards that the profile reads, where the instrument does not write them."""
+    """Write the cards that the profile reads, if the instrument does not write them."""
     if profile.instruments and not profile.knows(header):
         header["INSTRUME"] = profile.instruments[0]
     for _ in profile.where:
@@ -99,7 +99,7 @@ def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
 
 def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Refuse a frame that the profile would set aside."""
-    hint = "give simulate_night a header= that writes the cards the profile reads."
+    hint = "use a header= in simulate_night that writes the cards the profile reads."
     if not profile.fits(header):
         raise ProfileError(f"{shot.file}: the profile does not recognise its own camera; {hint}")
     checks: list[tuple[str, Callable, object]] = [("type", profile.frame_type_of, shot.type)]
@@ -133,6 +133,6 @@ def _first(cards: Any, otherwise: str) -> str:
 
 
 def _plainly(pattern: str) -> str:
-    """Return a text that a shell pattern fits."""
+    """Return a text that matches a shell pattern."""
     text = pattern.replace("*", "").replace("?", "x")
     return text if fnmatch.fnmatchcase(text, pattern) else pattern

@@ -1,4 +1,4 @@
-"""The light on a simulated chip: sky and stars, spectra and lamps, vignetting, dust and the slit."""
+"""The light on a simulated chip: sky, stars, spectra, lamps, vignetting, dust and slit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def efficiency(simulation: Simulation, filter: str, shot: Exposure) -> np.ndarra
 
 
 def optics(simulation: Simulation, filter: str, shot: Exposure) -> np.ndarray:
-    """Return the fraction of the light that the telescope, or the slit, lets through."""
+    """Return the fraction of the light that the telescope, or the slit, transmits."""
     make = _slit if simulation.dispersion else _vignetting
     return simulation.image(("optics", filter), partial(make, filter), shot)
 

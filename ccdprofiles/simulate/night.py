@@ -1,9 +1,8 @@
-"""Simulate a night: raw frames as an instrument writes them, and the truth behind them.
+"""Simulate a night: raw frames as an instrument writes them, and the true images.
 
 With a simulated night a profile can be tried before the first clear night, and a
-reduction can be compared with the truth. The same ``seed`` gives the same bytes, in
-whatever order the frames are listed, and a frame does not change when others are added
-to the night.
+reduction can be compared with the truth. The same ``seed`` gives the same bytes, regardless of the
+order of the frames, and a frame does not change when others are added to the night.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def simulate_night(
     shape: tuple[int, int] | None = None,
     statistic: Callable[[np.ndarray], float] | None = None,
 ) -> Truth:
-    """Write the raw frames of a simulated night, and return the truth behind them.
+    """Write the raw frames of a simulated night, and return the true images.
 
     Parameters
     ----------
@@ -69,9 +68,9 @@ def simulate_night(
         The frames of the night; None: a usual night of the instrument.
     header : callable, optional
         Returns further cards for the type, exposure, filter and number of a frame;
-        needed where functions of the profile read the header.
+        needed if functions of the profile read the header.
     gain, read_noise : Quantity
-        Used where the profile does not know them.
+        Used if the profile does not have them.
     drift : Quantity, optional
         Standard deviation, in adu, of the pedestal from frame to frame. None: 2 adu in
         amplifiers with a useful overscan, and 0 adu in the others.
@@ -80,8 +79,7 @@ def simulate_night(
     binning : tuple of int, optional
         Columns and rows; None: the usual binning of the instrument.
     shape : tuple of int, optional
-        Rows and columns of the raw frame, where the sections of the profile have open
-        ends.
+        Rows and columns of the raw frame, if the sections of the profile have open ends.
     statistic : callable, optional
         Normalises the true flats instead of the recipe's own.
 
@@ -95,7 +93,7 @@ def simulate_night(
     ProfileError
         If the profile does not recognise the simulated frames.
     OutputError
-        If the folder already holds a file of the same name.
+        If the folder already contains a file of the same name.
 
     Examples
     --------
@@ -111,8 +109,8 @@ def simulate_night(
     recipe = profile.recipe
     if callable(recipe):
         raise ProfileError(
-            f"{profile.name}: its recipe= is a function, and a night is simulated for one recipe; "
-            "give dataclasses.replace(profile, recipe=Recipe(...))."
+            f"{profile.name}: its recipe= is a function, but a night is simulated for one recipe; "
+            "use dataclasses.replace(profile, recipe=Recipe(...))."
         )
     camera = camera_of(profile)
     binning = binning or (camera.binning if profile.binning is not None else (1, 1))
@@ -143,7 +141,7 @@ def simulate_night(
 def _schedule(
     exposures: Sequence[Exposures], camera: Camera, binning: tuple[int, int]
 ) -> list[Exposure]:
-    """Return the frames of a night in order, whatever the order they are listed in."""
+    """Return the frames of a night in order, regardless of the order in which they are listed."""
     counters: dict[tuple, count] = {}
 
     def next_of(*key: object) -> int:
@@ -173,7 +171,7 @@ def _schedule(
 
 
 def _in_order(exposures: Sequence[Exposures]) -> Iterator[tuple[float, Exposures, float]]:
-    """Go through the frames: hours after noon, series, and exposure in seconds."""
+    """Iterate over the frames: hours after noon, series, and exposure in seconds."""
     frames = []
     for run in exposures:
         times = run.exposure if isinstance(run.exposure, Sequence) else (run.exposure,)
@@ -210,15 +208,15 @@ def _refuse_to_replace(folder: Path, shots: Sequence[Exposure]) -> None:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise OutputError(
-            f"two frames of the night would be named {min(twice)}; give one of them another folder=."
+            f"two frames of the night would be named {min(twice)}; use another folder= for one of them."
         )
     for name in names:
         if (folder / name).exists():
-            raise OutputError(f"{folder / name} already exists; give an empty folder.")
+            raise OutputError(f"{folder / name} already exists; use an empty folder.")
 
 
 def _written(simulation: Simulation, shots: Sequence[Exposure], folder: Path) -> Truth:
-    """Write every frame, and return the truth behind them."""
+    """Write every frame, and return the true images."""
     filters, hits = {}, {}
     for shot in shots:
         shot = replace(shot, size=simulation.layout(shot).size)

@@ -117,13 +117,13 @@ def _levels(simulation: Simulation, layout: Layout, random: np.random.Generator)
 
 
 def _usual_drift(simulation: Simulation) -> float:
-    """Return 2 adu, or less where the recipe would reject such a level."""
+    """Return 2 adu, or less if the recipe would reject such a level."""
     limit = simulation.recipe.overscan_drift
     return 2.0 if limit is None else min(2.0, limit.to_value(u.adu) / 5)
 
 
 def _per_pixel(values: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Return for each pixel of a raw image the value of its amplifier, or of its amplifier and row."""
+    """Return for each pixel of a raw image the value of its amplifier, or amplifier and row."""
     first = owners.flat[0]
     if (owners == first).all():
         return values[first] if values.ndim == 1 else values[first][: owners.shape[0], None]
@@ -133,7 +133,7 @@ def _per_pixel(values: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 
 def _whole(image: np.ndarray, readouts: Sequence[Readout]) -> np.ndarray:
-    """Return the whole numbers that the camera writes: 16 bits, or 32 where it saturates higher."""
+    """Return the whole numbers that the camera writes: 16 bits, or 32 if it saturates higher."""
     wide = any(r.saturation is not None and r.saturation > 65535 for r in readouts)
     image = np.rint(image, out=image)
     if wide:

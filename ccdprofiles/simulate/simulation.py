@@ -1,4 +1,4 @@
-"""A simulated night of a camera: its settings, its random numbers, and where its pixels lie."""
+"""A simulated night of a camera: its settings, random numbers, and pixel layout."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Layout:
         return (*next(iter(self.shapes.values())), *self.amplifiers.shape)
 
     def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Give each pixel of the trimmed frame the value of its amplifier."""
+        """Return for each pixel of the trimmed frame the value of its amplifier."""
         image = np.empty(self.amplifiers.shape, np.float32)
         for readout, value in zip(self.amplifiers.readouts, values, strict=True):
             image[readout.place.slices()] = value
@@ -69,7 +69,7 @@ class Simulation:
     """A camera on one night, and the images of its chip and light.
 
     Images are made unbinned, so that frames of any binning show the same chip, and each
-    only once; ``results`` holds them.
+    only once; ``results`` contains them.
 
     Parameters
     ----------
@@ -106,19 +106,19 @@ class Simulation:
         return getattr(self.recipe.flat, "dispersion", None)
 
     def once(self, key: tuple, make: Callable):
-        """Return what was made before for this key, or make it."""
+        """Return the stored result for this key, or compute it."""
         if key not in self.results:
             self.results[key] = make()
         return self.results[key]
 
     def random(self, *key: object) -> np.random.Generator:
-        """Return the random numbers of one thing, whatever else was drawn."""
+        """Return a generator for one purpose, independent of all others."""
         return np.random.default_rng([self.seed, zlib.crc32(repr(key).encode())])
 
     def image(
         self, key: tuple, make: Callable[[Simulation, int, int], np.ndarray], shot: Exposure
     ) -> np.ndarray:
-        """Return an image, which is made unbinned from its rows and columns, in the binning of a frame."""
+        """Return an image in the binning of a frame; it is made unbinned from rows and columns."""
         full = self.once(key, lambda: make(self, *self.size(shot)))
         return self.once((*key, shot.binning), lambda: self.rebinned(full, shot))
 
@@ -150,7 +150,7 @@ class Simulation:
         return frame_header(self.profile, self.camera, shot, self.header)
 
     def layout(self, shot: Exposure) -> Layout:
-        """Return where the amplifiers lie in raw frames of this binning."""
+        """Return the positions of the amplifiers in raw frames of this binning."""
         return self.once(("layout", shot.binning), lambda: _layout(self, shot))
 
 
@@ -202,7 +202,7 @@ def _shape(
 
 
 def _owners(readouts: Sequence[Readout], shape: tuple[int, int]) -> np.ndarray:
-    """Return the readout of each pixel: of data by its section, of all else by the nearest strip."""
+    """Return the readout of each pixel: for data by section, otherwise by the nearest strip."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     anchors = [r.overscan or r.data for r in readouts]
     gaps = [

@@ -1,4 +1,4 @@
-"""The truth behind a simulated night."""
+"""The true images of a simulated night."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Truth:
     ----------
     folder : Path
     profile : Profile
-        The profile that was given.
+        The profile that was simulated.
     known : Profile
         A copy whose amplifiers have the gain and read noise that were simulated.
     bias : ndarray
@@ -44,10 +44,10 @@ class Truth:
     gain : ndarray
         Of each pixel, in electron / adu.
     flats : dict of ndarray
-        For each filter (``""`` where the header has none) the flat, normalised by the
+        For each filter (``""`` if the header has none) the flat, normalised by the
         recipe's own statistic over the illuminated pixels. A spectral one is the
         response of the pixels times the illumination of the slit, without the spectrum
-        of the lamp. If the products are in electron it holds no ratio of gains.
+        of the lamp. If the products are in electron it contains no ratio of gains.
     arcs : dict of ndarray
         For each filter the light of the lamp, in adu / s.
     science : dict of ndarray
@@ -90,15 +90,15 @@ class Truth:
         ----------
         frame_type : {"bias", "dark", "flat", "arc"}
         exposure : float, optional
-            Of a dark, in seconds; may be left out where all have the same.
+            Of a dark, in seconds; may be omitted if all have the same.
         filter : str, optional
-            Of a flat or an arc; may be left out where there is one.
+            Of a flat or an arc; may be omitted if there is only one.
 
         Returns
         -------
         ndarray
-            In adu; a flat has no unit. A dark holds its bias where the recipe subtracts
-            none. An arc is the sum of the night's, and holds their dark.
+            In adu; a flat has no unit. A dark contains its bias if the recipe subtracts none. An
+            arc is the sum of all arcs of the night, and contains their dark.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Truth:
         if wanted is not None:
             return wanted
         if len(values) != 1:
-            raise KeyError(f"{what} is one of {sorted(values)}; give one.")
+            raise KeyError(f"{what} is one of {sorted(values)}; specify one.")
         return next(iter(values))
 
 
@@ -133,7 +133,7 @@ def truth_of(
     filters: Mapping[str, str],
     hits: Mapping[str, np.ndarray],
 ) -> Truth:
-    """Return the truth behind the frames of a simulation.
+    """Return the true images of a simulation.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplif
 
 
 def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> Any:
-    """Return the size of the raw frame with smaller data; all beside them stays."""
+    """Return the size of the raw frame with smaller data and everything else unchanged."""
     if frame_size is None:
         return None
     across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
@@ -116,13 +116,13 @@ def _shares(chip: Sequence[Section], size: tuple[int, int]) -> tuple[int, int]:
 def _share(size: int, spans: Collection[Span], what: str) -> int:
     if size < len(spans) or size % len(spans):
         raise ProfileError(
-            f"{size} {what} cannot be divided among {len(spans)} amplifiers; give a multiple."
+            f"{size} {what} cannot be divided evenly among {len(spans)} amplifiers; use a multiple of that number."
         )
     return size // len(spans)
 
 
 def _moved_section(text: str | None, data: Sequence[Section], shares: tuple[int, int]) -> Any:
-    """Return where a section lies when the data are cut to their shares."""
+    """Return the position of a section when the data are cut to their shares."""
     if text is None:
         return None
     section = Section.parse(text)
@@ -136,7 +136,7 @@ def _length(length: int, spans: list[Span], width: int) -> int:
 
 
 def _moved(edges: Span, spans: list[Span], width: int) -> Span:
-    """Return where a range lies when each of ``spans`` is cut to ``width``."""
+    """Return the position of a range when each of ``spans`` is cut to ``width``."""
     if edges[0] is None:
         return 1, width
 

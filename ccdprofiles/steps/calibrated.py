@@ -1,4 +1,4 @@
-"""Calibrate a prepared frame: bias, dark, flat and gain, refused where numbers would be wrong."""
+"""Calibrate a prepared frame: bias, dark, flat and gain; steps with wrong results are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def calibrate_frame(
     state = State.of(frame.meta)
     if state is None:
         raise PlanError(
-            "no card of this frame says what it still holds (CALSTAT and HASPED are missing); "
+            "the cards CALSTAT and HASPED are missing, so it is not known what this frame still contains; "
             "begin with prepare(), which takes the raw frame or its path."
         )
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
@@ -66,17 +66,17 @@ def calibrate_frame(
 
 
 def _untouched(state: State) -> bool:
-    """Return True if nothing but the overscan was taken off a frame."""
+    """Return True if only the overscan was subtracted from a frame."""
     return not set(state.letters) & set("BDF")
 
 
 def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
-    """Work out from the cards of a frame that was read back how it was read out."""
+    """Determine the amplifiers of a frame from its cards."""
     size = re.fullmatch(r"(\d+)x(\d+)", str(frame.meta.get("CPRAW", "")))
     if size is None:
         raise PlanError(
-            "no card of this frame says how large the raw frame was (CPRAW), so its amplifiers "
-            "cannot be notes; begin with prepare(), which takes the raw frame or its path."
+            "the card CPRAW is missing, so the size of the raw frame and its amplifiers are not "
+            "known; begin with prepare(), which takes the raw frame or its path."
         )
     columns, rows = map(int, size.groups())
     meta = frame.meta
@@ -97,7 +97,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
 
 
 def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
-    """Return the exposure of a master dark: of ours EXPTIME, else as the profile reads it."""
+    """Return the exposure of a master dark: EXPTIME of ours, else as the profile reads it."""
     if dark is None:
         return None
     seconds = dark.meta.get("EXPTIME") if "CPVERS" in dark.meta else None
@@ -105,7 +105,7 @@ def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
 
 
 def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -> CCDData:
-    """Calibrate a frame of which nothing but the overscan was taken, in the order of a night."""
+    """Calibrate a frame from which only the overscan was subtracted, in the order of a night."""
     pedestal = state.pedestal and origin.bias is None
     bias, flat = plane_of(origin.bias), plane_of(origin.flat)
     dark = plane_of(origin.dark, origin.bias, pedestal)
@@ -122,7 +122,7 @@ def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -
     )
     values = done.data[0]
     if origin.frame.type != "science" and origin.flat is None and not electrons:
-        # Frames that are to be combined keep what float32 would round off.
+        # Frames that are to be combined stay in float64, as float32 would round them.
         stack = CCDData(data.astype("f8")[np.newaxis], unit=frame.unit)
         values = subtract_masters(stack, bias, dark, origin.dark_scale).data[0]
     return _of_stack(done, values)
@@ -140,7 +140,7 @@ def _of_stack(done: CCDData, values: np.ndarray) -> CCDData:
 
 
 def _stacked(frame: CCDData) -> np.ndarray | None:
-    """Return the flags of a frame as a stack of one, what is masked besides being bad."""
+    """Return the flags of a frame as a stack of one; other masked pixels are flagged as bad."""
     flags, mask = frame.flags, mask_of(frame)
     if mask is not None:
         flags = mask * np.uint16(BAD) if flags is None else flags | mask * np.uint16(BAD)
@@ -148,9 +148,9 @@ def _stacked(frame: CCDData) -> np.ndarray | None:
 
 
 def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
-    """Take further masters off a frame, and carry the uncertainty that it has."""
+    """Subtract further masters from a frame, and propagate its uncertainty."""
     own = variance_of(frame)
-    # The frame's own variance stands in for read noise, and its photons are in it.
+    # The frame's own variance replaces the read noise, and includes that of its photons.
     noise = Noise(None, None) if own is None else Noise(np.inf, own[np.newaxis])
     bias, dark, flat = (
         plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")
@@ -163,7 +163,7 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
 
 
 def _electrons(done: CCDData, origin: Origin) -> CCDData:
-    """Apply the gain where it is known and was not applied yet."""
+    """Apply the gain if it is known and was not yet applied."""
     gain = noise_of_frame(origin.frame).gain
     if gain is None or done.unit == u.electron:
         return done

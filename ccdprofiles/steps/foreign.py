@@ -1,4 +1,4 @@
-"""Masters that other programs made: what they hold is measured, as no card says it."""
+"""Masters of other programs: what they contain is measured, because no card records it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 _NEAR_ONE = 0.1
 _SIGMAS = 10
-"""Standard deviations of a pixel that a pedestal stands above zero at least."""
+"""The least level of a pedestal, in standard deviations of a pixel."""
 
 
 def measured_masters(
     frame: CCDData, state: State, masters: list[Master]
 ) -> tuple[list[Master], list[str]]:
-    """Measure masters without our cards, and write what they hold into their cards.
+    """Measure masters without the cards of ccdprofiles, and record what they contain.
 
     Parameters
     ----------
     frame : CCDData
-        From which they are taken off.
+        From which they are subtracted.
     state : State
         Of the frame.
     masters : list of Master
@@ -41,12 +41,12 @@ def measured_masters(
     list of Master
         With CPTYPE, CALSTAT and HASPED; a flat divided by its median.
     list of str
-        A sentence on each that was measured.
+        A sentence about each that was measured.
 
     Raises
     ------
     PlanError
-        If a master has no value, or a flat no light.
+        If a master has no valid pixel, or a flat no light.
     """
     done, notes = [], []
     bias = next((m for m in masters if m.type == "bias"), None)
@@ -67,7 +67,7 @@ def measured_masters(
 
 
 def _is_single_flat(master: Master) -> bool:
-    """Return True for a flat of ours that was not normalised, such as a single frame."""
+    """Return True for a flat of ccdprofiles that was not normalised, such as a single frame."""
     return master.type == "flat" and "FLATNORM" not in master.meta
 
 
@@ -77,7 +77,7 @@ def _good(master: Master) -> np.ndarray:
     if master.flags is not None:
         good &= master.flags == 0
     if not good.any():
-        raise PlanError(f"{master.name} has no good pixel; look at it, and make it anew.")
+        raise PlanError(f"{master.name} has no good pixel; inspect it, and remake it.")
     return master.data[good]
 
 
@@ -86,7 +86,7 @@ def _flat(master: Master) -> tuple[Master, str]:
     level = float(np.median(_good(master)))
     if not level > 0:
         raise PlanError(
-            f"the median of {master.name} is {level:.6g}, and a flat has light; look at it."
+            f"the median of {master.name} is {level:.6g}, but that of a flat must be positive; inspect it, and use another flat."
         )
     near = abs(level - 1) <= _NEAR_ONE
     sentence = f"{master.name}: its median is {level:.6g}, " + (
@@ -102,7 +102,7 @@ def _flat(master: Master) -> tuple[Master, str]:
 
 
 def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> tuple[Master, str]:
-    """Tell whether a dark holds a pedestal: by the bias, or by the darkest pixels of the frame."""
+    """Record whether a dark contains a pedestal, by comparison with the bias or the frame."""
     level = float(np.median(_good(master)))
     if bias is not None:
         zero, what = float(np.median(_good(bias))), f"the bias's {{:.6g}} {frame.unit}"
@@ -110,7 +110,7 @@ def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> 
         zero, what = _darkest(frame), f"the frame's darkest pixels at {{:.6g}} {frame.unit}"
     holds = _stands_above_zero(master, level) and level > zero / 2
     if not state.pedestal and bias is None:
-        # Without the overscan's level the frame has its light alone, less than any pedestal.
+        # Without the overscan level the frame has only its light, which is less than any pedestal.
         holds = _stands_above_zero(master, level) and level > max(zero, 0)
     sentence = (
         f"{master.name}: its median is {level:.6g} {master.unit} beside {what.format(zero)}, so it "
@@ -118,8 +118,8 @@ def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> 
     )
     if holds and "O" in state.letters:
         raise PlanError(
-            f"{sentence}, which the overscan took off the frame already; prepare the darks as the "
-            "frame was, and combine them."
+            f"{sentence}, which was already removed from the frame with the overscan; prepare the darks in the "
+            "same way as the frame, and combine them."
         )
     letters = "" if holds else "B"
     if not holds and bias is None and "B" not in state.letters and "O" in state.letters:
@@ -128,7 +128,7 @@ def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> 
 
 
 def _bias(frame: CCDData, state: State, master: Master) -> tuple[Master, str]:
-    """Refuse a bias that holds a pedestal which the frame holds no longer."""
+    """Refuse a bias that contains a pedestal which was already subtracted from the frame."""
     level, zero = float(np.median(_good(master))), _darkest(frame)
     holds = _stands_above_zero(master, level)
     sentence = (
@@ -138,8 +138,8 @@ def _bias(frame: CCDData, state: State, master: Master) -> tuple[Master, str]:
     )
     if holds and not state.pedestal and level > max(zero, 0):
         raise PlanError(
-            f"{sentence}, which was taken off the frame already: it would be subtracted twice; "
-            "prepare the biases as the frame was, and combine them."
+            f"{sentence}, which was already subtracted from the frame and would be subtracted twice; "
+            "prepare the biases in the same way as the frame, and combine them."
         )
     return replace(master, meta=_cards(master, None, "", holds)), sentence
 
@@ -158,7 +158,7 @@ def _stands_above_zero(master: Master, level: float) -> bool:
 
 
 def _cards(master: Master, norm: float | None, letters: str = "", pedestal: bool = False) -> object:
-    """Write down what was measured of a master."""
+    """Record the measurements of a master."""
     meta = master.meta.copy()
     meta["CPTYPE"] = (master.type, "what this master is, as it was measured")
     if norm is not None:

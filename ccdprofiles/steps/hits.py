@@ -1,4 +1,4 @@
-"""Find cosmic rays in one frame: the mask and the flags of a CCDData are set."""
+"""Detect cosmic rays in one frame, and set the mask and the flags of a CCDData."""
 
 from __future__ import annotations
 
@@ -50,22 +50,23 @@ def detect_cosmics(
     *,
     repair: bool = False,
 ) -> CCDData | tuple[np.ndarray, np.ndarray]:
-    """Find cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420).
+    """Detect cosmic rays by L.A.Cosmic (van Dokkum 2001, PASP 113, 1420).
 
-    The options, their defaults and the answer are those of `ccdproc.cosmicray_lacosmic`. A frame
-    that `Profile.calibrate` gave needs none: gain and read noise of each amplifier come from its
+    The options, their defaults and the result are those of `ccdproc.cosmicray_lacosmic`. A frame
+    from `Profile.calibrate` needs none: gain and read noise of each amplifier come from its
     profile, the other options from its recipe.
 
     Parameters
     ----------
     ccd : CCDData or ndarray, shape (rows, columns)
-        With its sky. Masked pixels are not searched.
+        With its sky background. Masked pixels are not searched.
     sigclip, sigfrac, objlim, niter, sepmed, cleantype, fsmode, psffwhm
         As in `ccdprofiles.CosmicRays`, and with its defaults.
     gain : float or Quantity, optional
-        Electrons per adu; a number without unit is taken so. Left out, 1, and the unit stays.
+        Electrons per adu; a number without unit is in this unit. By default 1, and the unit is
+        unchanged.
     readnoise : float or Quantity, optional
-        In electron; 6.5 if left out.
+        In electron; 6.5 by default.
     satlevel : float
         In electron: a bright pixel above it may be a saturated star.
     pssl : float
@@ -73,13 +74,13 @@ def detect_cosmics(
     psfmodel, psfsize, psfk, psfbeta
         As in `astroscrappy.detect_cosmics`.
     verbose : bool
-        Nothing is printed in any case; how many pixels were hit stands in CRNUM.
+        Nothing is printed in any case; the number of pixels hit is in CRNUM.
     gain_apply : bool
-        Whether a gain that is given is applied to the result, which is then in electron.
+        Whether ``gain`` is applied to the result, which is then in electron.
     inbkg, invar : ndarray, optional
         A background that is subtracted for the search, and the variance of the frame.
     repair : bool
-        True puts values in place of the pixels that were hit.
+        True replaces the pixels that were hit.
 
     Returns
     -------
@@ -87,13 +88,13 @@ def detect_cosmics(
         With the pixels that were hit masked, and bit 8 set in its flags if it has flags; CRAYS,
         CRWAY and CRNUM are cards of its ``meta``.
     tuple of ndarray
-        Given an ndarray: its pixels, and the mask of those that were hit.
+        For an ndarray: its pixels, and the mask of those that were hit.
 
     Raises
     ------
     PlanError
-        If the units of frame, gain and read noise do not fit, a gain is given for a frame in
-        electron, or the frame is a product that was read back, and ``readnoise`` is missing.
+        If the units of frame, gain and read noise do not agree, a gain is specified for a frame in
+        electron, or the frame is a product that was read from a file, and ``readnoise`` is missing.
 
     Examples
     --------
@@ -131,7 +132,9 @@ def detect_cosmics(
         "invar": invar,
     }
     if pssl and (inbkg is not None or invar is not None):
-        raise PlanError("pssl= and inbkg= or invar= say the sky twice; give one of them.")
+        raise PlanError(
+            "pssl= and inbkg= or invar= both specify the sky background; use only one of them."
+        )
     if not isinstance(ccd, CCDData):
         factor = 1.0 if gain is None else u.Quantity(gain).value
         hits = _search(np.asarray(ccd), None, factor, _number(readnoise), pssl, options)
@@ -141,8 +144,8 @@ def detect_cosmics(
 
 
 def _checked(asked: dict) -> dict:
-    """Return all options of the search, once those that were asked for are known to be possible."""
-    # The plain median is none of a recipe, as astroscrappy 1.3.0 cannot do it.
+    """Return all options of the search, after those of the caller have been checked."""
+    # The plain median is not allowed in a recipe, because astroscrappy 1.3.0 does not support it.
     plain = asked.get("cleantype") == "median"
     rest = {name: value for name, value in asked.items() if not (plain and name == "cleantype")}
     options = dict(vars(CosmicRays(**rest)))
@@ -151,11 +154,11 @@ def _checked(asked: dict) -> dict:
 
 
 def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> TrackedCCD:
-    """Search a frame by the gain and read noise of each of its amplifiers."""
+    """Search a frame with the gain and read noise of each of its amplifiers."""
     state = State.of(ccd.meta)
     if state is None or state.pedestal:
         raise PlanError(
-            "the pedestal of this frame is still in it, which would be taken for light; "
+            "this frame still contains its pedestal, which would be taken for light; "
             "subtract its bias or dark first."
         )
     how = replace(origin.frame.recipe.cosmic_rays or CosmicRays(), **asked, repair=repair)
@@ -167,8 +170,8 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
         hits = find_cosmic_rays(whole, amplifiers, how, noise_of_frame(origin.frame))
     except FrameRejected as error:
         raise PlanError(
-            f"gain or read noise of {origin.profile.name} is not known, without which cosmic rays "
-            "cannot be found; give them with gain= and readnoise=."
+            f"gain or read noise of {origin.profile.name} is not known, and cosmic rays cannot be "
+            "detected without it; specify both with gain= and readnoise=."
         ) from error
     meta = _cards(ccd.meta, how, hits.meta["CRWAY"], int(((hits.flags & COSMIC_RAY) != 0).sum()))
     return TrackedCCD(
@@ -191,16 +194,16 @@ def _of_options(
     options: dict,
     repair: bool,
 ) -> CCDData:
-    """Search a frame by the numbers that are given."""
+    """Search a frame with the numbers of the caller."""
     if readnoise is None and "CPVERS" in ccd.meta:
         raise PlanError(
-            "this product was read back, and its cards do not have the read noise; give gain= and "
-            "readnoise=, or search the frame that calibrate() gives."
+            "this product was read from a file, and its cards do not contain the read noise; specify gain= and "
+            "readnoise=, or search the frame that calibrate() returns."
         )
     _check_units(ccd, gain, readnoise)
     factor = 1.0 if gain is None else u.Quantity(gain).value
     hits = _search(ccd.data, ccd.mask, factor, _number(readnoise), pssl, options)
-    # Of the whole frame astroscrappy multiplies by the gain and divides again.
+    # astroscrappy multiplies the whole frame by the gain and divides it again.
     data = hits.data if repair else ccd.data.copy()
     unit, uncertainty = ccd.unit, ccd.uncertainty
     if gain is not None and gain_apply and ccd.unit != u.electron:
@@ -224,19 +227,19 @@ def _of_options(
 def _check_units(
     ccd: CCDData, gain: float | u.Quantity | None, readnoise: float | u.Quantity | None
 ) -> None:
-    """Refuse units that do not fit, as ccdproc does, and a gain that was applied before."""
+    """Refuse units that do not agree, as ccdproc does, and a gain that was already applied."""
     number = gain if isinstance(gain, u.Quantity) else (1 if gain is None else gain) * _GAIN
     if ccd.unit == u.electron:
         if number.value != 1:
             raise PlanError(
-                f"this frame is in electron, and gain={number} would be applied twice; leave it out."
+                f"this frame is already in electron, so gain={number} would be applied twice; omit it."
             )
         number = 1 * u.dimensionless_unscaled
     noise = readnoise if isinstance(readnoise, u.Quantity) else 1 * u.electron
     if not (number.unit * ccd.unit).is_equivalent(noise.unit):
         raise PlanError(
-            f"gain in {number.unit}, frame in {ccd.unit} and read noise in {noise.unit} do not fit "
-            "together; give the gain in electron / adu and the read noise in electron."
+            f"gain in {number.unit}, frame in {ccd.unit} and read noise in {noise.unit} do not agree; "
+            "use the gain in electron / adu and the read noise in electron."
         )
 
 
@@ -252,14 +255,14 @@ def _search(
     pssl: float,
     options: dict,
 ) -> CosmicRayHits:
-    """Search an image with its sky in it, and give it back without."""
+    """Search an image with its sky added, and return it without."""
     mask = None if mask is None or mask is np.ma.nomask else np.asarray(mask, bool)
     hits = search(data + pssl if pssl else data, mask, gain=gain, readnoise=readnoise, **options)
     return hits._replace(data=hits.data - np.float32(pssl)) if pssl else hits
 
 
 def _cards(meta: object, how: CosmicRays, way: str, number: int) -> fits.Header:
-    """Write down how cosmic rays were found, and how many."""
+    """Record how cosmic rays were detected, and how many."""
     header = fits.Header(meta)
     done = "repaired" if how.repair else "flagged"
     header["CRAYS"] = (done, "cosmic rays, by L.A.Cosmic")

@@ -1,4 +1,4 @@
-"""What a frame still holds, by its cards, and the steps that would give wrong numbers."""
+"""What a frame still contains according to its cards, and the refusal of wrong steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["State", "check_alike", "check_masters", "scale_of_dark"]
 
 @dataclass(frozen=True)
 class State:
-    """What the cards of a frame say was done to it, and what it still holds.
+    """The steps that were done to a frame according to its cards, and what it still contains.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class State:
     pedestal : bool
         Whether the pedestal is still in it.
     profile, amplifiers, binning : str
-        Of the camera, as CPPROF, CPAMPS and CPBIN say.
+        Of the camera, from CPPROF, CPAMPS and CPBIN.
     """
 
     type: str
@@ -42,7 +42,7 @@ class State:
 
     @classmethod
     def of(cls, meta: Mapping) -> State | None:
-        """Read the state from cards; None where they are not those of this package."""
+        """Read the state from cards; None if they are not those of this package."""
         if "CALSTAT" not in meta or "HASPED" not in meta:
             return None
         return cls(
@@ -58,7 +58,7 @@ class State:
 def check_masters(
     profile: Profile, frame: CCDData, state: State, recipe: Recipe, masters: list[Master]
 ) -> None:
-    """Refuse masters that would give wrong numbers for a frame.
+    """Refuse masters that would give wrong results for a frame.
 
     Raises
     ------
@@ -66,15 +66,19 @@ def check_masters(
     """
     if state.profile != profile.name:
         raise PlanError(
-            f"this frame was prepared by the profile {state.profile or '(no name)'}, and "
-            f"{profile.name or '(no name)'} was asked to calibrate it; use one profile for both."
+            f"this frame was prepared by the profile {state.profile or '(no name)'}, but "
+            f"{profile.name or '(no name)'} was used to calibrate it; use one profile for both."
         )
     for master in masters:
         if LETTERS[master.type] in state.letters:
-            verb = "divided by its flat" if master.type == "flat" else f"less its {master.type}"
+            verb = (
+                "divided by its flat"
+                if master.type == "flat"
+                else f"corrected for its {master.type}"
+            )
             raise PlanError(
-                f"this frame is {verb} already (CALSTAT = {state.letters!r}), and {master.name} "
-                f"would do it twice; leave {master.type}= out."
+                f"this frame is already {verb} (CALSTAT = {state.letters!r}), and {master.name} "
+                f"would repeat this step; omit {master.type}=."
             )
         own = State.of(master.meta)
         if own is not None:
@@ -90,12 +94,12 @@ def _check_plane(frame: CCDData, master: Master) -> None:
     if master.data.shape != frame.shape:
         rows, columns = master.data.shape
         raise PlanError(
-            f"{master.name} has {columns} columns and {rows} rows, and the frame {frame.shape[1]} "
-            f"and {frame.shape[0]}; give a master of the same binning, trimmed as the frame is."
+            f"{master.name} has {columns} columns and {rows} rows, but the frame has {frame.shape[1]} "
+            f"and {frame.shape[0]}; use a master of the same binning, trimmed in the same way as the frame."
         )
     if master.type != "flat" and master.unit != frame.unit:
         raise PlanError(
-            f"{master.name} is in {master.unit} and the frame in {frame.unit}; subtract masters "
+            f"{master.name} is in {master.unit}, but the frame is in {frame.unit}; subtract masters "
             "in the unit of the frame, before the gain is applied (electrons=False)."
         )
 
@@ -104,8 +108,7 @@ def _check_camera(state: State, own: State, master: Master) -> None:
     """Refuse a master of another kind, camera, amplifier set or binning."""
     if own.type != master.type:
         raise PlanError(
-            f"{master.type}= was given a frame whose CPTYPE is {own.type!r}; "
-            f"give a master {master.type}."
+            f"CPTYPE of the frame in {master.type}= is {own.type!r}; use a master {master.type}."
         )
     for field, card, what in (
         ("profile", "CPPROF", "another camera"),
@@ -116,7 +119,7 @@ def _check_camera(state: State, own: State, master: Master) -> None:
         if theirs and theirs != ours:
             raise PlanError(
                 f"{master.name} is of {what} ({card} = {theirs!r}, and {ours!r} in the frame); "
-                f"give a {master.type} that was read out as the frame was."
+                f"use a {master.type} that was read out in the same way as the frame."
             )
 
 
@@ -134,39 +137,39 @@ def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
         if ours != theirs:
             raise PlanError(
                 f"{card} is {theirs!r} in {master.name} and {ours!r} in the frame; "
-                f"give a {master.type} that was taken as the frame was."
+                f"use a {master.type} that was taken in the same way as the frame."
             )
 
 
 def _check_pedestal(state: State, masters: list[Master]) -> None:
-    """Refuse masters that take the pedestal off twice, not at all, or a flat that divides it."""
+    """Refuse masters that subtract the pedestal twice or not at all, or a flat that divides it."""
     given = {m.type: m for m in masters}
     dark = given.get("dark")
     bias_off = "bias" in given or "B" in state.letters
     if dark is not None and (own := State.of(dark.meta)) is not None:
         if bias_off and "B" not in own.letters:
             raise PlanError(
-                f"{dark.name} still holds its bias, which is taken off this frame by itself: it "
+                f"{dark.name} still contains its bias, which is also subtracted separately and "
                 "would be subtracted twice; subtract the bias from the darks before they are "
                 "combined."
             )
         if not bias_off and "B" in own.letters:
             raise PlanError(
-                f"the bias was subtracted from {dark.name}, and not from this frame, which would "
-                "keep its own; give bias= too."
+                f"the bias was subtracted from {dark.name}, but not from this frame, which would "
+                "still contain it; use bias= as well."
             )
     pedestal = state.pedestal and not bias_off and dark is None
     if "flat" in given and pedestal:
         raise PlanError(
-            "the pedestal of this frame is still in it (HASPED = T), and a flat must not divide a "
-            "pedestal; give bias= or dark= too."
+            "this frame still contains its pedestal (HASPED = T), which must not be divided by a "
+            "flat; use bias= or dark= as well."
         )
 
 
 def scale_of_dark(
     frame_exposure: float | None, recipe: Recipe, dark: Master | None, dark_exposure: float | None
 ) -> float:
-    """Return what a dark is multiplied by, or refuse one of another exposure.
+    """Return the factor of a dark, or refuse one of another exposure.
 
     Raises
     ------
@@ -177,7 +180,7 @@ def scale_of_dark(
     if frame_exposure is None or not dark_exposure:
         where = "the frame" if frame_exposure is None else dark.name
         raise PlanError(
-            f"the exposure of {where} is not known, without which the dark cannot be compared "
+            f"the exposure of {where} is not known, so the dark cannot be compared "
             "with the frame; write it into the header (meta)."
         )
     if recipe.dark != "scale":
@@ -185,8 +188,8 @@ def scale_of_dark(
         off = abs(dark_exposure - frame_exposure)
         if off > tolerance:
             raise PlanError(
-                f"{dark.name} is of {dark_exposure:g} s and the frame of {frame_exposure:g} s, "
-                f"{off:g} s apart, where the recipe matches within {tolerance:g} s; give a dark of "
+                f"the exposure of {dark.name} is {dark_exposure:g} s, that of the frame {frame_exposure:g} s; "
+                f"they differ by {off:g} s, but the recipe allows {tolerance:g} s; use a dark of "
                 f"{frame_exposure:g} s, or set Recipe(bias=True, dark='scale')."
             )
         return 1.0
@@ -194,7 +197,7 @@ def scale_of_dark(
     own = State.of(dark.meta)
     if own is not None and "B" not in own.letters and abs(scale - 1) > 0:
         raise PlanError(
-            f"{dark.name} still holds its pedestal, which must not be scaled by {scale:.6g}; "
+            f"{dark.name} still contains its pedestal, which must not be scaled by {scale:.6g}; "
             "subtract the bias from the darks before they are combined."
         )
     return scale
@@ -210,12 +213,12 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
     for number, (frame, state) in enumerate(zip(frames, states, strict=True), 1):
         if frame.shape != frames[0].shape:
             raise PlanError(
-                f"frame {number} has shape {frame.shape} and the first {frames[0].shape}; combine "
+                f"frame {number} has the shape {frame.shape}, but the first {frames[0].shape}; combine "
                 "frames of one shape."
             )
         if frame.unit != frames[0].unit:
             raise PlanError(
-                f"frame {number} is in {frame.unit} and the first in {frames[0].unit}; combine "
+                f"frame {number} is in {frame.unit}, but the first in {frames[0].unit}; combine "
                 "frames of one unit."
             )
         first = states[0]
@@ -231,8 +234,8 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
             ours, theirs = getattr(state, field), getattr(first, field)
             if ours != theirs:
                 raise PlanError(
-                    f"{card} is {ours!r} in frame {number} and {theirs!r} in the first; combine "
-                    "frames of one kind, read out and calibrated alike."
+                    f"{card} is {ours!r} in frame {number}, but {theirs!r} in the first; combine "
+                    "frames of one kind that were read out and calibrated in the same way."
                 )
 
 

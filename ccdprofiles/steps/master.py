@@ -1,4 +1,4 @@
-"""Calibration frames that a profile prepared become a master, as in the reduction of a night."""
+"""Combine calibration frames prepared by a profile to a master, as in the reduction of a night."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class _Stack:
     def shared_bias(self) -> Master | None:
         """The bias that was subtracted from every dark or arc.
 
-        It is added for the time of combining, so that the frames are whole numbers, and
-        subtracted once.
+        It is added while the frames are combined, so that they are whole numbers, and subtracted
+        once.
         """
         sums = {o.bias.sha256 if o.bias else "" for o in self.origins}
         alone = len(sums) == 1 and self.type in ("dark", "arc") and self.scales is None
@@ -90,7 +90,7 @@ class _Stack:
 
     @property
     def exact(self) -> bool:
-        """Whether float32 holds the sums of all frames exactly."""
+        """Whether float32 represents the sums of all frames exactly."""
         taken = any(o.dark or o.bias for o in self.origins) and self.shared_bias is None
         if taken or self.scales is not None or not all(o.exact for o in self.origins):
             return False
@@ -110,14 +110,14 @@ class _Stack:
         return value - times * bias.data[first:stop].astype("f8")
 
     def relative_gain(self, first: int, stop: int) -> np.ndarray | None:
-        """Return the gains where they differ and products are in electrons."""
+        """Return the gains if they differ and products are in electrons."""
         if self.type != "flat" or not self.recipe.electrons:
             return None
         gain = noise_of_frame(self.origins[0].frame, first, stop).gain
         return gain if isinstance(gain, np.ndarray) else None
 
     def rows(self, first: int, stop: int, dtype: str) -> np.ndarray:
-        """Return rows of all frames, NaN where one is masked for a reason of its own."""
+        """Return rows of all frames, NaN where a pixel is masked but not flagged."""
         rows = [self.plus_bias(f.data[first:stop], first, stop) for f in self.frames]
         stack = np.stack(rows).astype(dtype, copy=False)
         for frame, values in zip(self.frames, stack, strict=True):
@@ -150,7 +150,7 @@ def make_master(
         Of each.
     how : Combine
     scale : ndarray, {"median", "mode", "mean"} or None
-        What each frame is multiplied by, or the statistic that it is divided by.
+        The factor of each frame, or the statistic by which it is divided.
     mapped : callable
         As `map`; it may work in threads.
 
@@ -185,7 +185,7 @@ def make_master(
 
 
 def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, float]:
-    """Return the level of a flat over its good pixels, and that in units of its median."""
+    """Return the level of a flat over its good pixels, and the level in units of its median."""
     frame, origin, how = stack.frames[number], stack.origins[number], stack.recipe.flat
     image = np.asarray(frame.data, "f8")
     gain = stack.relative_gain(0, frame.shape[0])
@@ -200,7 +200,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
     if not (found > 0 and is_lit(found, values[: values.size // 2])):
         raise PlanError(
             f"{origin.frame.file} (frame {number + 1}): its level is {found:.6g} {frame.unit}, "
-            "where a flat needs light once bias and dark are off; look at it, and leave it out."
+            "but a flat needs light after bias and dark have been subtracted; inspect it, and omit it."
         )
     return found, offset
 

@@ -1,4 +1,4 @@
-"""What the single steps take from the reduction of a whole night, all in one place."""
+"""The functions of the reduction of a whole night that the single steps use."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
 
 @dataclass(frozen=True)
 class _OnDisk:
-    """What the cards of a product ask of a master."""
+    """The attributes of a master from which the cards of a product are written."""
 
     sha256: str
     file: Master
@@ -67,7 +67,7 @@ class _OnDisk:
 
 @dataclass(frozen=True)
 class _StepInputs:
-    """What the cards of a product ask of the job that makes it."""
+    """The attributes of a job from which the cards of a product are written."""
 
     masters: Mapping[str, _OnDisk]
     without: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
     Raises
     ------
     FrameRejected
-        If the header rules the frame out.
+        If the frame cannot be used because of its header.
     """
     with watched():
         found = Scanner(Registry(()), forced=profile).frame(path, name)
@@ -124,9 +124,9 @@ def plane_of(
     ----------
     master : Master or None
     bias : Master, optional
-        The bias that is subtracted beside this dark.
+        The bias that is subtracted together with this dark.
     pedestal : bool
-        Whether the dark's own scatter tells the noise of the frame.
+        Whether the scatter of the dark's frames is the noise of the frame.
     """
     if master is None:
         return None
@@ -158,7 +158,7 @@ def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
 
 
 def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Header:
-    """Return the header of a frame once masters were taken off it."""
+    """Return the header of a frame after masters have been subtracted."""
     used = {m.type: m for m in masters}
     kind = origin.frame.type
     chosen = Input(
@@ -177,7 +177,7 @@ def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Head
 def _own_cards(
     frame: Frame, chosen: Input, masters: Mapping[str, Master], kind: str
 ) -> ProductHeader:
-    """Make the cards that say what was done to a frame, and what it still holds."""
+    """Make the cards that record what was done to a frame, and what it still contains."""
     inputs = _StepInputs({name: _OnDisk.of(m) for name, m in masters.items()})
     header = ProductHeader()
     common_cards(header, inputs, frame, chosen, "", kind)
@@ -186,7 +186,7 @@ def _own_cards(
 
 
 def merged(meta: fits.Header, own: fits.Header) -> fits.Header:
-    """Return a header with the cards of another set too, and its history added once."""
+    """Return a header with the cards of another one added, and its history added once."""
     header = meta.copy()
     for card in own.cards:
         if card.keyword not in ("HISTORY", ""):
@@ -225,7 +225,7 @@ def combined_cards(headers: Sequence[fits.Header], summed: bool) -> fits.Header:
 
 
 def _block(header: fits.Header) -> bytes:
-    """Write the cards of a header down, without those that are not ASCII."""
+    """Return the cards of a header as text, without those that are not ASCII."""
     return header.tostring(endcard=False, padding=False).encode("ascii", "replace")
 
 

@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 
 
 def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
-    """Read a raw frame as it is; see `ccdprofiles.Profile.read`."""
+    """Read a raw frame unchanged; see `ccdprofiles.Profile.read`."""
     path = Path(path)
     raw = read_raw(path)
     if len(raw.images) != 1:
         raise FrameRejected(
             "mef",
-            f"{path.name}: it holds {len(raw.images)} images, and a CCDData holds one; give its "
-            "path to prepare(), which puts them together.",
+            f"{path.name}: it contains {len(raw.images)} images, but a CCDData has only one; pass its "
+            "path to prepare(), which joins them.",
             str(path),
         )
     (image,) = raw.images
@@ -66,8 +66,8 @@ def prepare_frame(
         return _prepared(profile, path, path.name, night_level)
     if not isinstance(frame, CCDData):
         raise PlanError(
-            f"prepare() was given a {type(frame).__name__}; it takes the path of a raw frame, or a "
-            "CCDData as read() returns it."
+            f"prepare() cannot use a {type(frame).__name__}; pass the path of a raw frame, or a "
+            "CCDData from read()."
         )
     _refuse_prepared(profile, frame)
     with tempfile.TemporaryDirectory(prefix="ccdprofiles-") as folder:
@@ -94,7 +94,7 @@ def _prepared(
 
 
 def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
-    """Return the variance of a prepared frame; None where its pedestal hides how much is light."""
+    """Return the variance of a prepared frame; None if it still contains its pedestal."""
     bias = frame.type == "bias"
     amplifiers = frame.amplifiers
     if not amplifiers.knows_noise or not (bias or amplifiers.has_overscan):
@@ -109,18 +109,18 @@ def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
 def _refuse_prepared(profile: Profile, frame: CCDData) -> None:
     if "CPVERS" in frame.meta:
         raise PlanError(
-            "this frame was prepared before: its overscan would be subtracted and its edges would "
-            "be cut twice; give the raw frame, or go on with calibrate()."
+            "this frame was already prepared: its overscan would be subtracted and its edges would "
+            "be trimmed twice; use the raw frame, or continue with calibrate()."
         )
     if frame.unit != profile.unit:
         raise PlanError(
-            f"this frame is in {frame.unit}, where raw frames of {profile.name} are in "
-            f"{profile.unit}; give the raw frame."
+            f"this frame is in {frame.unit}, but raw frames of {profile.name} are in "
+            f"{profile.unit}; use the raw frame."
         )
 
 
 def _as_stored(frame: CCDData) -> fits.PrimaryHDU:
-    """Return the frame as a camera stores it: as whole numbers of 16 bits where they do."""
+    """Return the frame as a camera stores it: as integers of 16 bits if they are exact."""
     data = np.asarray(frame.data)
     if data.dtype.kind == "f" and data.size:
         low, high = data.min(), data.max()

@@ -38,7 +38,7 @@ class MemoryFrame:
         self.header = fits.Header(ccd.meta)
 
     def rows(self, first: int, stop: int) -> np.ndarray:
-        """Return rows ``first`` up to but without ``stop``; NaN where they are masked."""
+        """Return rows ``first`` to ``stop`` (exclusive); NaN where they are masked."""
         data = np.asarray(self.ccd.data[first:stop])
         mask = self.ccd.mask
         if mask is None or mask is np.ma.nomask:
@@ -51,7 +51,7 @@ class MemoryFrame:
         return variance_of(self.ccd, slice(first, stop))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no file is open."""
 
 
 class FileFrame:
@@ -61,9 +61,9 @@ class FileFrame:
     ----------
     path : str or Path
     unit : Unit, optional
-        Taken where the file has no BUNIT.
+        Used if the file has no BUNIT.
     hdu : int, optional
-        The HDU of the image; left out, the first image.
+        The HDU of the image, by default the first image.
     """
 
     def __init__(self, path: str | Path, unit: object = None, hdu: int | None = None):
@@ -78,7 +78,7 @@ class FileFrame:
         self.shape = self._image.shape
 
     def rows(self, first: int, stop: int) -> np.ndarray:
-        """Return rows ``first`` up to but without ``stop``; NaN where they are masked."""
+        """Return rows ``first`` to ``stop`` (exclusive); NaN where they are masked."""
         small = self._image.bitpix in (8, 16, -32)
         data = self._pixels.rows(self._image, first, stop, "f4" if small else "f8")
         if "MASK" in self._planes:
@@ -113,7 +113,7 @@ class FileFrame:
 
 
 def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
-    """Return the unit of a file: that of BUNIT, else the one that was given."""
+    """Return the unit of a file: that of BUNIT, else that of the caller."""
     text = str(bunit or "").strip()
     for spelling in (text, text.lower()):
         with suppress(ValueError):
@@ -121,7 +121,7 @@ def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
                 return u.Unit(spelling)
     if given is None:
         raise PlanError(
-            f"{name}: BUNIT is {text!r}, which is not a unit; give unit='adu', or what its pixels are."
+            f"{name}: BUNIT is {text!r}, which is not a unit; use unit='adu', or the unit of its pixels."
         )
     return u.Unit(given)
 
@@ -136,11 +136,11 @@ def listed(
         images = [images]
     found = list(images)
     if not found:
-        raise PlanError("there is nothing to combine; give a list of CCDData or of paths.")
+        raise PlanError("there is nothing to combine; pass a list of CCDData or of paths.")
     for each in found:
         if not isinstance(each, CCDData | str | Path):
             raise PlanError(
-                f"combine() was given a {type(each).__name__}; it takes CCDData or paths of FITS "
+                f"combine() cannot use a {type(each).__name__}; pass CCDData or paths of FITS "
                 "files."
             )
     return found

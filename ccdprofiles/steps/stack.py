@@ -65,31 +65,30 @@ def combine(
 ) -> CCDData:
     """Combine frames to one, clipped after they are scaled to each other.
 
-    Calibration frames that `Profile.prepare` gave become the master that
-    `ccdprofiles.reduce_night` makes of them: flats are scaled and normalised, spectral flats lose
-    their lamp, hot pixels of darks are flagged. All others are combined as `ccdproc.combine`
-    does it.
+    Calibration frames from `Profile.prepare` give the same master as in `ccdprofiles.reduce_night`:
+    flats are scaled and normalised, the lamp is divided out of spectral flats, hot pixels of darks
+    are flagged. All others are combined as in `ccdproc.combine`.
 
     Parameters
     ----------
     img_list : list of CCDData or of path, or str
-        Files are read a band of rows at a time. A text names paths, with commas between them.
+        Files are read a band of rows at a time. A text contains paths separated by commas.
     method : {"average", "median", "sum"}, optional
-        Left out, what the recipe says of prepared frames, and ``"average"`` for all others.
+        By default the method of the recipe for prepared frames, and ``"average"`` for all others.
     scale : callable, array-like, {"median", "mode", "mean"}, optional
-        What each frame is multiplied by; a function is given the pixels of each and returns it.
-        A word is the statistic of its good pixels that each frame is divided by. Left out, what
-        the recipe says of prepared flats, and 1 for all others.
+        The factor of each frame; a function takes the pixels of a frame and returns its factor. A
+        word is the statistic of its good pixels by which each frame is divided. By default that of
+        the recipe for prepared flats, and 1 for all others.
     clip : float or None, optional
-        Values further than this many ``mad_std`` from the median of their pixel are left out, of
-        an average or a sum. Left out, what the recipe says of prepared frames, and None for
+        Values further than this many ``mad_std`` from the median of their pixel are rejected from
+        an average or a sum. By default the limit of the recipe for prepared frames, and None for
         all others.
     sigma_clip, sigma_clip_low_thresh, sigma_clip_high_thresh
         The same with a limit for each side, as in `ccdproc.combine`.
     sigma_clip_func, sigma_clip_dev_func : callable or str, optional
-        The median and ``mad_std``, which are taken in any case; others are refused.
+        The median and ``mad_std``, which are used in any case; others are refused.
     minmax_clip, minmax_clip_min, minmax_clip_max
-        Values outside are left out, in the unit of the frames, before they are scaled.
+        Values outside are rejected, in the unit of the frames, before they are scaled.
     mem_limit : float
         How many bytes the bands of a stack may take. A frame takes no more than 32 MiB in any
         case, and its result the size of three frames.
@@ -98,26 +97,26 @@ def combine(
     unit : Unit or str, optional
         Of files that have no BUNIT.
     hdu : int, optional
-        Which HDU of files is combined; left out, the first image.
+        The HDU of files that is combined, by default the first image.
     **of_ccdproc
-        Other options of `ccdproc.combine` are refused, unless they ask for nothing.
+        Other options of `ccdproc.combine` are refused, unless they have no effect.
 
     Returns
     -------
     CCDData, shape (rows, columns)
         Pixels of which every frame is masked are masked, and 0. The uncertainty is a standard
-        deviation; None where the frames have none. ``meta`` has the cards that all frames share,
+        deviation; None if the frames have none. ``meta`` has the cards that all frames share,
         NCOMBINE, and the exposure: the mean, of a sum the sum.
 
     Raises
     ------
     PlanError
-        If the frames differ in shape, unit, camera or in what was done to them, a flat has no
-        light, or an option of `ccdproc.combine` is asked for that is not taken.
+        If the frames differ in shape, unit, camera or in the steps done to them, a flat has no
+        light, or an option of `ccdproc.combine` is not supported.
 
     Examples
     --------
-    A cosmic ray in one of five frames goes:
+    A cosmic ray in one of five frames is rejected:
 
     >>> from astropy.nddata import CCDData
     >>> from ccdprofiles import combine
@@ -156,11 +155,11 @@ _NOT_TAKEN = {
     "nhigh": "use clip=, or ccdproc.combine",
     "combine_uncertainty_function": "the uncertainty follows from that of the frames",
 }
-"""Options of `ccdproc.combine` that mean nothing here, and what to do instead."""
+"""Options of `ccdproc.combine` that are not supported, and what to do instead."""
 
 
 def _refuse(others: dict[str, object], centre: object, deviation: object) -> None:
-    """Refuse options that would not be followed."""
+    """Refuse options that are not supported."""
     for name, value in others.items():
         if name not in _NOT_TAKEN:
             raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
@@ -173,14 +172,14 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
         function = getattr(value, "__name__", value)
         if value is not None and function not in taken:
             raise PlanError(
-                f"{name}={function} is not taken, as values are clipped about their median in units of "
-                f"mad_std; leave it out, or use ccdproc.combine."
+                f"{name}={function} is not supported, because values are clipped about their median in units of "
+                f"mad_std; omit it, or use ccdproc.combine."
             )
 
 
 @dataclass(frozen=True)
 class _Limits:
-    """Which values of a pixel are left out: by their distance from the median, or by themselves."""
+    """Which values of a pixel are rejected: by their distance from the median, or by limits."""
 
     clip: float | str | None
     sides: tuple[float | None, float | None] | None
@@ -188,14 +187,14 @@ class _Limits:
 
     @classmethod
     def of(cls, clip: float | str | None, sides: tuple | None, ends: tuple | None) -> _Limits:
-        """Take two equal sides for one clip."""
+        """Return one clip for two equal limits."""
         if sides is not None and sides[0] == sides[1]:
             clip, sides = sides[0], None
         return cls(clip, sides, ends)
 
     @property
     def plain(self) -> bool:
-        """Whether one limit says it all."""
+        """Whether a single limit is enough."""
         return self.sides is None and self.ends is None
 
     def applied(self, values: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
@@ -219,7 +218,7 @@ class _Limits:
 
 
 def _how(method: str | None, clip: float | str | None) -> Combine:
-    """Return how frames of no profile are combined."""
+    """Return how frames without a profile are combined."""
     one_of(method or "average", ("average", "median", "sum"), "method")
     return Combine(method=method or "average", clip=_clip_of(clip, None))
 
@@ -300,7 +299,7 @@ def _check_exposures(sources: Sequence[Origin]) -> None:
     tolerance = min(recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
     if max(exposures) - min(exposures) > tolerance:
         raise PlanError(
-            f"the darks are of {min(exposures):g} s to {max(exposures):g} s; combine those of one "
+            f"the exposures of the darks are {min(exposures):g} s to {max(exposures):g} s; combine those of one "
             "exposure."
         )
 
@@ -322,7 +321,7 @@ def _lines(number: int, how: Combine) -> list[str]:
     return [f"{how.method} of {number} frames{clip}"]
 
 
-# Frames of no profile.
+# Frames without a profile.
 
 
 def _plain(
@@ -333,7 +332,7 @@ def _plain(
     mem_limit: float,
     dtype: DTypeLike | None,
 ) -> CCDData:
-    """Combine frames of which nothing is known but their pixels."""
+    """Combine frames of which only the pixels are known."""
     scales = None if scale is None else _factors(frames, scale)
     shape, number = frames[0].shape, len(frames)
     data, kept = np.empty(shape, dtype or "f8"), np.empty(shape, "i4")
@@ -378,7 +377,7 @@ def _variance(
     first: int,
     stop: int,
 ) -> np.ndarray:
-    """Return the variance of combined pixels, from that of the values that are there."""
+    """Return the variance of combined pixels, from that of the values that were used."""
     total = np.zeros(kept.shape)
     for frame, weight, values in zip(frames, weights, stack, strict=True):
         total += np.where(np.isfinite(values), weight**2 * frame.variance(first, stop), 0)
@@ -390,7 +389,7 @@ def _variance(
 
 
 def _bands(frames: Frames, room: float) -> list[tuple[int, int]]:
-    """Cut the rows into bands of which all frames fit into the memory that there is."""
+    """Divide the rows into bands of which all frames fit into memory."""
     rows, columns = frames[0].shape
     row = 24 * len(frames) * columns
     step = max(1, int(min(_BAND_BYTES, room) // row))
@@ -423,10 +422,12 @@ def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
     else:
         found = [float(number) for number in np.ravel(scale)]
     if len(found) != len(frames):
-        raise PlanError(f"scale= has {len(found)} numbers for {len(frames)} frames; give one each.")
+        raise PlanError(
+            f"scale= has {len(found)} numbers for {len(frames)} frames; use one for each frame."
+        )
     factors = np.array(found)
     if not (np.isfinite(factors) & (factors > 0)).all():
-        raise PlanError(f"scale= gives {factors.tolist()}, which are not all positive numbers.")
+        raise PlanError(f"scale= gives {factors.tolist()}, but positive numbers are needed.")
     return factors
 
 
@@ -445,5 +446,5 @@ def _good(frame: MemoryFrame | FileFrame) -> np.ndarray:
     data = data if data.dtype.kind == "f" else data.astype("f8")
     good = np.isfinite(data)
     if not good.any():
-        raise PlanError(f"{frame.name or 'a frame'} has no good pixel; leave it out.")
+        raise PlanError(f"{frame.name or 'a frame'} has no good pixel; omit it.")
     return data.reshape(-1) if good.all() else data[good]

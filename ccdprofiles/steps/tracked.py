@@ -1,4 +1,4 @@
-"""A CCDData that remembers how it came about, and the planes of a master."""
+"""A CCDData with a record of its origin, and the planes of a master."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _BAD = 1
 
 @dataclass(frozen=True)
 class Master:
-    """A bias, dark or flat as `Profile.calibrate` was given it.
+    """A bias, dark or flat that was passed to `Profile.calibrate`.
 
     Parameters
     ----------
     type : {"bias", "dark", "flat"}
     name : str
-        Of its file, or what it is.
+        Of its file, or its type.
     meta : Header
     data : ndarray of float32, shape (rows, columns)
     unit : Unit
     variance : ndarray of float32 or None
     flags : ndarray of uint16 or None
     sha256 : str
-        Of its file, or of its pixels where it never was in a file.
+        Of its file, or of its pixels if it was not read from a file.
     """
 
     type: str
@@ -65,7 +65,7 @@ class Master:
 
     @classmethod
     def of(cls, given: CCDData | str | Path | None, type: str) -> Master | None:
-        """Take the planes of a master, from its file or from memory."""
+        """Return the planes of a master, from its file or from memory."""
         if given is None:
             return None
         if isinstance(given, str | Path):
@@ -77,7 +77,7 @@ class Master:
             sha256 = hashlib.sha256(np.ascontiguousarray(ccd.data).data).hexdigest()
         else:
             raise PlanError(
-                f"{type}={given!r} is not a master; give a CCDData or the path of a FITS file."
+                f"{type}={given!r} is not a master; use a CCDData or the path of a FITS file."
             )
         flags = ccd.flags
         if flags is None and ccd.mask is not None:
@@ -92,15 +92,15 @@ class Master:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a frame comes from, and which masters were taken off it.
+    """The origin of a frame, and the masters that were subtracted from it.
 
     Parameters
     ----------
     profile : Profile
     frame : Frame
-        What its header says in the words of this package.
+        The content of its header in the terms of this package.
     exact : bool
-        Whether float32 holds the prepared frame exactly.
+        Whether float32 represents the prepared frame exactly.
     flags : ndarray of uint16 or None
         Of the prepared frame.
     bias, dark, flat : Master or None
@@ -118,10 +118,10 @@ class Origin:
 
 
 class TrackedCCD(CCDData):
-    """A `~astropy.nddata.CCDData` that remembers its profile and its masters.
+    """A `~astropy.nddata.CCDData` with a record of its profile and its masters.
 
-    `ccdprofiles.combine` and `ccdprofiles.detect_cosmics` take the noise and the recipe from
-    there. Arithmetic and slices give one that remembers nothing, and is treated as any CCDData.
+    `ccdprofiles.combine` and `ccdprofiles.detect_cosmics` read the noise and the recipe from there.
+    The results of arithmetic and slices have no record, and are treated as any CCDData.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class TrackedCCD(CCDData):
         self.origin = origin
 
     def copy(self) -> TrackedCCD:
-        """Return a copy that remembers the same."""
+        """Return a copy with the same record."""
         flags = None if self.flags is None else self.flags.copy()
         return TrackedCCD(self, copy=True, flags=flags, origin=self.origin)
 
@@ -155,7 +155,7 @@ def tracked(
     meta: fits.Header,
     origin: Origin | None,
 ) -> TrackedCCD:
-    """Put planes together: the mask follows from the flags, the uncertainty from the variance."""
+    """Join planes: the mask follows from the flags, the uncertainty from the variance."""
     flags = np.zeros(data.shape, "u2") if flags is None else flags
     uncertainty = None
     if variance is not None:
@@ -173,7 +173,7 @@ def tracked(
 
 
 def read_ccd(path: str | Path) -> CCDData:
-    """Read a CCDData and its flags, in the unit of BUNIT, or in adu where it has none."""
+    """Read a CCDData and its flags, in the unit of BUNIT, or in adu if it has none."""
     with open(path, "rb") as file, fits.open(file) as hdus:
         image = next(h for h in hdus if getattr(h, "is_image", False) and h.data is not None)
         planes = {h.name: np.array(h.data) for h in hdus if h.name in ("MASK", "UNCERT", "DQ")}
@@ -194,7 +194,7 @@ def read_ccd(path: str | Path) -> CCDData:
 
 
 def _native(data: np.ndarray) -> str:
-    """Return the float that holds pixels as they are stored."""
+    """Return the float type that represents the stored pixels."""
     return "f4" if data.dtype.itemsize <= 2 or data.dtype == np.dtype(">f4") else "f8"
 
 
@@ -211,13 +211,13 @@ def variance_of(ccd: CCDData, rows: slice = slice(None)) -> np.ndarray | None:
         with np.errstate(divide="ignore"):
             return 1 / values
     raise PlanError(
-        f"an uncertainty of the kind {ccd.uncertainty.uncertainty_type!r} cannot be carried on; "
-        "give a StdDevUncertainty, VarianceUncertainty or InverseVariance."
+        f"an uncertainty of the kind {ccd.uncertainty.uncertainty_type!r} cannot be propagated; "
+        "use a StdDevUncertainty, VarianceUncertainty or InverseVariance."
     )
 
 
 def mask_of(ccd: CCDData) -> np.ndarray | None:
-    """Return the pixels that are masked for a reason that the flags do not give, or None."""
+    """Return the pixels that are masked but not flagged, or None."""
     if ccd.mask is None or ccd.mask is np.ma.nomask:
         return None
     mask = np.broadcast_to(np.asarray(ccd.mask, bool), ccd.shape)

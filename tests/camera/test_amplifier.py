@@ -37,8 +37,7 @@ def test_overscan_has_no_default():
     [
         (
             {"overscan": "[2048:2080, 1:4128]"},
-            "overscan [2048:2080, 1:4128] lies on the data [1:2048, 1:4128]; "
-            "give the strip that receives no light.",
+            "overscan [2048:2080, 1:4128] overlaps the data [1:2048, 1:4128]; use the strip that receives no light.",
         ),
         (
             {"overscan": "[2049:2080, 1:4127]"},
@@ -102,13 +101,11 @@ def test_overscan_has_no_default():
         ),
         (
             {"read_noise": 1e308 * u.electron},
-            "read_noise=1e+308 electron lies outside 1e-15 to 1e+15 electron, where a value of any "
-            "camera lies; correct it.",
+            "read_noise=1e+308 electron is outside the range 1e-15 to 1e+15 electron of possible cameras; correct it.",
         ),
         (
             {"gain": 1e-300 * u.electron / u.adu},
-            "gain=1e-300 electron / adu lies outside 1e-15 to 1e+15 electron / adu, where a value of "
-            "any camera lies; correct it.",
+            "gain=1e-300 electron / adu is outside the range 1e-15 to 1e+15 electron / adu of possible cameras; correct it.",
         ),
     ],
 )
@@ -134,35 +131,32 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="a", data="[1:10, 1:5]", overscan="[15:18, 1:5]"),
                 Amplifier(name="b", data="[11:20, 1:5]", overscan=None),
             ],
-            "overscan [15:18, 1:5] lies on the data [11:20, 1:5]; "
-            "give the strip that receives no light.",
+            "overscan [15:18, 1:5] overlaps the data [11:20, 1:5]; use the strip that receives no light.",
         ),
         (
             [
                 Amplifier(data="[1:10, 1:5]", overscan=None),
                 Amplifier(data="[11:20, 1:5]", overscan=None),
             ],
-            "two amplifiers have the same name; name each, such as name='left'.",
+            "two amplifiers have the same name; use different names, such as name='left'.",
         ),
         (
             [
                 Amplifier(name="a", data="[1:10, 1:5]", overscan=None),
                 Amplifier(name="b", data="[11:20, 1:6]", overscan=None),
             ],
-            "the amplifiers' data have different heights: [1:10, 1:5], [11:20, 1:6]; "
-            "give each the rows that it reads.",
+            "the amplifiers' data have different heights: [1:10, 1:5], [11:20, 1:6]; use for each the rows that it reads.",
         ),
         (
             [
                 Amplifier(name="a", data="[1:10, 1:5]", overscan=None, extension=1),
                 Amplifier(name="b", data="[1:10, 1:5]", overscan=None, extension=2),
             ],
-            "amplifiers lie in several extensions, and their sections do not tell where each "
-            "lies on the detector; give each its detector='[…]'.",
+            "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each.",
         ),
         (
             [Amplifier(data="[1:10, 1:5]", overscan=None), "[11:20, 1:5]"],
-            "amplifiers holds '[11:20, 1:5]', which is not an Amplifier(...).",
+            "amplifiers contains '[11:20, 1:5]', which is not an amplifier; use Amplifier(...).",
         ),
     ],
 )
@@ -216,12 +210,12 @@ def test_a_number_may_be_a_function_of_the_header():
             1.3,
             "gain=1.3 is not in electron / adu; "
             "write it as gain=1.3 * u.electron / u.adu. "
-            "The profile's function returns it; correct the header, or gain= in the profile.",
+            "A function of the profile returned this value; correct the header, or gain= in the profile.",
         ),
         (
             0 * u.electron / u.adu,
             "gain=0.0 electron / adu is not a positive number. "
-            "The profile's function returns it; correct the header, or gain= in the profile.",
+            "A function of the profile returned this value; correct the header, or gain= in the profile.",
         ),
     ],
 )
@@ -255,13 +249,11 @@ def test_open_sections_reach_to_the_edge_in_every_binning():
     [
         (
             (4127, 2080),
-            "data section [1:2048, 1:4128] lies outside the frame, which has 2080 columns and "
-            "4127 rows; correct the profile, or set the frame aside if it was cut.",
+            "data section [1:2048, 1:4128] is outside the frame, which has 2080 columns and 4127 rows; correct the profile, or reject the frame if it was truncated.",
         ),
         (
             (4128, 2079),
-            "overscan [2056:2080, 1:4128] lies outside the frame, which has 2079 columns and "
-            "4128 rows; correct the profile, or set the frame aside if it was cut.",
+            "overscan [2056:2080, 1:4128] is outside the frame, which has 2079 columns and 4128 rows; correct the profile, or reject the frame if it was truncated.",
         ),
     ],
 )
@@ -305,8 +297,7 @@ def test_refuses_a_place_on_the_detector_of_another_size():
             shape={1: (50, 110), 2: (50, 110)},
         )
     assert str(refusal.value) == (
-        "an amplifier's data [5:104, 1:50] and its place on the detector [101:199, 1:50] "
-        "differ in size; correct detector= in the profile."
+        "the data [5:104, 1:50] of an amplifier and its position [101:199, 1:50] on the detector differ in size; correct detector= in the profile."
     )
 
 
@@ -323,7 +314,6 @@ def test_amplifiers_that_leave_a_hole_are_refused():
     with pytest.raises(FrameRejected) as error:
         profile.amplifiers_of({}, {None: (20, 20)})
     assert str(error.value) == (
-        "the profile: the amplifiers' data [1:10, 1:10] + [11:20, 11:20] do not fill a rectangle "
-        "of 20 columns and 20 rows once they are put together; correct data= or detector= in the "
+        "the profile: the amplifiers' data [1:10, 1:10] + [11:20, 11:20] do not fill a rectangle of 20 columns and 20 rows when they are joined; correct data= or detector= in the "
         "profile."
     )

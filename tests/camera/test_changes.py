@@ -75,8 +75,8 @@ def test_a_value_is_a_literal_a_quantity_or_a_word_and_never_code(text, value):
         ("electron=True", "no setting 'electron' (did you mean 'electrons'?)"),
         ("combine.flat.clp=3", "'combine.flat.clp' (did you mean 'combine.flat.clip'?)"),
         ("clip=3", "'clip' (did you mean 'combine.clip'?)"),
-        ("gain=3", "there is no setting 'gain'; there are overscan, "),
-        ("limits.nonsense=3", "there are limits.saturated, limits.constant_rows"),
+        ("gain=3", "there is no setting 'gain'; use one of overscan, "),
+        ("limits.nonsense=3", "use one of limits.saturated, limits.constant_rows"),
         ("electrons=yes", "electrons='yes' is not True or False."),
         ("dark=scaled", "(did you mean 'scale'?)"),
         ("combine.flat.clip=-3", "combine.flat.clip=-3 is not a positive number"),
@@ -86,9 +86,15 @@ def test_a_value_is_a_literal_a_quantity_or_a_word_and_never_code(text, value):
         ("exposure_tolerance=2 parsnips", "'parsnips' is not a unit"),
         ("exposure_tolerance=2 adu", "=2 adu is not in s; write exposure_tolerance=2s."),
         ("limits.temperature=2C", "=2C is not in deg_C; write limits.temperature=2deg_C."),
-        ("combine.flat=3", "is not one setting; there are combine.flat.method, combine.flat.clip."),
+        (
+            "combine.flat=3",
+            "is a group of settings; use one of combine.flat.method, combine.flat.clip.",
+        ),
         ("exposure_tolerance=soon", "is not a number with a unit; write exposure_tolerance=2s."),
-        ("limits.flat_level=3", "limits.flat_level=3 is not a range; give the least and the most"),
+        (
+            "limits.flat_level=3",
+            "limits.flat_level=3 is not a range; use the lowest and the highest value",
+        ),
         ("flat.scale=mod", "flat.scale='mod' is not one of median, mode, mean"),
         ("limits.frames.bias=0", "frames=0 is not a positive whole number."),
         ("cosmic_rays.sigclip=-1", "cosmic_rays.sigclip=-1 is not a positive number"),
@@ -136,15 +142,14 @@ def test_settings_that_need_each_other_are_applied_together():
     recipe = Recipe(bias=False, dark="match")
     assert Changes.of({"dark": "scale", "bias": True}).applied(recipe, "cam").dark == "scale"
     assert refusal(Changes.of({"dark": "scale"}).applied, recipe, "cam") == (
-        "dark=scale does not fit the recipe of cam: dark='scale' needs bias=True: a dark that "
-        "still holds its bias cannot be scaled."
+        "dark=scale does not fit the recipe of cam: dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
     )
 
 
 @pytest.mark.parametrize(
     ("recipe", "has"),
     [
-        (Recipe(flat=None), "it has no flat; leave"),
+        (Recipe(flat=None), "it has no flat; omit"),
         (Recipe(flat=SpectralFlat(dispersion="x")), "it has a SpectralFlat, which has only disp"),
     ],
 )

@@ -68,8 +68,7 @@ def rejection_of(read, header):
         ({"filter": ("FILTER", 2)}, "filter=2 is not the name of a header card."),
         (
             {"frame_type": None},
-            "frame_type=None: without the types of its frames no night can be planned; "
-            "give a card or a function of the header.",
+            "frame_type=None: a night cannot be planned without the types of its frames; use the name of a card or a function of the header.",
         ),
         (
             {"frame_types": {"FLATFIELD": "flats"}},
@@ -82,17 +81,15 @@ def rejection_of(read, header):
         ),
         (
             {"binning": ("XBIN",)},
-            "binning=('XBIN',) is not a pair of header cards; give two, columns first. Where one card holds both "
-            "numbers, as '2 2', write binning=lambda header: header['XBIN'].split().",
+            "binning=('XBIN',) is not a pair of header cards; use two, that of the columns first. If one card contains both numbers, such as '2 2', write binning=lambda header: header['XBIN'].split().",
         ),
         (
             {"binning": "CCDSUM"},
-            "binning='CCDSUM' is not a pair of header cards; give two, columns first. Where one card holds both "
-            "numbers, as '2 2', write binning=lambda header: header['CCDSUM'].split().",
+            "binning='CCDSUM' is not a pair of header cards; use two, that of the columns first. If one card contains both numbers, such as '2 2', write binning=lambda header: header['CCDSUM'].split().",
         ),
         (
             {"binning": ("X", "Y", "Z")},
-            "binning=('X', 'Y', 'Z') is not a pair of header cards; give two, columns first.",
+            "binning=('X', 'Y', 'Z') is not a pair of header cards; use two, that of the columns first.",
         ),
         ({"binning": ("XBIN", 4)}, "binning=4 is not the name of a header card."),
         ({"match": "SLIT"}, "match='SLIT' is a single text; use match=('SLIT',)."),
@@ -104,7 +101,7 @@ def rejection_of(read, header):
         ({"match": ("GAIN", 1)}, "match=1 is not the name of a header card."),
         (
             {"match": {"flat": "SLIT"}},
-            "match={'flat': 'SLIT'} holds 'SLIT', which is not a tuple of header cards; use "
+            "match={'flat': 'SLIT'} contains 'SLIT', which is not a tuple of header cards; use "
             "match={'flat': ('CARD',)}.",
         ),
     ],
@@ -346,7 +343,7 @@ def test_a_misspelt_common_word_is_recognised_as_such(said, meant):
 )
 def test_words_that_are_not_common_are_never_science(word):
     _, sentence = rejection_of(camera().frame_type_of, {"IMAGETYP": word})
-    assert "is not a type of frame" in sentence
+    assert "is not a frame type that" in sentence
 
 
 @pytest.mark.parametrize("said", ["acq", "ACQ frame", "Twilights", "arcflat", "sky"])
@@ -370,22 +367,20 @@ def test_words_of_a_profile_are_compared_without_case_and_blanks():
     [
         (
             {},
-            "IMAGETYP is missing, so that the type of the frame is not known; "
-            "give the profile another frame_type=.",
+            "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"IMAGETYP": "   "},
-            "IMAGETYP is missing, so that the type of the frame is not known; "
-            "give the profile another frame_type=.",
+            "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"IMAGETYP": "Flet "},
-            "IMAGETYP = 'Flet' is not a type of frame known to the profile "
+            "IMAGETYP = 'Flet' is not a frame type that the profile knows "
             "(did you mean 'flat'?); add the word to its frame_types=.",
         ),
         (
             {"IMAGETYP": 3},
-            "IMAGETYP = 3 is not a type of frame known to the profile; "
+            "IMAGETYP = 3 is not a frame type that the profile knows; "
             "add the word to its frame_types=.",
         ),
     ],
@@ -400,26 +395,24 @@ def test_a_frame_without_a_type_is_rejected(header, sentence):
         (
             {"frame_type": lambda header: 5},
             "frame_type_of",
-            "the function frame_type= returns 5, which is not a type of frame known to the profile; "
+            "the function frame_type= returns 5, which is not a frame type that the profile knows; "
             "add the word to its frame_types=.",
         ),
         (
             {"frame_type": lambda header: None},
             "frame_type_of",
-            "the function frame_type= returns nothing for this header, so that the type of the "
-            "frame is not known; give the profile another frame_type=.",
+            "the function frame_type= returns nothing for this header, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"frame_type": ("IMAGETYP", "OBSTYPE")},
             "frame_type_of",
-            "IMAGETYP/OBSTYPE is missing, so that the type of the frame is not known; give the "
-            "profile another frame_type=.",
+            "IMAGETYP/OBSTYPE is missing, so the type of the frame is not known; change frame_type= in the profile.",
         ),
         (
             {"exposure": lambda header: -5},
             "exposure_of",
             "the function exposure= returns -5, which is not an exposure between 0 and "
-            "86400 s; correct the header, or set the frame aside.",
+            "86400 s; correct the header, or reject the frame.",
         ),
         (
             {"binning": lambda header: (0, 1)},
@@ -531,7 +524,7 @@ def test_exposures_that_are_none(said):
     assert rejection_of(camera().exposure_of, {"EXPTIME": said}) == (
         "exposure",
         f"EXPTIME = {quoted} is not an exposure between 0 and 86400 s; "
-        "correct the header, or set the frame aside.",
+        "correct the header, or reject the frame.",
     )
 
 
@@ -557,7 +550,7 @@ def test_binnings_that_are_none(said):
 def test_binning_cards_that_are_missing_are_named():
     assert rejection_of(camera(binning=("XBIN", "YBIN")).binning_of, {}) == (
         "binning",
-        "XBIN and YBIN are missing, where two positive whole numbers were expected; correct the "
+        "XBIN and YBIN are missing, but two positive whole numbers were expected; correct the "
         "header, or binning= in the profile.",
     )
 
@@ -587,9 +580,7 @@ def test_a_frame_that_does_not_hold_the_sections_is_rejected():
     )
     assert code == "section"
     assert sentence == (
-        "the profile: the frame has 100 columns and 99 rows, where 100 columns and 100 rows were "
-        "expected, as the sections reach no further; name the cards of the binning in binning= if "
-        "the frame is binned, set the frame aside if it was cut or windowed, else correct the "
+        "the profile: the frame has 100 columns and 99 rows, but 100 columns and 100 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct the "
         "sections in the profile."
     )
 
@@ -617,7 +608,7 @@ def size_fits(profile, columns, rows, header=None):
 def test_a_frame_of_another_size_than_the_sections_is_rejected(columns, rows):
     profile = camera(amplifiers=[SECTIONS])
     assert size_fits(profile, 72, 64) == (64, 72)
-    assert f"has {columns} columns and {rows} rows, where 72 columns and 64 rows were" in (
+    assert f"has {columns} columns and {rows} rows, but 72 columns and 64 rows were" in (
         size_refused(profile, columns, rows)
     )
 
@@ -626,10 +617,7 @@ def test_frame_size_says_that_the_rest_is_not_used():
     profile = camera(amplifiers=[SECTIONS], frame_size=(96, 80))
     assert size_fits(profile, 96, 80) == (64, 72)
     assert size_refused(profile, 72, 64) == (
-        "the profile: the frame has 72 columns and 64 rows, where 96 columns and 80 rows were "
-        "expected, as frame_size= says; name the cards of the binning in binning= if the frame "
-        "is binned, set the frame aside if it was cut or windowed, else correct frame_size= in "
-        "the profile."
+        "the profile: the frame has 72 columns and 64 rows, but 96 columns and 80 rows were expected, according to frame_size= in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct frame_size= in the profile."
     )
 
 
@@ -638,10 +626,9 @@ def test_a_binning_that_lies_is_rejected_by_the_size():
     binned = {"XBINNING": 2, "YBINNING": 2}
     assert size_fits(profile, 36, 32, binned) == (32, 36)
     assert size_refused(profile, 72, 64, binned) == (
-        "the profile: the frame has 72 columns and 64 rows, where 36 columns and 32 rows were "
-        "expected at a binning of 2 x 2 (72 x 64 unbinned), as the sections reach no further; "
+        "the profile: the frame has 72 columns and 64 rows, but 36 columns and 32 rows were expected at a binning of 2 x 2 (72 x 64 unbinned), according to the sections in the profile; "
         "correct XBINNING and YBINNING if the binning is not 2 x 2, write frame_size=(144, 128) "
-        "in the profile if the rest is not to be used, else give sections that cover it."
+        "in the profile if the rest is not to be used, otherwise use sections that cover it."
     )
     assert "correct XBINNING and YBINNING if the binning is not 1 x 1" in size_refused(
         profile, 36, 32, {"XBINNING": 1, "YBINNING": 1}
@@ -674,7 +661,7 @@ def test_an_overscan_that_is_not_binned_keeps_its_width_in_the_size(columns, rig
     if right:
         assert size_fits(profile, columns, 10) == (10, 1024)
     else:
-        assert "where 1124 or 1126 columns and 10 rows" in size_refused(profile, columns, 10)
+        assert "but 1124 or 1126 columns and 10 rows" in size_refused(profile, columns, 10)
 
 
 def test_open_sections_account_for_a_frame_of_any_size():
@@ -682,10 +669,10 @@ def test_open_sections_account_for_a_frame_of_any_size():
     assert size_fits(whole, 300, 200) == (200, 300)
     columns = camera(amplifiers=[Amplifier(data="[1:72, :]", overscan="[73:80, :]")])
     assert size_fits(columns, 80, 200) == (200, 72)
-    assert "96 columns and 64 rows, where 80 columns and 64 rows" in size_refused(columns, 96, 64)
+    assert "96 columns and 64 rows, but 80 columns and 64 rows" in size_refused(columns, 96, 64)
     declared = dataclasses.replace(whole, frame_size=(300, 200))
     assert size_fits(declared, 300, 200) == (200, 300)
-    assert "where 300 columns and 200 rows" in size_refused(declared, 150, 100)
+    assert "but 300 columns and 200 rows" in size_refused(declared, 150, 100)
 
 
 def test_gaps_before_and_between_sections_need_no_frame_size():
@@ -699,10 +686,10 @@ def test_amplifiers_of_a_function_account_for_the_frame_too():
 
     profile = camera(amplifiers=amplifiers)
     assert size_fits(profile, 72, 64, {"WINDOW": True}) == (64, 72)
-    assert "where 100 columns and 100 rows" in size_refused(profile, 72, 64, {"WINDOW": False})
+    assert "but 100 columns and 100 rows" in size_refused(profile, 72, 64, {"WINDOW": False})
     sized = camera(amplifiers=amplifiers, frame_size=lambda header: header["SIZE"])
     assert size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (96, 80)}) == (64, 72)
-    with pytest.raises(ProfileError, match=r"lies outside frame_size=\(60, 60\)"):
+    with pytest.raises(ProfileError, match=r"is outside frame_size=\(60, 60\)"):
         size_fits(sized, 96, 80, {"WINDOW": True, "SIZE": (60, 60)})
 
 
@@ -717,14 +704,14 @@ def test_every_extension_accounts_for_its_own_frame():
         lambda h: camera(amplifiers=halves).amplifiers_of(h, right | {2: (80, 96)}), {}
     )
     assert code == "section"
-    assert "extension 2 has 96 columns and 80 rows, where 72 columns and 64 rows" in sentence
+    assert "extension 2 has 96 columns and 80 rows, but 72 columns and 64 rows" in sentence
     for size in ((96, 80), {1: (96, 80), 2: (96, 80)}):
         both = camera(amplifiers=halves, frame_size=size)
         assert both.amplifiers_of({}, {1: (80, 96), 2: (80, 96)}).shape == (64, 144)
     unequal = camera(amplifiers=halves, frame_size={1: (96, 80), 2: (72, 64)})
     assert unequal.amplifiers_of({}, {1: (80, 96), 2: (64, 72)}).shape == (64, 144)
     assert pickle.loads(pickle.dumps(unequal)) == unequal
-    assert "extension 2, which an amplifier names; it has 1." in refusal_of(
+    assert "extension 2 of an amplifier, only for 1." in refusal_of(
         camera, amplifiers=halves, frame_size={1: (96, 80)}
     )
 
@@ -732,16 +719,14 @@ def test_every_extension_accounts_for_its_own_frame():
 @pytest.mark.parametrize("size", ["4109 x 4096", (4109,), 4109, (0, 10), (10.5, 10), (True, 10)])
 def test_a_frame_size_that_is_not_columns_and_rows_is_refused(size):
     assert refusal_of(camera, frame_size=size) == (
-        f"frame_size={size!r} is not the size of a frame; give its columns and rows, unbinned, "
-        "as frame_size=(4109, 4096)."
+        f"frame_size={size!r} is not the size of a frame; use its unbinned columns and rows, such as frame_size=(4109, 4096)."
     )
 
 
 def test_a_frame_size_that_does_not_hold_the_sections_is_refused():
     strip = Amplifier(data="[1:72, 1:64]", overscan="[73:80, 1:64]")
     assert refusal_of(camera, amplifiers=[strip], frame_size=(64, 80)) == (
-        "section [1:72, 1:64] or [73:80, 1:64] lies outside frame_size=(64, 80); both are "
-        "unbinned, columns first; correct one of them."
+        "section [1:72, 1:64] or [73:80, 1:64] is outside frame_size=(64, 80); correct one of them (both are unbinned, columns first)."
     )
 
 
@@ -767,8 +752,7 @@ def test_a_missing_extension_is_rejected():
     mef = camera(amplifiers=[dataclasses.replace(WHOLE, extension=2)])
     assert rejection_of(lambda h: mef.amplifiers_of(h, {1: (100, 100)}), {}) == (
         "missing-extension",
-        "extension 2 is missing, where the profile expects an amplifier; the file has [1]; "
-        "it may have been cut.",
+        "extension 2 is missing, but the profile expects an amplifier there; the file has [1]; it may have been truncated; copy it again from the camera.",
     )
 
 

@@ -28,7 +28,7 @@ def refusal_of(make, **values):
     [
         (
             {"bias": False, "dark": "scale"},
-            "dark='scale' needs bias=True: a dark that still holds its bias cannot be scaled.",
+            "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled.",
         ),
         (
             {"dark": "scaled"},
@@ -41,37 +41,31 @@ def refusal_of(make, **values):
         ),
         (
             {"overscan": Gaussian2D()},
-            "overscan=Gaussian2D(...) is a model of 2 inputs and 1 output; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
+            "overscan=Gaussian2D(...) is a model of 2 inputs and 1 output; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Gaussian2D() + Const2D()},
-            "overscan=CompoundModel(...) is a model of 2 inputs and 1 output; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
+            "overscan=CompoundModel(...) is a model of 2 inputs and 1 output; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Shift() & Shift()},
-            "overscan=CompoundModel(...) is a model of 2 inputs and 2 outputs; a model that gives "
-            "a level for each row is needed, as Polynomial1D(3).",
+            "overscan=CompoundModel(...) is a model of 2 inputs and 2 outputs; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Mapping((0, 0))},
-            "overscan=Mapping(...) is a model of 1 input and 2 outputs; a model that gives a level "
-            "for each row is needed, as Polynomial1D(3).",
+            "overscan=Mapping(...) is a model of 1 input and 2 outputs; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Identity(1)},
-            "overscan=Identity(...) is a model without parameters to fit; a model that gives a "
-            "level for each row is needed, as Polynomial1D(3).",
+            "overscan=Identity(...) is a model without parameters to fit; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Const1D([1, 2], n_models=2)},
-            "overscan=Const1D(...) is a set of 2 models; a model that gives a level for each row "
-            "is needed, as Polynomial1D(3).",
+            "overscan=Const1D(...) is a set of 2 models; use a model that gives a level for each row, such as Polynomial1D(3).",
         ),
         (
             {"overscan": Polynomial1D},
-            "overscan=Polynomial1D is a class, where a model was expected; write "
+            "overscan=Polynomial1D is a class, but a model was expected; write "
             "overscan=Polynomial1D(...).",
         ),
         ({"bias": "yes"}, "bias='yes' is not True or False."),
@@ -91,7 +85,7 @@ def refusal_of(make, **values):
         ({"flat": True}, "flat=True is not a flat recipe; use Flat(), SpectralFlat(...) or None."),
         (
             {"cosmic_rays": True},
-            "cosmic_rays=True is not a cosmic-ray search; use CosmicRays() or None.",
+            "cosmic_rays=True is not a cosmic-ray detection; use CosmicRays() or None.",
         ),
         (
             {"combine": "median"},
@@ -107,28 +101,27 @@ def refusal_of(make, **values):
         ),
         (
             {"name": "reduced"},
-            "name='reduced' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
+            "name='reduced' is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
         (
             {"name": "out/{stem}"},
-            "name='out/{stem}' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
+            "name='out/{stem}' is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}_{filter}"},
-            "name='{stem}_{filter}' is not a product name; it must contain {stem} and no folder, "
-            "as '{stem}_cal'.",
+            "name='{stem}_{filter}' is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
         (
             {"name": None},
-            "name=None is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
+            "name=None is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}\0"},
-            "name='{stem}\\x00' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
+            "name='{stem}\\x00' is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
         (
             {"name": "{stem}\udcff"},
-            "name='{stem}\\udcff' is not a product name; it must contain {stem} and no folder, as '{stem}_cal'.",
+            "name='{stem}\\udcff' is not a product name; use a text with {stem} and without a folder, such as '{stem}_cal'.",
         ),
     ],
 )
@@ -144,9 +137,17 @@ def test_refuses_a_recipe_that_cannot_be_right(values, sentence):
             {"method": "mean"},
             "method='mean' is not one of average, median, sum (did you mean 'median'?).",
         ),
-        (Combine, {"clip": 0}, "clip=0 is not a positive number; give one, or None."),
-        (Combine, {"clip": True}, "clip=True is not a positive number; give one, or None."),
-        (Combine, {"clip": math.nan}, "clip=nan is not a positive number; give one, or None."),
+        (Combine, {"clip": 0}, "clip=0 is not a positive number; use such a number, or None."),
+        (
+            Combine,
+            {"clip": True},
+            "clip=True is not a positive number; use such a number, or None.",
+        ),
+        (
+            Combine,
+            {"clip": math.nan},
+            "clip=nan is not a positive number; use such a number, or None.",
+        ),
         (Flat, {"scale": "inverse"}, "scale='inverse' is not one of median, mode, mean."),
         (Flat, {"minimum": 1.5}, "minimum=1.5 is not a fraction between 0 and 1."),
         (

@@ -103,7 +103,7 @@ def test_a_profile_knows_its_file_and_notes():
 
 def test_no_profile_of_that_name():
     assert refusal_of(load_profile, "kosmo") == (
-        f"there is no profile 'kosmo'; there are {', '.join(SHIPPED)}. Did you mean kosmos?"
+        f"there is no profile 'kosmo'; use one of {', '.join(SHIPPED)}. Did you mean kosmos?"
     )
 
 
@@ -116,7 +116,7 @@ def test_two_profiles_of_one_file_have_two_names(tmp_path):
     )
     assert [p.name for p in read_profiles(path)] == ["spec_blue", "spec_red"]
     assert refusal_of(load_profile, path) == (
-        "spec.py holds 2 profiles (spec_blue, spec_red), where one was expected."
+        "spec.py contains 2 profiles (spec_blue, spec_red), but one was expected; use the name of one."
     )
 
 
@@ -216,7 +216,7 @@ def test_an_installed_thing_that_is_no_profile_is_left_out(install, monkeypatch)
     install(module(monkeypatch, "theirs", profile="MyCam"))
     assert Registry.gather().broken == (
         "the installed profile 'extra' of theirs:profile cannot be read (theirs:profile is of type str, "
-        "not a Profile or a module); it is left out; correct the package, or remove it.",
+        "not a Profile or a module); it is ignored; correct or remove the package.",
     )
 
 
@@ -225,7 +225,7 @@ def test_an_installed_profile_that_cannot_be_imported_is_left_out(monkeypatch):
     installed(monkeypatch, point)
     assert Registry.gather().broken == (
         "the installed profile 'extra' of no_such_package cannot be read (ModuleNotFoundError: "
-        "No module named 'no_such_package'); it is left out; correct the package, or remove it.",
+        "No module named 'no_such_package'); it is ignored; correct or remove the package.",
     )
     assert sorted(known_profiles()) == SHIPPED
 
@@ -244,38 +244,37 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
     found = Registry.gather()
     kpno = {"INSTRUME": "KOSMOS  ", "OBSERVAT": "KPNO    "}
     assert refusal_of(found.choose, kpno, kind=UnknownInstrument) == (
-        "no profile knows INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos); "
-        "add a profile for it, or name one with --profile."
+        "no profile fits INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos); "
+        "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, kpno | {"INSTRUME": "kosmos"}, kind=UnknownInstrument) == (
-        "no profile knows INSTRUME = 'kosmos' with these cards; "
+        "no profile fits INSTRUME = 'kosmos' with these cards; "
         "the closest: kosmos (OBSERVAT = 'KPNO', not 'APO'); "
-        "add a profile for it, or name one with --profile."
+        "write a profile for it, or choose one with --profile."
     )
 
 
 def test_an_unknown_instrument_names_the_closest():
     found = Registry.gather()
     assert refusal_of(found.choose, {"INSTRUME": "LFC2"}, kind=UnknownInstrument) == (
-        "no profile knows INSTRUME = 'LFC2'; the closest: 'LFC' (lfc); "
-        "add a profile for it, or name one with --profile."
+        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc); "
+        "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, {"INSTRUME": "STE3 CCD"}, kind=UnknownInstrument) == (
-        "no profile knows INSTRUME = 'STE3 CCD'; add a profile for it, or name one with --profile."
+        "no profile fits INSTRUME = 'STE3 CCD'; write a profile for it, or choose one with --profile."
     )
 
 
 def test_a_header_without_instrume():
     assert refusal_of(Registry.gather().choose, {}, kind=UnknownInstrument) == (
-        "no profile knows a header without INSTRUME; write a profile with "
-        "instrument=None and where={...}, or name one with --profile."
+        "no profile fits a header without INSTRUME; write a profile with instrument=None and where={...}, or choose one with --profile."
     )
 
 
 @pytest.mark.parametrize("said", [5, 1.5, True])
 def test_an_instrume_that_is_no_text(said):
     sentence = refusal_of(Registry.gather().choose, {"INSTRUME": said}, kind=UnknownInstrument)
-    assert sentence.startswith(f"no profile knows INSTRUME = {said!r}")
+    assert sentence.startswith(f"no profile fits INSTRUME = {said!r}")
 
 
 def test_two_profiles_that_fit_are_an_error(tmp_path):
@@ -286,7 +285,7 @@ def test_two_profiles_that_fit_are_an_error(tmp_path):
     assert refusal_of(found.choose, header, kind=AmbiguousProfile) == (
         f"INSTRUME = 'MyCam' fits 2 profiles, one ({one}) and two ({two}); "
         "the cards that decide are INSTRUME, TELESCOP; "
-        "give one of them a where= that distinguishes them, or name one with --profile."
+        "add a where= that distinguishes them to one profile, or choose one with --profile."
     )
     assert found.choose({"INSTRUME": "MyCam", "TELESCOP": "2m"}).name == "two"
 
@@ -342,8 +341,8 @@ def test_a_function_may_tell_the_instrument():
             "mycam.py, line 8: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
             "saturation, name, extension, detector.",
         ),
-        (", overscan=None", "", "mycam.py, line 8: Amplifier(...) lacks 'overscan'."),
-        ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) lacks 'recipe'."),
+        (", overscan=None", "", "mycam.py, line 8: Amplifier(...) requires 'overscan'."),
+        ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) requires 'recipe'."),
         (
             "overscan=None",
             "overscan='[4096:4109]'",
@@ -360,8 +359,7 @@ def test_a_function_may_tell_the_instrument():
         (
             "recipe=Recipe()",
             "recipe=Recipe(bias=False, dark='scale')",
-            "mycam.py, line 9: dark='scale' needs bias=True: a dark that still holds its bias "
-            "cannot be scaled.",
+            "mycam.py, line 9: dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled.",
         ),
         (
             "overscan=None",
@@ -407,7 +405,7 @@ def test_a_function_may_tell_the_instrument():
         (
             "profile = Profile",
             "_profile = Profile",
-            "mycam.py: it holds no profile; end it with profile = Profile(...).",
+            "mycam.py: it contains no profile; end it with profile = Profile(...).",
         ),
     ],
 )
@@ -436,7 +434,7 @@ def test_a_broken_file_of_the_user_costs_itself(user, text, caplog):
     assert load_profile("lfc").name == "lfc"
     assert len(caplog.records) == 1
     why = refusal_of(Registry.gather().choose, {"INSTRUME": "MyCam"}, kind=UnknownInstrument)
-    assert why.endswith(f"A file that cannot be read may hold it: {sentence}")
+    assert why.endswith(f"A file that cannot be read may contain it: {sentence}")
     assert refusal_of(load_profile, "mycam").endswith(sentence)
     assert "mycam.py" in refusal_of(load_profile, user / "mycam.py")
 
@@ -574,7 +572,7 @@ def test_a_function_for_the_instrument_that_would_end_the_program_is_named():
 def test_a_function_for_the_instrument_that_fails_is_named_where_nothing_fits():
     found = Registry.gather([camera(name="f", instrument=lambda header: header["CAMTYPE"] == 1)])
     assert refusal_of(found.choose, {}, kind=UnknownInstrument).endswith(
-        "or name one with --profile. instrument= of the profile f fails on this header (KeyError: 'CAMTYPE')."
+        "or choose one with --profile. instrument= of the profile f fails on this header (KeyError: 'CAMTYPE')."
     )
 
 
@@ -622,7 +620,7 @@ def test_a_broken_installed_package_costs_itself(site, caplog, quick, text, why)
     ((sentence,),) = [[r.getMessage() for r in caplog.records]]
     start = "the installed profile 'their' of their-camera 1.2 cannot be read ("
     assert sentence.startswith(start + why)
-    assert sentence.endswith("); it is left out; correct the package, or remove it.")
+    assert sentence.endswith("); it is ignored; correct or remove the package.")
     assert load_profile("lfc").name == "lfc"
     assert refusal_of(load_profile, "their").endswith(sentence)
 
@@ -630,7 +628,7 @@ def test_a_broken_installed_package_costs_itself(site, caplog, quick, text, why)
 def test_a_module_of_an_installed_package_that_holds_no_profile_costs_itself(site, caplog):
     distribution(site, "their-camera", "1.2", "their = their_cam", their_cam="x = 1")
     assert sorted(known_profiles()) == SHIPPED
-    assert "of their-camera 1.2 cannot be read (their_cam.py: it holds no profile" in caplog.text
+    assert "of their-camera 1.2 cannot be read (their_cam.py: it contains no profile" in caplog.text
 
 
 def test_a_shipped_profile_does_not_stand_in_for_a_broken_one_that_is_installed(site):

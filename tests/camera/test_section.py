@@ -42,7 +42,7 @@ def test_reads_a_section(text, edges):
         ("[1:2, 3:4", "it cannot be read"),
         ("[0:2048, 1:4128]", "it counts from 0"),
         ("[1:2048, 0:0]", "it counts from 0"),
-        ("[2080:2056, 1:4128]", "2080 is above 2056"),
+        ("[2080:2056, 1:4128]", "2080 is greater than 2056"),
         ("[5, 1:4128]", "'5' is not a range"),
         ("[-5:10, 1:4128]", "'-5:10' is not a range"),
         ("[1:10:2, 1:4128]", "'1:10:2' is not a range"),
@@ -86,8 +86,7 @@ def test_within_refuses_what_lies_outside(text):
     with pytest.raises(SectionError) as refusal:
         Section.parse(text).within((4128, 2080), "overscan")
     assert str(refusal.value) == (
-        f"overscan {text} lies outside the frame, which has 2080 columns and 4128 rows; "
-        "correct the profile, or set the frame aside if it was cut."
+        f"overscan {text} is outside the frame, which has 2080 columns and 4128 rows; correct the profile, or reject the frame if it was truncated."
     )
 
 
@@ -167,7 +166,7 @@ def test_refuses_a_section_that_binning_leaves_empty(text):
     with pytest.raises(SectionError) as refusal:
         binned([section], data, 3, 3)
     assert str(refusal.value) == (
-        f"section {text} holds no whole pixel of a frame binned 3x3; correct the profile."
+        f"section {text} contains no whole pixel of a frame binned 3x3; correct the profile."
     )
 
 

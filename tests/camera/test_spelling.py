@@ -62,12 +62,12 @@ def test_no_file_is_suggested_for_one_that_is_far_from_all(tmp_path, option):
     with pytest.raises(InputError) as refused:
         plan_night(tmp_path, profile=small, **{option: ["nosuch.fits"]})
     assert str(refused.value) == (
-        f"{option}='nosuch.fits' is not a file of the night; write its name as ccdprofiles info shows it."
+        f"{option}='nosuch.fits' is not a file of the night; use a name that ccdprofiles info lists."
     )
 
 
 def test_no_word_is_suggested_that_is_far_from_what_was_written():
     with pytest.raises(ProfileError) as refused:
         Registry.gather()["probe"]
-    assert str(refused.value).startswith("there is no profile 'probe'; there are ")
+    assert str(refused.value).startswith("there is no profile 'probe'; use one of ")
     assert "Did you mean" not in str(refused.value)

@@ -7,7 +7,7 @@ def test_the_demo_leaves_its_camera_beside_its_night(tmp_path, monkeypatch, caps
     monkeypatch.setattr("ccdprofiles.cli.demo._WINDOW", (32, 32))
     folder = tmp_path / "demo"
     assert main(["demo", "kosmos", "-q", "-o", str(folder)]) == 0
-    assert f"Its camera:     {folder / 'kosmos.py'}" in capsys.readouterr().out
+    assert f"Profile:        {folder / 'kosmos.py'}" in capsys.readouterr().out
     for command in ("info", "plan"):
         asked = [command, str(folder / "night"), "--profile", str(folder / "kosmos.py")]
         assert main(asked) == 0

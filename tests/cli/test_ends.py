@@ -115,8 +115,7 @@ def test_results_that_find_no_room_end_with_5(words, buffering, tmp_path, monkey
     assert status == 5
     assert sys.stdout is None  # so that Python does not flush it once more
     assert capsys.readouterr().err == (
-        "ccdprofiles: standard output cannot be written (No space left on device); make room, "
-        "or send it somewhere else: what is finished stays.\n"
+        "ccdprofiles: standard output cannot be written (No space left on device); free some space, or redirect it to another file; finished products are kept.\n"
     )
 
 
@@ -149,7 +148,9 @@ def test_letters_that_the_terminal_does_not_have_are_shown_by_their_numbers(tmp_
     with open(tmp_path / "shown", "w", encoding="ascii") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert cli.main() == 3
-    assert (tmp_path / "shown").read_text() == "n\\xe4cht holds no file.\n"
+    assert (
+        tmp_path / "shown"
+    ).read_text() == "n\\xe4cht contains no file; specify the folder of the night.\n"
 
 
 # Signals.
@@ -179,7 +180,7 @@ def test_a_signal_ends_a_command(
     assert cli.main(command) == 128 + number
     assert signal.getsignal(number) is before
     said = capsys.readouterr().err
-    assert said.endswith("what is finished stays, run it again to go on.\n")
+    assert said.endswith("finished products are kept; run it again to continue.\n")
     assert {p.name for p in (tmp_path / "out").rglob(".*")} <= {".ccdprofiles.lock"}
     monkeypatch.undo()
     assert cli.main(command) == 0
@@ -250,7 +251,7 @@ def test_memory_that_runs_out_ends_with_5(command, monkeypatch, capsys, error):
     monkeypatch.setattr("ccdprofiles.plan.request.make_plan", raiser(error))
     assert cli.main(command) == 5
     said = capsys.readouterr().err
-    assert said.startswith("ccdprofiles: memory or threads ran out; allow more (ulimit -v")
+    assert said.startswith("ccdprofiles: not enough memory or threads; allow more (ulimit -v")
     assert said.count("\n") == 1
 
 
@@ -267,8 +268,7 @@ def test_a_small_address_space_is_refused_at_once(command, mebi):
     )
     assert told.returncode == 5
     assert told.stderr == (
-        f"ccdprofiles: this process may use {mebi} MiB of address space and needs 384 MiB or "
-        "more; raise the limit (ulimit -v, ulimit -d).\n"
+        f"ccdprofiles: this process may use {mebi} MiB of address space, but needs 384 MiB or more; raise the limit (ulimit -v, ulimit -d).\n"
     )
 
 

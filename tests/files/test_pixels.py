@@ -93,7 +93,7 @@ def test_what_astropy_warns_of_in_tiles_decides_or_is_silent(tmp_path, card, cod
         assert known.mean() > 0.9
         np.testing.assert_allclose(found[known], data[known], atol=100)
         return
-    with pytest.raises(FrameRejected, match="cannot be unpacked") as refused:
+    with pytest.raises(FrameRejected, match="cannot be decompressed") as refused:
         everything(path)
     assert refused.value.code == code
 
@@ -121,8 +121,8 @@ def test_a_gzip_that_would_fill_the_disk_is_stopped(tmp_path, monkeypatch):
     code, sentence = refused(path)
     promised = 2880 + 4200 * 4200
     wanted = (
-        f"it unpacks to more than the {promised} bytes that its headers promise; "
-        "take it out of the night, or unpack it."
+        f"it decompresses to more than the {promised} bytes that its headers require; "
+        "remove it from the night, or decompress it by hand."
     )
     assert (code, sentence) == ("gzip", wanted)
 
@@ -166,7 +166,9 @@ def test_pixels_are_held_against_datasum(tmp_path, shape, packing, monkeypatch):
                 with pytest.raises(FrameRejected) as refusal:
                     read(pixels)
                 assert refusal.value.code == "checksum"
-                assert str(refusal.value).startswith(f"DATASUM = {wanted} in its header and ")
+                assert str(refusal.value).startswith(
+                    f"DATASUM = {wanted} in its header does not agree with the sum "
+                )
 
 
 @pytest.mark.parametrize("piece", [4, 64, 2**20])

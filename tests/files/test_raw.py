@@ -208,7 +208,7 @@ def test_a_header_of_no_end_is_not_read_for_ever(tmp_path):
     assert (code, sentence) == (
         "fits",
         f"its header is longer than {hdus_module.HEADER_LIMIT} bytes, more than any camera "
-        "writes; copy it again, or take it out of the night.",
+        "writes; copy it again, or remove it from the night.",
     )
 
 
@@ -218,7 +218,7 @@ def test_a_truncated_file_is_refused_from_its_header(tmp_path, length):
     path.write_bytes(path.read_bytes()[:length])
     assert refused(path) == (
         "truncated",
-        f"its header promises 3062 bytes and it has {length}; copy it again from the camera.",
+        f"its header requires 3062 bytes, but it has {length}; copy it again from the camera.",
     )
     path.write_bytes(gzip.compress(path.read_bytes()))
     assert refused(path)[0] == "truncated"

@@ -185,7 +185,7 @@ def test_a_single_write_that_fails_is_heard_of_whenever_it_does(tmp_path, monkey
 def test_what_has_no_place_in_the_file_is_refused(tmp_path, place, number):
     with Writers() as writers:
         file = NewFile(tmp_path / "a", 400, writers)
-        with pytest.raises(ValueError, match="have no place in a file of 400"):
+        with pytest.raises(ValueError, match="are outside a file of 400"):
             file.put(place, np.zeros(number, "f4"), ">f4")
         file.close()
 

@@ -96,7 +96,7 @@ def test_the_command_ends_with_the_status_of_an_output(nights, capsys):
     arguments = ["--profile", str(camera), "-q", "-j", "1"]
     command = ["reduce", str(nights / "second"), "-o", str(nights / "out"), *arguments]
     assert main(command) == 5
-    assert "which is another night; give another folder" in capsys.readouterr().err
+    assert "which is another night; use another folder" in capsys.readouterr().err
 
 
 def test_a_night_whose_names_are_all_others_is_refused_too(nights):

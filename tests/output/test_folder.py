@@ -106,8 +106,7 @@ def test_a_link_in_place_of_log_or_lock_is_refused_with_what_to_do(night, name):
     with pytest.raises(OutputError) as error:
         reduce(night)
     assert str(error.value) == (
-        f"{night / 'out' / name} is a link to {night / 'elsewhere'}, and nothing is written "
-        "through a link; remove it, and a new file is made in its place."
+        f"{night / 'out' / name} is a link to {night / 'elsewhere'}, and nothing is written through a link; remove it, and a new file will be created."
     )
     (night / "out" / name).unlink()
     assert reduce(night).ok
@@ -179,7 +178,7 @@ def test_a_folder_that_is_removed_ends_the_run(night, monkeypatch, folder, momen
     at(monkeypatch, moment, gone)
     with pytest.raises(OutputError) as error:
         reduce(night)
-    assert f"{path} was removed or replaced while the run was going on" in str(error.value)
+    assert f"{path} was removed or replaced during the run" in str(error.value)
     monkeypatch.undo()
     assert reduce(night).ok
 
@@ -192,7 +191,7 @@ def test_the_command_ends_with_5_where_the_output_is_removed(night, monkeypatch,
     at(monkeypatch, "science_finished", lambda: shutil.rmtree(night / "out"))
     command = ["reduce", str(night / "raw"), "-o", str(night / "out"), "-q", "-j", "1"]
     assert main([*command, "--profile", str(camera)]) == 5
-    assert "was removed or replaced while the run was going on" in capsys.readouterr().err
+    assert "was removed or replaced during the run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -206,7 +205,7 @@ def test_an_output_that_is_removed_while_headers_are_read_is_not_written(night, 
         return scan(*arguments, **named)
 
     monkeypatch.setattr("ccdprofiles.plan.request.scan", scan_and_remove)
-    with pytest.raises(OutputError, match="out was removed or replaced while the run was going on"):
+    with pytest.raises(OutputError, match="out was removed or replaced during the run"):
         reduce(night)
     monkeypatch.undo()
     assert reduce(night).ok
@@ -257,7 +256,7 @@ def test_an_output_that_was_copied_without_its_lock_is_gone_on_with(night):
     shutil.rmtree(night / "out" / "masters")
     shutil.rmtree(night / "out" / "science")
     (night / "out" / ".ccdprofiles.lock").unlink()
-    with pytest.raises(OutputError, match="no run of ccdprofiles made it"):
+    with pytest.raises(OutputError, match="was not made by ccdprofiles"):
         reduce(night)
 
 
@@ -285,7 +284,7 @@ def test_an_output_that_holds_frames_of_the_night_is_refused(made, tmp_path):
         lambda: reduce_night(*where, profiles=[SMALL]),
         lambda: plan_night(where[0], output=where[1], profiles=[SMALL]),
     ):
-        with pytest.raises(InputError, match=r"raw and holds .*\.fit, which would be left out"):
+        with pytest.raises(InputError, match=r"raw and contains .*\.fit, which would be ignored"):
             make()
     assert state(tmp_path / "raw") == before
 
@@ -332,7 +331,7 @@ def test_a_master_that_vanishes_before_it_is_needed_is_named(night, monkeypatch,
     assert done.products == {}
     for row in done.frames[done.frames["type"] == "science"]:
         assert (row["verdict"], row["code"]) == ("not calibrated", "removed")
-        assert "the master cg16m_flat_r_1x1 was removed or replaced while the run" in row["reason"]
+        assert "the master cg16m_flat_r_1x1 was removed or replaced during the run" in row["reason"]
     monkeypatch.undo()
     assert reduce(night).ok
 
@@ -373,7 +372,7 @@ def test_a_bias_that_vanishes_before_the_others_are_made_is_named(night, monkeyp
     monkeypatch.setattr(runstate.RunState, "add_master", add_master)
     done = reduce(night)
     assert_true(done)
-    assert f"{BIAS}: it was removed or replaced while the run was going on" in str(done)
+    assert f"{BIAS}: it was removed or replaced during the run" in str(done)
     monkeypatch.undo()
     assert reduce(night).ok
 
@@ -426,7 +425,7 @@ def test_an_address_is_no_path(night, monkeypatch, capsys, arguments):
     said = capsys.readouterr().err
     assert address in said
     assert f"is an address ({address.partition('://')[0]}://)" in said
-    assert "give that path" in said
+    assert "use that path" in said
     assert sorted(night.iterdir()) == before
 
 
@@ -470,7 +469,7 @@ def test_what_the_system_refuses_is_told_in_words(night, command, capsys):
 
 def test_a_home_of_nobody_is_told(night, capsys):
     assert main(["plan", "~nobody-of-that-name/night"]) == 2
-    assert "has no home folder here; give the whole path" in capsys.readouterr().err
+    assert "has no home folder here; use the whole path" in capsys.readouterr().err
 
 
 def test_hidden_files_of_others_in_the_output_stay(tmp_path):

@@ -259,7 +259,7 @@ def test_ccddata_brings_its_mask():
     found = detect_cosmics(CCDData(image, unit="electron", mask=mask))
     assert not (found.mask & mask).any()
     np.testing.assert_array_equal(found.mask, detect_cosmics(image, mask).mask)
-    with pytest.raises(ValueError, match="in electron already"):
+    with pytest.raises(ValueError, match="already in electron"):
         detect_cosmics(CCDData(image, unit="electron"), gain=2.0)
     with pytest.raises(ValueError, match="not in 3 dimensions"):
         detect_cosmics(np.zeros((2, 40, 40)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccdprofiles.pixels.noise import median_variance, pooled_scatter, scaled_apart
+from ccdprofiles.pixels.noise import median_variance, offset_variance_factor, pooled_scatter
 
 
 def scatter_of(stack):
@@ -31,13 +31,15 @@ def test_frames_scaled_a_little_apart_make_a_noisier_median(offsets):
     values = offsets[:, np.newaxis] + np.random.default_rng(1).normal(0, 1, (len(offsets), 200_000))
     together = np.random.default_rng(1).normal(0, 1, values.shape)
     wanted = np.median(values, axis=0).var() / np.median(together, axis=0).var()
-    found = scaled_apart(offsets, np.array([1.0]))
+    found = offset_variance_factor(offsets, np.array([1.0]))
     assert found == pytest.approx(wanted, rel=0.2)
 
 
 def test_frames_that_are_not_apart_cost_nothing():
-    assert scaled_apart(np.zeros(5), np.array([1.0, 2.0])).tolist() == [1, 1]
-    assert scaled_apart(np.array([-1e-6, 1e-6, 0]), np.array([1.0])) == pytest.approx(1, abs=1e-3)
+    assert offset_variance_factor(np.zeros(5), np.array([1.0, 2.0])).tolist() == [1, 1]
+    assert offset_variance_factor(np.array([-1e-6, 1e-6, 0]), np.array([1.0])) == pytest.approx(
+        1, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("number", [3, 5, 15, 61])

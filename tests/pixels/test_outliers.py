@@ -51,7 +51,7 @@ def test_a_level_that_stands_apart_is_found(levels, wanted):
 
 @pytest.mark.parametrize(
     ("last", "cure"),
-    [(130, "look for light in it."), (70, "check whether its settings were the same.")],
+    [(130, "check it for light."), (70, "check whether its settings were the same.")],
 )
 def test_light_is_blamed_only_for_a_level_that_is_too_high(last, cure):
     frames, overscan = group(100, 101, 102, last)

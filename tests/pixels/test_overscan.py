@@ -94,7 +94,7 @@ def test_the_domain_of_a_polynomial_is_that_of_the_rows(model):
 )
 def test_a_model_that_cannot_be_fitted_sets_the_frame_aside_without_a_warning(model):
     strip = np.random.default_rng(1).normal(300, 4, (200, 8)).astype("f4")
-    with pytest.raises(FrameRejected, match=r"cannot be fitted by \w+ \(.*\); give") as refused:
+    with pytest.raises(FrameRejected, match=r"cannot be fitted by \w+ \(.*\); use") as refused:
         overscan_levels(strip, model)
     assert refused.value.code == "overscan"
     assert "\n" not in str(refused.value)

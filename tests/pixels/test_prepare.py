@@ -124,7 +124,7 @@ def test_an_overscan_without_a_value_is_refused(tmp_path):
         measured(tmp_path, data)
     assert (error.value.code, str(error.value)) == (
         "overscan",
-        "its overscan holds no finite value; copy the file again, or take it out of the night.",
+        "its overscan has no finite value; copy the file again, or remove it from the night.",
     )
 
 

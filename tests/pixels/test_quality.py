@@ -256,13 +256,13 @@ def test_the_limits_are_those_of_the_reference():
         ({"common_value": "a"}, "common_value='a' is not a fraction above 0 and up to 1."),
         (
             {"flat_level": 0.1},
-            "flat_level=0.1 is not a range; give the least and the most, as (0.1, 0.8), or None.",
+            "flat_level=0.1 is not a range; use the lowest and the highest value, such as (0.1, 0.8), or None.",
         ),
         (
             {"read_noise": (2, 1)},
-            "read_noise=(2, 1) is not a range; give the least and the most, as (0.1, 0.8), or None.",
+            "read_noise=(2, 1) is not a range; use the lowest and the highest value, such as (0.1, 0.8), or None.",
         ),
-        ({"outlier": -1}, "outlier=-1 is not a positive number; give one, or None."),
+        ({"outlier": -1}, "outlier=-1 is not a positive number; use such a number, or None."),
         ({"level": 5}, "level=5 is not in adu; write it as level=5 * u.adu."),
         ({"frames": 0}, "frames=0 is not a positive whole number."),
         ({"frames": {"bias": True}}, "frames=True is not a positive whole number."),

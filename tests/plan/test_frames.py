@@ -171,7 +171,7 @@ def test_two_exposures_that_disagree_are_noted(tmp_path, exptime, exposure, note
     notes = [str(note) for note in only(tmp_path).notes if "EXPOSURE" in note.text]
     sentence = (
         f"a.fits: EXPTIME = {float(exptime):g} s is used, but EXPOSURE = {exposure}; if EXPOSURE is "
-        "right, write exposure='EXPOSURE' in testcam."
+        "right, use exposure='EXPOSURE' in testcam."
     )
     assert notes == noted * [sentence]
 
@@ -182,8 +182,7 @@ def test_an_exposure_that_is_missing_matters_only_where_a_dark_must_be_chosen(tm
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "exposure",
-        "EXPTIME is missing; without it no dark can be chosen for this science; "
-        "give testcam another exposure=.",
+        "EXPTIME is missing, so no dark can be chosen for this science; correct the header, or change exposure= in testcam.",
     )
     assert only(tmp_path, camera(recipe=Recipe(dark=None))).verdict == ACCEPTED
     (tmp_path / "a.fits").unlink()
@@ -201,7 +200,7 @@ def test_an_exposure_that_cannot_be_is_refused(tmp_path, exposure, shown):
         SET_ASIDE,
         "exposure",
         f"EXPTIME = {shown} is not an exposure between 0 and 86400 s; "
-        "correct the header, or set the frame aside.",
+        "correct the header, or reject the frame.",
     )
 
 
@@ -237,7 +236,7 @@ def test_a_type_that_no_one_explained_is_refused_with_the_nearest_word(tmp_path)
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-type",
-        "IMAGETYP = 'FLATT' is not a type of frame known to testcam (did you mean 'flat'?); "
+        "IMAGETYP = 'FLATT' is not a frame type that testcam knows (did you mean 'flat'?); "
         "add the word to its frame_types=.",
     )
 
@@ -247,15 +246,18 @@ def test_a_missing_type_is_refused(tmp_path):
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-type",
-        "IMAGETYP is missing, so that the type of the frame is not known; "
-        "give testcam another frame_type=.",
+        "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in testcam.",
     )
 
 
 def test_a_type_ignored_on_purpose_is_ignored(tmp_path):
     write(tmp_path / "a.fits", "FOCUS")
     frame = only(tmp_path, camera(frame_types={"focus": None, "light": "science"}))
-    assert said(frame) == (IGNORED, "ignored-type", "its type is ignored on purpose by testcam.")
+    assert said(frame) == (
+        IGNORED,
+        "ignored-type",
+        "testcam ignores frames of this type on purpose.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -263,18 +265,16 @@ def test_a_type_ignored_on_purpose_is_ignored(tmp_path):
     [
         (
             "TestCan",
-            "no profile knows INSTRUME = 'TestCan'; the closest: 'TestCam' (testcam); "
-            "add a profile for it, or name one with --profile.",
+            "no profile fits INSTRUME = 'TestCan'; the closest: 'TestCam' (testcam); "
+            "write a profile for it, or choose one with --profile.",
         ),
         (
             "Hubble",
-            "no profile knows INSTRUME = 'Hubble'; add a profile for it, or name one with "
-            "--profile.",
+            "no profile fits INSTRUME = 'Hubble'; write a profile for it, or choose one with --profile.",
         ),
         (
             None,
-            "no profile knows a header without INSTRUME; write a profile with instrument=None "
-            "and where={...}, or name one with --profile.",
+            "no profile fits a header without INSTRUME; write a profile with instrument=None and where={...}, or choose one with --profile.",
         ),
     ],
 )
@@ -305,13 +305,11 @@ def test_a_forced_profile_of_another_camera_is_noted(tmp_path):
     }
     assert notes == {
         "other.fits": (
-            "other.fits: INSTRUME = \"Nobody's\", where the profile cam is for 'Cam'; this profile "
-            "was named for all frames and is used. Make sure that it is the profile of this camera.",
+            "other.fits: INSTRUME = \"Nobody's\", but the profile cam is for 'Cam'; this profile was chosen for all frames and is used. Check that it is the profile of this camera.",
         ),
         "right.fits": (),
         "same.fits": (
-            "same.fits: DETECTOR = 'red', not 'blue', as the profile cam expects; this profile "
-            "was named for all frames and is used. Make sure that it is the profile of this camera.",
+            "same.fits: DETECTOR = 'red', not 'blue', which the profile cam expects; this profile was chosen for all frames and is used. Check that it is the profile of this camera.",
         ),
     }
     unnamed = camera(instrument=None, where={"CHIP": 1})
@@ -323,7 +321,7 @@ def test_a_frame_of_another_size_than_its_sections_is_refused(tmp_path, shape):
     write(tmp_path / "a.fits", data=pixels(shape=shape))
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "section")
-    assert f"the frame has {shape[1]} columns and {shape[0]} rows, where 10 columns and" in reason
+    assert f"the frame has {shape[1]} columns and {shape[0]} rows, but 10 columns and" in reason
 
 
 @pytest.mark.parametrize("size", [None, (10, 12)])
@@ -331,7 +329,7 @@ def test_a_binning_that_lies_is_refused_before_the_pixels_are_read(tmp_path, siz
     write(tmp_path / "a.fits", XB=2, YB=2)
     verdict, code, reason = said(only(tmp_path, camera(binning=("XB", "YB"), frame_size=size)))
     assert (verdict, code) == (SET_ASIDE, "section")
-    expected = "where 5 columns and 6 rows were expected at a binning of 2 x 2 (10 x 12 unbinned)"
+    expected = "but 5 columns and 6 rows were expected at a binning of 2 x 2 (10 x 12 unbinned)"
     assert f"the frame has 10 columns and 12 rows, {expected}" in reason
     assert "correct XB and YB if the binning is not 2 x 2, " in reason
     assert "light" not in reason
@@ -352,12 +350,12 @@ def test_a_binning_that_is_none_is_refused(tmp_path):
     [
         (
             {"ZEROCOR": "bias.fits", "FLATCOR": "f.fits"},
-            "ZEROCOR, FLATCOR show that it is already calibrated; give the raw frame.",
+            "ZEROCOR, FLATCOR show that it is already calibrated; use the raw frame.",
         ),
-        ({"CALSTAT": "BDF"}, "CALSTAT shows that it is already calibrated; give the raw frame."),
+        ({"CALSTAT": "BDF"}, "CALSTAT shows that it is already calibrated; use the raw frame."),
         (
             {"BUNIT": "electron"},
-            "BUNIT = 'electron', where testcam expects raw adu; give the raw frame.",
+            "BUNIT = 'electron', but testcam expects raw adu; use the raw frame.",
         ),
     ],
 )
@@ -462,7 +460,7 @@ def test_a_function_that_takes_too_long_is_named_and_ends_the_scan(tmp_path, mon
     assert late.code == "profile-function"
     assert "(it took longer than 0.02 s; date in test_frames.py, line " in late.reason
     write(tmp_path / "4.fits", seed=4, SLOW=True)
-    with pytest.raises(ProfileError, match=r"^4.fits: .* 3 headers took too long; no more are"):
+    with pytest.raises(ProfileError, match=r"^4.fits: .* 3 headers took too long, so the scan"):
         scanned(tmp_path, camera(date=date))
 
 
@@ -494,7 +492,9 @@ def test_a_file_of_several_images_needs_amplifiers_with_extensions(tmp_path):
     mef(tmp_path / "a.fits", "IM1", "IM2")
     verdict, code, reason = said(only(tmp_path))
     assert (verdict, code) == (SET_ASIDE, "mef")
-    assert reason.endswith("where testcam expects one; give its amplifiers their extension=.")
+    assert reason.endswith(
+        "but testcam expects one; set extension= for each amplifier in the profile."
+    )
 
     def half(name, detector):
         return Amplifier(
@@ -523,7 +523,7 @@ def test_a_file_with_tables_only_is_refused(tmp_path):
     assert said(only(tmp_path)) == (
         SET_ASIDE,
         "no-image",
-        "it holds no image, only tables or headers; take it out of the night.",
+        "it contains no image, only tables or headers; remove it from the night.",
     )
 
 
@@ -638,7 +638,7 @@ def odd_bits(path):
 
 
 CORRECT = "copy it again from the camera, or correct its header."
-ALLOW = "give read permission, copy it again, or remove it from the night."
+ALLOW = "grant read permission, copy it again, or remove it from the night."
 
 FAULTS = {
     "empty": (
@@ -647,33 +647,33 @@ FAULTS = {
     ),
     "not-fits": (
         text,
-        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
-        "copy it again, or take it out of the night.",
+        "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
+        "copy it again, or remove it from the night.",
     ),
     "truncated": (
         truncated,
-        "its header promises 3120 bytes and it has 3000; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 3000; copy it again from the camera.",
     ),
     "truncated: header only": (
         header_only,
-        "its header promises 3120 bytes and it has 2880; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 2880; copy it again from the camera.",
     ),
     "truncated: in gzip": (
         short_gzip,
-        "its header promises 3120 bytes and it has 3000; copy it again from the camera.",
+        "its header requires 3120 bytes, but it has 3000; copy it again from the camera.",
     ),
-    "fits": (no_end, "its header has no END; copy it again from the camera."),
+    "fits": (no_end, "its header has no END card; copy it again from the camera."),
     "gzip": (
         cut_gzip,
-        "it cannot be unpacked (Compressed file ended before the end-of-stream marker was "
+        "it cannot be decompressed (Compressed file ended before the end-of-stream marker was "
         "reached); copy it again from the camera.",
     ),
-    "naxis": (many_axes, f"NAXIS = 999 is not a number of axes; {CORRECT}"),
+    "naxis": (many_axes, f"NAXIS = 999 is not a valid number of axes; {CORRECT}"),
     "naxis: negative": (negative, f"an axis of -10 pixels is not possible; {CORRECT}"),
     "bitpix": (odd_bits, f"BITPIX = 17 is not one of [-64, -32, 8, 16, 32, 64]; {CORRECT}"),
     "not-a-file": (
         lambda path: os.mkfifo(path),
-        "it is not a regular file, as a frame should be; take it out of the night.",
+        "it is not a regular file; remove it from the night.",
     ),
     "unreadable": (
         lambda path: path.symlink_to("nowhere.fits"),
@@ -757,7 +757,7 @@ def test_a_folder_left_out_is_not_looked_into(tmp_path):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is not a folder; give the folder of the night"):
+    with pytest.raises(InputError, match="is not a folder; specify the folder of the night"):
         scan(tmp_path / "nothing", Registry((camera(),)))
 
 
@@ -1008,6 +1008,6 @@ def test_a_card_that_decides_and_says_two_things_sets_its_frame_aside(tmp_path):
         "twice",
     )
     assert by_hand.row(made, "s.fits")["reason"] == (
-        "s.fits: EXPTIME appears twice in its header with different values; correct the header."
+        "s.fits: EXPTIME occurs twice in its header with different values; correct the header."
     )
     assert by_hand.row(made, "t.fits")["verdict"] == "used"

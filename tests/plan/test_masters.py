@@ -1,4 +1,4 @@
-"""Which master bias, dark and flat a frame takes."""
+"""Which master bias, dark and flat a frame uses."""
 
 import pytest
 from astropy import units as u

@@ -44,6 +44,5 @@ def test_frames_that_make_no_master_are_counted(plain_frame):
     frame = plain_frame("a.fits", "science", 60.0)
     masters = Candidates({"bias": [plain_frame("b.fits", "bias")]})
     assert no_bias(frame, masters).text == (
-        "no bias of 24x12 pixels binned 1x1; the 1 there cannot be used, for the reasons given with "
-        "them."
+        "no bias of 24x12 pixels binned 1x1; the 1 of the night cannot be used for the reasons listed with them."
     )

@@ -148,11 +148,11 @@ def test_a_plan_is_printed_for_people():
         "  science/science2_cal.fits  cam_bias_1x1, cam_dark_300s_1x1, cam_flat_V_1x1\n"
         "\n"
         "Not calibrated\n"
-        "  deep.fits: no dark of 357 s ± 1 s; nearest is 300 s, 57 s off.\n"
+        "  deep.fits: no dark of 357 s ± 1 s; the nearest is 300 s, which differs by 57 s.\n"
         "\n"
-        "What helps\n"
+        "What to do\n"
         "  take matching darks, use those of another night with calibrations=[FOLDER] "
-        "(--calibrations), or leave the step out with without=['dark'] (--without dark)\n"
+        "(--calibrations), or omit the step with without=['dark'] (--without dark)\n"
         "\n"
         "Set aside\n"
         "  x.fits: EXPTIME is missing."
@@ -183,7 +183,7 @@ def test_the_advice_for_want_of_biases_where_darks_are_scaled():
     frames = [f for f in a_night(profile=profile) if f.type != "bias"]
     told = make_plan(frames).remedies[0]
     assert told.endswith(
-        "leave the steps out with without=['bias', 'dark'] (--without bias --without dark)"
+        "omit the steps with without=['bias', 'dark'] (--without bias --without dark)"
     )
 
 
@@ -192,7 +192,7 @@ def test_the_notes_say_what_the_products_will_lack():
     plan = make_plan(a_night(profile=unknown), without=["flat"])
     assert str(plan).endswith(
         "\n\nNotes\n"
-        "  step left out on purpose: flat\n"
+        "  step omitted on purpose: flat\n"
         "  cam: no uncertainty, because its gain and read noise are not known\n"
         "  cam: saturated pixels are not flagged, because the saturation level is not known"
     )
@@ -375,7 +375,7 @@ MISSING = {
     "a dark of another exposure": (
         [*some("bias", 1, 0.0), *some("dark", 1, 300.0), frame("s.fits", "science", 357.0)],
         "no-dark",
-        "no dark of 357 s ± 1 s; nearest is 300 s, 57 s off.",
+        "no dark of 357 s ± 1 s; the nearest is 300 s, which differs by 57 s.",
     ),
     "no dark at all": (
         [*some("bias", 1, 0.0), frame("s.fits", "science", 357.0)],
@@ -455,10 +455,8 @@ def test_a_frame_without_flat_frames_that_could_be_used_is_told_of_those_that_ca
         frame("s.fits", "science", 60.0, filter="V"),
     ]
     assert reasons(make_plan(frames)) == [
-        "f.fits: no dark of 5 s ± 1 s; nearest is 60 s, 55 s off. To scale a longer "
-        "dark, write dark='scale' in the recipe (--set dark=scale).",
-        "s.fits: no flat in filter V of 25x12 pixels binned 1x1; "
-        "the 1 there cannot be used, for the reasons given with them.",
+        "f.fits: no dark of 5 s ± 1 s; the nearest is 60 s, which differs by 55 s. To scale a longer dark, use dark='scale' in the recipe (--set dark=scale).",
+        "s.fits: no flat in filter V of 25x12 pixels binned 1x1; the 1 of the night cannot be used for the reasons listed with them.",
     ]
 
 
@@ -505,7 +503,7 @@ def test_of_several_masters_the_nearest_in_time_is_taken():
         assert make_plan(random.Random(seed).sample(frames, 5)) == plan
 
 
-# Steps left out on purpose.
+# Steps omitted on purpose.
 
 
 def test_a_step_left_out_needs_no_master_and_is_told():
@@ -514,7 +512,7 @@ def test_a_step_left_out_needs_no_master_and_is_told():
     assert plan.complete
     assert plan.without == ("flat",)
     assert plan.products[0].input.flat is None
-    assert "step left out on purpose: flat" in str(plan)
+    assert "step omitted on purpose: flat" in str(plan)
     plan = make_plan([*frames, *some("flat", 2, 60.0)], ["flat"])
     assert not [m for m in plan.masters if m.type == "flat"]
 
@@ -523,18 +521,14 @@ def test_scaled_darks_without_bias_are_refused():
     with pytest.raises(PlanError) as error:
         make_plan(some("dark", 2, 60.0, profile=SCALED), ["bias"])
     assert str(error.value) == (
-        "without the bias step the darks of cam would be scaled while they still contain their bias; "
-        "leave the dark out too, or keep the bias."
+        "without the bias step, the darks of cam would be scaled although they still contain their bias; omit the dark as well, or do not omit the bias."
     )
     make_plan(some("dark", 2, 60.0, profile=SCALED), ["bias", "dark"])
 
 
 def test_a_flat_never_divides_a_pedestal():
     frames = [*some("flat", 1, 60.0), frame("s.fits", "science", 60.0)]
-    reason = (
-        "its bias level is not subtracted, and such a frame must not be divided "
-        "by a flat; leave out the flat too, or subtract a bias or dark."
-    )
+    reason = "it still contains its pedestal, and such a frame must not be divided by a flat; omit the flat as well, or subtract a bias or dark."
     plan = make_plan(frames, ["bias", "dark"])
     assert [(m.file, m.code) for m in plan.missing] == [
         ("flat1.fits", "pedestal"),
@@ -552,9 +546,7 @@ def test_a_flat_never_divides_a_pedestal():
 
 @pytest.mark.parametrize("step", ["overscan", "Flat", "flats", ""])
 def test_a_step_that_cannot_be_left_out_is_refused(tmp_path, step):
-    with pytest.raises(
-        PlanError, match="is not a step that can be left out; these can: bias, dark"
-    ):
+    with pytest.raises(PlanError, match="is not a step that can be omitted; use one of bias, dark"):
         plan_night(tmp_path, without=[step])
 
 
@@ -942,7 +934,7 @@ def test_a_folder_of_products_or_of_packed_frames_says_why_nothing_is_made(
     out = raw_night.parent / "out"
     by_hand.reduce_night(raw_night, out, profiles=[by_hand.SMALL])
     plan = str(by_hand.plan_night(out / "science", profiles=[by_hand.SMALL]))
-    assert " products of ccdprofiles; give the folder of the raw night" in plan
+    assert " products of ccdprofiles; specify the folder of the raw night" in plan
     packed = tmp_path / "packed"
     packed.mkdir()
     for name in ("a.fits.bz2", "b.fits.Z", "notes.txt"):

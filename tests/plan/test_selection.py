@@ -99,17 +99,17 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["flats"], "only='flats' is not understood (did you mean 'flat'?); write masters, one of"),
+        (["flats"], "only='flats' is not valid (did you mean 'flat'?); use masters, one of"),
         (["master"], "(did you mean 'masters'?)"),
-        (["nonsense"], "only='nonsense' is not understood; write masters"),
-        (["filtre=r"], "only='filtre=r' is not understood (did you mean 'filter'?)"),
+        (["nonsense"], "only='nonsense' is not valid; use masters"),
+        (["filtre=r"], "only='filtre=r' is not valid (did you mean 'filter'?)"),
         (
             ["type=flats"],
-            "'flats' is not a type of frame; there are bias, dark, flat, arc, science",
+            "'flats' is not a type of frame; use one of bias, dark, flat, arc, science",
         ),
-        (["filter="], "only='filter=' names no filter; write filter=VALUE."),
-        ([""], "only='' is not a word"),
-        ([3], "only=3 is not a word"),
+        (["filter="], "only='filter=' has no value; use filter=VALUE."),
+        ([""], "only='' is not valid"),
+        ([3], "only=3 is not valid"),
         (
             ["filter=R"],
             "only='filter=R': no frame of the night has that filter; the night has V, r "
@@ -117,8 +117,11 @@ def test_what_is_asked_for_is_made_with_the_masters_that_it_needs(made, words, m
         ),
         (["object=M 42"], "no frame of the night has that object; the night has M 31, M 33"),
         (["arc"], "no frame of the night has that type; the night has bias, dark, flat, science"),
-        (["nosuch.fit"], "only='nosuch.fit': no file of the night has such a name; ccdprofiles"),
-        (["bias", "filter=r"], "no frame of the night fits only=bias, filter=r as a whole"),
+        (
+            ["nosuch.fit"],
+            "only='nosuch.fit': no file of the night has such a name; use a name that ccdprofiles",
+        ),
+        (["bias", "filter=r"], "no frame of the night matches only=bias, filter=r;"),
     ],
 )
 def test_a_word_that_fits_nothing_is_refused_with_what_there_is(made, words, sentence):
@@ -130,14 +133,16 @@ def test_a_word_that_fits_nothing_is_refused_with_what_there_is(made, words, sen
 def test_a_master_that_no_recipe_needs_is_refused_when_it_is_all_that_is_asked_for(made):
     folder, camera = made
     for options in ({"without": ["bias", "dark"]}, {"changes": {"dark": None, "bias": False}}):
-        with pytest.raises(InputError, match="nothing is made of what only=dark names"):
+        with pytest.raises(
+            InputError, match="nothing is made from the frames that only=dark selects"
+        ):
             plan_night(
                 folder / "raw", profile=camera, only="dark", **{"without": ["flat"]} | options
             )
 
 
 def test_the_words_are_checked_before_any_header_is_read(tmp_path):
-    with pytest.raises(InputError, match="is not understood"):
+    with pytest.raises(InputError, match="is not valid"):
         plan_night(tmp_path / "none", only="flats")
     assert not Selection.of(())
     assert Selection.of("masters").wanted == tuple(
@@ -157,9 +162,9 @@ def test_what_is_left_out_has_its_row_and_a_later_run_makes_the_rest(made, night
     assert set(rows["code"]) == {"not-asked"}
     assert set(rows["product"]) == {""}
     name = rows["file"][0]
-    assert rows["reason"][0] == f"{name}: not asked for with only=science, filter=r."
+    assert rows["reason"][0] == f"{name}: not selected by only=science, filter=r."
     assert str(part).splitlines()[1] == "15 files found, 11 used, 4 not asked for"
-    assert "only what was asked for is made: science, filter=r" in str(part)
+    assert "only a part of the night is made: science, filter=r" in str(part)
     assert len(part.collection.files) == 15
     whole = contents(made[0] / "whole")
     assert contents(out) == {n: whole[n] for n in contents(out)}
@@ -258,7 +263,7 @@ def test_the_command_line_makes_a_part_and_ends_well(made, tmp_path, capsys):
     assert main(["plan", *use, "--only", "masters"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("15 files found, 12 used, 3 not asked for\n")
-    assert "  only what was asked for is made: masters\n" in said
+    assert "  only a part of the night is made: masters\n" in said
     assert main(["plan", *use, "--only", "filter=V", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     verdicts = [row["verdict"] for row in plan["frames"]]

@@ -174,8 +174,7 @@ def test_spellings_of_one_quantity_are_compared():
     )
     assert list(taken(found)) == ["a0.fits"]
     assert found.missing[0].reason == (
-        "b0.fits: no dark of 30 s with READOUT = Slow; there are darks with READOUTM = Fast; if a "
-        "card does not matter, name it in ignore_cards= of the profile."
+        "b0.fits: no dark of 30 s with READOUT = Slow; there are darks with READOUTM = Fast; if a card does not matter, add it to ignore_cards= of the profile."
     )
 
 
@@ -614,7 +613,7 @@ def test_a_master_that_an_unlisted_card_parts_is_taken_by_frames_of_its_value():
 def test_arcs_of_several_lamps_are_named(number):
     arcs = [*frames("arc", number, "a", LAMPNAME="He"), *frames("arc", number, "b", LAMPNAME="Ne")]
     (note,) = [n for n in make_plan(arcs).notes if "LAMPNAME is" in n]
-    assert "a card that changes the light or the read-out belongs in match=" in note
+    assert "add a card that changes the light or the read-out to match=" in note
 
 
 def test_another_card_is_named_and_parts_nothing():
@@ -623,8 +622,7 @@ def test_another_card_is_named_and_parts_nothing():
     )
     assert masters(found) == {"asi_dark_30s_1x1": 9}
     assert found.notes == (
-        "masters/asi_dark_30s_1x1.fits: FOO is 1 in 5 frames and 2 in 4 frames; a card that changes "
-        "the read-out belongs in match=, one that does not in ignore_cards=",
+        "masters/asi_dark_30s_1x1.fits: FOO is 1 in 5 frames and 2 in 4 frames; add a card that changes the read-out to match=, and one that does not to ignore_cards=",
     )
 
 
@@ -731,9 +729,7 @@ def test_a_gain_of_the_header_far_from_that_of_the_profile_is_noted(egain, noted
     sky = frames("science", 2, profile=profile, EGAIN=egain)
     notes = [n for n in make_plan([*biases, *sky]).notes if "electrons per adu" in n]
     assert notes == noted * [
-        f"2 files (science0.fits … science1.fits): EGAIN = {egain:g} electrons per adu, where the "
-        "profile asi says 2; the profile's gain is used for uncertainties and electrons. Let gain= "
-        "read the card if it is right, or name the card in ignore_cards= if it is not."
+        f"2 files (science0.fits … science1.fits): EGAIN = {egain:g} electrons per adu, but the profile asi has 2; the gain of the profile is used for uncertainties and electrons. Let gain= read the card if it is right, or add the card to ignore_cards= if it is not."
     ]
 
 

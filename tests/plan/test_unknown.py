@@ -54,7 +54,7 @@ def test_the_table_shows_the_words_of_headers_that_no_profile_knows(night, capsy
 
 def test_the_cards_are_listed_camera_by_camera(night, capsys):
     text = info(night, capsys)
-    assert "values with a ? are the header's own words" in text
+    assert "values with a ? are the words of their headers" in text
     begin = text.index("  INSTRUME = 'ZWO ASI2600MM Pro': 2 files")
     assert [" ".join(line.split()) for line in text[begin:].splitlines()[1:7]] == [
         "type IMAGETYP: LIGHT (1), DARKFLAT (1)",
@@ -98,12 +98,12 @@ def test_a_named_profile_is_compared_with_what_the_header_has(night, capsys):
         "                  amplifiers=[Amplifier(data='[:, :]', overscan=None)])\n"
     )
     text = info(night, capsys, "--profile", str(profile))
-    assert "x4: 1 file, named by you; the header has no INSTRUME\n" in text
+    assert "x4: 1 file, chosen by you; the header has no INSTRUME\n" in text
     assert (
-        "x4: 2 files, named by you; INSTRUME = 'ZWO ASI2600MM Pro' is not its own, "
+        "x4: 2 files, chosen by you; INSTRUME = 'ZWO ASI2600MM Pro' is not that of the profile, "
         "which is 'SBO'\n" in text
     )
-    assert "x4: 1 file, named by you; FILTER = missing, not 'V'\n" in text
+    assert "x4: 1 file, chosen by you; FILTER = missing, not 'V'\n" in text
 
 
 def test_a_number_in_frame_is_not_a_type():

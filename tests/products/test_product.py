@@ -222,7 +222,7 @@ def test_a_full_disk_leaves_the_old_product_and_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(products.os, call, full)
-    how = r"a\.fits cannot be written \(No space left on device\); make room .* finished stays\."
+    how = r"a\.fits cannot be written \(No space left on device\); free some space .* finished products are kept\."
     with pytest.raises(OutputError, match=how):
         write(path, images=some_images(seed=1))
     monkeypatch.undo()

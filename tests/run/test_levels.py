@@ -327,7 +327,7 @@ def test_science_with_an_overscan_3000_adu_too_high_is_set_aside(tmp_path, biase
     made = reduce_night(raw, tmp_path / "out", profile=camera())
     verdict, code, reason = row(made, "science0.fits")
     assert (verdict, code) == ("set aside", "overscan-level")
-    assert reason.endswith(" To use it all the same: keep=[FILE] (--keep FILE).")
+    assert reason.endswith(" To use it nevertheless: keep=[FILE] (--keep FILE).")
     assert len(made.products) == 1
     kept = reduce_night(raw, tmp_path / "kept", profile=camera(), keep=["science0.fits"])
     assert "kept by hand, although its overscan level 3240 adu deviates" in said(kept)
@@ -458,7 +458,7 @@ def test_darks_with_light_are_noted_where_the_sky_is_less_than_none(tmp_path, st
     assert np.median(fits.getdata(made.products["science/science0_cal.fits"])) < -300
     assert (
         "adu below masters/c_dark_60s_1x1.fits, but light is never negative; check the darks for light, "
-        "and that they were read out like this frame."
+        "and that they were read out in the same way as this frame."
     ) in said(made)
 
 

@@ -87,8 +87,8 @@ def science(night, kind):
 
 def reasons(caplog):
     """Name → why, of what the log says is made anew."""
-    told = [r.getMessage() for r in caplog.records if "is made again: " in r.getMessage()]
-    return dict(text.split(" is made again: ") for text in told)
+    told = [r.getMessage() for r in caplog.records if "is remade: " in r.getMessage()]
+    return dict(text.split(" is remade: ") for text in told)
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_a_touched_flat_redoes_its_filter_and_nothing_else(night, caplog):
     assert "4 already up to date, 3 remade" in str(done)
     assert f"  {FLAT_R}: its flat {flat.name} changed." in str(done)
     log = (night / "out" / "ccdprofiles.log").read_text()
-    assert f"{FLAT_R} is made again: its flat {flat.name} changed\n" in log
+    assert f"{FLAT_R} is remade: its flat {flat.name} changed\n" in log
 
 
 def test_a_file_that_was_only_touched_redoes_nothing(night):
@@ -204,13 +204,13 @@ def test_changed_settings_are_named(night, caplog):
     caplog.clear()
     again(night, cosmic_rays=CosmicRays(sigclip=9))
     assert reasons(caplog) == dict.fromkeys(
-        names, "its settings changed: how cosmic rays are found"
+        names, "its settings changed: how cosmic rays are detected"
     )
     caplog.clear()
     again(night, without=["flat"])
     assert reasons(caplog) == dict.fromkeys(
         names,
-        "its settings changed: flat left out on purpose; its settings changed: cosmic rays",
+        "its settings changed: flat omitted on purpose; its settings changed: cosmic rays",
     )
     caplog.clear()
     again(night)
@@ -218,8 +218,8 @@ def test_changed_settings_are_named(night, caplog):
     for name, why in reasons(caplog).items():
         kind = "r" if name in science(night, "r") else "V"
         assert why == (
-            f"a master flat is available now, cg16m_flat_{kind}_1x1; "
-            "its settings changed: flat no longer left out on purpose"
+            f"the master flat cg16m_flat_{kind}_1x1 is available now; "
+            "its settings changed: flat no longer omitted on purpose"
         )
     assert {n: b[0] for n, b in state(night / "out").items() if n.endswith(".fits")} == {
         n: b[0] for n, b in before.items() if n.endswith(".fits")
@@ -263,9 +263,9 @@ def test_the_level_of_the_night_is_a_reason(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "place", "why"),
     [
-        (FLAT_V, "middle", "the data of its UNCERT changed, as DATASUM shows"),
-        (FLAT_V, "end", "the data of its PROVENANCE changed, as DATASUM shows"),
-        ("science", "end", "the data of its PROVENANCE changed, as DATASUM shows"),
+        (FLAT_V, "middle", "the data of its UNCERT changed (DATASUM)"),
+        (FLAT_V, "end", "the data of its PROVENANCE changed (DATASUM)"),
+        ("science", "end", "the data of its PROVENANCE changed (DATASUM)"),
     ],
 )
 def test_zeros_at_the_tail_of_a_product_are_not_kept(night, caplog, name, place, why):
@@ -304,7 +304,7 @@ def test_a_file_of_zeros_under_the_name_of_a_product_is_nobodys(night):
 
 def test_all_is_made_anew_as_asked(night, caplog):
     done = again(night, overwrite=True)
-    assert set(reasons(caplog).values()) == {"as asked"}
+    assert set(reasons(caplog).values()) == {"as requested"}
     assert len(reasons(caplog)) == 7
     assert "7 remade" in str(done)
 
@@ -372,7 +372,7 @@ def test_cosmic_rays_of_the_recipe_are_looked_for_unless_switched_off(with_rays,
         assert header["NOCRAYS"] is True
         assert "CRAYS" not in header
         assert "cosmic rays left out on purpose" in str(header["HISTORY"])
-    said = "cosmic rays are not looked for, on purpose, although the recipe of cg16m asks for it"
+    said = "cosmic rays are not detected, on purpose, although the recipe of cg16m requires it"
     assert said in str(off)
     assert said in (out / "report/index.html").read_text("utf-8")
     assert reduce_night(raw, out, profile=camera, cosmic_rays=False).anew == {}

@@ -465,7 +465,7 @@ def test_workers_that_see_other_folders_are_refused(cluster, tmp_path):
     (tmp_path / "here").touch()
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         check_paths(client, [tmp_path / "here"])
-        with pytest.raises(InputError, match=r"does not see .*gone; night and output must be on"):
+        with pytest.raises(InputError, match=r"cannot access .*gone; move night and output to"):
             check_paths(client, [tmp_path / "here", tmp_path / "gone"])
 
 
@@ -488,7 +488,7 @@ def test_an_executor_or_cosmic_rays_of_another_kind_are_refused(night, tmp_path,
 
 
 def test_workers_that_are_gone_end_the_run(tmp_path):
-    """As when a cluster goes down: what is finished stays."""
+    """As when a cluster goes down: finished products are kept."""
 
     class Gone(ThreadPoolExecutor):
         def submit(self, *job):
@@ -499,7 +499,7 @@ def test_workers_that_are_gone_end_the_run(tmp_path):
 
     with Gone(1) as pool, Workers(1, pool) as workers:
         workers.submit(Task(("a",)))
-        with pytest.raises(OutputError, match="the workers are gone"):
+        with pytest.raises(OutputError, match="the workers have ended"):
             list(workers.finished())
 
 
@@ -611,7 +611,9 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ccdprofiles.errors.InputError: the executor's processes end as soon")
+    assert last.startswith(
+        "ccdprofiles.errors.InputError: the processes of the executor end as soon"
+    )
     assert 'under if __name__ == "__main__":' in last
     assert not (tmp_path / "out").exists()
 
@@ -645,7 +647,7 @@ def test_a_signal_ends_processes_in_seconds(begun, tmp_path, name):
     assert process.returncode == 128 + number
     assert time.monotonic() - start < 5
     how = "interrupted" if name == "SIGINT" else f"ended by {name}"
-    assert errors == f"ccdprofiles: {how}; what is finished stays, run it again to go on.\n"
+    assert errors == f"ccdprofiles: {how}; finished products are kept; run it again to continue.\n"
     assert until(lambda: not in_session(process.pid))
     left = {p.name for p in (tmp_path / "out").rglob(".*")}
     assert left == {".ccdprofiles.lock"}

@@ -382,7 +382,7 @@ def test_windowed_cuts_strips_between_and_before_the_data():
 
 
 def test_windowed_refuses_a_share_that_does_not_come_out_even():
-    with pytest.raises(ProfileError, match="41 columns cannot be divided among 2"):
+    with pytest.raises(ProfileError, match="41 columns cannot be divided evenly among 2"):
         windowed("kosmos", 30, 41)
 
 
@@ -452,7 +452,7 @@ def test_a_profile_of_ones_own_needs_no_template(tmp_path):
 def test_header_fills_in_what_functions_read(tmp_path):
     camera = own(frame_type=lambda header: header.get("SHUTTER"), frame_types={"open": "science"})
     run = [Exposures("science", 2, 5.0)]
-    with pytest.raises(ProfileError, match=r"reads type None instead of 'science'; give"):
+    with pytest.raises(ProfileError, match=r"reads type None instead of 'science'; use"):
         simulate_night(camera, tmp_path, frames=run)
     assert not list(tmp_path.iterdir())
     calls = []
@@ -552,7 +552,7 @@ def test_no_file_is_replaced(tmp_path):
     run = [Exposures("bias", 1)]
     simulate_night(own(), tmp_path, frames=run)
     before = digest(tmp_path)
-    with pytest.raises(OutputError, match="already exists; give an empty folder"):
+    with pytest.raises(OutputError, match="already exists; use an empty folder"):
         simulate_night(own(), tmp_path, frames=run, seed=5)
     assert digest(tmp_path) == before
 

@@ -119,9 +119,9 @@ def test_an_array_gives_an_array_and_a_mask():
     ("frame", "options", "words"),
     [
         (in_electrons(), {"gain": GAIN}, "would be applied twice"),
-        (in_electrons(), {"readnoise": 5 * u.adu}, "do not fit together"),
-        (in_adu(), {"gain": 1.5 * u.s, "readnoise": 5 * u.electron}, "do not fit together"),
-        (in_adu(), {"pssl": 5, "invar": image()}, "say the sky twice"),
+        (in_electrons(), {"readnoise": 5 * u.adu}, "do not agree"),
+        (in_adu(), {"gain": 1.5 * u.s, "readnoise": 5 * u.electron}, "do not agree"),
+        (in_adu(), {"pssl": 5, "invar": image()}, "specify the sky background"),
         (in_adu(), {"cleantype": "mean"}, "not one of meanmask, medmask, idw"),
         (in_adu(), {"niter": 0}, "positive whole number"),
     ],

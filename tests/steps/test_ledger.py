@@ -50,7 +50,9 @@ def foreign(ccd, **cards):
 def test_a_bias_is_not_subtracted_twice(made):
     kosmos = made("kosmos")
     once = kosmos.calibrate(bias=kosmos.bias)
-    with pytest.raises(PlanError, match=r"less its bias already .* would do it twice"):
+    with pytest.raises(
+        PlanError, match=r"already corrected for its bias .* would repeat this step"
+    ):
         kosmos.calibrate(once, bias=kosmos.bias)
 
 
@@ -58,13 +60,13 @@ def test_a_dark_that_holds_its_bias_goes_with_no_bias(made):
     kosmos = made("kosmos")
     master = kosmos.steps.night.plan.master(kosmos.chosen.dark)
     dark = combine([kosmos.steps.prepared(i.file) for i in master.inputs])
-    with pytest.raises(PlanError, match=r"still holds its bias.*subtracted twice"):
+    with pytest.raises(PlanError, match=r"still contains its bias.*subtracted twice"):
         kosmos.calibrate(bias=kosmos.bias, dark=dark)
 
 
 def test_a_dark_without_its_bias_needs_the_bias_too(made):
     cg16m = made("cg16m")
-    with pytest.raises(PlanError, match=r"the bias was subtracted from .* give bias= too"):
+    with pytest.raises(PlanError, match=r"the bias was subtracted from .* use bias= as well"):
         cg16m.calibrate(dark=cg16m.dark)
 
 
@@ -74,21 +76,23 @@ def test_a_dark_that_holds_its_pedestal_is_not_scaled(made):
     master = plan.master(cg16m.chosen.dark)
     dark = combine([cg16m.steps.prepared(i.file) for i in master.inputs])
     flat = next(m for m in plan.masters if m.type == "flat").inputs[0]
-    with pytest.raises(PlanError, match=r"holds its pedestal, which must not be scaled by 0.011"):
+    with pytest.raises(
+        PlanError, match=r"contains its pedestal, which must not be scaled by 0.011"
+    ):
         cg16m.calibrate(cg16m.steps.prepared(flat.file), dark=dark)
 
 
 def test_a_flat_does_not_divide_a_pedestal(made):
     for name in ("cg16m", "proem", "pt5m", "sbo"):
         camera = made(name)
-        with pytest.raises(PlanError, match="pedestal of this frame is still in it"):
+        with pytest.raises(PlanError, match="this frame still contains its pedestal"):
             camera.calibrate(flat=camera.flat)
 
 
 def test_a_flat_divides_once(made):
     lfc = made("lfc")
     once = lfc.calibrate(dark=lfc.dark, flat=lfc.flat)
-    with pytest.raises(PlanError, match="divided by its flat already"):
+    with pytest.raises(PlanError, match="already divided by its flat"):
         lfc.calibrate(once, flat=lfc.flat)
 
 
@@ -96,7 +100,7 @@ def test_a_dark_of_another_exposure_is_refused(made):
     lfc = made("lfc")
     masters = lfc.steps.night.plan.masters
     other = next(m.name for m in masters if m.type == "dark" and m.name != lfc.chosen.dark)
-    with pytest.raises(PlanError, match=r"is of \d+ s and the frame of 300.*within 1 s"):
+    with pytest.raises(PlanError, match=r"is \d+ s, that of the frame 300.*allows 1 s"):
         lfc.calibrate(dark=lfc.steps.masters[other])
 
 
@@ -104,9 +108,9 @@ def test_adu_and_electrons_are_not_mixed(made):
     kosmos = made("kosmos")
     electrons = kosmos.calibrate(bias=kosmos.bias)
     assert electrons.unit == u.electron
-    with pytest.raises(PlanError, match=r"is in adu and the frame in electron"):
+    with pytest.raises(PlanError, match=r"is in adu, but the frame is in electron"):
         kosmos.calibrate(electrons, dark=kosmos.dark)
-    with pytest.raises(PlanError, match=r"frame 2 is in electron and the first in adu"):
+    with pytest.raises(PlanError, match=r"frame 2 is in electron, but the first in adu"):
         combine([kosmos.frame, electrons])
 
 
@@ -123,9 +127,9 @@ def test_a_master_of_another_camera_is_refused(made):
 
 def test_a_master_of_another_kind_or_size_is_refused(made):
     lfc = made("lfc")
-    with pytest.raises(PlanError, match="dark= was given a frame whose CPTYPE is 'flat'"):
+    with pytest.raises(PlanError, match="CPTYPE of the frame in dark= is 'flat'"):
         lfc.calibrate(dark=with_cards(lfc.flat, CPTYPE="flat"), flat=None)
-    with pytest.raises(PlanError, match="has 80 columns and 10 rows, and the frame 80 and 64"):
+    with pytest.raises(PlanError, match="has 80 columns and 10 rows, but the frame has 80 and 64"):
         lfc.calibrate(dark=lfc.dark[:10])
     with pytest.raises(PlanError, match=r"dark=3 is not a master"):
         lfc.calibrate(dark=3)
@@ -140,20 +144,20 @@ def test_a_flat_in_another_filter_is_refused(made):
 def test_a_frame_of_another_profile_is_refused(made):
     lfc = made("lfc")
     other = replace(lfc.profile, name="other")
-    with pytest.raises(PlanError, match="prepared by the profile lfc, and other was asked"):
+    with pytest.raises(PlanError, match="prepared by the profile lfc, but other was used"):
         other.calibrate(lfc.frame, dark=lfc.dark)
 
 
 def test_a_frame_is_prepared_once_and_first(made):
     lfc = made("lfc")
-    with pytest.raises(PlanError, match="this frame was prepared before"):
+    with pytest.raises(PlanError, match="this frame was already prepared"):
         lfc.profile.prepare(lfc.frame)
     raw = lfc.profile.read(lfc.steps.path(lfc.chosen.file))
     with pytest.raises(PlanError, match=r"CALSTAT and HASPED are missing.*begin with prepare"):
         lfc.calibrate(raw, dark=lfc.dark)
-    with pytest.raises(PlanError, match="in electron, where raw frames of lfc are in adu"):
+    with pytest.raises(PlanError, match="in electron, but raw frames of lfc are in adu"):
         lfc.profile.prepare(CCDData(raw.data, unit="electron", meta=raw.meta))
-    with pytest.raises(PlanError, match=r"prepare.. was given a int"):
+    with pytest.raises(PlanError, match=r"prepare.. cannot use a int"):
         lfc.profile.prepare(3)
 
 
@@ -172,32 +176,34 @@ def test_a_file_of_several_images_is_prepared_by_its_path(made, tmp_path):
     path = tmp_path / "two.fits"
     images = [fits.ImageHDU(np.ones((5, 6), "f4")) for _ in range(2)]
     fits.HDUList([fits.PrimaryHDU(), *images]).writeto(path)
-    with pytest.raises(FrameRejected, match="it holds 2 images, and a CCDData holds one"):
+    with pytest.raises(FrameRejected, match="it contains 2 images, but a CCDData has only one"):
         made("lfc").profile.read(path)
 
 
 def test_cosmic_rays_are_not_looked_for_in_a_pedestal(made):
-    with pytest.raises(PlanError, match="pedestal of this frame is still in it"):
+    with pytest.raises(PlanError, match="this frame still contains its pedestal"):
         detect_cosmics(made("proem").frame)
 
 
 def test_a_product_that_was_read_back_needs_the_read_noise(made):
     lfc = made("lfc")
     path = lfc.steps.night.products[lfc.steps.night.plan.products[0].name]
-    with pytest.raises(PlanError, match="give gain= and readnoise="):
+    with pytest.raises(PlanError, match="specify gain= and readnoise="):
         detect_cosmics(CCDData.read(path))
 
 
 def test_frames_of_two_kinds_are_not_combined(made):
     lfc, kosmos = made("lfc"), made("kosmos")
-    with pytest.raises(PlanError, match="CPPROF is 'kosmos' in frame 2 and 'lfc' in the first"):
+    with pytest.raises(PlanError, match="CPPROF is 'kosmos' in frame 2, but 'lfc' in the first"):
         combine([lfc.frame, kosmos.frame])
     masters = lfc.steps.night.plan.masters
     files = [m.inputs[0].file for m in masters if m.type == "dark"][:2]
-    with pytest.raises(PlanError, match=r"the darks are of .* combine those of one exposure"):
+    with pytest.raises(
+        PlanError, match=r"the exposures of the darks are .* combine those of one exposure"
+    ):
         combine([lfc.steps.prepared(f) for f in files])
     flat = next(m.inputs[0].file for m in masters if m.type == "flat")
-    with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2 and 'dark' in the first"):
+    with pytest.raises(PlanError, match="CPTYPE is 'flat' in frame 2, but 'dark' in the first"):
         combine([lfc.steps.prepared(f) for f in (files[0], flat)])
 
 
@@ -240,7 +246,7 @@ def test_a_flat_without_light_is_refused(made):
     lfc = made("lfc")
     dark = foreign(lfc.flat)
     dark.data = dark.data * 0
-    with pytest.raises(PlanError, match="a flat has light"):
+    with pytest.raises(PlanError, match="that of a flat must be positive"):
         lfc.calibrate(dark=lfc.dark, flat=dark)
 
 
@@ -252,11 +258,11 @@ def test_a_foreign_dark_is_looked_at_for_its_pedestal(made):
     assert "free of its pedestal" in str(theirs.meta["HISTORY"])
     whole = foreign(cg16m.dark)
     whole.data = whole.data + cg16m.bias.data
-    with pytest.raises(PlanError, match="still holds its bias"):
+    with pytest.raises(PlanError, match="still contains its bias"):
         cg16m.calibrate(bias=cg16m.bias, dark=whole)
     alone = cg16m.calibrate(dark=whole)
     assert alone.meta["HASPED"] is False
-    with pytest.raises(PlanError, match="give bias= too"):
+    with pytest.raises(PlanError, match="use bias= as well"):
         cg16m.calibrate(dark=foreign(cg16m.dark))
 
 
@@ -264,11 +270,14 @@ def test_a_pedestal_that_the_overscan_took_off_is_not_taken_off_again(made):
     lfc = made("lfc")
     whole = foreign(lfc.dark)
     whole.data = whole.data + np.float32(1049)
-    with pytest.raises(PlanError, match="holds its pedestal, which the overscan took off"):
+    with pytest.raises(
+        PlanError,
+        match="holds its pedestal, which was already removed from the frame with the overscan",
+    ):
         lfc.calibrate(dark=whole)
     ours = lfc.calibrate(dark=lfc.dark)
     np.testing.assert_array_equal(lfc.calibrate(dark=foreign(lfc.dark)).data, ours.data)
-    with pytest.raises(PlanError, match="it would be subtracted twice"):
+    with pytest.raises(PlanError, match="would be subtracted twice"):
         lfc.calibrate(bias=whole)
 
 

@@ -62,9 +62,9 @@ EXPOSURES = [
 
 AGAIN = "copy it again from the camera."
 CORRECT = "copy it again from the camera, or correct its header."
-OUT = "take it out of the night."
-ALLOW = "give read permission, copy it again, or remove it from the night."
-RAW = "give the raw frame."
+OUT = "remove it from the night."
+ALLOW = "grant read permission, copy it again, or remove it from the night."
+RAW = "use the raw frame."
 
 
 @pytest.fixture(scope="module")
@@ -225,30 +225,30 @@ FILES = {
     "F1": Fault(
         cut,
         "truncated",
-        f"its header promises 6944 bytes and it has 6260; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
     "F1 in gzip": Fault(
         lambda o: packed(cut(o)),
         "truncated",
-        f"its header promises 6944 bytes and it has 6260; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
     "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END; {AGAIN}"),
     "F4": Fault(
         lambda o: o[: header_end(o)],
         "truncated",
-        f"its header promises 6944 bytes and it has 5760; {AGAIN}",
+        f"its header requires 6944 bytes, but it has 5760; {AGAIN}",
     ),
     "F5": Fault(lambda o: b"", "empty", f"it is empty; {AGAIN}"),
     "F6 text": Fault(
         lambda o: b"hello",
         "not-fits",
-        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 nuls": Fault(
         lambda o: bytes(5760),
         "not-fits",
-        "it does not begin with SIMPLE, so it is not a FITS file, whatever its name; "
+        "it does not begin with SIMPLE, so it is not a FITS file despite its name; "
         f"copy it again, or {OUT}",
     ),
     "F6 by name": Fault(
@@ -257,22 +257,22 @@ FILES = {
     "F8": Fault(
         lambda o: flipped(with_sum(o)),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F8 in gzip": Fault(
         lambda o: packed(flipped(with_sum(o))),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F8 in tiles": Fault(
         lambda o: flipped(with_sum(tiled(o))),
         "checksum",
-        "...in its pixels, which should agree; copy it again from the camera.",
+        "...of its pixels; copy it again from the camera.",
     ),
     "F9 cut": Fault(
         lambda o: packed(o)[:-40],
         "gzip",
-        "it cannot be unpacked (Compressed file ended before the end-of-stream marker was "
+        "it cannot be decompressed (Compressed file ended before the end-of-stream marker was "
         f"reached); {AGAIN}",
     ),
     "F9 sum": Fault(
@@ -283,14 +283,14 @@ FILES = {
     "F11": Fault(
         bomb,
         "gzip",
-        "...would unpack to 64005760, more than 200 times as many, as no picture does; "
-        "take it out of the night, or unpack it.",
+        "...would decompress to 64005760, more than 200 times as many, which is impossible for an image;  "
+        "remove it from the night, or decompress it by hand.",
     ),
     "F11 in tiles": Fault(
         lambda o: edited(tiled(o), "ZNAXIS1 = 30000", "ZNAXIS2 = 30000", at=2880),
         "tiles",
-        "...bytes would unpack to 1800000000 in tiles of 37 x 1 pixels, as no picture does; "
-        "take it out of the night, or unpack it.",
+        "...bytes would decompress to 1800000000 in tiles of 37 x 1 pixels, which is impossible for an image;  "
+        "remove it from the night, or decompress it by hand.",
     ),
     "F12": Fault(
         cards("NAXIS1  = 200000", "NAXIS2  = 200000"),
@@ -299,7 +299,7 @@ FILES = {
         f"{CORRECT}",
     ),
     "F13": Fault(
-        cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is not a number of axes; {CORRECT}"
+        cards("NAXIS   = 999"), "naxis", f"NAXIS = 999 is not a valid number of axes; {CORRECT}"
     ),
     "F14 axis": Fault(
         cards("NAXIS1  = -37"), "naxis", f"an axis of -37 pixels is not possible; {CORRECT}"
@@ -317,43 +317,44 @@ FILES = {
     "F14 scaling": Fault(
         cards("BZERO   = 'many'"),
         "scaling",
-        f"BZERO = 'many' cannot scale pixels to numbers; {CORRECT}",
+        f"BZERO = 'many' does not give valid pixel values; {CORRECT}",
     ),
     "F14 scaling by nothing": Fault(
-        cards("BSCALE  = 0.0"), "scaling", f"BSCALE = 0.0 cannot scale pixels to numbers; {CORRECT}"
+        cards("BSCALE  = 0.0"),
+        "scaling",
+        f"BSCALE = 0.0 does not give valid pixel values; {CORRECT}",
     ),
     "F15": Fault(
         cards("EXPTIME = NaN"),
         "exposure",
-        "EXPTIME/EXPOSURE = nan is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = nan is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "F16": Fault(
         lambda o: doubled(o, "FILTER  = 'B'"),
         "twice",
-        "FILTER appears twice in its header with different values; correct the header.",
+        "FILTER occurs twice in its header with different values; correct the header.",
     ),
     "F16 instrument": Fault(
         lambda o: doubled(o, "INSTRUME= 'LFC'"),
         "twice",
-        "INSTRUME appears twice in its header with different values; correct the header.",
+        "INSTRUME occurs twice in its header with different values; correct the header.",
     ),
     "F16 of the pixels": Fault(
         lambda o: doubled(o, "BZERO   = 0"),
         "twice",
         "BZERO occurs twice in its header with different values; correct the header.",
     ),
-    "F18": Fault(table, "no-image", f"it holds no image, only tables or headers; {OUT}"),
+    "F18": Fault(table, "no-image", f"it contains no image, only tables or headers; {OUT}"),
     "F19 fifo": Fault(
         lambda path: os.mkfifo(path),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F19 device": Fault(
         lambda path: path.symlink_to("/dev/zero"),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F20 dangling": Fault(
@@ -371,7 +372,7 @@ FILES = {
     "F22 linked folder": Fault(
         lambda path: path.symlink_to("..", target_is_directory=True),
         "not-a-file",
-        f"it is not a regular file, as a frame should be; {OUT}",
+        f"it is not a regular file; {OUT}",
         makes_it=True,
     ),
     "F23 hidden": Fault(lambda o: o, "hidden", "hidden file.", name="._zz.fits", verdict="ignored"),
@@ -415,13 +416,12 @@ FILES = {
     "F25": Fault(
         lambda o: twins(o, "LEFT", "OTHER"),
         "missing-extension",
-        "extension 'RIGHT' is missing, where twins expects an amplifier; the file has "
-        "[1, 'LEFT', 2, 'OTHER']; it may have been cut.",
+        "extension 'RIGHT' is missing, but twins expects an amplifier there; the file has [1, 'LEFT', 2, 'OTHER']; it may have been truncated; copy it again from the camera.",
     ),
     "F26": Fault(
         lambda o: twins(o, "A", "B", INSTRUME="AspenCG16", XBINNING=1, YBINNING=1),
         "mef",
-        "it holds 2 images, where cg16m expects one; give its amplifiers their extension=.",
+        "it contains 2 images, but cg16m expects one; set extension= for each amplifier in the profile.",
     ),
     "F28 packing": Fault(
         lambda o: edited(tiled(o), "ZCMPTYPE= 'ZSTD_9'", at=2880),
@@ -443,7 +443,7 @@ FILES = {
     "F31 HDUs": Fault(
         lambda o: o + hdus_of(fits.PrimaryHDU(), fits.ImageHDU())[2880:] * (HDU_LIMIT + 1),
         "fits",
-        f"it holds more than {HDU_LIMIT} HDUs, where a raw frame has a few; {OUT}",
+        f"it contains more than {HDU_LIMIT} HDUs, but a raw frame has only a few; {OUT}",
     ),
 }
 
@@ -452,56 +452,49 @@ HEADERS = {
     "H1 unknown": Fault(
         cards("INSTRUME= 'AspenCG17'"),
         "no-profile",
-        "no profile knows INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' (cg16m), "
-        "'Apogee Aspen CG16M' (cg16m); add a profile for it, or name one with --profile.",
+        "no profile fits INSTRUME = 'AspenCG17'; the closest: 'AspenCG16' (cg16m), "
+        "'Apogee Aspen CG16M' (cg16m); write a profile for it, or choose one with --profile.",
     ),
     "H1 missing": Fault(
         cards(drop=("INSTRUME",)),
         "no-profile",
-        "no profile knows a header without INSTRUME; write a profile with instrument=None and "
-        "where={...}, or name one with --profile.",
+        "no profile fits a header without INSTRUME; write a profile with instrument=None and where={...}, or choose one with --profile.",
     ),
     "H2": Fault(
         cards(drop=("IMAGETYP",)),
         "no-type",
-        "IMAGETYP is missing, so that the type of the frame is not known; give cg16m another "
-        "frame_type=.",
+        "IMAGETYP is missing, so the type of the frame is not known; change frame_type= in cg16m.",
     ),
     "H3": Fault(
         cards("IMAGETYP= 'LIHGT'"),
         "no-type",
-        "IMAGETYP = 'LIHGT' is not a type of frame known to cg16m (did you mean 'light'?); "
+        "IMAGETYP = 'LIHGT' is not a frame type that cg16m knows (did you mean 'light'?); "
         "add the word to its frame_types=.",
     ),
     "H4 unit": Fault(
         cards("EXPTIME = '90s'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '90s' is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = '90s' is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H4 underscore": Fault(
         cards("EXPTIME = '9_0'"),
         "exposure",
-        "EXPTIME/EXPOSURE = '9_0' is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = '9_0' is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H4 infinite": Fault(
         cards("EXPTIME = 1E999"),
         "exposure",
-        "EXPTIME/EXPOSURE = inf is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = inf is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H5": Fault(
         cards(drop=("EXPTIME", "EXPOSURE")),
         "exposure",
-        "the exposure is missing; without it no dark can be chosen for this science; "
-        "give cg16m another exposure=.",
+        "the exposure is missing, so no dark can be chosen for this science; correct the header, or change exposure= in cg16m.",
     ),
     "H5 INDEF": Fault(
         cards("EXPTIME = 'INDEF'", drop=("EXPOSURE",)),
         "exposure",
-        "the exposure is missing; without it no dark can be chosen for this science; "
-        "give cg16m another exposure=.",
+        "the exposure is missing, so no dark can be chosen for this science; correct the header, or change exposure= in cg16m.",
     ),
     "H7": Fault(
         cards("EXPTIME = 0.0"),
@@ -513,15 +506,13 @@ HEADERS = {
     "H8": Fault(
         cards("EXPTIME = -90.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = -90.0 is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = -90.0 is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
         kind="dark",
     ),
     "H11": Fault(
         cards("EXPTIME = 90000.0"),
         "exposure",
-        "EXPTIME/EXPOSURE = 90000.0 is not an exposure between 0 and 86400 s; correct the "
-        "header, or set the frame aside.",
+        "EXPTIME/EXPOSURE = 90000.0 is not an exposure between 0 and 86400 s; correct the header, or reject the frame.",
     ),
     "H14": Fault(
         cards("BUNIT   = 'electron'"),
@@ -536,20 +527,17 @@ HEADERS = {
     "H15": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=0.0),
         "gain",
-        "gain=0.0 electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=0.0 electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 negative": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=-1.5),
         "gain",
-        "gain=-1.5 electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=-1.5 electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 NaN": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="NaN"),
         "gain",
-        "gain=nan electron / adu is not a positive number. The profile's function "
-        "returns it; correct the header, or gain= in the profile.",
+        "gain=nan electron / adu is not a positive number. A function of the profile returned this value; correct the header, or gain= in the profile.",
     ),
     "H15 no number": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN="high"),
@@ -602,7 +590,7 @@ USED = {
     "F16": (
         lambda o: doubled(o, "SITELAT = 3"),
         "zz.fits",
-        "zz.fits: SITELAT appears twice in its header with different values; the first is used.",
+        "zz.fits: SITELAT occurs twice in its header with different values; the first is used.",
     ),
     "F16 the same": (lambda o: doubled(o, "XBINNING= 1 / again"), "zz.fits", ""),
     "F17": (cards("FILE    = 'a.fits'"), "zz.fits", ""),
@@ -638,7 +626,7 @@ USED = {
     "H13 other": (
         cards("BUNIT   = 'volt'"),
         "zz.fits",
-        "zz.fits: BUNIT = 'volt', but the pixels are read in adu, as cg16m says.",
+        "zz.fits: BUNIT = 'volt', but the unit adu of cg16m is used.",
     ),
     "H18 planned": (cards("CALSTAT = ''", "HISTORY no Dark Subtraction yet"), "zz.fits", ""),
     "H21": (cards("CTYPE1  = 'RA---NON'", "CTYPE2  = 7", "CRPIX1  = 'x'"), "zz.fits", ""),
@@ -753,8 +741,7 @@ def test_the_same_pixels_under_another_header_are_said_and_used(where, good, ref
     assert len(same_as_without(tmp_path / "out", reference[1])) == 1
     assert made.ok
     assert (
-        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit but another header; both are used "
-        "according to their headers; remove the wrong one from the night."
+        "zz.fits: the same pixels as m31-S001-R001-C001-r.fit, but another header; both are used according to their headers; remove the wrong one from the night."
     ) in made._report.made.notes
 
 
@@ -1025,7 +1012,8 @@ def test_a_full_temporary_disk_is_no_fault_of_packed_frames(good, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr("tempfile.TemporaryFile", lambda **options: Full())
         with pytest.raises(
-            OutputError, match=r"cannot be unpacked in .* \(No space left on device\); make room"
+            OutputError,
+            match=r"cannot be decompressed in .* \(No space left on device\); free some space",
         ):
             reduced(good, tmp_path / "out")
     assert reduced(good, tmp_path / "out").ok
@@ -1048,7 +1036,7 @@ def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypat
     night = by_hand.reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
     (row,) = [r for r in night.frames if r["file"] == bad]
     assert row["code"] == "unreadable"
-    assert "(Input/output error); look at the disk" in row["reason"]
+    assert "(Input/output error); check the disk" in row["reason"]
     assert list(night.set_aside["file"]) == [bad]
     assert len(night.masters) == len(night.plan.masters)
 
@@ -1080,4 +1068,4 @@ def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monke
     )
     assert not night.products
     assert not night.ok
-    assert "make it again, or remove it from the calibrations" in str(night)
+    assert "remake it, or remove it from the calibrations" in str(night)

@@ -45,7 +45,7 @@ CAMERA = Profile(
 LIGHT = {"bias": 0, "dark": 40, "flat": 20000, "science": 400}
 SECONDS = {"bias": 0.0, "dark": 30.0, "flat": 30.0, "science": 30.0}
 NIGHT = {"bias": 5, "dark": 5, "flat_r": 4, "flat_g": 4, "science_r": 2, "science_g": 1}
-KEPT = " To use it all the same: keep=[FILE] (--keep FILE)."
+KEPT = " To use it nevertheless: keep=[FILE] (--keep FILE)."
 
 BIAS, DARK = "masters/c_bias_1x1.fits", "masters/c_dark_30s_1x1.fits"
 FLAT_R, FLAT_G = "masters/c_flat_r_1x1.fits", "masters/c_flat_g_1x1.fits"
@@ -234,10 +234,7 @@ def some_of(value, share):
     return change
 
 
-TAIL = (
-    "17.2 % of its rows hold a single value (0 adu), but at most 1 % may, as if readout or copying "
-    "had been interrupted; copy it again from the camera."
-)
+TAIL = "17.2 % of its rows contain a single value (0 adu), but at most 1 % may; the read-out or the copying was probably interrupted; copy it again from the camera."
 
 FAULTS = [
     Fault("F7 in a bias", "bias0.fits", put(0, slice(53, None)), "constant-rows", TAIL),
@@ -249,7 +246,7 @@ FAULTS = [
         "bias2.fits",
         lambda data: np.full(data.shape, np.nan, "f4"),
         "all-nan",
-        "none of its pixels has a finite value; copy the file again, or take it out of the night.",
+        "none of its pixels has a finite value; copy the file again, or remove it from the night.",
         more="",
     ),
     Fault(
@@ -257,8 +254,7 @@ FAULTS = [
         "dark0.fits",
         some_of(1000, 0.4),
         "one-value",
-        "40.6 % of its pixels hold the same value (1000 adu), but at most 20 % may; look at it, and "
-        "take it out of the night.",
+        "40.6 % of its pixels have the same value (1000 adu), but at most 20 % may; inspect it, and remove it from the night.",
     ),
     Fault(
         "P12, a bias with light",
@@ -266,7 +262,7 @@ FAULTS = [
         over(60),
         "outlier",
         "its level is 60 adu above the median of its group (0 adu, 5 bias frames, tolerance "
-        "4.053 adu); look for light in it.",
+        "4.053 adu); check it for light.",
     ),
     Fault(
         "P12, a dark with light",
@@ -274,7 +270,7 @@ FAULTS = [
         over(90),
         "outlier",
         "its level is 49.5 adu above the median of its group (40 adu, 5 dark frames, tolerance "
-        "7.451 adu); look for light in it.",
+        "7.451 adu); check it for light.",
     ),
     Fault(
         "A5, the noise of a bias",
@@ -282,7 +278,7 @@ FAULTS = [
         noisy,
         "read-noise",
         "its pixels scatter by 3.03 times the read noise of the profile, but 0.7 to 1.5 times are "
-        "expected of a bias; check that it was read out like the others.",
+        "expected of a bias; check that it was read out in the same way as the others.",
     ),
     Fault(
         "P14, saturated",
@@ -353,7 +349,7 @@ def test_an_overscan_without_any_value_sets_its_frame_aside(good, without, raw, 
     assert told(night, "bias1.fits") == (
         "set aside",
         "overscan",
-        "bias1.fits: its overscan holds no finite value; copy the file again, or take it out of the night.",
+        "bias1.fits: its overscan has no finite value; copy the file again, or remove it from the night.",
     )
     compare(night, good, without("bias1.fits"), "bias1.fits")
 
@@ -386,8 +382,7 @@ def test_unsigned_numbers_that_a_file_calls_signed_are_told_of(good, raw, tmp_pa
     damage(raw / "science_r0.fits", change)
     night = reduced(raw, tmp_path / "out")
     assert (
-        "  science_r0.fits: 0.312 % of its pixels are below -4096 adu, as values above 32767 are "
-        "in a file that declares them signed (BITPIX = 16 without BZERO); check that the camera writes "
+        "  science_r0.fits: 0.312 % of its pixels are below -4096 adu, like values above 32767 in a file that declares them signed (BITPIX = 16 without BZERO); check that the camera writes "
         "BZERO = 32768."
     ) in str(night).splitlines()
     assert told(night, "science_r0.fits")[0] == "used"
@@ -573,9 +568,7 @@ def test_a_frame_of_another_shape_is_not_mixed_with_the_others(good, without, ra
     assert told(night, file) == (
         "set aside",
         "section",
-        f"{file}: c: the frame has 96 columns and 1 rows, where 96 columns and 64 rows were "
-        "expected, as the sections reach no further; name the cards of the binning in binning= if "
-        "the frame is binned, set the frame aside if it was cut or windowed, else correct the "
+        f"{file}: c: the frame has 96 columns and 1 rows, but 96 columns and 64 rows were expected, according to the sections in the profile; set binning= in the profile to the cards of the binning if the frame is binned, reject the frame if it was truncated or windowed, otherwise correct the "
         "sections in the profile.",
     )
     compare(night, good, without(file), file)
@@ -678,8 +671,7 @@ def test_science_without_a_dark_is_told(raw, tmp_path):
     assert told(night, "science_g0.fits") == (
         "not calibrated",
         "no-dark",
-        "science_g0.fits: no dark of 30 s ± 1 s; nearest is 60 s, 30 s off. To scale a longer "
-        "dark, write dark='scale' in the recipe (--set dark=scale).",
+        "science_g0.fits: no dark of 30 s ± 1 s; the nearest is 60 s, which differs by 30 s. To scale a longer dark, use dark='scale' in the recipe (--set dark=scale).",
     )
 
 
@@ -819,7 +811,7 @@ def test_too_few_of_another_night_are_told(good, raw, tmp_path):
     assert told(night, "science_r0.fits") == (
         "not calibrated",
         "no-bias",
-        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 there cannot be used, for the reasons given with them.",
+        "science_r0.fits: no bias of 96x64 pixels binned 1x1; the 2 of the night cannot be used for the reasons listed with them.",
     )
 
 
@@ -927,7 +919,7 @@ def test_a_frame_that_is_rejected_is_left_out(good, without, raw, tmp_path):
         "rejected",
         "flat_r1.fits: rejected by hand.",
     )
-    # It was left out on purpose, so that nothing is missing.
+    # It was omitted on purpose, so that nothing is missing.
     assert night.ok
     assert night.plan.complete
     compare(night, good, without("flat_r1.fits"), "flat_r1.fits")
@@ -995,7 +987,7 @@ def test_a_header_that_cannot_be_is_not_kept(raw, tmp_path):
     night = reduced(raw, tmp_path / "out", keep=["dark0.fits"])
     assert told(night, "dark0.fits")[:2] == ("set aside", "exposure")
     assert (
-        "  dark0.fits cannot be kept: its header, not its pixels, is why it is set aside"
+        "  dark0.fits cannot be kept: it is set aside because of its header, not because of its pixels"
     ) in str(night).splitlines()
 
 
@@ -1008,8 +1000,7 @@ def test_a_name_may_be_that_of_the_table_or_a_path_or_its_last_part(good, tmp_pa
     with pytest.raises(InputError) as refused:
         plan_night(tmp_path / "raw", profile=CAMERA, keep=["bias0.fits"])
     assert str(refused.value) == (
-        "keep='bias0.fits' matches 2 files of the night: one/bias0.fits, two/bias0.fits; write more "
-        "of the path."
+        "keep='bias0.fits' matches 2 files of the night: one/bias0.fits, two/bias0.fits; use a longer part of the path."
     )
 
 
@@ -1017,11 +1008,10 @@ def test_a_name_of_no_file_is_refused_with_the_nearest(good, tmp_path, capsys):
     with pytest.raises(InputError) as refused:
         reduce_night(good.folder, tmp_path / "out", profile=CAMERA, reject=["flat_r9.fits"])
     assert str(refused.value) == (
-        "reject='flat_r9.fits' is not a file of the night (did you mean 'flat_r3.fits'?); write "
-        "its name as ccdprofiles info shows it."
+        "reject='flat_r9.fits' is not a file of the night (did you mean 'flat_r3.fits'?); use a name that ccdprofiles info lists."
     )
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="both to be kept and to be rejected; choose one"):
+    with pytest.raises(InputError, match="to be both kept and rejected; choose one"):
         plan_night(good.folder, profile=CAMERA, keep="bias0.fits", reject="bias0.fits")
     with pytest.raises(InputError, match="min_frames=0 is not a whole number"):
         plan_night(good.folder, profile=CAMERA, min_frames=0)
@@ -1069,7 +1059,7 @@ def test_a_flat_that_is_saturated_all_over_says_so(tmp_path):
     assert (by_hand.row(made, "flat.fits")["code"], by_hand.row(made, "flat.fits")["reason"]) == (
         "saturated",
         "flat.fits: 100 % of its pixels are saturated, but a flat must have less than 5 %; take "
-        "it again with less light. To use it all the same: keep=[FILE] (--keep FILE).",
+        "it again with less light. To use it nevertheless: keep=[FILE] (--keep FILE).",
     )
     made = by_hand.reduce_night(
         tmp_path / "raw", tmp_path / "out", profile=camera_of_flats, keep=["flat.fits"]

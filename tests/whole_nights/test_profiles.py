@@ -192,7 +192,7 @@ def test_its_headers_are_recognised_by_it_and_by_no_other(name):
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_strangers_are_recognised_by_none(name):
-    with pytest.raises(UnknownInstrument, match="no profile knows INSTRUME"):
+    with pytest.raises(UnknownInstrument, match="no profile fits INSTRUME"):
         REGISTRY.choose(header(name))
 
 

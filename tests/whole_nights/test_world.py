@@ -276,7 +276,7 @@ def test_ctrl_c_ends_a_run_in_seconds_and_it_goes_on_later(made, nursery, tmp_pa
         stopped += 1
         assert status == 130, child.said.read_text()
         assert child.said.read_text().splitlines()[-1] == (
-            "ccdprofiles: interrupted; what is finished stays, run it again to go on."
+            "ccdprofiles: interrupted; finished products are kept; run it again to continue."
         )
         # A second of a thousand may fall between a file and its removal; the next run sees to it.
         child = Child(nursery, reduce_command(folder, output), tmp_path / "said")
@@ -430,7 +430,7 @@ def test_a_disk_without_room_is_refused_before_work_begins(made, nursery, tmp_pa
         assert child.wait() == 5
         told = child.said.read_text()
         assert "the products need " in told
-        assert f"and the disk of {small / 'out'} has " in told
+        assert f"but the disk of {small / 'out'} has only " in told
         assert not (small / "out").exists()
 
 
@@ -444,8 +444,7 @@ def test_room_is_counted_for_what_is_still_to_be_made(made, tmp_path, monkeypatc
     with pytest.raises(OutputError) as error:
         reduce_night(folder / "raw", tmp_path / "out", **options)
     assert str(error.value) == (
-        f"the products need 1.82 MB and the disk of {tmp_path / 'out'} has 1.23 MB free; "
-        "make room, or give a folder on another disk."
+        f"the products need 1.82 MB, but the disk of {tmp_path / 'out'} has only 1.23 MB free; free some space, or use a folder on another disk."
     )
     assert not (tmp_path / "out").exists()
     # What is there already needs none, so that a night that is whole is whole on a full disk.
@@ -610,7 +609,7 @@ def test_a_mount_of_the_night_is_the_night(night, where):
                 assert len(done.frames) == 25
             assert len(done.kept) == 16
         else:
-            with pytest.raises(InputError, match="is the night's own folder or lies above it"):
+            with pytest.raises(InputError, match="is, or contains, the folder of the night"):
                 reduce_night(night / "top" / "raw", other, **options)
     finally:
         subprocess.run(["umount", other], check=True)
@@ -725,7 +724,7 @@ def test_an_output_that_refuses_a_file_is_told_before_work_begins(night, monkeyp
     monkeypatch.setattr("ccdprofiles.output.lock.write_new", refused)
     monkeypatch.setattr("ccdprofiles.run.run.run_plan", None)
     with pytest.raises(
-        OutputError, match=r"cannot be written \(Read-only file system\); make room"
+        OutputError, match=r"cannot be written \(Read-only file system\); free some space"
     ):
         reduce(night, night / "out")
     monkeypatch.undo()
@@ -786,9 +785,9 @@ def test_packed_frames_that_no_system_of_few_files_can_open_are_refused(nursery,
     child = Child(nursery, command, tmp_path / "said", limits={"RLIMIT_NOFILE": [64, 64]})
     assert child.wait() == 2
     assert child.said.read_text() == (
-        "ccdprofiles: masters/cam_bias_1x1.fits is made of 50 packed frames, all of which are open "
-        "at once, and this system allows fewer open files; raise its limit (ulimit -n), or unpack "
-        "them.\n"
+        "ccdprofiles: masters/cam_bias_1x1.fits is made of 50 compressed frames, all of which are "
+        "open at the same time, but this system allows fewer open files; raise its limit "
+        "(ulimit -n), or decompress them.\n"
     )
     assert not (tmp_path / "out").exists()
     # A limit that may be raised is raised.

@@ -1,4 +1,4 @@
-"""Cosmic-ray hits are replaced by what the 25 pixels about them hold."""
+"""Cosmic-ray hits are replaced by values of the 25 pixels around them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Cleaner:
         self.cleantype = cleantype
         self.flagged = np.zeros(image.size, bool)
         self.levels: dict[int, np.floating] = {}
-        """The level of a plane before cleaning, once it was needed."""
+        """The level of a plane before cleaning, once it has been computed."""
         self._originals: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def clean(self, hits: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +47,7 @@ class Cleaner:
         Returns
         -------
         hits, changed : ndarray of int
-            All hits, and those whose value or variance is another than before.
+            All hits, and those whose value or variance changed.
         """
         flat = [plane.reshape(-1) for plane in self.planes]
         self._originals.append((new, *(plane[new] for plane in flat)))
@@ -62,7 +62,7 @@ class Cleaner:
         return hits, hits[changed]
 
     def _replacement(self, which: int, hits: np.ndarray) -> np.ndarray:
-        """Return the replacement of each hit from good pixels among the 25 about it."""
+        """Return the replacement of each hit from good pixels among the 25 around it."""
         shape = self.planes[which].shape
         values = windows(self.planes[which], hits, 2).reshape(25, -1)
         if self.cleantype == "median":

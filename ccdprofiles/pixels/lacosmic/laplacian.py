@@ -25,7 +25,7 @@ def laplacian(image: np.ndarray) -> np.ndarray:
 
 
 def laplacian_with_edges(image: np.ndarray) -> np.ndarray:
-    """Return the Laplacian of a whole image; neighbours outside the image are left out.
+    """Return the Laplacian of a whole image; neighbours outside the image are omitted.
 
     The order of the terms differs from edge to edge, as it does in astroscrappy's compiled
     code; it affects the last bit only.

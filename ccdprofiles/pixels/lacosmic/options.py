@@ -15,7 +15,7 @@ __all__ = ["F4", "Options"]
 F4 = np.float32
 
 _WIDEST = 12
-"""The widest reach of a filter, in pixels, for which the sparse search pays."""
+"""The widest reach of a filter, in pixels, for which the sparse search is faster."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Options:
     Parameters
     ----------
     kernel : ndarray of float32 or None
-        The matched filter for the fine structure, as it lies over the pixels; None for a median.
+        The matched filter for the fine structure, as it is applied to the pixels; None for a
+        median.
     """
 
     sigclip: float = 4.5
@@ -54,7 +55,7 @@ class Options:
     def plain_median(self) -> bool:
         """Whether hits are replaced by a plain median, which astroscrappy 1.3.0 gets wrong.
 
-        The sparse search then goes on however crowded a frame is.
+        The sparse search is then used even for crowded frames.
         """
         return self.cleantype == "median"
 

@@ -70,7 +70,7 @@ def inside(pixels: np.ndarray, shape: tuple[int, int], margin: int) -> np.ndarra
 def dilated(
     pixels: np.ndarray, offsets: tuple[tuple[int, int], ...], shape: tuple[int, int], edge: int
 ) -> np.ndarray:
-    """Return pixels and those at some offsets from them that lie ``edge`` pixels from the edges."""
+    """Return pixels and those at some offsets from them that are ``edge`` pixels from the edges."""
     rows, columns = shape
     steps = np.array([row * columns + column for row, column in offsets])
     about = (pixels + steps[:, np.newaxis]).reshape(-1)
@@ -81,9 +81,9 @@ def dilated(
 
 
 def near(changed: np.ndarray, shape: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that returns True for pixels that may lie near changed ones.
+    """Return a function that returns True for pixels that may be near changed ones.
 
-    It knows blocks only: all pixels of a block that holds a changed pixel, and of the eight
+    It compares blocks: all pixels of a block that contains a changed pixel, and of the eight
     blocks about it, count as near.
     """
     rows, columns = shape

@@ -21,7 +21,7 @@ def screen(frame: Frame, most: float) -> np.ndarray | None:
     -----
     The Laplacian of a pixel c is at most 2 c minus the lower of its neighbours in the row and
     the lower in the column. The median of a window is at least the minimum of any subset that
-    holds more than half of its values, so a few minima bound the noise from below.
+    contains more than half of its values, so a few minima bound the noise from below.
     """
     how, (rows, width) = frame.options, frame.image.shape
     image, variance = frame.image.reshape(-1), frame.variance.reshape(-1)

@@ -1,6 +1,6 @@
-"""The sparse search for cosmic rays: filters only where a hit can be.
+"""The sparse search for cosmic rays: filters only where a hit is possible.
 
-One cheap pass over the frame leaves the pixels that can be hits at all. S, S' and F are then
+One cheap pass over the frame selects the pixels that can be hits at all. S, S' and F are then
 evaluated about these alone, and later iterations look only near pixels that were replaced.
 Rules and results are those of astroscrappy, to the last bit.
 """
@@ -45,7 +45,7 @@ def search(
     Returns
     -------
     mask, cleaned : ndarray, or None
-        None where the options are not supported, or the frame is so small or so crowded that
+        None if the options are not supported, or the frame is so small or so crowded that
         astroscrappy is the better choice.
     """
     if not options.supported or min(data.shape) <= 2 * options.reach:
@@ -168,7 +168,7 @@ def _grown(frame: Frame, first: np.ndarray) -> np.ndarray:
     low = how.sigfrac * how.sigclip
     ring = dilated(first, square(1), shape, how.edge)
     hits, sharp = _beyond(frame, ring, low)
-    # Those beyond sigclip include the first hits, so all of this ring lies beside them.
+    # Those beyond sigclip include the first hits, so all of this ring is next to them.
     wider = dilated(hits[sharp > how.sigclip], square(1), shape, how.edge)
     more, _ = _beyond(frame, np.setdiff1d(wider, ring, assume_unique=True), low)
     return union(hits, more)

@@ -16,7 +16,7 @@ def saturated_stars(
     """Return the saturated stars of a frame, but not the cosmic rays that saturate.
 
     About a star the median of the pixels is bright too. L.A.Cosmic recognises saturated
-    pixels by their level, which a calibrated frame no longer has; here they are given.
+    pixels by their level, which a calibrated frame no longer has; here they are a parameter.
 
     Parameters
     ----------
