@@ -232,7 +232,7 @@ FILES = {
         "truncated",
         f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
-    "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END; {AGAIN}"),
+    "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END card; {AGAIN}"),
     "F4": Fault(
         lambda o: o[: header_end(o)],
         "truncated",
