@@ -232,7 +232,7 @@ FILES = {
         "truncated",
         f"its header requires 6944 bytes, but it has 6260; {AGAIN}",
     ),
-    "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END; {AGAIN}"),
+    "F3": Fault(lambda o: o[:1000], "fits", f"its header has no END card; {AGAIN}"),
     "F4": Fault(
         lambda o: o[: header_end(o)],
         "truncated",
@@ -283,13 +283,13 @@ FILES = {
     "F11": Fault(
         bomb,
         "gzip",
-        "...would decompress to 64005760, more than 200 times as many, which is impossible for an image;  "
+        "...would decompress to 64005760, more than 200 times as many, which is impossible for an image; "
         "remove it from the night, or decompress it by hand.",
     ),
     "F11 in tiles": Fault(
         lambda o: edited(tiled(o), "ZNAXIS1 = 30000", "ZNAXIS2 = 30000", at=2880),
         "tiles",
-        "...bytes would decompress to 1800000000 in tiles of 37 x 1 pixels, which is impossible for an image;  "
+        "...bytes would decompress to 1800000000 in tiles of 37 x 1 pixels, which is impossible for an image; "
         "remove it from the night, or decompress it by hand.",
     ),
     "F12": Fault(
@@ -517,12 +517,12 @@ HEADERS = {
     "H14": Fault(
         cards("BUNIT   = 'electron'"),
         "already-reduced",
-        f"BUNIT = 'electron', where cg16m expects raw adu; {RAW}",
+        f"BUNIT = 'electron', but cg16m expects raw adu; {RAW}",
     ),
     "H14 rate": Fault(
         cards("BUNIT   = 'adu/s'"),
         "already-reduced",
-        f"BUNIT = 'adu/s', where cg16m expects raw adu; {RAW}",
+        f"BUNIT = 'adu/s', but cg16m expects raw adu; {RAW}",
     ),
     "H15": Fault(
         lambda o: twins(o, "LEFT", "RIGHT", GAIN=0.0),
