@@ -32,6 +32,11 @@ def test_darks_are_grouped_by_exposure_within_one_per_cent(plain_frame):
     assert groups_of("dark", []) == []
 
 
+def test_darks_of_an_unknown_exposure_are_a_group_before_the_shortest(plain_frame):
+    darks = [plain_frame(f"{t}", "dark", t) for t in (0.5, None, 1.0, None)]
+    assert names(groups_of("dark", darks)) == [["None", "None"], ["0.5"], ["1.0"]]
+
+
 def test_frames_of_one_setting_stay_one_group_without_a_note(plain_frame):
     frames = [plain_frame(f"{n}", "bias", cards={"GAIN": 3}) for n in range(3)]
     split = split_by_settings("bias", frames, Settings())
