@@ -9,6 +9,7 @@ from astropy.stats import mad_std
 
 from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
 from ccdprofiles.errors import FrameRejected
+from ccdprofiles.plan.plan import Input
 from ccdprofiles.products.band import Band
 from ccdprofiles.reduce import flat_levels
 from ccdprofiles.reduce.flats import flat_norm, normalise_flat
@@ -190,3 +191,12 @@ def test_the_level_of_a_flat_leaves_out_what_is_not_illuminated():
     assert flat_norm(values, "mean", 0.9) == pytest.approx(100.4)
     with pytest.raises(FrameRejected, match="have no light"):
         flat_norm(np.zeros(3, "f4"), "median", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"), [([0.0], None), ([49.0, 51.0], None), ([0.0, 100.0], "flat-level")]
+)
+def test_the_level_of_a_flat_is_above_the_noise_between_two_neighbours(values, code):
+    level = flat_levels._checked(Input("f.fits"), 50.0, 1.0, np.array(values))
+    assert (level.refused and level.refused.code) == code
+    assert level.value == (50.0 if code is None else 0.0)
