@@ -18,6 +18,7 @@ from ccdprofiles.pixels.calibrate import (
     master_variance,
     subtract_masters,
 )
+from ccdprofiles.pixels.prepare import SATURATED
 from ccdprofiles.products.band import Band
 
 SHAPE = (120, 130)
@@ -402,6 +403,18 @@ def test_stars_are_no_cosmic_rays():
     found = find_cosmic_rays(CCDData(image, unit=u.electron), amplifiers, CosmicRays(), ONE)
     assert not found.flags[17:24, 22:29].any()
     assert all(found.flags[place] for place in hits)
+
+
+def test_saturated_stars_are_no_cosmic_rays_and_saturated_hits_are():
+    image, hits, amplifiers = sky(saturation=30000 * u.adu)
+    image[40:49, 15:24] = 60000
+    image[hits[0]] = 60000
+    saturated = np.where(image == 60000, np.uint16(SATURATED), np.uint16(0))
+    ccd = CCDData(image, unit=u.electron, flags=saturated)
+    found = find_cosmic_rays(ccd, amplifiers, CosmicRays(), ONE)
+    assert not (found.flags[36:53, 11:28] & COSMIC_RAY).any()
+    assert all(found.flags[place] & COSMIC_RAY for place in hits)
+    assert found.flags[hits[0]] == SATURATED | COSMIC_RAY
 
 
 def test_the_read_noise_of_each_amplifier_counts():

@@ -11,6 +11,7 @@ from astropy.modeling.models import (
     Logarithmic1D,
     Polynomial1D,
     PowerLaw1D,
+    custom_model,
 )
 from astropy.nddata import CCDData
 
@@ -98,6 +99,27 @@ def test_a_model_that_cannot_be_fitted_sets_the_frame_aside_without_a_warning(mo
         overscan_levels(strip, model)
     assert refused.value.code == "overscan"
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_that_cannot_be_fitted_is_called_by_its_own_name_or_that_of_its_class():
+    strip = np.random.default_rng(1).normal(300, 4, (200, 8)).astype("f4")
+    for model, called in ((PowerLaw1D(), "PowerLaw1D"), (PowerLaw1D(name="drift"), "drift")):
+        with pytest.raises(FrameRejected, match=f"cannot be fitted by {called} "):
+            overscan_levels(strip, model)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 12])
+def test_a_model_counts_the_rows_from_minus_one_to_one(rows):
+    places = []
+
+    @custom_model
+    def drift(row, level=1000.0):
+        places.append(row)
+        return np.full(np.shape(row), level)
+
+    found = overscan_levels(np.full((rows, 5), 1004, "f4"), drift())[0]
+    np.testing.assert_allclose(found, 1004)
+    np.testing.assert_allclose(places[-1], np.linspace(-1, 1, rows))
 
 
 def test_the_noise_of_a_level_is_that_of_its_estimate():

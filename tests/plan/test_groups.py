@@ -32,6 +32,11 @@ def test_darks_are_grouped_by_exposure_within_one_per_cent(plain_frame):
     assert groups_of("dark", []) == []
 
 
+def test_darks_of_an_unknown_exposure_are_a_group_before_the_shortest(plain_frame):
+    darks = [plain_frame(f"{t}", "dark", t) for t in (0.5, None, 1.0, None)]
+    assert names(groups_of("dark", darks)) == [["None", "None"], ["0.5"], ["1.0"]]
+
+
 def test_frames_of_one_setting_stay_one_group_without_a_note(plain_frame):
     frames = [plain_frame(f"{n}", "bias", cards={"GAIN": 3}) for n in range(3)]
     split = split_by_settings("bias", frames, Settings())
@@ -61,3 +66,15 @@ def test_flats_of_several_temperatures_are_combined_and_darks_are_not(plain_fram
         assert len(split.parts) == number
         assert any("chips of 2 flats" in note for note in split.notes) is (kind == "flat")
         assert [part.by_temperature for part in split.parts] == [kind == "dark"] * number
+
+
+@pytest.mark.parametrize(("number", "more"), [(3, ""), (5, "; and 2 other cards differ too")])
+def test_three_unlisted_cards_are_quoted_and_the_others_counted(plain_frame, number, more):
+    cards = [dict.fromkeys((f"KNOB{n}" for n in range(number)), value) for value in (0, 1, 0, 1)]
+    frames = [plain_frame(f"{n}", "bias", cards=c) for n, c in enumerate(cards)]
+    (part,) = split_by_settings("bias", frames, Settings()).parts
+    quoted = "; ".join(f"KNOB{n} is 0 in 2 frames and 1 in 2 frames" for n in range(3))
+    assert part.notes == (
+        f"{quoted}{more}; a card that changes the read-out belongs in match=, one that does not "
+        "in ignore_cards=",
+    )

@@ -7,11 +7,13 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.stats import mad_std
 
-from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, reduce_night
+from ccdprofiles import Amplifier, Combine, Flat, Profile, Recipe, SpectralFlat, reduce_night
 from ccdprofiles.errors import FrameRejected
+from ccdprofiles.pixels.calibrate import BAD, NO_FLAT, UNILLUMINATED
+from ccdprofiles.plan.plan import Input
 from ccdprofiles.products.band import Band
 from ccdprofiles.reduce import flat_levels
-from ccdprofiles.reduce.flats import flat_norm, normalise_flat
+from ccdprofiles.reduce.flats import divide_lamp, flat_norm, normalise_flat
 
 ROWS, COLUMNS = 48, 64
 EPS = 2.0**-24
@@ -156,6 +158,7 @@ def test_flats_without_bias_and_dark_are_counted_in_light_once(tmp_path, monkeyp
 
     def measured(flats, pixels, mapped):
         found = levels(flats, pixels, mapped)
+        assert [level.offset for level in found] == [1, 1, 1]
         light = [flat_levels._light(flats, pixels, chosen) for chosen in flats.chosen]
         true = [float(np.median(values)) for values in light]
         seen.extend(zip((level.value for level in found), true, strict=True))
@@ -190,3 +193,28 @@ def test_the_level_of_a_flat_leaves_out_what_is_not_illuminated():
     assert flat_norm(values, "mean", 0.9) == pytest.approx(100.4)
     with pytest.raises(FrameRejected, match="have no light"):
         flat_norm(np.zeros(3, "f4"), "median", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "code"), [([0.0], None), ([0.0, 47.0], None), ([0.0, 48.0], "flat-level")]
+)
+def test_the_level_of_a_flat_is_above_the_noise_between_two_neighbours(values, code):
+    level = flat_levels._checked(Input("f.fits"), 50.0, 1.0, np.array(values))
+    assert (level.refused and level.refused.code) == code
+    assert level.value == (50.0 if code is None else 0.0)
+
+
+def test_pixels_of_a_spectral_flat_are_flagged_bad_unlit_or_without_flat():
+    random = np.random.default_rng(5)
+    data = np.zeros((300, 60)) + 1
+    data[:, 8:52] = np.linspace(1000, 3000, 300)[:, np.newaxis] * random.normal(1, 0.01, (300, 44))
+    data[150, 20] *= 0.5
+    flags = np.zeros(data.shape, "u2")
+    flags[10, 30] = 16
+    done, _ = divide_lamp(Band(data.astype("f4"), None, flags), SpectralFlat(dispersion="y"))
+    wanted = np.zeros(data.shape, "u2")
+    wanted[:, :8] = wanted[:, 52:] = UNILLUMINATED
+    wanted[150, 20], wanted[10, 30] = BAD, 16 | NO_FLAT
+    np.testing.assert_array_equal(done.flags, wanted)
+    assert (done.data[wanted >= UNILLUMINATED] == 1).all()
+    assert done.data[150, 20] == pytest.approx(0.5, abs=0.05)
