@@ -20,6 +20,7 @@ Every message says which file is concerned, what it holds, what was expected and
 
 import errno
 from collections.abc import Iterator
+from typing import TypeVar
 
 __all__ = [
     "AmbiguousProfile",
@@ -35,8 +36,11 @@ __all__ = [
     "SectionError",
     "UnknownInstrument",
     "chain_of",
+    "known",
     "words_of",
 ]
+
+T = TypeVar("T")
 
 _CURES = {
     errno.ENOENT: "it was removed while the run was going on; leave the output alone",
@@ -135,3 +139,28 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 def words_of(error: OSError) -> str:
     """Return the reason that the system gives, without the number of the error."""
     return error.strerror or str(error) or "the system gives no reason"
+
+
+def known(value: T | None, what: str) -> T:
+    """Return a value that the plan requires of every frame that it accepts.
+
+    Parameters
+    ----------
+    value : object or None
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it is None: a mistake of this package, not of the frame.
+
+    Examples
+    --------
+    >>> from ccdprofiles.errors import known
+    >>> known(1.5, "gain")
+    1.5
+    """
+    if value is None:
+        raise ValueError(f"{what} is not known, although the plan has accepted the frame")
+    return value

@@ -151,7 +151,7 @@ def verify_night(
     with Threads(jobs or None) as pool:
         saved = dict(zip(names, pool.map(lambda n: check_product(output / n), names), strict=True))
         inputs = _inputs({name: saved[name] for name in names if name in belongs})
-        pairs = pool.map(lambda one: _sha256_of(*one, saved, paths), inputs)
+        pairs = pool.map(lambda one: _sha256_of(one[0], one[1], saved, paths), inputs)
         sums = dict(zip(inputs, pairs, strict=True))
     frames = _science_of(night)
     products = {

@@ -45,7 +45,7 @@ def imports(name: str) -> set[str]:
 
 def upwards() -> set[tuple[str, str]]:
     """Return the imports that lead up: a method that hands over to a package above it."""
-    camera = (HOUSE / "camera" / "profile.py").read_text("utf-8")
+    camera = (HOUSE / "camera" / "single_steps.py").read_text("utf-8")
     return {("camera", "steps")} if "..steps" in camera else set()
 
 
@@ -84,7 +84,7 @@ def sentence(name: str) -> str:
     path = HOUSE / name / "__init__.py"
     path = path if path.exists() else HOUSE / f"{name}.py"
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return text.split("\n\n")[0].replace("\n", " ")
+    return text.split("\n\n")[0].replace("\n", " ").replace("`", "")
 
 
 def picture() -> str:

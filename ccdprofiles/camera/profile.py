@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astropy import units as u
 
@@ -29,11 +29,9 @@ from .header_values import (
 )
 from .placement import amplifier_set
 from .recipe import Recipe
+from .single_steps import SingleSteps
 from .values import nearest, picklable, several
 from .watch import Failure, call
-
-if TYPE_CHECKING:
-    from astropy.nddata import CCDData
 
 __all__ = ["Profile"]
 
@@ -44,7 +42,7 @@ Cards = str | Sequence[str] | Callable[[Mapping], Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class Profile(SingleSteps):
     """One camera: what its headers say, where its pixels lie, how it is calibrated.
 
     A function of the header may be given in place of almost any value.
@@ -379,107 +377,6 @@ class Profile:
             return amplifier_set(amplifiers, shapes, binning, self.overscan_bins, header)
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
-
-    # One step at a time. The steps stand on a higher floor, and are imported when they are used.
-
-    def read(self, path: str | Path) -> CCDData:
-        """Read a raw frame as a CCDData, its header as it is and no pixel changed.
-
-        Parameters
-        ----------
-        path : str or Path
-            A FITS file of one image, plain, gzipped or tile-compressed.
-
-        Returns
-        -------
-        CCDData, shape (rows, columns)
-            In the unit of the profile, mostly adu; float32, or float64 where the file has more
-            than 16 bits. A BLANK pixel is NaN.
-
-        Raises
-        ------
-        FrameRejected
-            If the file cannot be read, or holds several images.
-        """
-        from ..steps.prepared import read_frame
-
-        return read_frame(self, path)
-
-    def prepare(
-        self, frame: CCDData | str | Path, *, night_level: Sequence[float | None] | None = None
-    ) -> CCDData:
-        """Subtract the overscan, trim, and put the amplifiers side by side.
-
-        Parameters
-        ----------
-        frame : CCDData, str or Path
-            A raw frame in adu. One in memory is handed on in a temporary file.
-        night_level : sequence of float, optional
-            The median overscan level of the night in adu, for each amplifier. It is taken where
-            the frame's own deviates by more than the recipe's ``overscan_drift``.
-
-        Returns
-        -------
-        CCDData, shape (rows, columns)
-            In adu; float32, or float64 for a calibration frame that float32 would round. The
-            uncertainty is a standard deviation, sqrt(max(signal, 0) / gain + read noise^2), and
-            None where gain or read noise is not known or the pedestal is still in it. ``flags``
-            are bits as in a product, and ``mask`` follows from them. ``meta`` has the cards of a
-            product, which say what the frame still holds.
-
-        Raises
-        ------
-        FrameRejected
-            If the header rules the frame out.
-        PlanError
-            If it was prepared before, or is not in the unit of raw frames.
-        """
-        from ..steps.prepared import prepare_frame
-
-        return prepare_frame(self, frame, night_level)
-
-    def calibrate(
-        self,
-        frame: CCDData | str | Path,
-        *,
-        bias: CCDData | str | Path | None = None,
-        dark: CCDData | str | Path | None = None,
-        flat: CCDData | str | Path | None = None,
-        electrons: bool | None = None,
-    ) -> CCDData:
-        """Subtract bias and dark from a prepared frame, divide by the flat, and apply the gain.
-
-        The dark is scaled and the gain applied where the recipe says so; the gain to science
-        frames only. A master without the cards of this package is measured: a flat whose median
-        is not 1 is divided by it, and whether a dark holds its pedestal is told from its level.
-        What was found is logged as a warning and stands in HISTORY.
-
-        Parameters
-        ----------
-        frame : CCDData, str or Path
-            As `prepare` gives it.
-        bias, dark, flat : CCDData, str or Path, optional
-            As `ccdprofiles.combine` gives them, a master of `ccdprofiles.reduce_night`, or that
-            of another program, trimmed as the frame is.
-        electrons : bool, optional
-            Whether the gain is applied; False where further masters are to follow. Left out, as
-            the recipe says.
-
-        Returns
-        -------
-        CCDData, shape (rows, columns)
-            A science frame in float32, in adu or electron; a calibration frame in float64 and adu.
-
-        Raises
-        ------
-        PlanError
-            If the numbers would be wrong: a bias subtracted twice, a dark scaled that holds its
-            pedestal, a flat that divides a pedestal, adu and electron mixed, or a master of
-            another camera, amplifier set, binning, exposure or filter.
-        """
-        from ..steps.calibrated import calibrate_frame
-
-        return calibrate_frame(self, frame, bias, dark, flat, electrons)
 
     def _check_extension(self, amplifier: Amplifier, shapes: Mapping) -> None:
         """Reject a file that lacks the extension of an amplifier."""

@@ -77,7 +77,7 @@ def _show(table: Table, frames: Sequence[Frame], profiles: Sequence[str]) -> Non
         show("  To begin a profile, put these cards into a copy of a shipped one, as shown by")
         show("  ccdprofiles profiles sbo")
     _show_list("Profiles", _choices(frames))
-    _show_list("Not used", grouped(f.reason for f in frames if f.reason))
+    _show_list("Not used", grouped(f.fault for f in frames if f.fault))
     for sentence in Registry.gather(profiles).replaced:
         show(f"\n{sentence}")
 

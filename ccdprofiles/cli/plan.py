@@ -32,9 +32,9 @@ def _run(options: argparse.Namespace) -> int:
         options.night, output=options.output, **steps_of(options), **night_of(options)
     )
     if options.json:
-        from ..report.table import night_table
+        from ..report.table import night_table, verdicts_of
 
-        rows = rows_of(night_table(frames, plan))
+        rows = rows_of(night_table(frames, verdicts_of(frames, plan)))
         show_json({**json.loads(plan.to_json()), "frames": rows})
     else:
         show(str(plan))

@@ -77,7 +77,7 @@ def stale(output: Path, made: Made) -> list[str]:
         return []
     ours |= {output / name for name in made.earlier.values()}
     # What was replaced during the run belongs to this night all the same.
-    ours |= {output / name for name, (code, _) in made.failed.items() if code == "removed"}
+    ours |= {output / name for name, why in made.failed.items() if why.code == "removed"}
     others = [path for path in fits_files(output) if path not in ours]
     # A product may have two names.
     real = {path.resolve() for path in ours} if others else set()

@@ -57,6 +57,20 @@ class Noise:
     gain: float | np.ndarray | None
     read_variance: float | np.ndarray | None
 
+    @property
+    def known_gain(self) -> float | np.ndarray:
+        """The gain, where the plan has checked that it is known."""
+        if self.gain is None:
+            raise ValueError("the gain is not known")
+        return self.gain
+
+    @property
+    def known_read_variance(self) -> float | np.ndarray:
+        """The read variance, where the plan has checked that it is known."""
+        if self.read_variance is None:
+            raise ValueError("the read noise is not known")
+        return self.read_variance
+
     @classmethod
     def of(
         cls, amplifiers: AmplifierSet, overscan_noise: tuple[float, ...], first: int, stop: int
@@ -189,7 +203,7 @@ def calibrate(
             variance /= flat.data**2
         data = CCDData(values, unit=data.unit)
     if electrons:
-        data, variance = _electrons(data, variance, noise.gain)
+        data, variance = _electrons(data, variance, noise.known_gain)
     uncertainty = (
         None if variance is None else VarianceUncertainty(variance.astype("f4", copy=False))
     )
@@ -239,12 +253,13 @@ def find_cosmic_rays(
     flags = np.zeros(ccd.shape, "u2") if ccd.flags is None else ccd.flags.copy()
     # Hot pixels look like cosmic rays and are flagged anyway; saturated ones may be hit.
     bad = ~np.isfinite(electrons) | ((flags & ~np.uint16(HOT | SATURATED)) != 0)
+    read_noise = _per_pixel([r.read_noise for r in amplifiers.readouts], amplifiers, 0, len(flags))
+    if read_noise is None:
+        raise ValueError("the read noise is not known")
     hits = detect_cosmics(
         electrons,
         bad | _saturated_stars(electrons, flags, amplifiers, how),
-        readnoise=_per_pixel(
-            [r.read_noise for r in amplifiers.readouts], amplifiers, 0, ccd.shape[0]
-        ),
+        readnoise=read_noise,
         satlevel=float("inf"),
         sigclip=how.sigclip,
         sigfrac=how.sigfrac,
@@ -352,7 +367,7 @@ def _flagged(
 def _electrons(
     data: CCDData, variance: np.ndarray | None, gain: float | np.ndarray
 ) -> tuple[CCDData, np.ndarray | None]:
-    """Convert adu to electrons; ``gain`` is known, as the plan has checked."""
+    """Convert adu to electrons."""
     if np.ndim(gain) == 0:
         data = ccdproc.gain_correct(
             CCDData(data.data, unit=data.unit), float(gain) * u.electron / u.adu, add_keyword=False

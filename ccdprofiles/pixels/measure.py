@@ -23,6 +23,8 @@ from .statistics import MAD_TO_STD, median
 
 __all__ = ["Measured", "measure", "take_level"]
 
+_NO_SAMPLE = Quality((), (), ())
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -43,7 +45,7 @@ class Measured:
         For each amplifier, whether the nightly median replaces its own level.
     n_lit_rows : tuple of int
         For each amplifier, how many rows of its overscan were contaminated by light.
-    quality : Quality or None
+    quality : Quality
         Statistics of a sample of its pixels.
     poor_fit : tuple of bool
         For each amplifier, whether the model of its overscan is poorly determined.
@@ -57,7 +59,7 @@ class Measured:
     noise: tuple[float | None, ...]
     level_from_night: tuple[bool, ...] = ()
     n_lit_rows: tuple[int, ...] = ()
-    quality: Quality | None = None
+    quality: Quality = _NO_SAMPLE
     poor_fit: tuple[bool, ...] = ()
 
 

@@ -16,7 +16,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import Readout
-from ..errors import FrameRejected
+from ..errors import FrameRejected, known
 from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
 from ..products.band import DQ
@@ -105,8 +105,8 @@ def _amplifier_band(
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
     flags = _flags(ccd.data, readout.saturation, integers)
     if readout.overscan is not None:
-        levels = np.concatenate([f.levels[number][part] for f in frames]).astype(dtype)
-        ccd = subtract_overscan(ccd, levels)
+        levels = [known(f.levels[number], "overscan level")[part] for f in frames]
+        ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
     shape = (len(frames), part.stop - part.start, readout.data.width)
     return CCDData(
         ccd.data.reshape(shape),

@@ -19,6 +19,7 @@ __all__ = [
     "Settings",
     "adopted",
     "best",
+    "exposure_of",
     "match_of",
     "read_out",
     "temperature_tolerance",
@@ -190,7 +191,14 @@ def _time_between(master: Master, frame: Frame) -> float:
     return float("inf") if master.time is None or when is None else abs(master.time - when)
 
 
-def read_out(frame: Frame) -> tuple[str, str, tuple[int, int] | None]:
+def exposure_of(taken: Frame | Master) -> float:
+    """Return the exposure of a dark, or of a frame that takes one; others may have none."""
+    if taken.exposure is None:
+        raise ValueError(f"{taken!r} has no exposure, so that no dark can be chosen for it")
+    return taken.exposure
+
+
+def read_out(frame: Frame) -> tuple[str, str, tuple[int, int]]:
     """Return what a frame shares with every master that it takes."""
     return frame.profile.name, frame.amplifier_key, frame.binning
 
@@ -204,7 +212,7 @@ def match_of(kind: str, frame: Frame) -> tuple[tuple[str, str | None], ...]:
 
 def adopted(frame: Frame, settings: Settings) -> Candidate:
     """Take a master of another night as it is."""
-    setup = settings.of(frame)
+    setup, temperature = settings.of(frame), frame.header.get("CPTEMP")
     master = Master(
         name=f"{CALIBRATIONS}{frame.file}",
         type=frame.type,
@@ -218,7 +226,7 @@ def adopted(frame: Frame, settings: Settings) -> Candidate:
         time=time_of(frame.date),
         path=str(frame.path),
         bias_off="ZEROCOR" in frame.header,
-        temperature=frame.header.get("CPTEMP"),
+        temperature=temperature if isinstance(temperature, int | float) else None,
         settings=setup.known,
     )
     return Candidate(master, setup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from astropy import units as u
 from astropy.nddata import CCDData, fits_ccddata_reader
@@ -35,7 +36,7 @@ class NightFiles(ImageFileCollection):
         self._summary = summary if names else None
         self._units = dict(units)
 
-    def ccds(self, ccd_kwargs: Mapping | None = None, **kwd: object) -> Iterator[CCDData]:
+    def ccds(self, ccd_kwargs: Mapping | None = None, **kwd: Any) -> Iterator[CCDData]:
         """Return a generator of the frames, in the unit of their profile unless one is given.
 
         Parameters are those of `ccdproc.ImageFileCollection.ccds`.
@@ -46,7 +47,7 @@ class NightFiles(ImageFileCollection):
         return self._in_their_units(options, **kwd)
 
     def _in_their_units(
-        self, options: Mapping, return_fname: bool = False, **kwd: object
+        self, options: Mapping, return_fname: bool = False, **kwd: Any
     ) -> Iterator[CCDData]:
         filters = {name: value for name, value in kwd.items() if name not in _NO_FILTER}
         for file in self.files_filtered(**filters) if self._units else ():

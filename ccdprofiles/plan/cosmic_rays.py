@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from ..camera.changes import Changes
 from ..camera.recipe import CosmicRays
@@ -32,7 +33,7 @@ def asked_cosmic_rays(
 
 def possible_cosmic_rays(
     asked: bool | CosmicRays | None, frames: Iterable[Frame]
-) -> CosmicRays | bool | None:
+) -> CosmicRays | Literal[False] | None:
     """Return the option unless no frame allows it: L.A.Cosmic needs gain and read noise.
 
     Raises

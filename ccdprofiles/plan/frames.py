@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +45,11 @@ NOT_NEEDED = "not needed"
 NOT_ASKED = "not asked for"
 NOT_CALIBRATED = "not calibrated"
 
+_NOT_READ: Any = None
+"""A field that every accepted frame has, in one that was refused before it was read."""
+
+_NO_CARDS = Cards(b"")
+
 PRODUCT_CARD = "CPVERS"
 """The card that only products of ccdprofiles have."""
 
@@ -52,6 +57,10 @@ PRODUCT_CARD = "CPVERS"
 @dataclass(frozen=True)
 class Frame:
     """One file of a night, and what its header says, in the terms of this package.
+
+    A raw frame that is accepted has a profile, a recipe, amplifiers, a binning and a shape,
+    and these fields have their types. They are None in a frame whose header was not read so
+    far before it was refused; a master of another night has neither recipe nor amplifiers.
 
     Parameters
     ----------
@@ -61,21 +70,21 @@ class Frame:
     verdict : {"accepted", "set aside", "ignored"}
     fault : Reason or None
         Why it is set aside or ignored.
-    profile : Profile or None
-    recipe : Recipe or None
+    profile : Profile
+    recipe : Recipe
     type : str
         bias, dark, flat, arc, science; nothing where it is not known.
     exposure : float or None
         In seconds.
     filter, object, date : str or None
-    binning : tuple of int or None
+    binning : tuple of int
         Columns, rows.
-    shape : tuple of int or None
+    shape : tuple of int
         Rows, columns of the raw frame, or of its first image.
-    amplifiers : AmplifierSet or None
+    amplifiers : AmplifierSet
     amplifier_key : str
         A hash of its amplifiers: equal for frames that were read out alike.
-    raw : RawFile or None
+    raw : RawFile
     origin : str
         The calibration folder that it came from; nothing for the night's own.
     master : str
@@ -88,18 +97,18 @@ class Frame:
     path: Path
     verdict: str = ACCEPTED
     fault: Reason | None = None
-    profile: Profile | None = None
-    recipe: Recipe | None = None
+    profile: Profile = _NOT_READ
+    recipe: Recipe = _NOT_READ
     type: str = ""
     exposure: float | None = None
     filter: str | None = None
     object: str | None = None
     date: str | None = None
-    binning: tuple[int, int] | None = None
-    shape: tuple[int, int] | None = None
-    amplifiers: AmplifierSet | None = None
+    binning: tuple[int, int] = _NOT_READ
+    shape: tuple[int, int] = _NOT_READ
+    amplifiers: AmplifierSet = _NOT_READ
     amplifier_key: str = ""
-    raw: RawFile | None = None
+    raw: RawFile = _NOT_READ
     origin: str = ""
     master: str = ""
     notes: tuple[Reason, ...] = ()
@@ -111,9 +120,9 @@ class Frame:
         return f"<Frame {self.file}: {', '.join(part for part in parts if part)}>"
 
     @property
-    def header(self) -> Cards | Mapping:
+    def header(self) -> Cards:
         """The cards of the frame."""
-        return {} if self.raw is None else self.raw.header
+        return _NO_CARDS if self.raw is None else self.raw.header
 
     @property
     def code(self) -> str:
@@ -129,7 +138,7 @@ class Frame:
         """Return this frame with a verdict against it, and one sentence that says why."""
         return self.with_(verdict=verdict, fault=Reason(self.file, code, text))
 
-    def with_(self, **more: object) -> Frame:
+    def with_(self, **more: Any) -> Frame:
         """Return this frame with new values of fields."""
         # dataclasses.replace takes ten times as long, and a night has 20,000 frames.
         frame = object.__new__(Frame)

@@ -56,9 +56,9 @@ def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
     """Return the frames of a type that would make one master each, if they were set alike."""
     groups: dict[tuple, list[Frame]] = {}
     for frame in frames:
-        key = frame.origin, read_out(frame), match_of(kind, frame), _treatment(kind, frame)
-        if kind in ("flat", "arc"):
-            key += (frame.filter,)
+        filter = frame.filter if kind in ("flat", "arc") else None
+        alike = read_out(frame), match_of(kind, frame), _treatment(kind, frame)
+        key = (frame.origin, *alike, filter)
         groups.setdefault(key, []).append(frame)
     if kind == "dark":
         return [of_one for group in groups.values() for of_one in _by_exposure(group)]
@@ -155,7 +155,7 @@ def _by_unlisted_cards(kind: str, frames: Sequence[Frame]) -> list[Part]:
         for card, values in cards
         if not about_readout(card)
     ]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if unclear:
         more = f"; and {len(unclear) - 3} other cards differ too" if unclear[3:] else ""
         what = "light or the read-out" if kind in ("flat", "arc") else "read-out"
@@ -197,14 +197,14 @@ def _differences(
         texts.append(f"{'/'.join(sorted(cards))} is {tally(each, files)}")
     files = [f.file for part in parts for f in part.frames]
     for card in sorted({card for part in parts for card, _ in part.others}):
-        values = [dict(p.others).get(card, p.frames[0].header.get(card)) for p in parts]
-        each = [card_value(v) for p, v in zip(parts, values, strict=True) for _ in p.frames]
+        own = [dict(p.others).get(card, p.frames[0].header.get(card)) for p in parts]
+        each = [card_value(v) for p, v in zip(parts, own, strict=True) for _ in p.frames]
         texts.append(f"{card} is {tally(each, files)}")
     return "; ".join(texts)
 
 
 def _rounded(place: int, value: float | str | None, digits: int) -> str:
-    if SETUP[place].within and value is not None:
+    if SETUP[place].within and value is not None and not isinstance(value, str):
         value = round(value, digits) + 0.0
     return shown(place, value)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from astropy import units as u
 
-from .candidates import Candidate, Candidates, best
+from .candidates import Candidate, Candidates, best, exposure_of
 from .frames import Frame
 from .missing import no_bias, no_dark, no_flat, pedestal
 from .plan import Input
@@ -27,31 +27,36 @@ def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) ->
         Steps that are left out on purpose.
     """
     recipe, exposed = frame.recipe, frame.type in ("flat", "science")
-    bias = dark = flat = None
+    bias: Candidate | None = None
+    dark: Candidate | None = None
+    flat: Candidate | None = None
     scale = 1.0
     if frame.type != "bias" and recipe.bias and "bias" not in without:
-        bias = choose_bias(frame, masters)
-        if isinstance(bias, Reason):
-            return bias
+        choice = choose_bias(frame, masters)
+        if isinstance(choice, Reason):
+            return choice
+        bias = choice
     if exposed and recipe.dark and "dark" not in without:
-        dark = choose_dark(frame, masters, bias_off=bias is not None)
-        if isinstance(dark, Reason):
-            return dark
+        choice = choose_dark(frame, masters, bias_off=bias is not None)
+        if isinstance(choice, Reason):
+            return choice
+        dark = choice
         if recipe.dark == "scale":
-            scale = frame.exposure / dark.master.exposure
+            scale = exposure_of(frame) / exposure_of(dark.master)
     if exposed and recipe.flat and "flat" not in without:
         if not (bias or dark or frame.amplifiers.has_overscan):
             return pedestal(frame)
         if frame.type == "science":
-            flat = choose_flat(frame, masters)
-            if isinstance(flat, Reason):
-                return flat
+            choice = choose_flat(frame, masters)
+            if isinstance(choice, Reason):
+                return choice
+            flat = choice
     return Input(
         file=frame.file,
-        bias=bias and bias.master.name,
-        dark=dark and dark.master.name,
+        bias=bias.master.name if bias else None,
+        dark=dark.master.name if dark else None,
         dark_scale=scale,
-        flat=flat and flat.master.name,
+        flat=flat.master.name if flat else None,
     )
 
 
@@ -83,13 +88,13 @@ def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate 
     tolerance = _exposure_tolerance(frame)
 
     def off(candidate: Candidate) -> float:
-        return abs(candidate.master.exposure - frame.exposure)
+        return abs(exposure_of(candidate.master) - exposure_of(frame))
 
     near = [c for c in fitting if off(c) <= tolerance]
     if near:
         return best(near, frame, lambda c: (*masters.unlike(c, frame), round(off(c), 1)))
     if fitting and frame.recipe.dark == "scale":
-        return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -c.master.exposure))
+        return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -exposure_of(c.master)))
     return no_dark(frame, there, tolerance, masters)
 
 
@@ -97,7 +102,8 @@ def _exposure_tolerance(frame: Frame) -> float:
     """Return the seconds by which the exposure of a dark may differ without being scaled."""
     tolerance = frame.recipe.exposure_tolerance.to_value(u.s)
     # A dark that is scaled by less than 1 % is as good as one that is not.
-    return min(tolerance, 0.01 * frame.exposure) if frame.recipe.dark == "scale" else tolerance
+    scaled = frame.recipe.dark == "scale"
+    return min(tolerance, 0.01 * exposure_of(frame)) if scaled else tolerance
 
 
 def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:

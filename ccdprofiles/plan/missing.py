@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from .candidates import Candidate, Candidates, match_of, temperature_tolerance
+from .candidates import Candidate, Candidates, exposure_of, match_of, temperature_tolerance
 from .frames import Frame
 from .plan import Master, too_few
 from .reason import Reason
@@ -78,7 +78,7 @@ def _dark_wanted(
     frame: Frame, there: Sequence[Candidate], tolerance: float, masters: Candidates
 ) -> str:
     fitting = masters.usable(there, frame)
-    off = {c.master.name: abs(c.master.exposure - frame.exposure) for c in there}
+    off = {c.master.name: abs(exposure_of(c.master) - exposure_of(frame)) for c in there}
     near = [c for c in there if off[c.master.name] <= tolerance]
     if near or (there and not fitting):
         return _dark_set_otherwise(near or there, frame, masters)
@@ -88,7 +88,8 @@ def _dark_wanted(
         return f" of {wanted} and {_described(frame)}{_other_masters('dark', frame, masters)}."
     nearest = min((off[c.master.name], c.master.name, c.master.exposure) for c in fitting)
     hint = f" of {wanted}; nearest is {seconds(nearest[2])}, {seconds(nearest[0])} off."
-    longer = any(c.master.bias_off and c.master.exposure > frame.exposure for c in fitting)
+    own = exposure_of(frame)
+    longer = any(c.master.bias_off and exposure_of(c.master) > own for c in fitting)
     if longer and frame.recipe.bias:
         hint += " To scale a longer dark, write dark='scale' in the recipe (--set dark=scale)."
     return hint

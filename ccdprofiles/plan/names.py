@@ -86,9 +86,9 @@ def _free_name(draft: Draft, words: Sequence[str], taken: set[str]) -> str:
     if f"{MASTERS}/{stem}.fits".lower() not in taken:
         return f"{MASTERS}/{stem}.fits"
     origin = draft.frames[0].origin
-    what = (master.readout, master.match, master.filter, master.exposure, origin)
-    what += () if master.temperature is None else (master.temperature,)
-    return f"{MASTERS}/{stem}_{_short_hash(repr(what))}.fits"
+    what = [master.readout, master.match, master.filter, master.exposure, origin]
+    what += [] if master.temperature is None else [master.temperature]
+    return f"{MASTERS}/{stem}_{_short_hash(repr(tuple(what)))}.fits"
 
 
 def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:

@@ -70,22 +70,24 @@ def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
             f"{_are(products)} products of ccdprofiles; give the folder of the raw night, or "
             "use masters of another night with calibrations=[FOLDER] (--calibrations)"
         )
-    yield from grouped(f.fault for f in ignored if f not in packed and f not in products)
+    others = [f for f in ignored if f not in packed and f not in products]
+    yield from grouped(f.fault for f in others if f.fault)
 
 
 def _date_notes(frames: Iterable[Frame]) -> Iterator[str]:
     """Note the frames whose date cannot be read, as time decides between masters."""
-    undated: dict[str, list[Frame]] = {}
+    undated: dict[str, dict[str, str]] = {}
     for frame in frames:
         if frame.date and time_of(frame.date) is None:
             cards = frame.profile.date
-            label = "the date" if callable(cards) else cards
+            label = "the date" if callable(cards) else cards or ""
             label = label if isinstance(label, str) else "/".join(label)
-            undated.setdefault(label, []).append(frame)
-    for label, members in undated.items():
-        more = "" if len({f.date for f in members}) == 1 else " or the like"
+            undated.setdefault(label, {})[frame.file] = frame.date
+    for label, dates in undated.items():
+        first, *others = dates.values()
+        more = " or the like" if {*others} - {first} else ""
         yield (
-            f"{_files([f.file for f in members])}: {label} = {members[0].date[:60]!r}{more} is "
+            f"{_files([*dates])}: {label} = {first[:60]!r}{more} is "
             "not a date and time such as 2018-08-22T03:14:15; it cannot be used to choose the "
             "master nearest in time"
         )
@@ -102,8 +104,9 @@ def _gain_notes(science: Iterable[Frame], settings: Settings) -> Iterator[Reason
         own = setup.values[EGAIN]
         if not isinstance(own, float) or own <= 0:
             continue
-        gains = [r.gain for r in frame.amplifiers.readouts]
-        if None in gains or any(max(own / g, g / own) <= _GAIN_RATIO for g in gains):
+        readouts = frame.amplifiers.readouts
+        gains = [r.gain for r in readouts if r.gain is not None]
+        if len(gains) < len(readouts) or any(max(own / g, g / own) <= _GAIN_RATIO for g in gains):
             continue
         says = " and ".join(f"{gain:g}" for gain in sorted(set(gains)))
         yield Reason.note(
@@ -130,8 +133,8 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
             yield f"{name}: the products stay in adu, because its gain is not known"
         noise = [n.replace("_", " ") for n in ("gain", "read_noise") if n in lacking]
         if noise:
-            known = "are not known" if noise[1:] else "is not known"
-            yield f"{name}: no uncertainty, because its {' and '.join(noise)} {known}"
+            unknown = "are not known" if noise[1:] else "is not known"
+            yield f"{name}: no uncertainty, because its {' and '.join(noise)} {unknown}"
         if "saturation" in lacking:
             why = "the saturation level is not known"
             yield f"{name}: saturated pixels are not flagged, because {why}"

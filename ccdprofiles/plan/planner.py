@@ -71,7 +71,7 @@ def make_plan(
         masters=tuple(candidate.master for candidate in done.masters.by_name.values()),
         products=_products(done),
         missing=tuple(missing[file] for file in sorted(missing)),
-        set_aside=tuple(f.fault for f in frames if f.verdict == SET_ASIDE),
+        set_aside=tuple(f.fault for f in frames if f.fault and f.verdict == SET_ASIDE),
         notes=tuple(notes_of(frames, done.masters, keep, of_settings)),
         without=without,
         profiles=tuple(sorted(profiles.items())),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import chain
 
 from ..camera.header_values import UNKNOWN
-from ..camera.profile import Profile
+from ..camera.profile import Cards, Profile
 from ..errors import FrameRejected
 from ..files.raw import RawFile
 from .frames import Frame
@@ -82,7 +82,7 @@ def _deciding(profile: Profile) -> Iterator[str]:
     yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
 
 
-def _cards_of(field: object) -> Sequence[str]:
+def _cards_of(field: Cards) -> Sequence[str]:
     """Return the cards that a field of a profile names; none where a function stands."""
     if field is None or callable(field):
         return ()
@@ -171,12 +171,15 @@ def _oddities(frame: Frame) -> Iterator[str]:
 def _other_exposure(frame: Frame) -> Iterator[str]:
     """Note an exposure of the other usual card, where the two do not agree."""
     taken = next((c for c in _cards_of(frame.profile.exposure) if c in frame.header), None)
-    other = _TWINS.get(taken)
+    other = _TWINS.get(taken or "")
     if other is None or other not in frame.header or frame.exposure is None:
         return
+    value = frame.header[other]
+    if not isinstance(value, int | float | str):
+        return
     try:
-        seconds = float(frame.header[other])
-    except (TypeError, ValueError):
+        seconds = float(value)
+    except ValueError:
         return
     if abs(seconds - frame.exposure) > max(0.1, 0.01 * frame.exposure):
         yield (

@@ -302,9 +302,10 @@ def _master(frame: Frame, registry: Registry) -> Frame:
     try:
         profile = registry[str(header.get("CPPROF", ""))]
         x, y = str(header.get("CPBIN", "1x1")).split("x")
-        exposure = header.get("EXPTIME")
-        if frame.master == "dark" and not (isinstance(exposure, int | float) and exposure > 0):
-            raise ValueError(f"EXPTIME = {exposure!r} is not the exposure of a dark.")
+        seconds = header.get("EXPTIME")
+        exposure = seconds if isinstance(seconds, int | float) else None
+        if frame.master == "dark" and (exposure is None or exposure <= 0):
+            raise ValueError(f"EXPTIME = {seconds!r} is not the exposure of a dark.")
         return replace(
             frame,
             verdict=ACCEPTED,
@@ -360,7 +361,10 @@ def _contents(raw: RawFile) -> str:
 
 def _amplifier_key(frame: Frame, amplifiers: AmplifierSet) -> str:
     """Hash how a frame was read out: its amplifiers, its raw shape, and a gain that changes."""
-    what = [amplifiers.key, [frame.raw.shapes[r.extension] for r in amplifiers.readouts]]
+    what: list[object] = [
+        amplifiers.key,
+        [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
+    ]
     given = frame.profile.amplifiers
     if callable(given) or any(callable(a.gain) for a in given):
         what.append([r.gain for r in amplifiers.readouts])

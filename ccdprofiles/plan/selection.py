@@ -304,6 +304,7 @@ def _reduced(
     goes_into = {f: m.name for m in plan.masters for f in _files(m) if not m.path}
     goes_into |= {p.input.file: p.name for p in plan.products}
     others = [m for m in plan.masters if m.name not in made]
+    compared, measured = _compared(plan, frames, made)
     return replace(
         plan,
         masters=masters,
@@ -313,12 +314,15 @@ def _reduced(
         notes=tuple(n for n in plan.notes if not any(n.startswith(m.name) for m in others)),
         only=selection.words,
         not_asked=tuple((file, goes_into.get(file, "")) for file in sorted(left_out)),
-        **_compared(plan, frames, made),
+        compared=compared,
+        measured=measured,
     )
 
 
-def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, tuple]:
-    """Return what is measured only, for the overscan levels of the night, as fields of a plan.
+def _compared(
+    plan: Plan, frames: Sequence[Frame], made: set[str]
+) -> tuple[tuple[Master, ...], tuple[Product, ...]]:
+    """Return what is measured only, for the overscan levels of the night.
 
     The overscan of each frame is held against that of the night. A part of the night must
     be held against the same levels as the whole, or other bytes come out.
@@ -329,10 +333,11 @@ def _compared(plan: Plan, frames: Sequence[Frame], made: set[str]) -> dict[str, 
     groups = {strips[file] for file in used & set(strips)}
     peers = {file for file, group in strips.items() if group in groups}
     others = [m for m in plan.masters if m.name not in made and not m.path]
-    return {
-        "compared": tuple(m for m in others if _files(m) & peers),
-        "measured": tuple(p for p in plan.products if p.name not in made and p.input.file in peers),
-    }
+    products = [p for p in plan.products if p.name not in made]
+    return (
+        tuple(m for m in others if _files(m) & peers),
+        tuple(p for p in products if p.input.file in peers),
+    )
 
 
 def _group(frame: Frame) -> tuple:

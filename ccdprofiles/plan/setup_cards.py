@@ -133,7 +133,12 @@ class FrameSetup:
     @property
     def chip(self) -> float | None:
         """The temperature of the chip in degrees Celsius."""
-        return self.values[CHIP]
+        return self.celsius(CHIP)
+
+    def celsius(self, place: int) -> float | None:
+        """Return the value of a quantity that is a temperature."""
+        value = self.values[place]
+        return None if isinstance(value, str) else value
 
     def compared(self, other: FrameSetup, tolerance: float) -> tuple[list[int], list[int]]:
         """Return the quantities in which two headers differ, and those that one of them lacks."""
@@ -192,7 +197,7 @@ def shown(place: int, value: float | str | None) -> str:
     """Write the value of a quantity: ``"100"``, ``"-10 °C"``, ``"missing"``."""
     if value is None:
         return "missing"
-    if SETUP[place].within:
+    if SETUP[place].within and not isinstance(value, str):
         return f"{round(value, 2) + 0.0:g} °C"
     return f"{value:g}" if isinstance(value, float) else value
 
@@ -206,7 +211,7 @@ def word_for(word: str, value: float | str | None, celsius: bool = False) -> str
     """
     if value is None:
         return f"no_{word}"
-    if celsius:
+    if celsius and not isinstance(value, str):
         degrees = round(value)
         return f"{'m' if degrees < 0 else ''}{abs(degrees)}C"
     if isinstance(value, float):
@@ -248,7 +253,7 @@ def same_setup(setups: Sequence[FrameSetup], tolerance: float, drifting: bool = 
     for place in (CHIP - 1, CHIP):
         finer: dict[tuple, list[int]] = {}
         for key, members in parts.items():
-            degrees = [setups[m].values[place] for m in members]
+            degrees = [setups[m].celsius(place) for m in members]
             numbered = clusters(degrees, tolerance, drifting)
             for member, number in zip(members, numbered, strict=True):
                 finer.setdefault((*key, number), []).append(member)
@@ -265,7 +270,7 @@ def mean_setup(setups: Sequence[FrameSetup]) -> FrameSetup:
     first = setups[0]
     means = []
     for place in (CHIP - 1, CHIP):
-        known = [s.values[place] for s in setups if s.values[place] is not None]
+        known = [c for s in setups if (c := s.celsius(place)) is not None]
         means.append(sum(known) / len(known) if known else None)
     return FrameSetup((*first.values[:-2], *means), first.cards)
 
@@ -276,8 +281,11 @@ def differing_places(
     """Return the quantities in which set-ups differ; a missing card counts as a difference."""
     places = []
     for place, quantity in enumerate(SETUP):
-        values = [s.values[place] for s in setups]
-        kinds = clusters(values, tolerance, drifting) if quantity.within else _steps(values)
+        kinds: Sequence[object]
+        if quantity.within:
+            kinds = clusters([s.celsius(place) for s in setups], tolerance, drifting)
+        else:
+            kinds = _steps([s.values[place] for s in setups])
         if len(set(kinds)) > 1:
             places.append(place)
     return places
@@ -291,8 +299,8 @@ def setting_words(setups: Sequence[FrameSetup], tolerance: float) -> list[list[s
     ]
 
 
-def _agree(quantity: SetupCard, one: object, other: object, tolerance: float) -> bool:
-    if quantity.within:
+def _agree(quantity: SetupCard, one: float | str, other: float | str, tolerance: float) -> bool:
+    if quantity.within and not (isinstance(one, str) or isinstance(other, str)):
         return abs(one - other) <= tolerance
     return same_value(one, other)
 
@@ -309,12 +317,14 @@ def _steps(values: Sequence[object]) -> list[object]:
     """
     folded = [folded_case(value) for value in values]
     first: dict[float, float] = {}
-    before = None
+    before: float | None = None
     for number in sorted({v for v in folded if isinstance(v, float)}):
-        near = before is not None and _measured(before, number)
-        first[number] = first[before] if near else number
+        if before is not None and _measured(before, number):
+            first[number] = first[before]
+        else:
+            first[number] = number
         before = number
-    return [first.get(value, value) for value in folded]
+    return [first[value] if isinstance(value, float) else value for value in folded]
 
 
 def _measured(one: float, other: float) -> bool:

@@ -125,8 +125,8 @@ def _read_one(
     header: Mapping, spellings: tuple[str, ...], quantity: SetupCard
 ) -> tuple[float | str | None, str]:
     """Read a quantity by all of its spellings; different values are joined to one text."""
-    values = {card: plain_value(header.get(card)) for card in spellings}
-    values = {card: value for card, value in values.items() if value is not None}
+    read = {card: plain_value(header.get(card)) for card in spellings}
+    values = {card: value for card, value in read.items() if value is not None}
     card = next(iter((*values, *spellings, quantity.cards[0])))
     kinds = {folded_case(value): value for value in values.values()}
     if len(kinds) < 2:

@@ -78,7 +78,7 @@ def dividing_cards(
     if len(headers) < 2:
         return []
     known = {card for quantity in SETUP for card in quantity.cards} | _cards_read(profile)
-    dividing = []
+    dividing: list[tuple[str, tuple[object, ...]]] = []
     for card in sorted(_differing(headers)):
         if card in known or _irrelevant(card, kind):
             continue
@@ -91,8 +91,9 @@ def dividing_cards(
 def _differing(headers: Sequence[Mapping]) -> set[str]:
     """Return the cards that differ between headers, without parsing them."""
     first = headers[0]
-    if all(isinstance(header, Cards) for header in headers):
-        return differing(headers)
+    cards = [header for header in headers if isinstance(header, Cards)]
+    if len(cards) == len(headers):
+        return differing(cards)
     differ: set[str] = set()
     for header in headers[1:]:
         differ.update(c for c in {*first, *header} if first.get(c) != header.get(c))

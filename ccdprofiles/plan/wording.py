@@ -91,13 +91,12 @@ def time_of(date: str | None) -> float | None:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
-def grouped(reasons: Iterable[Reason | str]) -> list[str]:
+def grouped(reasons: Iterable[Reason]) -> list[str]:
     """Write what is true of several files as one line: ``"3 files (a.fits … c.fits): …"``.
 
     Parameters
     ----------
-    reasons : iterable of Reason or str
-        A string is a sentence that begins with the name of the file and a colon.
+    reasons : iterable of Reason
 
     Examples
     --------
@@ -109,11 +108,7 @@ def grouped(reasons: Iterable[Reason | str]) -> list[str]:
     # Several frames may share the reason of the master that they went into.
     files_of: dict[str, dict[str, None]] = {}
     for reason in reasons:
-        if isinstance(reason, Reason):
-            file, text = reason.file, reason.text
-        else:
-            file, _, text = reason.partition(": ")
-        files_of.setdefault(text or file, {})[file] = None
+        files_of.setdefault(reason.text, {})[reason.file] = None
     return [
         f"{file}: {text}"
         if len(files) == 1

@@ -8,15 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from ..camera.recipe import SpectralFlat
+from ..camera.recipe import Flat
 from ..errors import FrameRejected
 from ..files.pixels import Pixels
-from ..pixels.response import illuminated
-from ..pixels.statistics import MAD_TO_STD, Bracket, level
+from ..pixels.master import flat_level, flat_values, is_lit
+from ..pixels.statistics import Bracket, level
 from ..plan.plan import Input, too_few
+from ..plan.reason import Reason
 from ..products.band import Band
 from .flats import Flats, subtract_exactly
-from .inputs import JobInputs, bands_of
+from .inputs import JobInputs, bands_of, flat_recipe
 from .request import MasterRequest, are_exact, open_frames
 
 __all__ = ["FlatLevel", "levels_of", "lit_flats", "refused_flats"]
@@ -36,13 +37,13 @@ class FlatLevel:
         In adu, with bias and dark subtracted.
     offset : float
         The level in units of the median; 1 where it is the median.
-    refused : FrameRejected or None
+    refused : Reason or None
         Why the flat cannot be used.
     """
 
     value: float = 0.0
     offset: float = 1.0
-    refused: FrameRejected | None = None
+    refused: Reason | None = None
 
 
 def levels_of(
@@ -74,10 +75,9 @@ def levels_of(
     return found
 
 
-def refused_flats(levels: Mapping[str, FlatLevel]) -> dict[str, tuple[str, str]]:
-    """Return code and sentence of the flats that cannot be used, by their files."""
-    refused = {file: each.refused for file, each in levels.items() if each.refused is not None}
-    return {file: (error.code, str(error)) for file, error in refused.items()}
+def refused_flats(levels: Mapping[str, FlatLevel]) -> dict[str, Reason]:
+    """Return the reason of each flat that cannot be used, by their files."""
+    return {file: each.refused for file, each in levels.items() if each.refused is not None}
 
 
 def lit_flats(
@@ -111,18 +111,17 @@ def lit_flats(
 
 def _levels(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
     how = flats.recipe.flat
-    if flats.exact and not isinstance(how, SpectralFlat) and how.scale == "median":
+    if flats.exact and isinstance(how, Flat) and how.scale == "median":
         return _medians(flats, pixels, mapped)
     return list(mapped(partial(_level, flats, pixels), flats.chosen))
 
 
 def _level(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> FlatLevel:
-    how = flats.recipe.flat
+    how = flat_recipe(flats.recipe)
     values = _light(flats, pixels, chosen)
     if not values.size:
         return _saturated(chosen)
-    found = level(values, how.scale)
-    offset = 1.0 if how.scale == "median" else found / level(values, "median")
+    found, offset = flat_level(values, how.scale)
     return _checked(chosen, found, offset, values[: values.size // 2])
 
 
@@ -132,18 +131,14 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
     image = np.empty(shape, "f8")
     good = np.ones(shape, bool)
     for first, stop in bands_of(shape, 24):
-        names = (chosen.bias, chosen.dark)
-        masters = [flats.inputs.band(name, first, stop, False) for name in names]
+        bias = flats.inputs.band(chosen.bias, first, stop, False)
+        dark = flats.inputs.band(chosen.dark, first, stop, False)
         ccd = flats.prepared(pixels, [chosen], first, stop, "f8")
-        ccd = flats.subtracted(ccd, *masters, chosen.dark_scale, first)
+        ccd = flats.subtracted(ccd, bias, dark, chosen.dark_scale, first)
         image[first:stop] = ccd.data[0]
         if ccd.flags is not None:
             good[first:stop] = ccd.flags[0] == 0
-    how = flats.recipe.flat
-    if isinstance(how, SpectralFlat):
-        slit = illuminated(np.where(good, image, np.nan), how)
-        good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
-    return image.reshape(-1) if good.all() else image[good]
+    return flat_values(image, good, flats.recipe.flat)
 
 
 def _medians(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
@@ -184,10 +179,11 @@ def _pick(
     """Count the good pixels of each flat and those below its bracket; return those inside it."""
     picked = []
     gain = flats.relative_gain(*band)
-    for (bias, dark, scale), members in flats.groups.items():
-        masters = [flats.inputs.band(name, *band, False) for name in (bias, dark)]
+    for (bias_name, dark_name, scale), members in flats.groups.items():
+        bias = flats.inputs.band(bias_name, *band, False)
+        dark = flats.inputs.band(dark_name, *band, False)
         ccd = flats.prepared(pixels, [flats.chosen[n] for n in members], *band, "f4")
-        done = flats.subtracted(ccd, _added(*masters, scale), None, 1.0, band[0])
+        done = flats.subtracted(ccd, _added(bias, dark, scale), None, 1.0, band[0])
         for place, n in enumerate(members):
             flags = None if done.flags is None else done.flags[place]
             good = None if flags is None else np.flatnonzero(flags == 0)
@@ -198,7 +194,7 @@ def _pick(
             if bracket is not None:
                 inside, below = bracket.split(rounded)
             where = inside if good is None else good[inside]
-            light = subtract_exactly(ccd.data[place].reshape(-1)[where], *masters, scale, where)
+            light = subtract_exactly(ccd.data[place].reshape(-1)[where], bias, dark, scale, where)
             if gain is not None:
                 light *= gain.reshape(-1)[where]
             picked.append((n, (rounded.size, below, light)))
@@ -214,24 +210,22 @@ def _added(bias: Band | None, dark: Band | None, scale: float) -> Band | None:
 
 
 def _saturated(chosen: Input) -> FlatLevel:
-    refused = FrameRejected(
+    refused = Reason(
+        chosen.file,
         "flat-saturated",
-        f"{chosen.file}: all of its pixels are saturated or without data; "
-        "take it out of the night.",
+        "all of its pixels are saturated or without data; take it out of the night.",
     )
     return FlatLevel(refused=refused)
 
 
 def _checked(chosen: Input, found: float, offset: float, values: np.ndarray) -> FlatLevel:
     """Return the level of a flat, refused if it is not above the noise between neighbours."""
-    if values.size < 2:
+    if is_lit(found, values):
         return FlatLevel(found, offset)
-    noise = MAD_TO_STD * np.median(np.abs(np.diff(values))) / 2**0.5
-    if found > noise:
-        return FlatLevel(found, offset)
-    refused = FrameRejected(
+    refused = Reason(
+        chosen.file,
         "flat-level",
-        f"{chosen.file}: its level is {found:.6g} adu once bias and dark are off, where a "
+        f"its level is {found:.6g} adu once bias and dark are off, where a "
         "flat needs light; look at it, and take it out of the night.",
     )
     return FlatLevel(refused=refused)

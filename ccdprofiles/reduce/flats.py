@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Recipe, SpectralFlat
-from ..errors import FrameRejected
+from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
 from ..pixels.calibrate import BAD, NO_FLAT, UNILLUMINATED, Noise, subtract_masters
 from ..pixels.prepare import prepare
@@ -34,6 +34,9 @@ __all__ = [
 
 Pair = tuple[Band | None, Band | None]
 """The same rows of a bias and of a dark."""
+
+Pairs = Mapping[tuple[str | None, str | None], Pair]
+"""Such rows by the names of the bias and the dark."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Flats:
         return pairs
 
     def scaled(
-        self, pixels: Mapping[str, Pixels], pairs: Mapping, first: int, stop: int
+        self, pixels: Mapping[str, Pixels], pairs: Pairs, first: int, stop: int
     ) -> ScaledFlats:
         """Return rows of all flats with bias and dark subtracted, to be scaled by their levels.
 
@@ -169,18 +172,20 @@ class Flats:
 
         To a 128th of an adu float32 holds the difference from 16-bit values exactly.
         """
-        if bias is None and dark is None:
-            return None, 0.0
-        both = 0.0 if bias is None else bias.data.astype("f8")
         if dark is not None:
-            both = both + dark.data.astype("f8") * scale
+            both = dark.data.astype("f8") * scale
+            both += 0.0 if bias is None else bias.data
+        elif bias is not None:
+            both = bias.data.astype("f8")
+        else:
+            return None, 0.0
         if not self.small:
             return Band(both), 0.0
         rough = (np.round(both * 128) / 128).astype("f4")
         return Band(rough), both - rough
 
     def _scaled_values(
-        self, prepared: np.ndarray, pairs: Mapping, left_out: np.ndarray | float, where: np.ndarray
+        self, prepared: np.ndarray, pairs: Pairs, left_out: np.ndarray | float, where: np.ndarray
     ) -> np.ndarray:
         chosen = prepared.reshape(len(prepared), -1)[:, where]
         exact = np.empty(chosen.shape)
@@ -294,7 +299,7 @@ def normalise_flat(band: Band, norm: float, minimum: float) -> Band:
     # Division by a float64, so that a pixel is rounded once.
     data = _divided(band.data, np.float64(norm))
     variance = None if band.variance is None else _divided(band.variance, norm**2)
-    unusable = ~good_pixels(band.data, band.flags) | (data < minimum)
+    unusable = ~good_pixels(band.data, known(band.flags, "flags")) | (data < minimum)
     return _without_flat(Band(data, variance, band.flags), unusable, NO_FLAT)
 
 
@@ -324,7 +329,8 @@ def divide_lamp(whole: Band, how: SpectralFlat) -> tuple[Band, float]:
     FrameRejected
         ``flat-lamp``, if the spectrum of the lamp cannot be fitted.
     """
-    good = good_pixels(whole.data, whole.flags)
+    flags = known(whole.flags, "flags")
+    good = good_pixels(whole.data, flags)
     try:
         found = spectral_flat(whole.data.astype("f8"), whole.variance, good, how)
     except ValueError as error:
@@ -333,7 +339,7 @@ def divide_lamp(whole: Band, how: SpectralFlat) -> tuple[Band, float]:
     if variance is not None:
         axis = 1 if how.dispersion == "y" else 0
         variance = variance / ((np.expand_dims(found.lamp, axis) * found.norm) ** 2).astype("f4")
-    flags = whole.flags.copy()
+    flags = flags.copy()
     flags[found.bad] |= BAD
     band = _without_flat(Band(data, variance, flags), ~found.lit, UNILLUMINATED)
     unusable = found.lit & (~good | (band.data < how.minimum))
@@ -344,4 +350,5 @@ def _without_flat(band: Band, where: np.ndarray, flag: int) -> Band:
     """Set pixels of a flat to 1 and flag them, so that nothing is divided by darkness."""
     variance = None if band.variance is None else np.where(where, np.float32(0), band.variance)
     data = np.where(where, np.float32(1), band.data)
-    return Band(data, variance, np.where(where, band.flags | np.uint16(flag), band.flags))
+    flags = known(band.flags, "flags")
+    return Band(data, variance, np.where(where, flags | np.uint16(flag), flags))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Recipe
+from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
 from ..pixels.overscan import overscan_noise
@@ -23,6 +23,7 @@ __all__ = [
     "MasterOnDisk",
     "ProfileLabel",
     "bands_of",
+    "flat_recipe",
     "left_out",
     "noise_of",
     "pedestal_off",
@@ -73,8 +74,14 @@ class MasterOnDisk:
     @property
     def frame_variance_factor(self) -> float:
         """The variance of one of its frames in units of its own."""
-        header = self.file.header
-        return float(header.get("NCOMBINE", 1)) / float(header.get("CPINEFF", 1.0))
+        return self._number("NCOMBINE") / self._number("CPINEFF")
+
+    def _number(self, card: str) -> float:
+        """Return the number in a card; 1 if it is missing."""
+        value = self.file.header.get(card, 1)
+        if not isinstance(value, int | float | str):
+            raise TypeError(f"{card} is {value!r}, which is not a number")
+        return float(value)
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,17 @@ class JobInputs:
 
 def picklable(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the absolute path of its file."""
-    raw = replace(frame.raw, path=frame.raw.path.absolute())
-    label = ProfileLabel(frame.profile.name, frame.profile.hash, frame.profile.unit)
+    raw, profile = frame.raw, frame.profile
+    raw = replace(raw, path=raw.path.absolute())
+    label = ProfileLabel(profile.name, profile.hash, profile.unit)
     return frame.with_(profile=label, raw=raw, path=raw.path)
+
+
+def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
+    """Return how flats are made, of a recipe that makes flats."""
+    if recipe.flat is None:
+        raise ValueError("this recipe makes no flats")
+    return recipe.flat
 
 
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:

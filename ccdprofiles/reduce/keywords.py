@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Protocol
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
 from ..products.header import add_mjd, ascii_text, combined_header
-from .inputs import JobInputs, left_out
+from .inputs import JobInputs, flat_recipe, left_out
 from .request import MasterRequest
 
 __all__ = [
+    "CardInputs",
     "common_cards",
     "hand_cards",
     "level_cards",
@@ -31,6 +33,35 @@ __all__ = [
 ]
 
 SETUP_CARDS = frozenset(card for quantity in SETUP for card in quantity.cards)
+
+
+class _WithHeader(Protocol):
+    @property
+    def header(self) -> Mapping: ...
+
+
+class _UsedMaster(Protocol):
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def file(self) -> _WithHeader: ...
+
+
+class CardInputs(Protocol):
+    """What the cards need of a job: its masters, and what was left out or changed on purpose."""
+
+    @property
+    def masters(self) -> Mapping[str, _UsedMaster]:
+        """The masters by their names in the plan."""
+
+    @property
+    def without(self) -> Sequence[str]:
+        """The steps that are left out on purpose."""
+
+    @property
+    def changes(self) -> Sequence[tuple[str, str]]:
+        """The settings of the recipe that are changed."""
 
 
 def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
@@ -45,10 +76,10 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     """
     master, frame, how = request.master, request.frame, request.how
     number = len(request.chosen)
-    header = combined_header([f.header for f in request.frames])
+    header = combined_header([f.raw.header for f in request.frames])
     _time_cards(header, request)
     header["OBJECT"] = f"master {master.type}"
-    unit = "1" if master.type == "flat" else str(frame.profile.unit)
+    unit = "1" if master.type == "flat" else str(request.unit)
     header["BUNIT"] = (unit, "unit of the pixels")
     header["CPTYPE"] = (master.type, "what this master is")
     header["NCOMBINE"] = (number, "frames combined")
@@ -66,7 +97,7 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     clip = f", clipped at {how.clip:g} mad_std" if how.clip else ""
     header.add_history(f"{how.method} of {number} frames{clip}")
     if master.type == "flat":
-        flat = request.recipe.flat
+        flat = flat_recipe(request.recipe)
         header.add_history(f"each scaled by 1 / {flat.scale}, then normalised")
         if isinstance(flat, SpectralFlat):
             header.add_history(f"lamp divided out: {flat.fit} of order {flat.order}")
@@ -91,15 +122,16 @@ def _time_cards(header: ProductHeader, request: MasterRequest) -> None:
 
 
 def common_cards(
-    header: ProductHeader, inputs: JobInputs, frame: Frame, chosen: Input, key: str, kind: str
+    header: ProductHeader, inputs: CardInputs, frame: Frame, chosen: Input, key: str, kind: str
 ) -> None:
     """Write what was done to a frame, and what it still holds."""
     profile, amplifiers = frame.profile, frame.amplifiers
+    columns, rows = frame.binning
     header["CPVERS"] = (__version__, "version of ccdprofiles")
     header["CPPROF"] = (ascii_text(profile.name), "profile")
     header["CPHASH"] = (profile.hash[:16], "hash of the profile")
     header["CPKEY"] = (key, "hash of all that went in")
-    header["CPBIN"] = (f"{frame.binning[0]}x{frame.binning[1]}", "binning, columns x rows")
+    header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
     letters = ""
     if amplifiers.has_overscan:
@@ -131,7 +163,7 @@ def common_cards(
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")
     if chosen.flat:
         norm = inputs.masters[chosen.flat].file.header.get("FLATNORM")
-        if norm is not None:
+        if isinstance(norm, int | float):
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
     # A dark that still holds its bias takes the pedestal off with it.
@@ -171,16 +203,21 @@ def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str
         if card in of_chip or card not in SETUP_CARDS:
             if MASTER_TEMPERATURE not in header:
                 header[MASTER_TEMPERATURE] = (
-                    round(value, 3),
+                    _rounded(value),
                     "[Celsius] mean of the frames' chips",
                 )
         elif card in aimed.cards:
-            header[card] = (round(value, 3), "[Celsius] mean of the frames")
+            header[card] = (_rounded(value), "[Celsius] mean of the frames")
         else:
             whole = isinstance(value, float) and value.is_integer()
             header[card] = (
                 int(value) if whole else value if isinstance(value, float) else ascii_text(value)
             )
+
+
+def _rounded(value: float | str) -> float | str:
+    """Return a temperature to a thousandth of a degree."""
+    return value if isinstance(value, str) else round(value, 3)
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:
@@ -203,8 +240,8 @@ def hand_cards(header: ProductHeader, inputs: JobInputs, files: Iterable[str]) -
 def level_cards(header: ProductHeader, frames: Sequence[Measured]) -> None:
     """Write the overscan level and the read noise that it shows, for each amplifier."""
     for n in range(len(frames[0].level)):
-        levels = [np.median(m.levels[n]) for m in frames if m.levels[n] is not None]
-        noises = [m.noise[n] for m in frames if m.noise[n] is not None and np.isfinite(m.noise[n])]
+        levels = [np.median(rows) for m in frames if (rows := m.levels[n]) is not None]
+        noises = [x for m in frames if (x := m.noise[n]) is not None and np.isfinite(x)]
         if levels:
             header[f"OSLEV{n + 1}"] = (round(float(np.median(levels)), 4), "[adu] overscan level")
         if noises:

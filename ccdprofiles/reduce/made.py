@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..plan.reason import Reason
+
 __all__ = ["Made"]
 
 
@@ -23,11 +25,11 @@ class Made:
     anew : dict
         Name of each product that was out of date → why it was made again.
     failed : dict
-        Name or file → code and sentence, of what turned out to be unusable during the run.
+        Name or file → `Reason`, of what turned out to be unusable during the run.
     notes : list of str
         What looks odd in pixels that were used.
     overruled : dict
-        File → code and sentence, of frames that fail a check and are used on request.
+        File → `Reason`, of frames that fail a check and are used on request.
     earlier : dict
         File that is not asked for → the product that an earlier run made of it.
     seen : dict
@@ -38,8 +40,8 @@ class Made:
     products: dict[str, Path] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     anew: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    failed: dict[str, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    overruled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    overruled: dict[str, Reason] = field(default_factory=dict)
     earlier: dict[str, str] = field(default_factory=dict)
     seen: dict[str, tuple[int, ...] | None] = field(default_factory=dict, repr=False)

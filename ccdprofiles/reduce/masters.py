@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from ..errors import FrameRejected
+from ..camera.recipe import Flat, SpectralFlat
+from ..errors import FrameRejected, known
 from ..files.threads import Threads
-from ..pixels.calibrate import HOT
-from ..pixels.combine import variance_factor
-from ..pixels.noise import pooled_scatter
+from ..pixels.master import blank, flag_hot, hot_limit, scatter_variance
 from ..pixels.prepare import NO_DATA
-from ..pixels.statistics import MAD_TO_STD, exact_median
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.product import ProductFile, sync_folders
 from .flat_levels import FlatLevel, levels_of, lit_flats, refused_flats
 from .flats import Flats, divide_lamp, flat_norm, good_pixels, normalise_flat
-from .inputs import ASIDE, bands_of
+from .inputs import ASIDE, bands_of, flat_recipe
 from .keywords import master_header
 from .parts import Part
 from .request import MasterRequest, are_exact, open_frames
@@ -40,13 +39,13 @@ class MadeMaster:
     sha256 : str
         Of the file.
     failed : dict
-        File → code and sentence, of frames that turned out to be unusable.
+        File → `Reason`, of frames that turned out to be unusable.
     refused : FrameRejected or None
         Why it could not be made.
     """
 
     sha256: str
-    failed: Mapping[str, tuple[str, str]]
+    failed: Mapping[str, Reason]
     refused: FrameRejected | None = None
 
 
@@ -89,7 +88,7 @@ class CombinedMaster:
         """Return the flags of rows."""
         if self.parts:
             return self._read("flags", first, self.whole.data[first:stop], "u2")
-        return self.whole.flags[first:stop]
+        return known(self.whole.flags, "flags")[first:stop]
 
     def _read(self, name: str, first: int, data: np.ndarray, dtype: str) -> np.ndarray:
         plane = np.empty(data.shape, dtype)
@@ -154,7 +153,7 @@ def make_master(
     OSError
         If a frame cannot be read.
     """
-    failed: dict[str, tuple[str, str]] = {}
+    failed: dict[str, Reason] = {}
     used, flats = request, None
     try:
         if request.master.type == "flat":
@@ -184,7 +183,7 @@ def combine_part(
     """
     used, flats = request, None
     if request.master.type == "flat":
-        used, flats = lit_flats(request, levels)
+        used, flats = lit_flats(request, known(levels, "levels of flats"))
     path = request.path.with_name(f".{request.path.name}.{first}-{os.getpid()}.tmp")
     part = Part(request.path, path, first, stop, request.shape[1])
     try:
@@ -192,7 +191,7 @@ def combine_part(
             for band in row_bands(used, flats, first, stop):
                 rows = combine_rows(used, flats, pixels, *band).band
                 variance = None if rows.variance is None else rows.variance.astype("f4")
-                flags = rows.flags if rows.flags.any() else None
+                flags = None if rows.flags is None or not rows.flags.any() else rows.flags
                 part.write(stream, band[0], Band(rows.data.astype("f4"), variance, flags))
     except BaseException:
         part.path.unlink(missing_ok=True)
@@ -207,7 +206,7 @@ def _combine(request: MasterRequest, flats: Flats | None, mapped: Callable) -> C
     variance = np.empty(shape, "f4") if request.has_variance else None
     own_noise = request.has_variance and request.measures_own_noise
     scatter = np.empty((2, *shape)) if own_noise else None
-    n_used = np.empty(shape) if own_noise else None
+    n_used = np.empty(shape if own_noise else 0)
 
     def fill(rows: tuple[int, int]) -> None:
         found, where = combine_rows(request, flats, pixels, *rows), slice(*rows)
@@ -221,9 +220,7 @@ def _combine(request: MasterRequest, flats: Flats | None, mapped: Callable) -> C
         for _ in mapped(fill, row_bands(request, flats, 0, shape[0])):
             pass
     if scatter is not None:
-        number = len(request.chosen)
-        single = pooled_scatter(data, scatter, number)
-        variance = (single * (variance_factor(number, request.how) / n_used)).astype("f4")
+        variance = scatter_variance(data, scatter, n_used, request.how, len(request.chosen))
     return CombinedMaster(Band(data, variance, flags))
 
 
@@ -231,58 +228,38 @@ def _finish(request: MasterRequest, combined: CombinedMaster) -> _Finished:
     """Measure what needs the whole master, such as the level of a flat."""
     if request.master.type == "dark":
         return finish_dark(combined)
-    if request.is_spectral:
-        return finish_spectral(request, combined)
-    if request.master.type == "flat":
-        return finish_flat(request, combined)
-    return _Finished(combined, _blank)
+    if request.master.type != "flat":
+        return _Finished(combined, blank)
+    how = flat_recipe(request.recipe)
+    if isinstance(how, SpectralFlat):
+        return finish_spectral(combined, how)
+    return finish_flat(combined, how)
 
 
 def finish_dark(combined: CombinedMaster) -> _Finished:
-    """Find the level from which a pixel of a dark is hot: ten standard deviations above the median."""
+    """Find the level from which a pixel of a dark is hot."""
     values = combined.values(lambda data, flags: np.isfinite(data) & (flags & NO_DATA == 0))
-    if not values.size:
-        return _Finished(combined, _blank)
-    median = exact_median(values)
-    width = MAD_TO_STD * exact_median(values, about=median)
-    return _Finished(combined, partial(_flag_hot, limit=median + 10 * width))
+    limit = hot_limit(values)
+    return _Finished(combined, lambda band: blank(flag_hot(band, limit)))
 
 
-def finish_flat(request: MasterRequest, combined: CombinedMaster) -> _Finished:
+def finish_flat(combined: CombinedMaster, how: Flat) -> _Finished:
     """Measure the level of a flat, by which its bands are divided."""
-    how = request.recipe.flat
     norm = flat_norm(combined.values(good_pixels), how.scale, how.minimum)
     return _Finished(combined, partial(normalise_flat, norm=norm, minimum=how.minimum), norm)
 
 
-def finish_spectral(request: MasterRequest, combined: CombinedMaster) -> _Finished:
+def finish_spectral(combined: CombinedMaster, how: SpectralFlat) -> _Finished:
     """Divide a flat of a spectrograph by the spectrum of its lamp, which needs all rows."""
-    whole, norm = divide_lamp(combined.band(0, request.shape[0]), request.recipe.flat)
+    whole, norm = divide_lamp(combined.band(0, len(combined.whole.data)), how)
     return _Finished(CombinedMaster(whole), lambda band: band, norm)
-
-
-def _flag_hot(band: Band, limit: float) -> Band:
-    flags = band.flags.copy()
-    with np.errstate(invalid="ignore"):
-        hot = (band.data > limit) & (band.data < np.inf)
-    flags[hot & (flags & NO_DATA == 0)] |= HOT
-    return _blank(Band(band.data, band.variance, flags))
-
-
-def _blank(band: Band) -> Band:
-    """Set pixels without data to 0."""
-    lost = (band.flags & NO_DATA) != 0
-    if not lost.any():
-        return band
-    variance = None if band.variance is None else np.where(lost, np.float32(0), band.variance)
-    return Band(np.where(lost, np.float32(0), band.data), variance, band.flags)
 
 
 def _write(
     request: MasterRequest,
     used: MasterRequest,
     finished: _Finished,
-    failed: Mapping[str, tuple[str, str]],
+    failed: Mapping[str, Reason],
     parts: Sequence[Part],
     mapped: Callable,
 ) -> str:
@@ -294,7 +271,8 @@ def _write(
 
         def save(band: tuple[int, int]) -> None:
             done = finished.complete(finished.combined.band(*band))
-            product.write(band[0], done if done.flags.any() else Band(done.data, done.variance))
+            flags = None if done.flags is None or not done.flags.any() else done.flags
+            product.write(band[0], replace(done, flags=flags))
 
         # While the other workers wait for the last master, two threads may write it.
         with Threads(_WRITERS) as writers:
@@ -308,14 +286,14 @@ def _write(
 
 
 def _provenance(
-    request: MasterRequest, used: MasterRequest, failed: Mapping[str, tuple[str, str]]
+    request: MasterRequest, used: MasterRequest, failed: Mapping[str, Reason]
 ) -> list[tuple[str, str, str]]:
     """Return the frames and masters that a master was made of: name, SHA-256 and role."""
     measured, kind = request.inputs.measured, request.master.type
     rows = [(file, measured[file].sha256, kind) for file in used.files]
     for file in request.files:
         if file in failed:
-            code, why = failed[file]
-            rows.append((file, measured[file].sha256, f"{ASIDE}{code}: {why}"))
+            role = f"{ASIDE}{failed[file].code}: {failed[file]}"
+            rows.append((file, measured[file].sha256, role))
     masters = {name for i in used.chosen for name in (i.bias, i.dark) if name}
     return rows + request.inputs.used(sorted(masters))

@@ -73,7 +73,7 @@ class Part:
                 continue
             with self._blamed():
                 stream.seek(self._place(name, first))
-                left = memoryview(plane.reshape(-1).view("u1"))
+                left = plane.reshape(-1).view("u1").data
                 while left:
                     left = left[stream.write(left) :]
 
@@ -91,7 +91,7 @@ class Part:
         rows = plane[start - first : stop - first]
         with self._blamed(), open(self.path, "rb", buffering=0) as stream:
             stream.seek(self._place(name, start))
-            left = memoryview(rows.reshape(-1).view("u1"))
+            left = rows.reshape(-1).view("u1").data
             while left:
                 number = stream.readinto(left)
                 if not number:

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from astropy import units as u
+
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Combine, Recipe, SpectralFlat
+from ..camera.recipe import Combine, Recipe
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
 from ..pixels.prepare import refuse_changes
@@ -16,7 +18,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input, Master
 from .inputs import JobInputs, pedestal_off
 
-__all__ = ["MasterRequest", "are_exact", "open_frames"]
+__all__ = ["MasterRequest", "are_exact", "is_exact", "open_frames"]
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class MasterRequest:
     ) -> MasterRequest:
         """Return a request, with what is known of the master's variance."""
         frame = inputs.frames[chosen[0].file]
-        has_variance = frame.amplifiers.knows_noise
+        amplifiers = frame.amplifiers
+        has_variance = amplifiers.knows_noise
         if not pedestal_off(frame, chosen[0]):
             if master.type == "dark":
                 has_variance = len(chosen) > 1
             elif master.type == "flat":
                 # The noise of a flat follows from that of its darks.
-                has_variance = "gain" not in frame.amplifiers.missing and all(
+                has_variance = "gain" not in amplifiers.missing and all(
                     i.dark and "UNCERT" in inputs.masters[i.dark].file.raw.shapes for i in chosen
                 )
         return cls(master, inputs, tuple(chosen), key, path, has_variance)
@@ -96,6 +99,11 @@ class MasterRequest:
         return self.frame.amplifiers
 
     @property
+    def unit(self) -> u.UnitBase:
+        """The unit of the raw pixels."""
+        return self.frame.profile.unit
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the master."""
         return self.amplifiers.shape
@@ -106,11 +114,6 @@ class MasterRequest:
         return not pedestal_off(self.frame, self.chosen[0])
 
     @property
-    def is_spectral(self) -> bool:
-        """Whether it is a flat of a spectrograph, whose lamp is divided out."""
-        return self.master.type == "flat" and isinstance(self.recipe.flat, SpectralFlat)
-
-    @property
     def measures_own_noise(self) -> bool:
         """Whether it is a dark whose noise is measured from the scatter of all its frames."""
         return self.master.type == "dark" and self.keeps_pedestal
@@ -118,15 +121,19 @@ class MasterRequest:
 
 def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
     """Return True if float32 holds frames less their overscan exactly."""
-    frame = inputs.frames[chosen[0].file]
-    if frame.amplifiers.has_overscan and frame.recipe.overscan != "median":
+    return all(is_exact(inputs.frames[i.file], inputs.measured[i.file]) for i in chosen)
+
+
+def is_exact(frame: Frame, measured: Measured) -> bool:
+    """Return True if float32 holds a frame less its overscan exactly."""
+    amplifiers, recipe = frame.amplifiers, frame.recipe
+    if amplifiers.has_overscan and recipe.overscan != "median":
         return False
-    images = [image for i in chosen for image in inputs.frames[i.file].raw.images]
+    images = frame.raw.images
     if any(i.bitpix not in (8, 16) or i.bscale != 1 or i.bzero % 1 != 0 for i in images):
         return False
     # A level that comes from other rows, or other frames, may be any number.
-    measured = (inputs.measured[i.file] for i in chosen)
-    return not any(any(m.level_from_night) or any(m.n_lit_rows) for m in measured)
+    return not (any(measured.level_from_night) or any(measured.n_lit_rows))
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import CosmicRays, Recipe
-from ..errors import FrameRejected, words_of
+from ..errors import FrameRejected, known, words_of
 from ..files.header import ProductHeader
 from ..files.pixels import Pixels
 from ..files.threads import Threads
@@ -21,6 +22,7 @@ from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
 from ..plan.plan import Input
+from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
@@ -70,20 +72,20 @@ class Written:
 
     Parameters
     ----------
-    products : dict
+    products : mapping
         Name in the plan → path, or the future that ends when the file is on the disk.
     failed : dict
-        File → code and sentence.
+        File → `Reason`.
     """
 
-    products: dict[str, Path | Future]
-    failed: dict[str, tuple[str, str]]
+    products: Mapping[str, Path | Future]
+    failed: dict[str, Reason]
 
     @classmethod
     def all(cls, parts: Iterable[Written]) -> Written:
         """Return several as one."""
         products: dict[str, Path | Future] = {}
-        failed: dict[str, tuple[str, str]] = {}
+        failed: dict[str, Reason] = {}
         for part in parts:
             products |= part.products
             failed |= part.failed
@@ -122,6 +124,11 @@ class Batch:
     def amplifiers(self) -> AmplifierSet:
         """How its frames were read out."""
         return self.frame.amplifiers
+
+    @property
+    def unit(self) -> u.UnitBase:
+        """The unit of the raw pixels."""
+        return self.frame.profile.unit
 
     @property
     def whole(self) -> bool:
@@ -167,7 +174,7 @@ class Batch:
                 why = f"it cannot be read ({words_of(error)}); look at the disk, and copy it again."
                 error = FrameRejected("unreadable", why)
             file = self.frame.file
-            return Written({}, {file: (error.code, f"{file}: {error}")})
+            return Written({}, {file: Reason(file, error.code, str(error))})
 
     def _write(self, mapped: Callable, closers: Executor, writers: Writers) -> dict[str, Future]:
         files: list[ProductFile] = []
@@ -189,7 +196,7 @@ class Batch:
         """Calibrate rows of all frames, and write them."""
         measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
         opened = [pixels[r.chosen.file] for r in self.requests]
-        ccd = prepare(measured, first, stop, unit=self.frame.profile.unit, pixels=opened)
+        ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened)
         bias, dark, flat = self.inputs.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,
@@ -221,7 +228,7 @@ class Batch:
         found = find_cosmic_rays(
             CCDData(done.data[n], unit=done.unit, flags=flags),
             self.amplifiers,
-            self.requests[n].cosmic_rays,
+            known(self.requests[n].cosmic_rays, "recipe for cosmic rays"),
             noise_of(self.amplifiers, self.recipe, 0, self.amplifiers.shape[0]),
         )
         return found.data, found.flags, found.meta["CRWAY"]
@@ -243,7 +250,7 @@ class Batch:
     def _header(
         self, request: ScienceRequest, frame: Frame, shared: ProductHeader
     ) -> ProductHeader:
-        header = copied_header(frame.header)
+        header = copied_header(frame.raw.header)
         first = self.amplifiers.readouts[0]
         (row, column), (down, across) = (
             (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
@@ -264,7 +271,7 @@ class Batch:
     def _shared_cards(self, frame: Frame) -> ProductHeader:
         """Return the cards of this package that are the same for all frames of an exposure."""
         header = ProductHeader()
-        unit = "electron" if self.electrons else str(frame.profile.unit)
+        unit = "electron" if self.electrons else str(self.unit)
         header["BUNIT"] = (unit, "unit of the pixels")
         header["CPTYPE"] = ("science", "a calibrated frame")
         common_cards(header, self.inputs, frame, self.chosen, "", "science")
@@ -305,9 +312,11 @@ def batches(
     for request in requests:
         i = request.chosen
         frame = frames[i.file]
-        numbers = tuple((r.gain, r.read_noise, r.saturation) for r in frame.amplifiers.readouts)
+        readouts = frame.amplifiers.readouts
+        numbers = tuple((r.gain, r.read_noise, r.saturation) for r in readouts)
+        profile = frame.profile.name
         recipe = texts[id(frame.recipe)]
-        shared = (frame.profile.name, frame.amplifier_key, frame.binning, numbers, recipe)
+        shared = (profile, frame.amplifier_key, frame.binning, numbers, recipe)
         groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(request)
     for group in groups.values():
         rows, columns = frames[group[0].chosen.file].amplifiers.shape
@@ -363,5 +372,6 @@ def open_products(workers: int) -> int:
 def _closed(written: Written) -> list[str]:
     """Wait until products are on the disk; return their names."""
     for future in written.products.values():
-        future.result()
+        if not isinstance(future, Path):
+            future.result()
     return list(written.products)

@@ -108,7 +108,7 @@ def page_of(
 
 def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
     return [
-        (m.name, made.failed[m.name][1] if m.name in made.failed else str(m).split("  ", 1)[1])
+        (m.name, str(made.failed[m.name]) if m.name in made.failed else str(m).split("  ", 1)[1])
         for m in plan.masters
     ]
 

@@ -14,11 +14,12 @@ from ..files.layout import NIGHT, PAGE, PLAN
 from ..files.places import Places
 from ..plan.frames import IGNORED, NOT_ASKED, NOT_CALIBRATED, NOT_NEEDED, SET_ASIDE, USED, Frame
 from ..plan.plan import Plan
+from ..plan.reason import Reason
 from ..plan.wording import grouped
 from ..products.product import sync_folders, write_text
 from ..reduce.made import Made
 from .page import page_of
-from .table import night_table
+from .table import Verdict, night_table, verdicts_of
 
 __all__ = ["Report"]
 
@@ -42,20 +43,25 @@ class Report:
     folders: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict on each frame, in their order."""
+        return verdicts_of(self.frames, self.plan, self.made)
+
+    @cached_property
     def table(self) -> Table:
         """One row for each file of the night, with its verdict and the reason."""
-        table = night_table(self.frames, self.plan, self.made)
+        table = night_table(self.frames, self.verdicts)
         table.meta["folders"] = dict(self.folders)
         return table
 
     @property
     def ok(self) -> bool:
         """True if everything was made, and no frame was set aside except by hand."""
-        verdicts = zip(self.table["file"].tolist(), self.table["verdict"].tolist(), strict=True)
-        bad = {file for file, verdict in verdicts if verdict in (NOT_CALIBRATED, SET_ASIDE)} - set(
-            self.plan.reject
+        pairs = zip(self.frames, self.verdicts, strict=True)
+        bad = {f.file for f, v in pairs if v.verdict in (NOT_CALIBRATED, SET_ASIDE)}
+        return bad <= set(self.plan.reject) and not any(
+            m.name in self.made.failed for m in self.plan.masters
         )
-        return not bad and not any(m.name in self.made.failed for m in self.plan.masters)
 
     @property
     def summary(self) -> str:
@@ -75,7 +81,7 @@ class Report:
     @property
     def codes(self) -> list[str]:
         """The codes of all faults, of frames and of products."""
-        return [*self.table["code"].tolist(), *(code for code, _ in self.made.failed.values())]
+        return [*self.table["code"].tolist(), *(why.code for why in self.made.failed.values())]
 
     @property
     def notes(self) -> list[str]:
@@ -118,16 +124,18 @@ class Report:
         return self.made.masters | self.made.products
 
     def _summary(self, kept: Collection[str], remade: Mapping[str, str]) -> str:
-        table, failed, present = self.table, self.made.failed, self._present
+        failed, present = self.made.failed, self._present
         remade = {name: why for name, why in sorted(remade.items()) if name in present}
         lists: dict[str, Sequence[str]] = {
-            "Remade": grouped(f"{name}: {why}." for name, why in remade.items())
+            "Remade": grouped(Reason.note(name, f"{why}.") for name, why in remade.items())
         }
         for verdict in (NOT_CALIBRATED, SET_ASIDE):
-            lists[verdict.capitalize()] = grouped(table["reason"][table["verdict"] == verdict])
+            lists[verdict.capitalize()] = grouped(
+                v.reason for v in self.verdicts if v.verdict == verdict and v.reason
+            )
         lists["What helps"] = self.plan.remedies
         lists["Masters that could not be made"] = [
-            failed[m.name][1] for m in self.plan.masters if m.name in failed
+            str(failed[m.name]) for m in self.plan.masters if m.name in failed
         ]
         lists["Notes"] = self.notes
         lines = self._counts(kept, remade)

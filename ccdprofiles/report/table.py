@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from astropy.table import Table
 
@@ -20,7 +21,7 @@ from ..plan.plan import Plan
 from ..plan.reason import Reason
 from ..reduce.made import Made
 
-__all__ = ["night_table", "texts_of"]
+__all__ = ["Verdict", "night_table", "texts_of", "verdicts_of"]
 
 _WITHOUT_FAULT = ("no-master", "removed")
 """Codes of frames that have no fault themselves."""
@@ -29,8 +30,55 @@ _OF_THE_GROUP = ("few-frames", "mixed-setup")
 """Codes of frames whose own group does not make a master."""
 
 
-def night_table(frames: Sequence[Frame], plan: Plan, made: Made | None = None) -> Table:
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a frame.
+
+    Parameters
+    ----------
+    verdict : str
+        Used, not needed, not asked for, not calibrated, set aside or ignored.
+    reason : Reason or None
+        Why, of itself or of the master that it went into; None if it is simply used.
+    product : str
+        The product that was made from the frame.
+    """
+
+    verdict: str
+    reason: Reason | None = None
+    product: str = ""
+
+
+def night_table(frames: Sequence[Frame], verdicts: Sequence[Verdict]) -> Table:
     """Return the night with its final verdicts, one row for each file of the folder.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    verdicts : sequence of Verdict
+        Those of `verdicts_of`.
+
+    Returns
+    -------
+    Table
+        Of `frames_table`, with the columns ``verdict``, ``code``, ``reason`` and ``product``.
+    """
+    table = frames_table(frames)
+    columns = {
+        "verdict": [v.verdict for v in verdicts],
+        "code": [v.reason.code if v.reason else "" for v in verdicts],
+        "reason": [str(v.reason or "") for v in verdicts],
+        "product": [v.product for v in verdicts],
+    }
+    for name, values in columns.items():
+        table[name] = values or table["verdict"]
+    return table
+
+
+def verdicts_of(
+    frames: Sequence[Frame], plan: Plan, made: Made | None = None
+) -> tuple[Verdict, ...]:
+    """Return the verdict on each frame.
 
     Parameters
     ----------
@@ -38,20 +86,10 @@ def night_table(frames: Sequence[Frame], plan: Plan, made: Made | None = None) -
     plan : Plan
     made : Made, optional
         What the run made; without it the verdicts are those of the plan.
-
-    Returns
-    -------
-    Table
-        ``verdict`` is used, not needed, not asked for, not calibrated, set aside or
-        ignored; ``product`` is the product that was made from the frame.
     """
-    table = frames_table(frames)
     uses = _uses(plan)
     missing = {m.file: m for m in plan.missing}
-    rows = [_verdict(frame, uses, missing, made) for frame in frames]
-    for n, name in enumerate(("verdict", "code", "reason", "product")):
-        table[name] = [row[n] for row in rows] or table["verdict"]
-    return table
+    return tuple(_verdict(frame, uses, missing, made or Made()) for frame in frames)
 
 
 def texts_of(table: Table, name: str) -> list[str]:
@@ -61,28 +99,21 @@ def texts_of(table: Table, name: str) -> list[str]:
 
 
 def _verdict(
-    frame: Frame, uses: Mapping[str, str], missing: Mapping[str, Reason], made: Made | None
-) -> tuple[str, str, str, str]:
-    """Return the verdict on a frame, its code, the reason, and the product made from it."""
+    frame: Frame, uses: Mapping[str, str], missing: Mapping[str, Reason], made: Made
+) -> Verdict:
     if frame.verdict != ACCEPTED:
-        earlier = "" if made is None else made.earlier.get(frame.file, "")
-        return frame.verdict, frame.code, frame.reason, earlier
-    failed = {} if made is None else made.failed
-    if frame.file in failed:
-        code, reason = failed[frame.file]
-        return _lacking(code) if code in _WITHOUT_FAULT else SET_ASIDE, code, reason, ""
-    if frame.file in missing:
-        lack = missing[frame.file]
-        return _lacking(lack.code), lack.code, lack.reason, ""
+        return Verdict(frame.verdict, frame.fault, made.earlier.get(frame.file, ""))
+    if why := made.failed.get(frame.file):
+        return Verdict(_lacking(why.code) if why.code in _WITHOUT_FAULT else SET_ASIDE, why)
     product = uses.get(frame.file, "")
-    if product in failed:
-        return _lacking(failed[product][0]), *failed[product], ""
+    if why := missing.get(frame.file) or made.failed.get(product):
+        return Verdict(_lacking(why.code), why)
     if not product:
-        return NOT_NEEDED, "not-needed", f"{frame.file}: {_why_not_needed(frame)}", ""
-    if made is not None and frame.file in made.overruled:
-        why = made.overruled[frame.file][1].removeprefix(f"{frame.file}: ")
-        return USED, "kept", f"{frame.file}: kept by hand, although {why}", product
-    return USED, "", "", product
+        return Verdict(NOT_NEEDED, Reason(frame.file, "not-needed", _why_not_needed(frame)))
+    if why := made.overruled.get(frame.file):
+        text = f"kept by hand, although {why.text}"
+        return Verdict(USED, Reason(frame.file, "kept", text), product)
+    return Verdict(USED, None, product)
 
 
 def _why_not_needed(frame: Frame) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from ..errors import FrameRejected
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
+from ..plan.reason import Reason
 
 __all__ = ["same_pixels"]
 
 _ROWS = 512
 
 
-def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
+def same_pixels(measured: Mapping[str, Measured]) -> list[Reason]:
     """Return notes on frames with the same pixels: one was copied and its header changed.
 
     A copy with the same header is counted once. Only the observer knows which of two headers
@@ -26,8 +27,8 @@ def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
 
     Returns
     -------
-    list of str
-        A sentence for each.
+    list of Reason
+        A note on each.
     """
     alike: dict[tuple, list[str]] = {}
     for file, frame in sorted(measured.items()):
@@ -36,8 +37,11 @@ def same_pixels(measured: Mapping[str, Measured]) -> list[str]:
     notes = []
     for first, *others in alike.values():
         notes += [
-            f"{file}: the same pixels as {first} but another header; both are used according to "
-            "their headers; remove the wrong one from the night."
+            Reason.note(
+                file,
+                f"the same pixels as {first} but another header; both are used according to "
+                "their headers; remove the wrong one from the night.",
+            )
             for file in others
             if _equal(measured[first], measured[file])
         ]

@@ -124,13 +124,13 @@ class _Level:
     scatter: float
 
     @classmethod
-    def of(cls, frame: Frame, measured: Measured, amplifier: int) -> _Level:
-        quality, own = measured.quality, float(measured.level[amplifier])
+    def of(cls, frame: Frame, measured: Measured, amplifier: int, own: float) -> _Level:
+        quality, rows = measured.quality, measured.levels[amplifier]
         dark, scatter = quality.dark[amplifier], quality.scatter[amplifier]
         lowest = own
-        if not dark >= own - _FLOOR:
+        if rows is not None and not dark >= own - _FLOOR:
             # A pedestal that moves within the frame is below its median somewhere.
-            lowest = float(np.quantile(measured.levels[amplifier], 0.01))
+            lowest = float(np.quantile(rows, 0.01))
         scatter = scatter if np.isfinite(scatter) else 0.0
         return cls(frame, amplifier, own, lowest, quality.level[amplifier], dark, scatter)
 
@@ -178,7 +178,7 @@ def doubtful_levels(
         for n, level in enumerate(measured[file].level):
             if level is not None and np.isfinite(measured[file].quality.level[n]):
                 key = (frame.profile.name, frame.amplifier_key, frame.binning, setups.get(file), n)
-                groups.setdefault(key, []).append(_Level.of(frame, measured[file], n))
+                groups.setdefault(key, []).append(_Level.of(frame, measured[file], n, float(level)))
     wrong: dict[str, FrameRejected] = {}
     notes: list[str] = []
     for group in groups.values():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..errors import FrameRejected
 from ..files.places import HeldFolders
@@ -14,11 +15,10 @@ from ..pixels.measure import Measured
 from ..plan.plan import Input, Master, Product, too_few
 from ..products.saved import CheckedProduct, check_product
 from ..reduce.flat_levels import refused_flats
-from ..reduce.masters import MadeMaster
 from ..reduce.parts import Part
 from ..reduce.request import MasterRequest
 from ..reduce.science import ScienceRequest, Written, batches
-from .jobs import FlatLevelsJob, MasterJob, RowsJob, ScienceJob, first_jobs, look_at
+from .jobs import FlatLevelsJob, MasterJob, MeasureJob, RowsJob, ScienceJob, first_jobs, look_at
 from .resume import still_holds
 from .runstate import RunState
 from .workers import Workers
@@ -54,7 +54,7 @@ def make_products(state: RunState, workers: Workers, folders: HeldFolders) -> No
         folders.check()
         if isinstance(job, ScienceJob):
             making.science_finished(job, outcome)
-        else:
+        elif not isinstance(job, MeasureJob):
             making.master_finished(job, outcome)
         making.submit_ready()
 
@@ -85,19 +85,20 @@ class _Making:
 
     def submit_ready(self) -> None:
         """Submit a job for each master and product whose own masters exist or have failed."""
-        ready = True
+        ready, self.masters = self._divided(self.masters, lambda m: m.inputs)
         while ready:
-            # A master that is up to date or impossible is settled at once, and may free others.
-            ready, self.masters = self._divided(self.masters, lambda m: m.inputs)
             for master in ready:
                 self._begin_master(master)
+            # A master that is up to date or impossible is settled at once, and may free others.
+            ready, self.masters = self._divided(self.masters, lambda m: m.inputs)
         products, self.products = self._divided(self.products, lambda p: [p.input])
         if products:
             self._begin_science(products)
 
     def _divided(self, items: Sequence, inputs_of: Callable) -> tuple[list, list]:
         """Return the items whose own masters all exist or have failed, and the others."""
-        ready, waiting = [], []
+        ready: list = []
+        waiting: list = []
         for item in items:
             (ready if self._is_ready(inputs_of(item)) else waiting).append(item)
         return ready, waiting
@@ -191,7 +192,7 @@ class _Making:
     def master_finished(
         self,
         job: FlatLevelsJob | RowsJob | MasterJob,
-        outcome: MadeMaster | Part | dict | Exception,
+        outcome: Any,
     ) -> None:
         """Take the result of a job of a master, and submit what follows it."""
         master = job.request.master
@@ -201,16 +202,16 @@ class _Making:
             if isinstance(outcome, Part):
                 outcome.path.unlink(missing_ok=True)
             return
-        if isinstance(outcome, Part | dict):
+        if not isinstance(job, MasterJob) and not isinstance(outcome, Exception):
             self._part_finished(pending, job, outcome)
             return
         del self.pending[master.name]
-        refused = outcome
-        if isinstance(outcome, MadeMaster):
-            self.state.made.failed |= outcome.failed
-            refused = outcome.refused
-        if refused is not None:
-            self._master_refused(job.request, refused)
+        if isinstance(outcome, Exception):
+            self._master_refused(job.request, outcome)
+            return
+        self.state.made.failed |= outcome.failed
+        if outcome.refused is not None:
+            self._master_refused(job.request, outcome.refused)
             return
         number = len(job.files) - len(outcome.failed)
         log.info("%s made of %d frames", master.name, number, extra={"made": True})
@@ -219,9 +220,7 @@ class _Making:
         self.state.note_identity(master.name)
         self._settle(master)
 
-    def _part_finished(
-        self, pending: _Pending, job: FlatLevelsJob | RowsJob, outcome: Part | dict
-    ) -> None:
+    def _part_finished(self, pending: _Pending, job: FlatLevelsJob | RowsJob, outcome: Any) -> None:
         """Take the levels of some flats, or some rows; when all are there, go on with them."""
         if isinstance(job, FlatLevelsJob):
             self.state.made.failed |= refused_flats(outcome)
@@ -247,13 +246,13 @@ class _Making:
         """Return True if a frame is no longer the file that was measured, and set it aside."""
         state = self.state
         path = state.frames[file].raw.path
-        blamed = getattr(error, "path", "")
-        if blamed in (str(path), str(path.absolute())):
-            found = error
-        elif blamed:
-            return False
-        else:
+        found: Measured | FrameRejected
+        if not isinstance(error, FrameRejected) or not error.path:
             found = look_at(state.frames[file])
+        elif error.path in (str(path), str(path.absolute())):
+            found = error
+        else:
+            return False
         if isinstance(found, Measured):
             if found.sha256 == state.measured[file].sha256:
                 return False

@@ -11,6 +11,7 @@ from astropy import units as u
 from ..errors import FrameRejected
 from ..pixels.measure import take_level
 from ..plan.frames import Frame
+from ..plan.reason import Reason
 from ..plan.wording import grouped
 from ..reduce.inputs import picklable
 from .duplicates import same_pixels
@@ -85,16 +86,16 @@ def _batches(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
 
 def _take_nightly_levels(state: RunState) -> None:
     """Replace overscan levels that are too far from the nightly median, where recipes ask so."""
-    groups: dict[tuple, list[str]] = {}
+    groups: dict[tuple, tuple[float, list[str]]] = {}
     settings = same_settings(state)
     for file in state.measured:
         frame = state.frames[file]
-        if frame.recipe.overscan_drift is not None:
+        limit = frame.recipe.overscan_drift
+        if limit is not None:
             key = (frame.profile.name, frame.amplifier_key, frame.binning, settings[file])
-            groups.setdefault(key, []).append(file)
-    notes: list[str] = []
-    for files in groups.values():
-        drift = state.frames[files[0]].recipe.overscan_drift.to_value(u.adu)
+            groups.setdefault(key, (limit.to_value(u.adu), []))[1].append(file)
+    notes: list[Reason] = []
+    for drift, files in groups.values():
         night = _nightly_levels(state, files)
         for file in files:
             own = state.measured[file].level
@@ -102,13 +103,14 @@ def _take_nightly_levels(state: RunState) -> None:
             replaced = state.measured[file].level_from_night
             if any(replaced):
                 levels = zip(own, night, replaced, strict=True)
-                worst = max(((o, n) for o, n, far in levels if far), key=lambda p: abs(p[0] - p[1]))
+                far = [(o, n) for o, n, r in levels if r and o is not None and n is not None]
+                worst = max(far, key=lambda pair: abs(pair[0] - pair[1]))
                 text = deviation("overscan level", *worst, drift)
-                sentence = f"{file}: {text}; using the nightly median."
-                log.warning("%s", sentence)
+                note = Reason.note(file, f"{text}; using the nightly median.")
+                log.warning("%s", note)
                 # Recipes have a drift because of light in the overscan; this is more.
                 if abs(worst[0] - worst[1]) > largest_drift(worst[1]):
-                    notes.append(sentence)
+                    notes.append(note)
     state.made.notes += grouped(notes)
 
 

@@ -48,7 +48,7 @@ class FewerProcesses(ProcessPoolExecutor):
     def _spawn_process(self) -> None:
         try:
             with self.starting():
-                super()._spawn_process()
+                super()._spawn_process()  # type: ignore[misc]  # not in the public interface
         except NOT_STARTED:
             if not self._processes:
                 raise
@@ -78,7 +78,7 @@ def stop_results(pool: ProcessPoolExecutor) -> None:
     the rest as long as this process could still write it.
     """
     with suppress(OSError):
-        pool._result_queue._writer.close()
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]  # not public
 
 
 def has_ended(pool: ProcessPoolExecutor) -> bool:
@@ -92,7 +92,7 @@ def renewed(pool: ProcessPoolExecutor) -> ProcessPoolExecutor:
     pool.shutdown(wait=False, cancel_futures=True)
     kill_processes(pool)
     return type(pool)(
-        pool._max_workers,
+        size_of(pool),
         mp_context=pool._mp_context,
         initializer=pool._initializer,
         initargs=pool._initargs,

@@ -224,6 +224,8 @@ def _settle() -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     parent = multiprocessing.parent_process()
+    if parent is None:
+        return
     try:
         threading.Thread(target=_go_with, args=(parent.sentinel,), daemon=True).start()
     except NOT_STARTED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from .. import __version__
 from ..camera.changes import concerning
@@ -15,6 +16,7 @@ from ..files.places import Places, identity
 from ..pixels.measure import Measured
 from ..plan.frames import Frame
 from ..plan.plan import Input, Plan
+from ..plan.reason import Reason
 from ..products.header import ascii_text
 from ..products.product import product_key
 from ..products.saved import CheckedProduct, SavedProduct
@@ -51,7 +53,7 @@ class Settings:
     output: Path
     jobs: int = 0
     overwrite: bool = False
-    cosmic_rays: CosmicRays | bool | None = None
+    cosmic_rays: CosmicRays | Literal[False] | None = None
     progress: Callable[[str, int], Callable[[], None]] = no_progress
     places: Places | None = None
 
@@ -86,7 +88,7 @@ class RunState:
 
     def fail(self, name: str, code: str, sentence: str) -> None:
         """Note why a frame, or a product, cannot be used or made."""
-        self.made.failed[name] = (code, f"{name}: {sentence}")
+        self.made.failed[name] = Reason(name, code, sentence)
 
     def add_master(self, name: str, path: Path, sha256: str, key: str = "") -> None:
         """Note a master that exists now; one of another night has its SHA-256 as its key.
@@ -115,7 +117,7 @@ class RunState:
         for name, _, role in kept.provenance:
             if role.startswith(ASIDE):
                 code, sentence = role.removeprefix(ASIDE).split(": ", 1)
-                self.made.failed[files.get(name, name)] = (code, sentence)
+                self.fail(files.get(name, name), code, sentence.removeprefix(f"{name}: "))
 
     def missing_masters(self, chosen: Input) -> list[str]:
         """Return those masters of a frame that do not exist."""

@@ -21,11 +21,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType, NoneType
+from typing import Any
 
 from .. import __version__
 from ..camera.profile import Profile
 from ..errors import OutputError
 from ..files.places import identity, numbers_of
+from ..plan.reason import Reason
 
 __all__ = [
     "STATE",
@@ -108,7 +110,7 @@ class Outcome:
     masters : int
         How many of them, from the first, are masters.
     failed, overruled : dict
-        File or name → code and sentence.
+        File or name → `Reason`.
     notes : list of str
     """
 
@@ -116,12 +118,12 @@ class Outcome:
     summary: str
     paths: dict[str, str]
     masters: int
-    failed: dict[str, tuple[str, str]]
-    overruled: dict[str, tuple[str, str]]
+    failed: dict[str, Reason]
+    overruled: dict[str, Reason]
     notes: list[str]
 
     @classmethod
-    def read(cls, stored: Mapping) -> Outcome:
+    def read(cls, stored: Mapping[str, Any]) -> Outcome:
         """Return the outcome that a state file holds.
 
         Raises
@@ -129,15 +131,32 @@ class Outcome:
         KeyError, TypeError, ValueError, AttributeError
             If it was not written by `remember`.
         """
-        pairs = {
-            name: {key: (code, sentence) for key, (code, sentence) in stored[name].items()}
-            for name in ("failed", "overruled")
-        }
-        plain = {f.name: stored[f.name] for f in fields(cls) if f.name not in pairs}
         kinds = {"ok": bool, "summary": str, "paths": dict, "masters": int, "notes": list}
-        if any(type(plain[name]) is not kind for name, kind in kinds.items()):
+        if any(type(stored[name]) is not kind for name, kind in kinds.items()):
             raise TypeError("a value has another type")
-        return cls(**plain, **pairs)
+        return cls(
+            ok=stored["ok"],
+            summary=stored["summary"],
+            paths=stored["paths"],
+            masters=stored["masters"],
+            failed=_reasons(stored["failed"]),
+            overruled=_reasons(stored["overruled"]),
+            notes=stored["notes"],
+        )
+
+    @property
+    def stored(self) -> dict[str, object]:
+        """What a state file holds of it, each reason as its code and sentence."""
+        failed = {name: (why.code, str(why)) for name, why in self.failed.items()}
+        overruled = {name: (why.code, str(why)) for name, why in self.overruled.items()}
+        return vars(self) | {"failed": failed, "overruled": overruled}
+
+
+def _reasons(stored: Mapping[str, tuple[str, str]]) -> dict[str, Reason]:
+    return {
+        name: Reason(name, code, sentence.removeprefix(f"{name}: "))
+        for name, (code, sentence) in stored.items()
+    }
 
 
 def _tick(known: os.stat_result) -> int:
@@ -235,7 +254,7 @@ def request_of(profiles: Iterable[Profile | None], options: Mapping[str, object]
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _functions(value: object, file: str) -> list[str]:
+def _functions(value: Any, file: str) -> list[str]:
     """Make sure that the functions of a profile stand in its file; describe what they enclose."""
     if isinstance(value, Mapping):
         value = list(value.values())
@@ -261,7 +280,7 @@ def _enclosed(function: Callable, file: str, callers: tuple[Callable, ...] = ())
     texts = [_described([cells, function.__defaults__, function.__kwdefaults__], file)]
     callers = (*callers, function)
     for name in sorted(_names(function.__code__)):
-        value = function.__globals__.get(name)
+        value: Any = function.__globals__.get(name)
         if getattr(value, "__code__", None) is not None:
             texts += [] if value in callers else [_enclosed(value, file, callers)]
         elif isinstance(value, ModuleType):
@@ -284,7 +303,7 @@ def _names(code: CodeType) -> set[str]:
     return names.union(*(_names(c) for c in code.co_consts if isinstance(c, CodeType)))
 
 
-def _described(value: object, file: str) -> str:
+def _described(value: Any, file: str) -> str:
     """Write a value down so that other values read otherwise."""
     if isinstance(value, Profile):
         value = (value.name, value.hash, _functions(value, value.file))
@@ -371,7 +390,7 @@ def remember(
         return
     from ..products.product import write_text
 
-    values = {f.name: getattr(outcome, f.name) for f in fields(outcome)}
+    values = outcome.stored
     key = _key(request, raw, left, values)
     text = json.dumps({"format": _FORMAT, "key": key, **values})
     # The products are there, whether or not there is room for this.

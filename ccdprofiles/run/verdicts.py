@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..errors import FrameRejected
 from ..pixels.outliers import noise_ratios, outliers
 from ..pixels.quality import Quality, judge, light_of
 from ..plan.plan import Master
+from ..plan.reason import Reason
 from ..plan.setup_cards import same_setup
 from ..plan.setup_reader import SetupReader
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
@@ -60,14 +61,13 @@ def judge_pixels(state: RunState) -> None:
 
 def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
     if file in state.plan.keep:
-        state.made.overruled[file] = (wrong.code, f"{file}: {wrong}")
+        state.made.overruled[file] = Reason(file, wrong.code, str(wrong))
         state.made.notes.append(f"{file}: kept by hand, although {wrong}")
         log.warning("%s: kept by hand, although %s", file, wrong)
         return
-    sentence = f"{file}: {wrong} To use it all the same: keep=[FILE] (--keep FILE)."
-    state.made.failed[file] = (wrong.code, sentence)
+    state.fail(file, wrong.code, f"{wrong} To use it all the same: keep=[FILE] (--keep FILE).")
     del state.measured[file]
-    log.warning("%s", sentence)
+    log.warning("%s", state.made.failed[file])
 
 
 def _of(state: RunState, master: Master) -> dict[str, Quality]:
@@ -83,10 +83,10 @@ def _judge_overscan(state: RunState) -> None:
     """Compare the overscan level of every frame with the night's and with its own data."""
     plan = state.plan
     masters, products = (*plan.masters, *plan.compared), (*plan.products, *plan.measured)
-    setups = {i.file: i.bias for m in masters for i in m.inputs}
-    setups |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
-    setups |= {p.input.file: p.input.bias for p in products}
-    setups = same_settings(state) | {file: name for file, name in setups.items() if name}
+    biases = {i.file: i.bias for m in masters for i in m.inputs}
+    biases |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
+    biases |= {p.input.file: p.input.bias for p in products}
+    setups = same_settings(state) | {file: name for file, name in biases.items() if name}
     wrong, notes = doubtful_levels(state.frames, state.measured, setups)
     for file, why in sorted(wrong.items()):
         _set_aside(state, file, why)
@@ -98,7 +98,7 @@ def same_settings(state: RunState) -> dict[str, str]:
     files: dict[str, list[str]] = {}
     for file in state.measured:
         files.setdefault(state.frames[file].profile.name, []).append(file)
-    settings = {}
+    settings: dict[str, str] = {}
     for members in files.values():
         reader = SetupReader(state.frames[members[0]].profile)
         setups = [reader.read(state.frames[file].header) for file in members]
@@ -192,7 +192,7 @@ def _within(ratio: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= ratio <= limits[1]
 
 
-def _furthest(ratios: Sequence[float]) -> float:
+def _furthest(ratios: Iterable[float]) -> float:
     """Return the ratio that lies furthest from 1, as a factor."""
     return max(ratios, key=lambda r: max(r, 1 / r) if r > 0 else np.inf)
 
@@ -215,8 +215,9 @@ def _note_wrapped(state: RunState) -> None:
 
 def _note_negative(state: RunState) -> None:
     """Note science frames whose level is below that of their bias and dark."""
-    nets = {m.name: _net(state, m) for m in state.plan.masters if m.type in ("bias", "dark")}
-    odd: dict[tuple[str | None, str], list[tuple[str, float]]] = {}
+    pedestals = [m for m in state.plan.masters if m.type in ("bias", "dark")]
+    nets: dict[str | None, np.ndarray | None] = {m.name: _net(state, m) for m in pedestals}
+    odd: dict[tuple[str | None, str | None], list[tuple[str, float]]] = {}
     for product in state.plan.products:
         chosen = product.input
         bias, dark = nets.get(chosen.bias), nets.get(chosen.dark)
@@ -229,10 +230,10 @@ def _note_negative(state: RunState) -> None:
         below = np.nan_to_num(-light)
         if (below > np.maximum(_DARKER, np.nan_to_num(measured.quality.scatter))).any():
             odd.setdefault((chosen.bias, chosen.dark), []).append((chosen.file, below.max()))
-    for (_, dark), found in odd.items():
-        file, below = max(found, key=lambda f: f[1])
+    for (_, name), found in odd.items():
+        file, depth = max(found, key=lambda f: f[1])
         state.made.notes.append(
-            f"{file}{_and_more(found)}: its sky is {below:.4g} adu below {dark}, but light is never "
+            f"{file}{_and_more(found)}: its sky is {depth:.4g} adu below {name}, but light is never "
             "negative; check the darks for light, and that they were read out like this frame."
         )
 
@@ -250,7 +251,7 @@ def _note_light(state: RunState) -> None:
     odd: dict[tuple[str, str], list[tuple[str, int, int]]] = {}
     for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.n_lit_rows, strict=True):
-            if lifted:
+            if lifted and readout.overscan is not None:
                 key = (state.frames[file].profile.name, str(readout.overscan))
                 odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
     for (_, section), found in odd.items():
@@ -267,7 +268,7 @@ def _note_fits(state: RunState) -> None:
     for file, measured in sorted(state.measured.items()):
         frame = state.frames[file]
         for readout, doubtful in zip(measured.amplifiers.readouts, measured.poor_fit, strict=True):
-            if doubtful:
+            if doubtful and readout.overscan is not None:
                 model = frame.recipe.overscan
                 name = str(getattr(model, "name", None) or type(model).__name__)
                 odd.setdefault((frame.profile.name, name, readout.overscan.height), []).append(file)

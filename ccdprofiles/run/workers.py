@@ -24,6 +24,7 @@ from concurrent.futures import (
 )
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -94,12 +95,12 @@ class Workers:
         """Add a job to the queue."""
         self._queue.append(job)
 
-    def finished(self) -> Iterator[tuple[Job, object]]:
+    def finished(self) -> Iterator[tuple[Job, Any]]:
         """Give each job with its result, or with the exception that ended it."""
         while self._queue or self._suspects or self._running:
             self._fill()
             done, _ = wait(self._running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            if not done and self._can_renew and has_ended(self._jobs):
+            if not done and self._pool is not None and has_ended(self._pool):
                 # The thread that passes answers on has ended.
                 yield from self._again([self._running.popitem()[1]])
                 continue
@@ -114,7 +115,7 @@ class Workers:
                 if error is None:
                     yield job, future.result()
                 elif _lost(error):
-                    if isinstance(error, BrokenExecutor) and not self._can_renew:
+                    if isinstance(error, BrokenExecutor) and self._pool is None:
                         raise error
                     broken.append(job)
                 elif _is_short(error):
@@ -157,13 +158,13 @@ class Workers:
         try:
             future = self._jobs.submit(_run, job)
         except BrokenExecutor:
-            if not self._can_renew:
+            if self._pool is None:
                 raise
             if self._running:
                 return False
             # It died while idle.
             self.lost += 1
-            self._renew()
+            self._renew(self._pool)
             future = self._jobs.submit(_run, job)
         self._running[future] = job
         return True
@@ -199,11 +200,11 @@ class Workers:
     def _again(self, jobs: list[Job]) -> Iterator[tuple[Job, object]]:
         """Run the jobs of a worker that died again; refuse a frame that surely killed it."""
         self.lost += 1
-        if self._can_renew:
+        if self._pool is not None:
             # All that was under way is lost with it.
             jobs += self._running.values()
             self._running.clear()
-            self._renew()
+            self._renew(self._pool)
         if not self._alone:
             self._suspects.extend(jobs)
             return
@@ -218,7 +219,7 @@ class Workers:
         )
         yield job, FrameRejected("killed-worker", what)
 
-    def _renew(self) -> None:
+    def _renew(self, pool: ProcessPoolExecutor) -> None:
         """Replace a pool that broke by one like it.
 
         Raises
@@ -227,25 +228,26 @@ class Workers:
             If the system starts none.
         """
         try:
-            self._jobs = renewed(self._jobs)
-            first_answer(self._jobs)
+            self._jobs = pool = renewed(pool)
+            first_answer(pool)
         except (NotStarted, *NOT_STARTED) as error:
-            kill_processes(self._jobs)
+            kill_processes(pool)
             raise OutputError(
                 f"the system starts no more workers ({error}); allow more processes (ulimit -u) "
                 "or use fewer workers (-j 1), and run it again: what is finished stays."
             ) from error
 
     @property
-    def _can_renew(self) -> bool:
-        return isinstance(self._jobs, ProcessPoolExecutor)
+    def _pool(self) -> ProcessPoolExecutor | None:
+        """The pool of processes, which can be renewed; None where jobs run otherwise."""
+        return self._jobs if isinstance(self._jobs, ProcessPoolExecutor) else None
 
     def _mapped(self, work: Callable, bands: Iterable) -> list:
         """Work as `map` does, in threads; return only when all of them have ended."""
         bands = list(bands)
         if len(bands) == 1:
             return [work(bands[0])]
-        if self._short:
+        if self._short or self._bands is None:
             return [self._unless_stopped(work, band) for band in bands]
         futures = [self._bands.submit(self._unless_stopped, work, band) for band in bands]
         try:

@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.profile import Profile
-from ..errors import PlanError
+from ..errors import PlanError, known
 from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
@@ -107,17 +107,16 @@ def _exposure_of(profile: Profile, dark: Master | None) -> float | None:
 def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -> CCDData:
     """Calibrate a frame of which nothing but the overscan was taken, in the order of a night."""
     pedestal = state.pedestal and origin.bias is None
-    planes = {
-        "bias": plane_of(origin.bias),
-        "dark": plane_of(origin.dark, origin.bias, pedestal),
-        "flat": plane_of(origin.flat),
-    }
+    bias, flat = plane_of(origin.bias), plane_of(origin.flat)
+    dark = plane_of(origin.dark, origin.bias, pedestal)
     data = np.asarray(frame.data)
     done = calibrate(
         CCDData(data.astype("f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)),
         noise_of_frame(origin.frame),
         pedestal=pedestal,
-        **planes,
+        bias=bias,
+        dark=dark,
+        flat=flat,
         scale=origin.dark_scale,
         electrons=electrons and "gain" not in origin.frame.amplifiers.missing,
     )
@@ -125,14 +124,18 @@ def _first_time(frame: CCDData, state: State, origin: Origin, electrons: bool) -
     if origin.frame.type != "science" and origin.flat is None and not electrons:
         # Frames that are to be combined keep what float32 would round off.
         stack = CCDData(data.astype("f8")[np.newaxis], unit=frame.unit)
-        values = subtract_masters(stack, planes["bias"], planes["dark"], origin.dark_scale).data[0]
+        values = subtract_masters(stack, bias, dark, origin.dark_scale).data[0]
     return _of_stack(done, values)
 
 
 def _of_stack(done: CCDData, values: np.ndarray) -> CCDData:
     """Return the one frame of a stack with these values."""
     flags = None if done.flags is None else done.flags[0]
-    uncertainty = None if done.uncertainty is None else type(done.uncertainty)(variance_of(done)[0])
+    uncertainty = (
+        None
+        if done.uncertainty is None
+        else type(done.uncertainty)(known(variance_of(done), "variance")[0])
+    )
     return CCDData(values, unit=done.unit, uncertainty=uncertainty, flags=flags)
 
 
@@ -149,11 +152,13 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
     own = variance_of(frame)
     # The frame's own variance stands in for read noise, and its photons are in it.
     noise = Noise(None, None) if own is None else Noise(np.inf, own[np.newaxis])
-    planes = {type: plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")}
+    bias, dark, flat = (
+        plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")
+    )
     stack = CCDData(
         np.asarray(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)
     )
-    done = calibrate(stack, noise, pedestal=False, **planes, scale=scale)
+    done = calibrate(stack, noise, pedestal=False, bias=bias, dark=dark, flat=flat, scale=scale)
     return _of_stack(done, done.data[0])
 
 

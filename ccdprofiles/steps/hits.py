@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from ..camera.recipe import CosmicRays
-from ..errors import FrameRejected, PlanError
+from ..errors import FrameRejected, PlanError, known
 from ..pixels.calibrate import COSMIC_RAY, find_cosmic_rays
 from ..pixels.cosmics import CosmicRayHits
 from ..pixels.cosmics import detect_cosmics as search
@@ -119,9 +119,8 @@ def detect_cosmics(
     }
     asked = {name: value for name, value in asked.items() if value is not None}
     plain = (psfmodel, psfsize, pssl) == ("gauss", 7, 0) and psfk is inbkg is invar is None
-    origin = getattr(ccd, "origin", None)
-    if origin is not None and gain is None and readnoise is None and plain:
-        return _of_profile(ccd, origin, asked, repair)
+    if plain and gain is None and readnoise is None and isinstance(ccd, TrackedCCD) and ccd.origin:
+        return _of_profile(ccd, ccd.origin, asked, repair)
     options = _checked(asked) | {
         "satlevel": satlevel,
         "psfmodel": psfmodel,
@@ -162,9 +161,10 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
     how = replace(origin.frame.recipe.cosmic_rays or CosmicRays(), **asked, repair=repair)
     stands = mask_of(ccd)
     flags = ccd.flags if stands is None else ccd.flags | stands * np.uint16(1)
+    amplifiers = origin.frame.amplifiers
     whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags)
     try:
-        hits = find_cosmic_rays(whole, origin.frame.amplifiers, how, noise_of_frame(origin.frame))
+        hits = find_cosmic_rays(whole, amplifiers, how, noise_of_frame(origin.frame))
     except FrameRejected as error:
         raise PlanError(
             f"gain or read noise of {origin.profile.name} is not known, without which cosmic rays "
@@ -206,7 +206,7 @@ def _of_options(
     if gain is not None and gain_apply and ccd.unit != u.electron:
         data, unit = data * np.float32(factor), u.electron
         if uncertainty is not None:
-            uncertainty = StdDevUncertainty(np.sqrt(variance_of(ccd)) * factor)
+            uncertainty = StdDevUncertainty(np.sqrt(known(variance_of(ccd), "variance")) * factor)
     flags = ccd.flags
     if isinstance(flags, np.ndarray):
         flags = flags | hits.mask * flags.dtype.type(COSMIC_RAY)

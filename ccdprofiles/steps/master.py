@@ -9,39 +9,30 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from ..camera.recipe import Combine, Recipe, SpectralFlat
-from ..errors import FrameRejected, PlanError
-from ..pixels.calibrate import HOT, Noise, master_variance
-from ..pixels.combine import Stacked, combine, variance_factor
-from ..pixels.noise import pooled_scatter, scaled_apart
-from ..pixels.prepare import NO_DATA, SATURATED
-from ..pixels.response import illuminated
-from ..pixels.statistics import MAD_TO_STD, exact_median, level
+from ..camera.amplifier import AmplifierSet
+from ..camera.recipe import Combine, Flat, Recipe
+from ..errors import FrameRejected, PlanError, known
+from ..pixels.combine import Stacked, combine
+from ..pixels.master import (
+    FlatGroup,
+    blank,
+    combined_flags,
+    combined_variance,
+    flag_hot,
+    flat_level,
+    flat_values,
+    hot_limit,
+    is_lit,
+    scaled_variance,
+    scatter_variance,
+)
+from ..pixels.prepare import NO_DATA
 from ..products.band import Band
 from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
 from .tracked import Master, Origin, mask_of
 
-__all__ = ["Planes", "make_master"]
-
-
-@dataclass(frozen=True)
-class Planes:
-    """The planes of a master.
-
-    Parameters
-    ----------
-    data : ndarray of float32, shape (rows, columns)
-    variance : ndarray of float32 or None
-    flags : ndarray of uint16
-    norm : float or None
-        What a flat was divided by.
-    """
-
-    data: np.ndarray
-    variance: np.ndarray | None
-    flags: np.ndarray
-    norm: float | None = None
+__all__ = ["make_master", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +54,13 @@ class _Stack:
         return self.origins[0].frame.recipe
 
     @property
+    def amplifiers(self) -> AmplifierSet:
+        return self.origins[0].frame.amplifiers
+
+    @property
     def pedestal(self) -> bool:
         """Whether neither overscan nor bias took the pedestal off."""
-        return not self.origins[0].frame.amplifiers.has_overscan and self.origins[0].bias is None
+        return not self.amplifiers.has_overscan and self.origins[0].bias is None
 
     @property
     def tells_its_noise(self) -> bool:
@@ -74,14 +69,13 @@ class _Stack:
 
     @property
     def knows_variance(self) -> bool:
-        amplifiers = self.origins[0].frame.amplifiers
         if self.type == "dark" and self.pedestal:
             return len(self.frames) > 1
         if self.type == "flat" and self.pedestal:
             darks = [o.dark for o in self.origins]
-            known = all(d is not None and d.variance is not None for d in darks)
-            return "gain" not in amplifiers.missing and known
-        return amplifiers.knows_noise
+            known_noise = all(d is not None and d.variance is not None for d in darks)
+            return "gain" not in self.amplifiers.missing and known_noise
+        return self.amplifiers.knows_noise
 
     @property
     def shared_bias(self) -> Master | None:
@@ -146,7 +140,7 @@ def make_master(
     how: Combine,
     scale: np.ndarray | str | None,
     mapped: Callable[[Callable, Iterable], Iterable],
-) -> Planes:
+) -> tuple[Band, float | None]:
     """Combine prepared frames of one type to the master that a night would make of them.
 
     Parameters
@@ -160,6 +154,13 @@ def make_master(
     mapped : callable
         As `map`; it may work in threads.
 
+    Returns
+    -------
+    Band
+        All rows, with flags.
+    float or None
+        What a flat was divided by.
+
     Raises
     ------
     PlanError
@@ -172,20 +173,15 @@ def make_master(
         stack = replace(stack, scales=1 / values, offsets=offsets)
     elif scale is not None:
         stack = replace(stack, scales=scale, offsets=np.ones(len(frames)))
-    planes, scatter, kept = _combined(stack, mapped)
-    if scatter is not None:
-        single = pooled_scatter(planes.data, scatter, len(frames))
-        variance = (single * (variance_factor(len(frames), how) / kept)).astype("f4")
-        planes = replace(planes, variance=variance)
-    if stack.type == "flat" and stack.recipe.flat is not None:
-        planes = _without_level(planes, stack.recipe)
-    elif stack.type == "dark":
-        planes = _with_hot_pixels(planes)
-    lost = (planes.flags & NO_DATA) != 0
-    for plane in (planes.data if stack.type != "flat" else None, planes.variance):
-        if plane is not None:
-            plane[lost] = 0
-    return planes
+    whole = _combined(stack, mapped)
+    if stack.type == "flat":
+        whole, norm = _without_level(whole, stack.recipe)
+        # Normalised it is 1 where it has no data, and without a recipe it stays as it is.
+        return replace(blank(whole), data=whole.data), norm
+    if stack.type == "dark":
+        good = np.isfinite(whole.data) & (known(whole.flags, "flags") & NO_DATA == 0)
+        whole = flag_hot(whole, hot_limit(whole.data[good]))
+    return blank(whole), None
 
 
 def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, float]:
@@ -199,34 +195,23 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
         good &= origin.flags == 0
     if (mask := mask_of(frame)) is not None:
         good &= ~mask
-    if isinstance(how, SpectralFlat):
-        slit = illuminated(np.where(good, image, np.nan), how)
-        good &= np.expand_dims(slit, 0 if how.dispersion == "y" else 1)
-    values = image[good]
-    found = level(values, statistic) if values.size else 0.0
-    noise = 0.0
-    if values.size > 1:
-        noise = MAD_TO_STD * np.median(np.abs(np.diff(values[: values.size // 2]))) / 2**0.5
-    if not found > noise:
+    values = flat_values(image, good, how)
+    found, offset = flat_level(values, statistic) if values.size else (0.0, 1.0)
+    if not (found > 0 and is_lit(found, values[: values.size // 2])):
         raise PlanError(
             f"{origin.frame.file} (frame {number + 1}): its level is {found:.6g} {frame.unit}, "
             "where a flat needs light once bias and dark are off; look at it, and leave it out."
         )
-    return found, 1.0 if statistic == "median" else found / level(values, "median")
+    return found, offset
 
 
-def _combined(
-    stack: _Stack, mapped: Callable
-) -> tuple[Planes, np.ndarray | None, np.ndarray | None]:
-    """Combine band by band; of darks with a pedestal also return their scatter, and what was kept."""
-    shape = stack.frames[0].shape
-    planes = Planes(
-        np.empty(shape, "f4"),
-        np.empty(shape, "f4") if stack.knows_variance else None,
-        np.zeros(shape, "u2"),
-    )
+def _combined(stack: _Stack, mapped: Callable) -> Band:
+    """Combine band by band; the variance of darks with a pedestal follows from their scatter."""
+    shape, number = stack.frames[0].shape, len(stack.frames)
+    data, flags = np.empty(shape, "f4"), np.zeros(shape, "u2")
+    variance = np.empty(shape, "f4") if stack.knows_variance else None
     scatter = np.empty((2, *shape)) if stack.tells_its_noise else None
-    number_kept = np.empty(shape) if stack.tells_its_noise else None
+    n_used = np.empty(shape if stack.tells_its_noise else 0)
     exact = stack.exact
 
     def one(band: tuple[int, int]) -> None:
@@ -239,137 +224,98 @@ def _combined(
             scales=stack.scales,
         )
         value = stack.less_bias(found.data, *band)
-        planes.data[rows] = value
-        planes.flags[rows] = _flags(stack, found, *band)
+        data[rows], flags[rows] = value, _flags(stack, found, *band)
         if scatter is not None:
-            scatter[:, rows], number_kept[rows] = found.scatter, np.maximum(found.n_used, 1)
-        elif planes.variance is not None:
-            planes.variance[rows] = _variance(stack, value, found.n_used, *band)
+            scatter[:, rows], n_used[rows] = found.scatter, np.maximum(found.n_used, 1)
+        elif variance is not None:
+            variance[rows] = _variance(stack, value, found.n_used, *band)
 
-    for _ in mapped(one, bands_of(shape, 8 * len(stack.frames))):
+    for _ in mapped(one, bands_of(shape, 8 * number)):
         pass
-    return planes, scatter, number_kept
+    if scatter is not None:
+        variance = scatter_variance(data, scatter, n_used, stack.how, number)
+    return Band(data, variance, flags)
 
 
 def _flags(stack: _Stack, found: Stacked, first: int, stop: int) -> np.ndarray:
     """Flag pixels that are saturated in too many frames, or have no value."""
-    number, shape = len(stack.frames), found.data.shape
-    flags = np.zeros(shape, "u2")
-    known = [o.flags[first:stop] for o in stack.origins if o.flags is not None]
-    if known:
-        times = sum(((f & SATURATED) != 0).astype("i4") for f in known)
-        robust = stack.how.method == "median" or stack.how.clip is not None
-        flags[times * 2 >= number if robust else times > 0] |= SATURATED
-    flags[np.broadcast_to(found.n_used == 0, shape)] |= NO_DATA
-    for master in {id(m): m for o in stack.origins for m in (o.bias, o.dark) if m}.values():
-        if master.flags is not None:
-            flags |= master.flags[first:stop] & np.uint16(NO_DATA)
-    return flags
+    flags = [o.flags[first:stop] for o in stack.origins if o.flags is not None]
+    masters = {id(m): m for o in stack.origins for m in (o.bias, o.dark) if m}.values()
+    subtracted = [plane_of(_rows_of(m, first, stop)) for m in masters]
+    return combined_flags(
+        found, stack.how, len(stack.frames), np.stack(flags) if flags else None, subtracted
+    )
 
 
 def _rows_of(master: Master | None, first: int, stop: int) -> Master | None:
     """Return some rows of a master."""
     if master is None:
         return None
-    cut = {
-        name: None if (plane := getattr(master, name)) is None else plane[first:stop]
-        for name in ("data", "variance", "flags")
-    }
-    return replace(master, **cut)
+    return replace(
+        master,
+        data=master.data[first:stop],
+        variance=None if master.variance is None else master.variance[first:stop],
+        flags=None if master.flags is None else master.flags[first:stop],
+    )
 
 
 def _variance(
-    stack: _Stack, value: np.ndarray, kept: np.ndarray | int, first: int, stop: int
+    stack: _Stack, value: np.ndarray, n_used: np.ndarray | int, first: int, stop: int
 ) -> np.ndarray:
     """Return the variance of a combined band, before a flat is normalised."""
-    number = len(stack.frames)
-    factor = variance_factor(number, stack.how) / np.maximum(kept, 1)
-    noise = noise_of_frame(stack.origins[0].frame, first, stop)
-    if stack.type == "bias":
-        return np.broadcast_to(np.asarray(factor * noise.read_variance), value.shape)
-    if stack.scales is not None:
-        return _scaled_variance(stack, value, factor, noise, first, stop)
-    times = number**2 if stack.how.method == "sum" else 1
-    mean = value / number if stack.how.method == "sum" else value
-    own = times * factor * (np.maximum(mean, 0) / noise.gain + noise.read_variance)
-    bias = stack.origins[0].bias
-    if bias is None or bias.variance is None:
-        return own
-    return own + times * bias.variance[first:stop]
+    origin, n_used = stack.origins[0], np.maximum(n_used, 1)
+    noise = noise_of_frame(origin.frame, first, stop)
+    if stack.type == "bias" or stack.scales is None or stack.offsets is None:
+        return combined_variance(
+            stack.type,
+            value,
+            noise,
+            plane_of(_rows_of(origin.bias, first, stop)),
+            how=stack.how,
+            number=len(stack.frames),
+            n_used=n_used,
+        )
+    return scaled_variance(
+        value,
+        noise,
+        _groups(stack, stack.scales, first, stop),
+        how=stack.how,
+        scales=stack.scales,
+        offsets=stack.offsets,
+        n_used=n_used,
+        relative_gain=stack.relative_gain(first, stop),
+        keeps_pedestal=stack.pedestal,
+    )
 
 
-def _scaled_variance(
-    stack: _Stack,
-    value: np.ndarray,
-    factor: np.ndarray | float,
-    noise: Noise,
-    first: int,
-    stop: int,
-) -> np.ndarray:
-    """Return the variance of frames that were scaled to each other.
-
-    Each is s (x - bias - r dark). Its photons are those of the light, value / s, and of the dark
-    that was subtracted. What the frames have in common, their bias and dark, does not average
-    down.
-    """
-    relative = stack.relative_gain(first, stop)
-    k = 1.0 if relative is None else relative
-    scales = stack.scales
-    total = np.maximum(value, 0) * (k * scales.mean() / noise.gain)
-    fixed = 0.0
-    groups: dict[tuple, list[int]] = {}
+def _groups(stack: _Stack, scales: np.ndarray, first: int, stop: int) -> list[FlatGroup]:
+    """Return the frames by the rows of the masters that were subtracted from them."""
+    members: dict[tuple, list[int]] = {}
     for n, o in enumerate(stack.origins):
         sums = tuple(None if m is None else m.sha256 for m in (o.bias, o.dark))
-        groups.setdefault((*sums, o.dark_scale), []).append(n)
-    for (*_, ratio), members in groups.items():
-        one = stack.origins[members[0]]
-        bias = _rows_of(one.bias, first, stop)
-        bias, dark = (
-            plane_of(bias),
-            plane_of(_rows_of(one.dark, first, stop), bias, stack.pedestal),
-        )
-        s = scales[members]
-        if stack.pedestal:
-            single, more = dark.scatter, dark.variance
-        else:
-            light = 0 if dark is None else np.maximum(dark.data, 0) * (ratio / noise.gain)
-            single, more = light + noise.read_variance, master_variance(bias, dark, ratio)
-        total += k**2 * ((s * s).sum() / len(scales)) * single
-        if more is not None:
-            fixed = fixed + (s.sum() / len(scales)) * np.sqrt(more)
-    off = stack.offsets
-    if stack.how.method == "median" and (off != 1).any():
-        # A mode is less certain than a median, and leaves the flats a little off each other.
-        noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
-        total = total * scaled_apart(off / off.mean() - 1, noise_of_one)
-    return factor * total + (k * fixed) ** 2
+        members.setdefault((*sums, o.dark_scale), []).append(n)
+    groups = []
+    for numbers in members.values():
+        one = stack.origins[numbers[0]]
+        bias, dark = (_rows_of(m, first, stop) for m in (one.bias, one.dark))
+        planes = plane_of(bias), plane_of(dark, bias, stack.pedestal)
+        groups.append(FlatGroup([float(scales[n]) for n in numbers], *planes, one.dark_scale))
+    return groups
 
 
-def _with_hot_pixels(planes: Planes) -> Planes:
-    """Flag the pixels of a dark that stand ten standard deviations above its median."""
-    good = np.isfinite(planes.data) & (planes.flags & NO_DATA == 0)
-    if good.any():
-        values = planes.data[good]
-        middle = exact_median(values)
-        top = middle + 10 * MAD_TO_STD * exact_median(values, about=middle)
-        planes.flags[(planes.data > top) & good] |= HOT
-    return planes
-
-
-def _without_level(planes: Planes, recipe: Recipe) -> Planes:
+def _without_level(band: Band, recipe: Recipe) -> tuple[Band, float | None]:
     """Divide a flat by the level of its good pixels, or by the spectrum of its lamp."""
     how = recipe.flat
-    band = Band(planes.data, planes.variance, planes.flags)
+    if how is None:
+        return band, None
     try:
-        if isinstance(how, SpectralFlat):
-            done, norm = divide_lamp(band, how)
-        else:
-            good = planes.data[good_pixels(planes.data, planes.flags)]
-            norm = flat_norm(good, how.scale, how.minimum)
-            done = normalise_flat(band, norm, how.minimum)
+        if not isinstance(how, Flat):
+            return divide_lamp(band, how)
+        good = band.data[good_pixels(band.data, known(band.flags, "flags"))]
+        norm = flat_norm(good, how.scale, how.minimum)
+        return normalise_flat(band, norm, how.minimum), norm
     except FrameRejected as error:
         raise PlanError(f"the flats cannot be combined: {error}") from error
-    return Planes(done.data, done.variance, done.flags, norm)
 
 
 def unit_of(type: str, unit: u.UnitBase) -> u.UnitBase:

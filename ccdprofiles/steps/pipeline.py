@@ -28,6 +28,7 @@ from ..products.band import Band
 from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
 from ..reduce.inputs import bands_of, noise_of
 from ..reduce.keywords import common_cards, level_cards
+from ..reduce.request import is_exact
 from .tracked import Master, Origin
 
 __all__ = [
@@ -90,37 +91,33 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
 
 def measured_frame(frame: Frame, night_level: Sequence[float | None] | None) -> Measured:
     """Read the overscan of a frame; one too far from the level of the night gets that level."""
-    measured = measure(frame.raw, frame.amplifiers, frame.recipe)
-    drift = frame.recipe.overscan_drift
+    recipe = frame.recipe
+    measured = measure(frame.raw, frame.amplifiers, recipe)
+    drift = recipe.overscan_drift
     if night_level is not None and drift is not None:
         measured = take_level(measured, night_level, drift.to_value("adu"))
     return measured
 
 
-def is_exact(frame: Frame, measured: Measured) -> bool:
-    """Return True if float32 holds the frame less its overscan exactly."""
-    whole = all(
-        i.bitpix in (8, 16) and i.bscale == 1 and i.bzero % 1 == 0 for i in frame.raw.images
-    )
-    plain = not frame.amplifiers.has_overscan or frame.recipe.overscan == "median"
-    return whole and plain and not any(measured.level_from_night) and not any(measured.n_lit_rows)
-
-
 def prepared_pixels(frame: Frame, measured: Measured, dtype: str) -> CCDData:
     """Return the whole frame: overscan subtracted, trimmed, amplifiers side by side."""
     rows = frame.amplifiers.shape[0]
-    ccd = prepare([measured], 0, rows, unit=frame.profile.unit, dtype=dtype)
+    unit = frame.profile.unit
+    ccd = prepare([measured], 0, rows, unit=unit, dtype=dtype)
     refuse_changes([frame.raw])
     return CCDData(ccd.data[0], unit=ccd.unit, flags=None if ccd.flags is None else ccd.flags[0])
 
 
 def noise_of_frame(frame: Frame, first: int = 0, stop: int | None = None) -> Noise:
     """Return gain and read noise of the rows of a frame."""
-    stop = frame.amplifiers.shape[0] if stop is None else stop
-    return noise_of(frame.amplifiers, frame.recipe, first, stop)
+    amplifiers = frame.amplifiers
+    stop = amplifiers.shape[0] if stop is None else stop
+    return noise_of(amplifiers, frame.recipe, first, stop)
 
 
-def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool = False):
+def plane_of(
+    master: Master | None, bias: Master | None = None, pedestal: bool = False
+) -> Band | None:
     """Return a master as the arithmetic takes it.
 
     Parameters
@@ -143,7 +140,8 @@ def plane_of(master: Master | None, bias: Master | None = None, pedestal: bool =
 
 def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     """Make the header of a prepared frame."""
-    header = copied_header(frame.header)
+    raw = frame.raw
+    header = copied_header(raw.header)
     first = frame.amplifiers.readouts[0]
     (row, column), (down, across) = (
         (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
@@ -151,9 +149,8 @@ def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     shift_wcs(header, column - across, row - down)
     add_mjd(header, frame.date)
     header["CPTYPE"] = (frame.type, "what this frame is")
-    shapes = frame.raw.shapes
-    if None in shapes:
-        rows, columns = shapes[None]
+    if None in raw.shapes:
+        rows, columns = raw.shapes[None]
         header["CPRAW"] = (f"{columns}x{rows}", "raw frame, columns x rows")
     header.update(_own_cards(frame, Input(frame.file), {}, frame.type))
     level_cards(header, [measured])

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 
 from ..camera.profile import Profile
-from ..errors import FrameRejected, PlanError
+from ..errors import FrameRejected, PlanError, known
 from ..files.pixels import Pixels
 from ..files.raw import read_raw
 from ..pixels.calibrate import BAD
@@ -96,11 +96,14 @@ def _prepared(
 def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
     """Return the variance of a prepared frame; None where its pedestal hides how much is light."""
     bias = frame.type == "bias"
-    if not frame.amplifiers.knows_noise or not (bias or frame.amplifiers.has_overscan):
+    amplifiers = frame.amplifiers
+    if not amplifiers.knows_noise or not (bias or amplifiers.has_overscan):
         return None
     noise = noise_of_frame(frame)
-    light = np.zeros(data.shape, "f4") if bias else np.maximum(data, 0).astype("f4") / noise.gain
-    return light + noise.read_variance
+    light = (
+        np.zeros(data.shape, "f4") if bias else np.maximum(data, 0).astype("f4") / noise.known_gain
+    )
+    return light + noise.known_read_variance
 
 
 def _refuse_prepared(profile: Profile, frame: CCDData) -> None:
@@ -133,9 +136,10 @@ def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:
     """Flag the pixels that were masked in the raw frame as bad."""
     if mask is None or not np.any(mask):
         return prepared
-    flags = prepared.flags.copy()
-    for readout in prepared.origin.frame.amplifiers.readouts:
+    flags, origin = prepared.flags.copy(), known(prepared.origin, "origin")
+    for readout in origin.frame.amplifiers.readouts:
         flags[readout.place.slices()] |= mask[readout.data.slices()] * np.uint16(BAD)
-    origin = replace(prepared.origin, flags=flags)
     variance = None if prepared.uncertainty is None else prepared.uncertainty.array**2
-    return tracked(prepared.data, prepared.unit, variance, flags, prepared.meta, origin)
+    return tracked(
+        prepared.data, prepared.unit, variance, flags, prepared.meta, replace(origin, flags=flags)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -126,7 +126,9 @@ def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
     return u.Unit(given)
 
 
-def listed(images: object) -> list[CCDData | str | Path]:
+def listed(
+    images: Iterable[CCDData | str | Path] | CCDData | str | Path,
+) -> list[CCDData | str | Path]:
     """Return what is to be combined as a list: CCDData, or paths, which a text parts by commas."""
     if isinstance(images, str):
         images = [path.strip() for path in images.split(",")]

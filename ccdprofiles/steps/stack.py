@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
+from numpy.typing import DTypeLike
 
 from ..camera.recipe import Combine, SpectralFlat
 from ..camera.values import one_of
-from ..errors import PlanError
+from ..errors import PlanError, known
 from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
@@ -38,6 +40,7 @@ _OF_RECIPE = "recipe"
 _MASTERS = ("bias", "dark", "flat", "arc")
 
 Frames = Sequence[MemoryFrame | FileFrame]
+Scale = str | Sequence[float] | np.ndarray | Callable[[np.ndarray], float]
 
 
 def combine(
@@ -130,10 +133,11 @@ def combine(
         (sigma_clip_low_thresh, sigma_clip_high_thresh) if sigma_clip else None,
         (minmax_clip_min, minmax_clip_max) if minmax_clip else None,
     )
-    known = _known_origins(images, states)
-    if known is not None and limits.plain:
-        check_alike(images, states)
-        return _master(images, known, method, scale, limits, dtype)
+    sources = _known_origins(images, states)
+    if sources is not None and limits.plain:
+        prepared = [image for image in images if isinstance(image, TrackedCCD)]
+        check_alike(prepared, states)
+        return _master(prepared, sources, method, scale, limits, dtype)
     frames = frames_of(images, unit, hdu)
     try:
         check_alike(frames, [State.of(f.header) for f in frames])
@@ -162,12 +166,12 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
             raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
         if value is not None and value is not False and name not in ("nlow", "nhigh"):
             raise PlanError(f"{name}= is not taken; {_NOT_TAKEN[name]}.")
-    for name, value, known in (
+    for name, value, taken in (
         ("sigma_clip_func", centre, ("median", "nanmedian")),
         ("sigma_clip_dev_func", deviation, ("mad_std",)),
     ):
         function = getattr(value, "__name__", value)
-        if value is not None and function not in known:
+        if value is not None and function not in taken:
             raise PlanError(
                 f"{name}={function} is not taken, as values are clipped about their median in units of "
                 f"mad_std; leave it out, or use ccdproc.combine."
@@ -217,21 +221,29 @@ class _Limits:
 def _how(method: str | None, clip: float | str | None) -> Combine:
     """Return how frames of no profile are combined."""
     one_of(method or "average", ("average", "median", "sum"), "method")
-    return Combine(method=method or "average", clip=None if clip == _OF_RECIPE else clip)
+    return Combine(method=method or "average", clip=_clip_of(clip, None))
+
+
+def _clip_of(clip: float | str | None, usual: float | None) -> float | None:
+    """Return the clip that was asked for, or else the usual one."""
+    # `Combine` refuses any other text.
+    return usual if clip == _OF_RECIPE else cast("float | None", clip)
 
 
 def _known_origins(
     images: Sequence[CCDData | str | Path], states: Sequence[State | None]
 ) -> list[Origin] | None:
     """Return where calibration frames come from, or None if one of them does not tell all of it."""
-    known = origins(images)
-    if known is None or None in states or states[0].type not in _MASTERS:
+    sources = origins(images)
+    if sources is None:
         return None
-    for origin, state in zip(known, states, strict=True):
+    for origin, state in zip(sources, states, strict=True):
         used = {"B": origin.bias, "D": origin.dark, "F": origin.flat}
+        if state is None or states[0] is None or states[0].type not in _MASTERS:
+            return None
         if any((letter in state.letters) != (used[letter] is not None) for letter in used):
             return None
-    return known
+    return sources
 
 
 def _mapped(threads: Threads) -> Callable:
@@ -243,47 +255,49 @@ def _mapped(threads: Threads) -> Callable:
 
 def _master(
     frames: Sequence[TrackedCCD],
-    known: Sequence[Origin],
+    sources: Sequence[Origin],
     method: str | None,
-    scale: object,
+    scale: Scale | None,
     limits: _Limits,
-    dtype: object,
+    dtype: DTypeLike | None,
 ) -> CCDData:
     """Make the master that the recipe asks for."""
-    first = known[0].frame
+    first = sources[0].frame
     kind = first.type
-    _check_exposures(known)
-    usual = first.recipe.combine_for(kind)
+    _check_exposures(sources)
+    recipe = first.recipe
+    usual = recipe.combine_for(kind)
     how = Combine(
         method=usual.method if method is None else method,
-        clip=usual.clip if limits.clip == _OF_RECIPE else limits.clip,
+        clip=_clip_of(limits.clip, usual.clip),
     )
-    if scale is None and kind == "flat" and first.recipe.flat is not None:
-        scale = first.recipe.flat.scale
+    if scale is None and kind == "flat" and recipe.flat is not None:
+        scale = recipe.flat.scale
     factors = scale if isinstance(scale, str) or scale is None else _factors(frames, scale)
     if isinstance(factors, str):
         one_of(factors, _STATISTICS, "scale")
     with Threads(_threads()) as threads:
-        planes = make_master(frames, known, how, factors, _mapped(threads))
-    masters = [m for m in (known[0].bias, known[0].dark) if m is not None]
-    meta = _master_meta(frames, known, how, masters)
-    if planes.norm is not None:
-        meta["FLATNORM"] = (planes.norm, "the flat was divided by this")
+        whole, norm = make_master(frames, sources, how, factors, _mapped(threads))
+    masters = [m for m in (sources[0].bias, sources[0].dark) if m is not None]
+    meta = _master_meta(frames, sources, how, masters)
+    if norm is not None:
+        meta["FLATNORM"] = (norm, "the flat was divided by this")
         lines = [f"each scaled by 1 / {scale}, then normalised"] if isinstance(scale, str) else []
-        if isinstance(flat := first.recipe.flat, SpectralFlat):
+        if isinstance(flat := recipe.flat, SpectralFlat):
             lines.append(f"lamp divided out: {flat.fit} of order {flat.order}")
         meta = add_history(meta, *lines)
-    unit = unit_of(kind, frames[0].unit) if planes.norm is not None else frames[0].unit
-    data = planes.data if dtype is None else planes.data.astype(dtype)
-    return tracked(data, unit, planes.variance, planes.flags, meta, None)
+    unit = unit_of(kind, frames[0].unit) if norm is not None else frames[0].unit
+    data = whole.data if dtype is None else whole.data.astype(dtype)
+    return tracked(data, unit, whole.variance, whole.flags, meta, None)
 
 
-def _check_exposures(known: Sequence[Origin]) -> None:
+def _check_exposures(sources: Sequence[Origin]) -> None:
     """Refuse darks of different exposures."""
-    if known[0].frame.type != "dark":
+    if sources[0].frame.type != "dark":
         return
-    exposures = [o.frame.exposure for o in known]
-    tolerance = min(known[0].frame.recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
+    exposures = [known(o.frame.exposure, "exposure") for o in sources]
+    recipe = sources[0].frame.recipe
+    tolerance = min(recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
     if max(exposures) - min(exposures) > tolerance:
         raise PlanError(
             f"the darks are of {min(exposures):g} s to {max(exposures):g} s; combine those of one "
@@ -292,13 +306,13 @@ def _check_exposures(known: Sequence[Origin]) -> None:
 
 
 def _master_meta(
-    frames: Sequence[TrackedCCD], known: Sequence[Origin], how: Combine, masters: list[Master]
+    frames: Sequence[TrackedCCD], sources: Sequence[Origin], how: Combine, masters: list[Master]
 ) -> fits.Header:
     """Make the header of a master."""
     summed = how.method == "sum"
-    first = known[0]
+    first = sources[0]
     meta = combined_cards([f.meta for f in frames], summed)
-    meta = exposure_and_dates(meta, [o.frame for o in known], summed)
+    meta = exposure_and_dates(meta, [o.frame for o in sources], summed)
     meta = merged(meta, master_cards(first, masters, len(frames), how))
     return add_history(meta, *_lines(len(frames), how))
 
@@ -314,10 +328,10 @@ def _lines(number: int, how: Combine) -> list[str]:
 def _plain(
     frames: Frames,
     how: Combine,
-    scale: object,
+    scale: Scale | None,
     limits: _Limits,
     mem_limit: float,
-    dtype: object,
+    dtype: DTypeLike | None,
 ) -> CCDData:
     """Combine frames of which nothing is known but their pixels."""
     scales = None if scale is None else _factors(frames, scale)
@@ -391,7 +405,7 @@ def _has_mask(frame: MemoryFrame | FileFrame) -> bool:
     return isinstance(frame, MemoryFrame) and frame.ccd.mask is not None
 
 
-def _factors(frames: Sequence, scale: object) -> np.ndarray:
+def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
     """Return what each frame is multiplied by.
 
     Raises

@@ -74,7 +74,7 @@ class Master:
                 name, sha256 = path.name, hashlib.file_digest(stream, "sha256").hexdigest()
         elif isinstance(given, CCDData):
             ccd, name = given, f"master {type}"
-            sha256 = hashlib.sha256(np.ascontiguousarray(ccd.data)).hexdigest()
+            sha256 = hashlib.sha256(np.ascontiguousarray(ccd.data).data).hexdigest()
         else:
             raise PlanError(
                 f"{type}={given!r} is not a master; give a CCDData or the path of a FITS file."
@@ -226,7 +226,8 @@ def mask_of(ccd: CCDData) -> np.ndarray | None:
     return mask if mask.any() else None
 
 
-def origins(frames: Sequence[CCDData]) -> list[Origin] | None:
+def origins(frames: Sequence[object]) -> list[Origin] | None:
     """Return the origins of frames, or None where one of them remembers nothing."""
-    found = [getattr(frame, "origin", None) for frame in frames]
-    return None if None in found else found
+    found = [frame.origin for frame in frames if isinstance(frame, TrackedCCD)]
+    kept = [origin for origin in found if origin is not None]
+    return kept if len(kept) == len(frames) else None

@@ -91,11 +91,9 @@ def test_temperatures_are_a_range_unless_they_are_equal():
 
 def test_a_reason_that_several_frames_share_word_for_word_is_said_once():
     """As that of a master, which is the reason of all the frames that went into it."""
-    reasons = ["masters/x.fits: few frames."] * 2 + ["a.fits: cut.", "b.fits: cut."]
+    reasons = [Reason("masters/x.fits", "few-frames", "few frames.")] * 2
+    reasons += [Reason("a.fits", "cut", "cut."), Reason("b.fits", "cut", "cut.")]
     assert grouped(reasons) == ["masters/x.fits: few frames.", "2 files (a.fits … b.fits): cut."]
-    assert grouped([Reason("a.fits", "cut", "cut."), Reason("b.fits", "cut", "cut.")]) == [
-        "2 files (a.fits … b.fits): cut."
-    ]
 
 
 def test_a_colon_in_the_name_of_a_file_does_not_divide_a_reason():

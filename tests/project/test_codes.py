@@ -30,11 +30,6 @@ def codes_of(path):
             place = ARGUMENT.get(name)
             if place is not None and len(node.args) > place:
                 said = node.args[place]
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
-            # failed[file] = (code, sentence)
-            target = node.targets[0]
-            if isinstance(target, ast.Subscript) and ast.unparse(target.value).endswith("failed"):
-                said = node.value.elts[0]
         if isinstance(said, ast.Constant):
             yield said.value
         elif said is not None and ast.unparse(said) in FIELDS:
@@ -43,10 +38,7 @@ def codes_of(path):
             yield f"{path.name}, line {said.lineno}: {ast.unparse(said)}"
 
 
-OF_USED_FRAMES = {"kept", "not-needed"}
-"""Codes of frames that nothing set aside."""
-
-USED = sorted(OF_USED_FRAMES | {code for path in HOUSE.rglob("*.py") for code in codes_of(path)})
+USED = sorted({code for path in HOUSE.rglob("*.py") for code in codes_of(path)})
 
 
 def rows():

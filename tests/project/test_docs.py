@@ -193,3 +193,11 @@ def test_a_name_of_the_package_in_a_page_is_there(page, name):
 def test_the_names_of_the_package_in_the_pages_are_collected():
     assert ("docs/reference.rst", "ccdprofiles.night.reduce_night") in NAMES
     assert ("docs/modules.rst", "ccdprofiles.simulate.night") in NAMES
+
+
+def test_the_picture_of_the_packages_shows_the_imports_as_they_are():
+    spec = importlib.util.spec_from_file_location("package_picture", DOCS / "package_picture.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PICTURE.read_text("utf-8") == module.picture(), "run docs/package_picture.py"
+    assert max(module.floors(module.graph()).values()) <= 8

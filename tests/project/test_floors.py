@@ -30,7 +30,7 @@ FLOORS = {
 }
 """A package, or a module that stands alone; ``__init__`` gives names out lazily and has none."""
 
-HANDED_UP = {"camera.profile": "steps"}
+HANDED_UP = {"camera.single_steps": "steps"}
 """A module whose methods hand over to a package above it, which they import when they are called:
 ``Profile.read``, ``prepare`` and ``calibrate``, as people look for the steps of their camera there.
 """

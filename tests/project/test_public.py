@@ -64,6 +64,17 @@ def test_a_public_name_can_be_imported_and_is_told(name):
     assert name in dir(ccdprofiles)
 
 
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_has_an_example(name):
+    """They are run as doctests."""
+    assert "\n>>> " in inspect.getdoc(getattr(ccdprofiles, name))
+
+
+@pytest.mark.parametrize("method", ["read", "prepare", "calibrate"])
+def test_a_step_of_a_profile_has_an_example(method):
+    assert "\n>>> " in inspect.getdoc(getattr(ccdprofiles.Profile, method))
+
+
 def test_a_name_that_is_none_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'reduce_nights'"):
         _ = ccdprofiles.reduce_nights

@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from ccdprofiles.files.places import Places
 from ccdprofiles.plan.plan import Input, Plan, Product
+from ccdprofiles.plan.reason import Reason
 from ccdprofiles.report.page import _title, page_of
 from ccdprofiles.report.report import Report
 from ccdprofiles.run.run import Made
@@ -190,7 +191,9 @@ def test_science_frames_that_were_not_made_are_not_listed_as_made(tmp_path):
     products = tuple(Product(f"science/f{n}_cal.fits", Input(f"f{n}.fits")) for n in range(3))
     plan = Plan(masters=(), products=products)
     there = {p.name: tmp_path / p.name for p in products[:2]}
-    failed = {"f2.fits": ("killed-worker", "f2.fits: the process that worked on it died twice.")}
+    failed = {
+        "f2.fits": Reason("f2.fits", "killed-worker", "the process that worked on it died twice.")
+    }
     text = written_page(plan, Made(products=there, failed=failed), tmp_path)
     assert "science/f0_cal.fits" in text
     assert "science/f1_cal.fits" in text
