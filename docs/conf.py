@@ -16,6 +16,7 @@ copyright = author
 version = release = ccdprofiles.__version__
 
 extensions = [
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
@@ -31,6 +32,8 @@ intersphinx_mapping = {
     "ccdproc": ("https://ccdproc.readthedocs.io/en/latest", None),
 }
 intersphinx_timeout = 5
+# The notebooks show the outputs that they were stored with; the tests run them.
+nb_execution_mode = "off"
 exclude_patterns = ["_build", "api/templates"]
 
 html_static_path = ["_static"]

@@ -165,7 +165,9 @@ def members(wheel: Path) -> set[str]:
 
 def in_wheel(source: Path) -> set[str]:
     """Name the files that a wheel should hold."""
-    modules = {p.relative_to(source).as_posix() for p in (source / "ccdprofiles").rglob("*.py")}
+    package = source / "ccdprofiles"
+    files = [*package.rglob("*.py"), package / "py.typed"]
+    modules = {p.relative_to(source).as_posix() for p in files}
     return modules | {f"ccdprofiles/profiles/{p.name}" for p in (source / "profiles").glob("*.py")}
 
 
