@@ -16,7 +16,7 @@ from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
 from .foreign import measured_masters
-from .ledger import State, check_masters, scale_of_dark
+from .ledger import State, check_masters, check_unit, scale_of_dark
 from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
 from .tracked import Master, Origin, TrackedCCD, mask_of, read_ccd, tracked, variance_of
 
@@ -39,6 +39,7 @@ def calibrate_frame(
             "the cards CALSTAT and HASPED are missing, so it is not known what this frame still contains; "
             "begin with prepare(), which takes the raw frame or its path."
         )
+    check_unit(profile, frame)
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
     masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
@@ -51,7 +52,7 @@ def calibrate_frame(
     origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
     science = origin.frame.type == "science"
     gain = electrons if electrons is not None else science and recipe.electrons
-    if _untouched(state):
+    if _untouched(state) and frame.unit == profile.unit:
         done = _first_time(frame, state, origin, gain)
     else:
         done = _further(frame, used, scale)

@@ -14,7 +14,7 @@ from ..errors import PlanError
 from .pipeline import LETTERS
 from .tracked import Master
 
-__all__ = ["State", "check_alike", "check_masters", "scale_of_dark"]
+__all__ = ["State", "check_alike", "check_masters", "check_unit", "scale_of_dark"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,21 @@ class State:
             profile=str(meta.get("CPPROF", "")),
             amplifiers=str(meta.get("CPAMPS", "")),
             binning=str(meta.get("CPBIN", "")),
+        )
+
+
+def check_unit(profile: Profile, frame: CCDData) -> None:
+    """Refuse a frame that is neither in the unit of raw frames nor in electrons.
+
+    Raises
+    ------
+    PlanError
+    """
+    if frame.unit not in (profile.unit, u.electron):
+        raise PlanError(
+            f"this frame is in {frame.unit}, but frames of {profile.name or 'this profile'} are in "
+            f"{profile.unit}, or in electron once the gain is applied; begin with prepare(), and "
+            "apply the gain with electrons=True."
         )
 
 

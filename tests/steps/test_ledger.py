@@ -285,3 +285,28 @@ def test_a_foreign_dark_needs_its_exposure(made):
     lfc = made("lfc")
     with pytest.raises(PlanError, match="exposure of master dark is not known"):
         lfc.calibrate(dark=CCDData(lfc.dark.data, unit="adu"))
+
+
+# The gain.
+
+
+def test_the_gain_is_applied_once(made):
+    kosmos = made("kosmos")
+    electrons = kosmos.calibrate(electrons=True)
+    assert electrons.unit == u.electron
+    later = kosmos.calibrate(electrons, flat=kosmos.flat)
+    at_once = kosmos.calibrate(flat=kosmos.flat, electrons=True)
+    assert later.unit == u.electron
+    np.testing.assert_allclose(later.data, at_once.data, rtol=1e-5)
+    np.testing.assert_allclose(
+        kosmos.calibrate(electrons, electrons=True).data, electrons.data, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("unit", ["electron2 / adu", "count", ""])
+def test_a_frame_in_another_unit_is_refused(made, unit):
+    kosmos = made("kosmos")
+    frame = kosmos.frame.copy()
+    frame.unit = u.Unit(unit)
+    with pytest.raises(PlanError, match="but frames of kosmos are in adu, or in electron"):
+        kosmos.calibrate(frame, flat=kosmos.flat)
