@@ -179,6 +179,12 @@ def _check_pedestal(state: State, masters: list[Master]) -> None:
             "this frame still contains its pedestal (HASPED = T), which must not be divided by a "
             "flat; use bias= or dark= as well."
         )
+    flat = given.get("flat")
+    if flat is not None and flat.meta.get("HASPED", False):
+        raise PlanError(
+            f"{flat.name} still contains its pedestal (HASPED = T), which must not divide a frame; "
+            "subtract bias or dark from the flats before they are combined."
+        )
 
 
 def scale_of_dark(
@@ -236,6 +242,8 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                 f"frame {number} is in {frame.unit}, but the first in {frames[0].unit}; combine "
                 "frames of one unit."
             )
+        if state is not None:
+            _check_kind(number, state)
         first = states[0]
         if state is None or first is None or state == first:
             continue
@@ -252,6 +260,15 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                     f"{card} is {ours!r} in frame {number}, but {theirs!r} in the first; combine "
                     "frames of one kind that were read out and calibrated in the same way."
                 )
+
+
+def _check_kind(number: int, state: State) -> None:
+    """Refuse a calibration frame of which no master can be made."""
+    if state.type == "flat" and state.pedestal:
+        raise PlanError(
+            f"frame {number} is a flat that still contains its pedestal (HASPED = T), so its level "
+            "is not that of its light; subtract bias or dark with calibrate() before flats are combined."
+        )
 
 
 def _text(value: object) -> str | None:

@@ -310,3 +310,28 @@ def test_a_frame_in_another_unit_is_refused(made, unit):
     frame.unit = u.Unit(unit)
     with pytest.raises(PlanError, match="but frames of kosmos are in adu, or in electron"):
         kosmos.calibrate(frame, flat=kosmos.flat)
+
+
+# Flats and their pedestal.
+
+
+@pytest.mark.parametrize("name", ["sbo", "pt5m", "cg16m"])
+def test_flats_that_hold_their_pedestal_are_not_combined(made, name, tmp_path):
+    camera = made(name)
+    master = camera.steps.night.plan.master(camera.chosen.flat)
+    flats = [camera.steps.prepared(i.file) for i in master.inputs]
+    paths = [tmp_path / f"{n}.fits" for n in range(len(flats))]
+    for flat, path in zip(flats, paths, strict=True):
+        flat.write(path)
+    for given in (flats, paths):
+        with pytest.raises(PlanError, match="frame 1 is a flat that still contains its pedestal"):
+            combine(given)
+
+
+def test_a_flat_that_holds_its_pedestal_does_not_divide(made):
+    sbo = made("sbo")
+    masters = {t: getattr(sbo, t) for t in ("bias", "dark") if getattr(sbo.chosen, t)}
+    single = sbo.steps.prepared(sbo.steps.night.plan.master(sbo.chosen.flat).inputs[0].file)
+    for flat in (with_cards(sbo.flat, HASPED=True), single):
+        with pytest.raises(PlanError, match="master flat still contains its pedestal"):
+            sbo.calibrate(**masters, flat=flat)
