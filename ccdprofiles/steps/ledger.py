@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astropy import units as u
@@ -12,6 +12,7 @@ from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..errors import PlanError
 from .pipeline import LETTERS
+from .source import FileFrame, MemoryFrame
 from .tracked import Master
 
 __all__ = ["State", "check_alike", "check_masters", "check_unit", "scale_of_dark"]
@@ -224,7 +225,11 @@ def scale_of_dark(
     return scale
 
 
-def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
+def check_alike(
+    frames: Sequence[CCDData | FileFrame | MemoryFrame],
+    states: list[State | None],
+    method: str | None = None,
+) -> None:
     """Refuse a stack whose frames do not belong together.
 
     Raises
@@ -243,7 +248,7 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                 "frames of one unit."
             )
         if state is not None:
-            _check_kind(number, state)
+            _check_kind(number, state, method)
         first = states[0]
         if state is None or first is None or state == first:
             continue
@@ -262,8 +267,13 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                 )
 
 
-def _check_kind(number: int, state: State) -> None:
+def _check_kind(number: int, state: State, method: str | None) -> None:
     """Refuse a calibration frame of which no master can be made."""
+    if method == "sum" and state.type in LETTERS:
+        raise PlanError(
+            f"frame {number} is a {state.type}, and a master {state.type} has the level of one frame; "
+            "use method='average' or 'median', as only arcs and science frames are summed."
+        )
     if state.type == "flat" and state.pedestal:
         raise PlanError(
             f"frame {number} is a flat that still contains its pedestal (HASPED = T), so its level "

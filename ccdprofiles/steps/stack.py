@@ -135,11 +135,11 @@ def combine(
     sources = _known_origins(images, states)
     if sources is not None and limits.plain:
         prepared = [image for image in images if isinstance(image, TrackedCCD)]
-        check_alike(prepared, states)
+        check_alike(prepared, states, method)
         return _master(prepared, sources, method, scale, limits, dtype)
     frames = frames_of(images, unit, hdu)
     try:
-        check_alike(frames, [State.of(f.header) for f in frames])
+        check_alike(frames, [State.of(f.header) for f in frames], method)
         return _plain(frames, _how(method, limits.clip), scale, limits, mem_limit, dtype)
     finally:
         for frame in frames:

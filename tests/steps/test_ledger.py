@@ -335,3 +335,15 @@ def test_a_flat_that_holds_its_pedestal_does_not_divide(made):
     for flat in (with_cards(sbo.flat, HASPED=True), single):
         with pytest.raises(PlanError, match="master flat still contains its pedestal"):
             sbo.calibrate(**masters, flat=flat)
+
+
+# Masters that would have another level.
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_calibration_frames_are_not_summed(made, kind):
+    lfc = made("lfc")
+    frames = [with_cards(lfc.frame, CPTYPE=kind, HASPED=False) for _ in range(3)]
+    with pytest.raises(PlanError, match=f"a master {kind} has the level of one frame"):
+        combine(frames, method="sum")
+    assert combine([lfc.frame] * 2, method="sum").meta["NCOMBINE"] == 2
