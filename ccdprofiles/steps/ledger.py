@@ -96,6 +96,11 @@ def check_masters(
                 f"this frame is already {verb} (CALSTAT = {state.letters!r}), and {master.name} "
                 f"would repeat this step; omit {master.type}=."
             )
+        if master.type != "flat" and "F" in state.letters:
+            raise PlanError(
+                f"this frame is already divided by its flat (CALSTAT = {state.letters!r}), and {master.name} "
+                f"must be subtracted before; begin with the prepared frame, and use {master.type}= with flat=."
+            )
         own = State.of(master.meta)
         if own is not None:
             _check_camera(state, own, master)

@@ -347,3 +347,14 @@ def test_calibration_frames_are_not_summed(made, kind):
     with pytest.raises(PlanError, match=f"a master {kind} has the level of one frame"):
         combine(frames, method="sum")
     assert combine([lfc.frame] * 2, method="sum").meta["NCOMBINE"] == 2
+
+
+# The order of the steps.
+
+
+def test_bias_and_dark_are_not_subtracted_after_the_flat(made):
+    kosmos = made("kosmos")
+    divided = kosmos.calibrate(flat=kosmos.flat, electrons=False)
+    for kind in ("bias", "dark"):
+        with pytest.raises(PlanError, match=f"master {kind} must be subtracted before"):
+            kosmos.calibrate(divided, **{kind: getattr(kosmos, kind)})
