@@ -16,7 +16,7 @@ from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
 from .foreign import measured_masters
-from .ledger import State, check_masters, check_unit, scale_of_dark
+from .ledger import State, check_masters, check_steps, check_unit, scale_of_dark
 from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
 from .tracked import Master, Origin, TrackedCCD, mask_of, read_ccd, tracked, variance_of
 
@@ -39,10 +39,15 @@ def calibrate_frame(
             "the cards CALSTAT and HASPED are missing, so it is not known what this frame still contains; "
             "begin with prepare(), which takes the raw frame or its path."
         )
+    check_steps(frame.meta, state, "this frame")
     check_unit(profile, frame)
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
-    masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
+    masters = [m for m in given if m is not None]
+    for master in masters:
+        if (own := State.of(master.meta)) is not None:
+            check_steps(master.meta, own, master.name)
+    masters, notes = measured_masters(frame, state, masters)
     recipe = origin.frame.recipe
     check_masters(profile, frame, state, recipe, masters)
     used = {m.type: m for m in masters}

@@ -15,7 +15,7 @@ from .pipeline import LETTERS
 from .source import FileFrame, MemoryFrame
 from .tracked import Master
 
-__all__ = ["State", "check_alike", "check_masters", "check_unit", "scale_of_dark"]
+__all__ = ["State", "check_alike", "check_masters", "check_steps", "check_unit", "scale_of_dark"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,32 @@ def check_unit(profile: Profile, frame: CCDData) -> None:
             f"{profile.unit}, or in electron once the gain is applied; begin with prepare(), and "
             "apply the gain with electrons=True."
         )
+
+
+_STEPS_OF_CCDPROC = (
+    ("subtract_bias", "subbias", "B"),
+    ("subtract_dark", "subdark", "D"),
+    ("flat_correct", "flatcor", "F"),
+    ("gain_correct", "gaincor", "gain"),
+)
+"""The functions of ccdproc, the cards in which it records them, and the letters of CALSTAT."""
+
+
+def check_steps(meta: Mapping, state: State, name: str) -> None:
+    """Refuse a prepared frame that was calibrated with ccdproc, which CALSTAT does not record.
+
+    Raises
+    ------
+    PlanError
+    """
+    cards = {str(card).lower() for card in meta}
+    for function, card, letter in _STEPS_OF_CCDPROC:
+        if {function, card} & cards and letter not in set(state.letters):
+            raise PlanError(
+                f"{name} was changed by ccdproc.{function} ({card.upper()}), which is not in CALSTAT = "
+                f"{state.letters!r}, so what it still contains is not known; begin with the prepared frame, "
+                "and use calibrate()."
+            )
 
 
 def check_masters(
@@ -253,6 +279,7 @@ def check_alike(
                 "frames of one unit."
             )
         if state is not None:
+            check_steps(frame.header, state, f"frame {number}")
             _check_kind(number, state, method)
         first = states[0]
         if state is None or first is None or state == first:

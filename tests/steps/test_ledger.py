@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 
+import ccdproc
 import numpy as np
 import pytest
 from astropy import units as u
@@ -358,3 +359,28 @@ def test_bias_and_dark_are_not_subtracted_after_the_flat(made):
     for kind in ("bias", "dark"):
         with pytest.raises(PlanError, match=f"master {kind} must be subtracted before"):
             kosmos.calibrate(divided, **{kind: getattr(kosmos, kind)})
+
+
+# Steps of ccdproc.
+
+
+def test_a_frame_that_ccdproc_calibrated_is_refused(made):
+    kosmos = made("kosmos")
+    bias, flat = foreign(kosmos.bias), foreign(kosmos.flat)
+    for function, changed in (
+        ("subtract_bias", ccdproc.subtract_bias(kosmos.frame, bias)),
+        ("flat_correct", ccdproc.flat_correct(kosmos.frame, flat)),
+        ("gain_correct", ccdproc.gain_correct(kosmos.frame, 1.6 * u.electron / u.adu)),
+    ):
+        with pytest.raises(PlanError, match=f"this frame was changed by ccdproc.{function}"):
+            kosmos.calibrate(changed, bias=kosmos.bias)
+        with pytest.raises(PlanError, match=f"frame 1 was changed by ccdproc.{function}"):
+            combine([changed, changed])
+    with pytest.raises(PlanError, match=r"master flat was changed by ccdproc.subtract_dark"):
+        kosmos.calibrate(bias=kosmos.bias, flat=with_cards(kosmos.flat, CALSTAT="O", SUBDARK="x"))
+
+
+def test_a_master_that_ccdproc_made_is_measured_as_before(made):
+    lfc = made("lfc")
+    flat = foreign(lfc.flat, SUBBIAS="ccd=<CCDData>")
+    assert lfc.calibrate(dark=lfc.dark, flat=flat).meta["CALSTAT"] == "ODF"
