@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.profile import Profile
+from ..camera.recipe import SpectralFlat
 from ..errors import PlanError, known
 from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
@@ -47,6 +48,7 @@ def calibrate_frame(
     for master in masters:
         if (own := State.of(master.meta)) is not None:
             check_steps(master.meta, own, master.name)
+            _check_lamp(master, origin)
     masters, notes = measured_masters(frame, state, masters)
     recipe = origin.frame.recipe
     check_masters(profile, frame, state, recipe, masters)
@@ -69,6 +71,16 @@ def calibrate_frame(
             if card in meta:
                 meta[card] = (1.0, "the gain was applied")
     return tracked(done.data, done.unit, variance_of(done), flags, meta, origin)
+
+
+def _check_lamp(master: Master, origin: Origin) -> None:
+    """Refuse a spectral flat of ccdprofiles that still contains the spectrum of its lamp."""
+    spectral = isinstance(origin.frame.recipe.flat, SpectralFlat)
+    if master.type == "flat" and spectral and "FLATNORM" not in master.meta:
+        raise PlanError(
+            f"{master.name} has no FLATNORM, so it still contains the spectrum of its lamp; combine "
+            "calibrated flats in memory with combine(), without sigma_clip limits that differ."
+        )
 
 
 def _untouched(state: State) -> bool:

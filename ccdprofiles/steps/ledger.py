@@ -280,7 +280,7 @@ def check_alike(
             )
         if state is not None:
             check_steps(frame.header, state, f"frame {number}")
-            _check_kind(number, state, method)
+            _check_kind(number, frame, state, method)
         first = states[0]
         if state is None or first is None or state == first:
             continue
@@ -299,8 +299,15 @@ def check_alike(
                 )
 
 
-def _check_kind(number: int, state: State, method: str | None) -> None:
+def _check_kind(
+    number: int, frame: CCDData | FileFrame | MemoryFrame, state: State, method: str | None
+) -> None:
     """Refuse a calibration frame of which no master can be made."""
+    if state.type in (*LETTERS, "arc") and frame.unit == u.electron:
+        raise PlanError(
+            f"frame {number} is a {state.type} in electron, but masters are made before the gain is "
+            "applied; use calibrate() with electrons=False for these frames."
+        )
     if method == "sum" and state.type in LETTERS:
         raise PlanError(
             f"frame {number} is a {state.type}, and a master {state.type} has the level of one frame; "

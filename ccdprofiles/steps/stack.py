@@ -133,6 +133,8 @@ def combine(
         (minmax_clip_min, minmax_clip_max) if minmax_clip else None,
     )
     sources = _known_origins(images, states)
+    if sources is not None and not limits.plain:
+        _refuse_spectral(sources[0])
     if sources is not None and limits.plain:
         prepared = [image for image in images if isinstance(image, TrackedCCD)]
         check_alike(prepared, states, method)
@@ -144,6 +146,15 @@ def combine(
     finally:
         for frame in frames:
             frame.close()
+
+
+def _refuse_spectral(origin: Origin) -> None:
+    """Refuse limits with which the lamp would not be divided out of spectral flats."""
+    if origin.frame.type == "flat" and isinstance(origin.frame.recipe.flat, SpectralFlat):
+        raise PlanError(
+            "the lamp cannot be divided out of spectral flats that are combined with two limits of "
+            "sigma_clip or with minmax_clip; use clip= with one limit."
+        )
 
 
 _NOT_TAKEN = {

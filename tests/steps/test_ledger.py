@@ -384,3 +384,28 @@ def test_a_master_that_ccdproc_made_is_measured_as_before(made):
     lfc = made("lfc")
     flat = foreign(lfc.flat, SUBBIAS="ccd=<CCDData>")
     assert lfc.calibrate(dark=lfc.dark, flat=flat).meta["CALSTAT"] == "ODF"
+
+
+def test_calibration_frames_in_electrons_are_not_combined(made):
+    kosmos = made("kosmos")
+    master = kosmos.steps.night.plan.master(kosmos.chosen.dark)
+    frames = [kosmos.steps.prepared(i.file) for i in master.inputs]
+    frames = [kosmos.calibrate(f, bias=kosmos.bias, electrons=True) for f in frames]
+    with pytest.raises(PlanError, match="frame 1 is a dark in electron"):
+        combine(frames)
+
+
+def test_spectral_flats_do_not_keep_their_lamp(made, tmp_path):
+    kosmos = made("kosmos")
+    master = kosmos.steps.night.plan.master(kosmos.chosen.flat)
+    flats = [kosmos.steps.calibrated(i) for i in master.inputs]
+    sides = {"sigma_clip": True, "sigma_clip_low_thresh": 3, "sigma_clip_high_thresh": 5}
+    for options in (sides, {"minmax_clip": True, "minmax_clip_max": 6e4}):
+        with pytest.raises(PlanError, match="the lamp cannot be divided out"):
+            combine(flats, **options)
+    paths = [tmp_path / f"{n}.fits" for n in range(len(flats))]
+    for flat, path in zip(flats, paths, strict=True):
+        flat.write(path)
+    with pytest.raises(PlanError, match="master flat has no FLATNORM"):
+        kosmos.calibrate(bias=kosmos.bias, flat=combine(paths))
+    assert combine(flats, clip=5).meta["FLATNORM"] > 0
