@@ -43,6 +43,11 @@ def calibrate_frame(
     check_steps(frame.meta, state, "this frame")
     check_unit(profile, frame)
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
+    if frame.shape != origin.frame.amplifiers.shape:
+        raise PlanError(
+            f"this frame has the shape {frame.shape}, but a prepared frame of its camera "
+            f"{origin.frame.amplifiers.shape}; calibrate the whole frame, and cut it afterwards."
+        )
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
     masters = [m for m in given if m is not None]
     for master in masters:

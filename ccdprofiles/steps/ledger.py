@@ -282,6 +282,12 @@ def check_alike(
             check_steps(frame.header, state, f"frame {number}")
             _check_kind(number, frame, state, method)
         first = states[0]
+        if (state is None) != (first is None):
+            without, prepared = (number, 1) if state is None else (1, number)
+            raise PlanError(
+                f"frame {without} has no cards CALSTAT and HASPED, but frame {prepared} has; combine "
+                "frames that were all prepared with prepare()."
+            )
         if state is None or first is None or state == first:
             continue
         for field, card in (

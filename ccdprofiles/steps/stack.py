@@ -19,7 +19,7 @@ from ..errors import PlanError, known
 from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
-from ..pixels.statistics import MAD_TO_STD, level
+from ..pixels.statistics import MAD_TO_STD, level, nanmedian
 from .ledger import State, check_alike
 from .master import make_master, unit_of
 from .pipeline import (
@@ -220,12 +220,18 @@ class _Limits:
         if self.sides is None:
             return values
         scaled = values if scales is None else values * scales[:, np.newaxis, np.newaxis]
-        centre = np.nanmedian(scaled, axis=0)
-        reach = np.nanmedian(np.abs(scaled - centre), axis=0) * MAD_TO_STD
+        centre = _median_of_pixels(scaled)
+        reach = _median_of_pixels(np.abs(scaled - centre)) * MAD_TO_STD
         low, high = (np.inf if side is None else side for side in self.sides)
         off = scaled - centre
         with np.errstate(invalid="ignore"):
             return np.where((off < -low * reach) | (off > high * reach), np.nan, values)
+
+
+def _median_of_pixels(stack: np.ndarray) -> np.ndarray:
+    """Return the median of the finite values of each pixel; NaN where there is none."""
+    finite = np.where(np.isfinite(stack), stack, np.nan)
+    return nanmedian(finite.reshape(len(stack), -1)).reshape(stack.shape[1:])
 
 
 def _how(method: str | None, clip: float | str | None) -> Combine:

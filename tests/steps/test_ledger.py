@@ -409,3 +409,17 @@ def test_spectral_flats_do_not_keep_their_lamp(made, tmp_path):
     with pytest.raises(PlanError, match="master flat has no FLATNORM"):
         kosmos.calibrate(bias=kosmos.bias, flat=combine(paths))
     assert combine(flats, clip=5).meta["FLATNORM"] > 0
+
+
+def test_prepared_frames_and_others_are_not_mixed(made):
+    lfc = made("lfc")
+    other = CCDData(lfc.frame.data, unit="adu")
+    for frames in ([lfc.frame, other], [other, lfc.frame]):
+        with pytest.raises(PlanError, match="has no cards CALSTAT and HASPED, but frame"):
+            combine(frames)
+
+
+def test_a_part_of_a_frame_is_refused(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match=r"this frame has the shape \(10, 80\), but a prepared"):
+        lfc.calibrate(lfc.frame[:10], dark=lfc.dark[:10])
