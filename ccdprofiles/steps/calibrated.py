@@ -11,12 +11,13 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.profile import Profile
+from ..camera.recipe import SpectralFlat
 from ..errors import PlanError, known
 from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
 from .foreign import measured_masters
-from .ledger import State, check_masters, scale_of_dark
+from .ledger import State, check_masters, check_steps, check_unit, scale_of_dark
 from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
 from .tracked import Master, Origin, TrackedCCD, mask_of, read_ccd, tracked, variance_of
 
@@ -39,9 +40,21 @@ def calibrate_frame(
             "the cards CALSTAT and HASPED are missing, so it is not known what this frame still contains; "
             "begin with prepare(), which takes the raw frame or its path."
         )
+    check_steps(frame.meta, state, "this frame")
+    check_unit(profile, frame)
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
+    if frame.shape != origin.frame.amplifiers.shape:
+        raise PlanError(
+            f"this frame has the shape {frame.shape}, but a prepared frame of its camera "
+            f"{origin.frame.amplifiers.shape}; calibrate the whole frame, and cut it afterwards."
+        )
     given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
-    masters, notes = measured_masters(frame, state, [m for m in given if m is not None])
+    masters = [m for m in given if m is not None]
+    for master in masters:
+        if (own := State.of(master.meta)) is not None:
+            check_steps(master.meta, own, master.name)
+            _check_lamp(master, origin)
+    masters, notes = measured_masters(frame, state, masters)
     recipe = origin.frame.recipe
     check_masters(profile, frame, state, recipe, masters)
     used = {m.type: m for m in masters}
@@ -51,7 +64,7 @@ def calibrate_frame(
     origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
     science = origin.frame.type == "science"
     gain = electrons if electrons is not None else science and recipe.electrons
-    if _untouched(state):
+    if _untouched(state) and frame.unit == profile.unit:
         done = _first_time(frame, state, origin, gain)
     else:
         done = _further(frame, used, scale)
@@ -63,6 +76,16 @@ def calibrate_frame(
             if card in meta:
                 meta[card] = (1.0, "the gain was applied")
     return tracked(done.data, done.unit, variance_of(done), flags, meta, origin)
+
+
+def _check_lamp(master: Master, origin: Origin) -> None:
+    """Refuse a spectral flat of ccdprofiles that still contains the spectrum of its lamp."""
+    spectral = isinstance(origin.frame.recipe.flat, SpectralFlat)
+    if master.type == "flat" and spectral and "FLATNORM" not in master.meta:
+        raise PlanError(
+            f"{master.name} has no FLATNORM, so it still contains the spectrum of its lamp; combine "
+            "calibrated flats in memory with combine(), without sigma_clip limits that differ."
+        )
 
 
 def _untouched(state: State) -> bool:

@@ -164,5 +164,7 @@ def _cards(master: Master, norm: float | None, letters: str = "", pedestal: bool
     if norm is not None:
         meta["FLATNORM"] = (norm, "the flat was divided by this")
     meta["CALSTAT"] = (letters, "as it was measured")
-    meta["HASPED"] = (pedestal, "as it was measured")
+    # Of a single flat that was prepared it is known, and not measured.
+    known = pedestal or (master.type == "flat" and bool(master.meta.get("HASPED", False)))
+    meta["HASPED"] = (known, "as it was measured")
     return add_history(meta)

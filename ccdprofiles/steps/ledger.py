@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astropy import units as u
@@ -12,9 +12,10 @@ from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..errors import PlanError
 from .pipeline import LETTERS
+from .source import FileFrame, MemoryFrame
 from .tracked import Master
 
-__all__ = ["State", "check_alike", "check_masters", "scale_of_dark"]
+__all__ = ["State", "check_alike", "check_masters", "check_steps", "check_unit", "scale_of_dark"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,47 @@ class State:
         )
 
 
+def check_unit(profile: Profile, frame: CCDData) -> None:
+    """Refuse a frame that is neither in the unit of raw frames nor in electrons.
+
+    Raises
+    ------
+    PlanError
+    """
+    if frame.unit not in (profile.unit, u.electron):
+        raise PlanError(
+            f"this frame is in {frame.unit}, but frames of {profile.name or 'this profile'} are in "
+            f"{profile.unit}, or in electron once the gain is applied; begin with prepare(), and "
+            "apply the gain with electrons=True."
+        )
+
+
+_STEPS_OF_CCDPROC = (
+    ("subtract_bias", "subbias", "B"),
+    ("subtract_dark", "subdark", "D"),
+    ("flat_correct", "flatcor", "F"),
+    ("gain_correct", "gaincor", "gain"),
+)
+"""The functions of ccdproc, the cards in which it records them, and the letters of CALSTAT."""
+
+
+def check_steps(meta: Mapping, state: State, name: str) -> None:
+    """Refuse a prepared frame that was calibrated with ccdproc, which CALSTAT does not record.
+
+    Raises
+    ------
+    PlanError
+    """
+    cards = {str(card).lower() for card in meta}
+    for function, card, letter in _STEPS_OF_CCDPROC:
+        if {function, card} & cards and letter not in set(state.letters):
+            raise PlanError(
+                f"{name} was changed by ccdproc.{function} ({card.upper()}), which is not in CALSTAT = "
+                f"{state.letters!r}, so what it still contains is not known; begin with the prepared frame, "
+                "and use calibrate()."
+            )
+
+
 def check_masters(
     profile: Profile, frame: CCDData, state: State, recipe: Recipe, masters: list[Master]
 ) -> None:
@@ -79,6 +121,11 @@ def check_masters(
             raise PlanError(
                 f"this frame is already {verb} (CALSTAT = {state.letters!r}), and {master.name} "
                 f"would repeat this step; omit {master.type}=."
+            )
+        if master.type != "flat" and "F" in state.letters:
+            raise PlanError(
+                f"this frame is already divided by its flat (CALSTAT = {state.letters!r}), and {master.name} "
+                f"must be subtracted before; begin with the prepared frame, and use {master.type}= with flat=."
             )
         own = State.of(master.meta)
         if own is not None:
@@ -164,6 +211,12 @@ def _check_pedestal(state: State, masters: list[Master]) -> None:
             "this frame still contains its pedestal (HASPED = T), which must not be divided by a "
             "flat; use bias= or dark= as well."
         )
+    flat = given.get("flat")
+    if flat is not None and flat.meta.get("HASPED", False):
+        raise PlanError(
+            f"{flat.name} still contains its pedestal (HASPED = T), which must not divide a frame; "
+            "subtract bias or dark from the flats before they are combined."
+        )
 
 
 def scale_of_dark(
@@ -203,7 +256,11 @@ def scale_of_dark(
     return scale
 
 
-def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
+def check_alike(
+    frames: Sequence[CCDData | FileFrame | MemoryFrame],
+    states: list[State | None],
+    method: str | None = None,
+) -> None:
     """Refuse a stack whose frames do not belong together.
 
     Raises
@@ -221,7 +278,16 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                 f"frame {number} is in {frame.unit}, but the first in {frames[0].unit}; combine "
                 "frames of one unit."
             )
+        if state is not None:
+            check_steps(frame.header, state, f"frame {number}")
+            _check_kind(number, frame, state, method)
         first = states[0]
+        if (state is None) != (first is None):
+            without, prepared = (number, 1) if state is None else (1, number)
+            raise PlanError(
+                f"frame {without} has no cards CALSTAT and HASPED, but frame {prepared} has; combine "
+                "frames that were all prepared with prepare()."
+            )
         if state is None or first is None or state == first:
             continue
         for field, card in (
@@ -237,6 +303,27 @@ def check_alike(frames: list[CCDData], states: list[State | None]) -> None:
                     f"{card} is {ours!r} in frame {number}, but {theirs!r} in the first; combine "
                     "frames of one kind that were read out and calibrated in the same way."
                 )
+
+
+def _check_kind(
+    number: int, frame: CCDData | FileFrame | MemoryFrame, state: State, method: str | None
+) -> None:
+    """Refuse a calibration frame of which no master can be made."""
+    if state.type in (*LETTERS, "arc") and frame.unit == u.electron:
+        raise PlanError(
+            f"frame {number} is a {state.type} in electron, but masters are made before the gain is "
+            "applied; use calibrate() with electrons=False for these frames."
+        )
+    if method == "sum" and state.type in LETTERS:
+        raise PlanError(
+            f"frame {number} is a {state.type}, and a master {state.type} has the level of one frame; "
+            "use method='average' or 'median', as only arcs and science frames are summed."
+        )
+    if state.type == "flat" and state.pedestal:
+        raise PlanError(
+            f"frame {number} is a flat that still contains its pedestal (HASPED = T), so its level "
+            "is not that of its light; subtract bias or dark with calibrate() before flats are combined."
+        )
 
 
 def _text(value: object) -> str | None:

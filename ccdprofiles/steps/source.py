@@ -11,9 +11,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, VarianceUncertainty
 
-from ..errors import PlanError
+from ..errors import FrameRejected, PlanError
 from ..files.pixels import Pixels
-from ..files.raw import RawImage, read_raw
+from ..files.raw import RawFile, RawImage, read_raw
 from ..products.band import MASKED
 from .tracked import variance_of
 
@@ -68,14 +68,19 @@ class FileFrame:
 
     def __init__(self, path: str | Path, unit: object = None, hdu: int | None = None):
         self.name = Path(path).name
-        self.raw = read_raw(Path(path))
-        self._pixels = Pixels(self.raw)
+        self.raw = _raw(Path(path))
         images = {image.index: image for image in self.raw.images}
+        if hdu is not None and hdu not in images:
+            raise PlanError(
+                f"{self.name}: HDU {hdu} is not an image, but {', '.join(map(str, images))} can be "
+                "combined; use hdu= with one of these."
+            )
         self._image: RawImage = self.raw.images[0] if hdu is None else images[hdu]
         self._planes = {image.name: image for image in self.raw.images}
         self.header = fits.Header.fromstring(self.raw.header.block.decode("ascii", "replace"))
         self.unit = _unit(self.name, self.header.get("BUNIT"), unit)
         self.shape = self._image.shape
+        self._pixels = Pixels(self.raw)
 
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Return rows ``first`` to ``stop`` (exclusive); NaN where they are masked."""
@@ -110,6 +115,24 @@ class FileFrame:
     def close(self) -> None:
         """Close the file."""
         self._pixels.close()
+
+
+def _raw(path: Path) -> RawFile:
+    """Read the headers of a file.
+
+    Raises
+    ------
+    PlanError
+        If it cannot be read.
+    """
+    try:
+        return read_raw(path)
+    except FrameRejected as error:
+        raise PlanError(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise PlanError(
+            f"{path}: it cannot be opened ({error.strerror}); use the path of a FITS file."
+        ) from error
 
 
 def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
@@ -149,8 +172,14 @@ def listed(
 def frames_of(
     images: Sequence[CCDData | str | Path], unit: object = None, hdu: int | None = None
 ) -> list[MemoryFrame | FileFrame]:
-    """Return the frames of a stack."""
-    return [
-        MemoryFrame(each) if isinstance(each, CCDData) else FileFrame(each, unit, hdu)
-        for each in images
-    ]
+    """Return the frames of a stack; if one is refused, the files that are open are closed."""
+    frames: list[MemoryFrame | FileFrame] = []
+    try:
+        for each in images:
+            memory = isinstance(each, CCDData)
+            frames.append(MemoryFrame(each) if memory else FileFrame(each, unit, hdu))
+    except BaseException:
+        for frame in frames:
+            frame.close()
+        raise
+    return frames

@@ -19,7 +19,7 @@ from ..errors import PlanError, known
 from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
-from ..pixels.statistics import MAD_TO_STD, level
+from ..pixels.statistics import MAD_TO_STD, level, nanmedian
 from .ledger import State, check_alike
 from .master import make_master, unit_of
 from .pipeline import (
@@ -133,17 +133,28 @@ def combine(
         (minmax_clip_min, minmax_clip_max) if minmax_clip else None,
     )
     sources = _known_origins(images, states)
+    if sources is not None and not limits.plain:
+        _refuse_spectral(sources[0])
     if sources is not None and limits.plain:
         prepared = [image for image in images if isinstance(image, TrackedCCD)]
-        check_alike(prepared, states)
+        check_alike(prepared, states, method)
         return _master(prepared, sources, method, scale, limits, dtype)
     frames = frames_of(images, unit, hdu)
     try:
-        check_alike(frames, [State.of(f.header) for f in frames])
+        check_alike(frames, [State.of(f.header) for f in frames], method)
         return _plain(frames, _how(method, limits.clip), scale, limits, mem_limit, dtype)
     finally:
         for frame in frames:
             frame.close()
+
+
+def _refuse_spectral(origin: Origin) -> None:
+    """Refuse limits with which the lamp would not be divided out of spectral flats."""
+    if origin.frame.type == "flat" and isinstance(origin.frame.recipe.flat, SpectralFlat):
+        raise PlanError(
+            "the lamp cannot be divided out of spectral flats that are combined with two limits of "
+            "sigma_clip or with minmax_clip; use clip= with one limit."
+        )
 
 
 _NOT_TAKEN = {
@@ -164,7 +175,7 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
         if name not in _NOT_TAKEN:
             raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
         if value is not None and value is not False and name not in ("nlow", "nhigh"):
-            raise PlanError(f"{name}= is not taken; {_NOT_TAKEN[name]}.")
+            raise PlanError(f"{name}= is not supported; {_NOT_TAKEN[name]}.")
     for name, value, taken in (
         ("sigma_clip_func", centre, ("median", "nanmedian")),
         ("sigma_clip_dev_func", deviation, ("mad_std",)),
@@ -209,12 +220,18 @@ class _Limits:
         if self.sides is None:
             return values
         scaled = values if scales is None else values * scales[:, np.newaxis, np.newaxis]
-        centre = np.nanmedian(scaled, axis=0)
-        reach = np.nanmedian(np.abs(scaled - centre), axis=0) * MAD_TO_STD
+        centre = _median_of_pixels(scaled)
+        reach = _median_of_pixels(np.abs(scaled - centre)) * MAD_TO_STD
         low, high = (np.inf if side is None else side for side in self.sides)
         off = scaled - centre
         with np.errstate(invalid="ignore"):
             return np.where((off < -low * reach) | (off > high * reach), np.nan, values)
+
+
+def _median_of_pixels(stack: np.ndarray) -> np.ndarray:
+    """Return the median of the finite values of each pixel; NaN where there is none."""
+    finite = np.where(np.isfinite(stack), stack, np.nan)
+    return nanmedian(finite.reshape(len(stack), -1)).reshape(stack.shape[1:])
 
 
 def _how(method: str | None, clip: float | str | None) -> Combine:

@@ -1,5 +1,6 @@
 """`combine` takes what ccdproc's takes, and gives its numbers where both mean the same."""
 
+import os
 import tracemalloc
 
 import ccdproc
@@ -272,3 +273,30 @@ def test_frames_that_cannot_be_combined_are_refused():
         combine([*frames(3), other])
     with pytest.raises(PlanError, match="frame 4 is in electron"):
         combine([*frames(3), CCDData(np.ones(SHAPE), unit="electron")])
+
+
+def test_files_that_cannot_be_read_are_refused_in_words(tmp_path):
+    good, text, pipe = (tmp_path / name for name in ("a.fits", "b.txt", "c.fits"))
+    fits.writeto(good, np.ones(SHAPE, "f4"))
+    text.write_text("no image")
+    os.mkfifo(pipe)
+    for path, words in (
+        (tmp_path / "d.fits", r"d.fits: it cannot be opened \(No such file"),
+        (text, "b.txt: "),
+        (pipe, "c.fits: it is not a regular file"),
+    ):
+        opened = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(PlanError, match=words):
+            combine([good, path], unit="adu")
+        assert len(os.listdir("/proc/self/fd")) == opened
+    with pytest.raises(PlanError, match="a.fits: HDU 3 is not an image"):
+        combine([good], unit="adu", hdu=3)
+
+
+def test_a_pixel_without_values_is_clipped_without_a_warning(recwarn):
+    stack = frames(5, masked=True)
+    for frame in stack:
+        frame.mask[2, 3] = True
+    combined = combine(stack, sigma_clip=True, sigma_clip_high_thresh=5)
+    assert combined.mask[2, 3]
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]

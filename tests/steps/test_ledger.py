@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 
+import ccdproc
 import numpy as np
 import pytest
 from astropy import units as u
@@ -285,3 +286,140 @@ def test_a_foreign_dark_needs_its_exposure(made):
     lfc = made("lfc")
     with pytest.raises(PlanError, match="exposure of master dark is not known"):
         lfc.calibrate(dark=CCDData(lfc.dark.data, unit="adu"))
+
+
+# The gain.
+
+
+def test_the_gain_is_applied_once(made):
+    kosmos = made("kosmos")
+    electrons = kosmos.calibrate(electrons=True)
+    assert electrons.unit == u.electron
+    later = kosmos.calibrate(electrons, flat=kosmos.flat)
+    at_once = kosmos.calibrate(flat=kosmos.flat, electrons=True)
+    assert later.unit == u.electron
+    np.testing.assert_allclose(later.data, at_once.data, rtol=1e-5)
+    np.testing.assert_allclose(
+        kosmos.calibrate(electrons, electrons=True).data, electrons.data, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("unit", ["electron2 / adu", "count", ""])
+def test_a_frame_in_another_unit_is_refused(made, unit):
+    kosmos = made("kosmos")
+    frame = kosmos.frame.copy()
+    frame.unit = u.Unit(unit)
+    with pytest.raises(PlanError, match="but frames of kosmos are in adu, or in electron"):
+        kosmos.calibrate(frame, flat=kosmos.flat)
+
+
+# Flats and their pedestal.
+
+
+@pytest.mark.parametrize("name", ["sbo", "pt5m", "cg16m"])
+def test_flats_that_hold_their_pedestal_are_not_combined(made, name, tmp_path):
+    camera = made(name)
+    master = camera.steps.night.plan.master(camera.chosen.flat)
+    flats = [camera.steps.prepared(i.file) for i in master.inputs]
+    paths = [tmp_path / f"{n}.fits" for n in range(len(flats))]
+    for flat, path in zip(flats, paths, strict=True):
+        flat.write(path)
+    for given in (flats, paths):
+        with pytest.raises(PlanError, match="frame 1 is a flat that still contains its pedestal"):
+            combine(given)
+
+
+def test_a_flat_that_holds_its_pedestal_does_not_divide(made):
+    sbo = made("sbo")
+    masters = {t: getattr(sbo, t) for t in ("bias", "dark") if getattr(sbo.chosen, t)}
+    single = sbo.steps.prepared(sbo.steps.night.plan.master(sbo.chosen.flat).inputs[0].file)
+    for flat in (with_cards(sbo.flat, HASPED=True), single):
+        with pytest.raises(PlanError, match="master flat still contains its pedestal"):
+            sbo.calibrate(**masters, flat=flat)
+
+
+# Masters that would have another level.
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark", "flat"])
+def test_calibration_frames_are_not_summed(made, kind):
+    lfc = made("lfc")
+    frames = [with_cards(lfc.frame, CPTYPE=kind, HASPED=False) for _ in range(3)]
+    with pytest.raises(PlanError, match=f"a master {kind} has the level of one frame"):
+        combine(frames, method="sum")
+    assert combine([lfc.frame] * 2, method="sum").meta["NCOMBINE"] == 2
+
+
+# The order of the steps.
+
+
+def test_bias_and_dark_are_not_subtracted_after_the_flat(made):
+    kosmos = made("kosmos")
+    divided = kosmos.calibrate(flat=kosmos.flat, electrons=False)
+    for kind in ("bias", "dark"):
+        with pytest.raises(PlanError, match=f"master {kind} must be subtracted before"):
+            kosmos.calibrate(divided, **{kind: getattr(kosmos, kind)})
+
+
+# Steps of ccdproc.
+
+
+def test_a_frame_that_ccdproc_calibrated_is_refused(made):
+    kosmos = made("kosmos")
+    bias, flat = foreign(kosmos.bias), foreign(kosmos.flat)
+    for function, changed in (
+        ("subtract_bias", ccdproc.subtract_bias(kosmos.frame, bias)),
+        ("flat_correct", ccdproc.flat_correct(kosmos.frame, flat)),
+        ("gain_correct", ccdproc.gain_correct(kosmos.frame, 1.6 * u.electron / u.adu)),
+    ):
+        with pytest.raises(PlanError, match=f"this frame was changed by ccdproc.{function}"):
+            kosmos.calibrate(changed, bias=kosmos.bias)
+        with pytest.raises(PlanError, match=f"frame 1 was changed by ccdproc.{function}"):
+            combine([changed, changed])
+    with pytest.raises(PlanError, match=r"master flat was changed by ccdproc.subtract_dark"):
+        kosmos.calibrate(bias=kosmos.bias, flat=with_cards(kosmos.flat, CALSTAT="O", SUBDARK="x"))
+
+
+def test_a_master_that_ccdproc_made_is_measured_as_before(made):
+    lfc = made("lfc")
+    flat = foreign(lfc.flat, SUBBIAS="ccd=<CCDData>")
+    assert lfc.calibrate(dark=lfc.dark, flat=flat).meta["CALSTAT"] == "ODF"
+
+
+def test_calibration_frames_in_electrons_are_not_combined(made):
+    kosmos = made("kosmos")
+    master = kosmos.steps.night.plan.master(kosmos.chosen.dark)
+    frames = [kosmos.steps.prepared(i.file) for i in master.inputs]
+    frames = [kosmos.calibrate(f, bias=kosmos.bias, electrons=True) for f in frames]
+    with pytest.raises(PlanError, match="frame 1 is a dark in electron"):
+        combine(frames)
+
+
+def test_spectral_flats_do_not_keep_their_lamp(made, tmp_path):
+    kosmos = made("kosmos")
+    master = kosmos.steps.night.plan.master(kosmos.chosen.flat)
+    flats = [kosmos.steps.calibrated(i) for i in master.inputs]
+    sides = {"sigma_clip": True, "sigma_clip_low_thresh": 3, "sigma_clip_high_thresh": 5}
+    for options in (sides, {"minmax_clip": True, "minmax_clip_max": 6e4}):
+        with pytest.raises(PlanError, match="the lamp cannot be divided out"):
+            combine(flats, **options)
+    paths = [tmp_path / f"{n}.fits" for n in range(len(flats))]
+    for flat, path in zip(flats, paths, strict=True):
+        flat.write(path)
+    with pytest.raises(PlanError, match="master flat has no FLATNORM"):
+        kosmos.calibrate(bias=kosmos.bias, flat=combine(paths))
+    assert combine(flats, clip=5).meta["FLATNORM"] > 0
+
+
+def test_prepared_frames_and_others_are_not_mixed(made):
+    lfc = made("lfc")
+    other = CCDData(lfc.frame.data, unit="adu")
+    for frames in ([lfc.frame, other], [other, lfc.frame]):
+        with pytest.raises(PlanError, match="has no cards CALSTAT and HASPED, but frame"):
+            combine(frames)
+
+
+def test_a_part_of_a_frame_is_refused(made):
+    lfc = made("lfc")
+    with pytest.raises(PlanError, match=r"this frame has the shape \(10, 80\), but a prepared"):
+        lfc.calibrate(lfc.frame[:10], dark=lfc.dark[:10])
