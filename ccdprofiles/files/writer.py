@@ -150,12 +150,16 @@ class NewFile:
 
     def _write(self, chunk: np.ndarray, place: int) -> None:
         view, start = chunk.data, place
+        may_retry = True
         while view:
             try:
                 done = os.pwrite(self._file, view, start)
             except OSError as error:
-                if error.errno != errno.EINVAL or not _use_cache(self._file):
+                if error.errno != errno.EINVAL or not may_retry:
                     raise
+                # Another thread may have switched to the cache since this write began.
+                may_retry = False
+                _use_cache(self._file)
                 continue
             view, start = view[done:], start + done
         if len(chunk) == _CHUNK and hasattr(os, "posix_fadvise"):
@@ -176,16 +180,12 @@ def _created(path: Path, direct: int) -> int:
         return os.open(path, flags, 0o666)
 
 
-def _use_cache(file: int) -> bool:
-    """Write through the cache from now on; return False if it already did."""
-    direct = getattr(os, "O_DIRECT", 0)
-    if not direct:
-        return False
-    import fcntl
+def _use_cache(file: int) -> None:
+    """Write through the cache from now on."""
+    if direct := getattr(os, "O_DIRECT", 0):
+        import fcntl
 
-    flags = fcntl.fcntl(file, fcntl.F_GETFL)
-    fcntl.fcntl(file, fcntl.F_SETFL, flags & ~direct)
-    return bool(flags & direct)
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~direct)
 
 
 def _aligned_zeros(size: int) -> np.ndarray:

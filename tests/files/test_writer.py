@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,6 +105,35 @@ def test_a_disk_that_does_not_go_past_the_cache_is_written_through_it(tmp_path, 
     pieces = pieces_of(5 * MEBI, 7, 90_000)
     assert written(tmp_path / "a", 5 * MEBI, pieces, True) == expected(5 * MEBI, pieces)
     assert refused
+
+
+def test_two_threads_may_be_refused_past_the_cache_at_once(tmp_path, monkeypatch):
+    """`complete` writes what remains in its own thread, while the writer is still busy."""
+    if not hasattr(os, "O_DIRECT"):
+        pytest.skip("this system has no way past its cache")
+    real, both, refused = os.pwrite, threading.Barrier(2), []
+
+    def refuse_each_thread_once(*args):
+        if threading.get_ident() in refused:
+            return real(*args)
+        refused.append(threading.get_ident())
+        both.wait(20)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "pwrite", refuse_each_thread_once)
+    pieces = [(0, np.ones(MEBI + 4096, "u1"), "u1")]
+    size = MEBI + 4096 + 11
+    assert written(tmp_path / "a", size, pieces, True) == expected(size, pieces)
+    assert len(refused) == 2
+
+
+def test_an_invalid_write_is_not_retried_for_ever(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(OSError, match="Invalid argument"):
+        written(tmp_path / "a", MEBI, [], True)
 
 
 @pytest.mark.parametrize("size", [MEBI, 30 * MEBI])
