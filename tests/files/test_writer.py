@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -155,6 +156,33 @@ def test_a_full_disk_is_heard_of(tmp_path, monkeypatch, size):
             write()
         assert error.value.errno == errno.ENOSPC
         file.close()
+        file.close()
+
+
+def test_a_full_disk_ends_the_writing_at_once_and_keeps_no_chunk(tmp_path, monkeypatch):
+    chunks = []
+
+    def full(descriptor, view, place):
+        chunks.append(weakref.ref(view.obj))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with Writers() as writers:
+        file = NewFile(tmp_path / "a", 64 * MEBI, writers)
+
+        def put(numbers):
+            for n in numbers:
+                file.put(n * MEBI, np.ones(MEBI, "u1"), "u1")
+                time.sleep(0.01)
+
+        with pytest.raises(OSError, match="No space"):
+            put(range(40))
+        with pytest.raises(OSError, match="No space"):
+            put(range(40, 41))
+        with pytest.raises(OSError, match="No space"):
+            file.complete()
+        assert len(chunks) == 1
+        assert not any(chunk() is not None for chunk in chunks)
         file.close()
 
 
