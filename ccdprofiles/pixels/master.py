@@ -12,7 +12,7 @@ from ..errors import known
 from ..products.band import Band
 from .calibrate import HOT, Noise, master_variance
 from .combine import Stacked, variance_factor
-from .noise import pooled_scatter, scaled_apart
+from .noise import offset_variance_factor, pooled_scatter
 from .prepare import NO_DATA, SATURATED
 from .response import illuminated
 from .statistics import MAD_TO_STD, exact_median, level
@@ -190,7 +190,7 @@ def scaled_variance(
     if how.method == "median" and (offsets != 1).any():
         # A mode is less certain than a median, and leaves the flats at different levels.
         noise_of_one = np.sqrt(total) / np.maximum(np.abs(value), 1e-6)
-        total = total * scaled_apart(offsets / offsets.mean() - 1, noise_of_one)
+        total = total * offset_variance_factor(offsets / offsets.mean() - 1, noise_of_one)
     return variance_factor(len(scales), how) / n_used * total + (k * fixed) ** 2
 
 

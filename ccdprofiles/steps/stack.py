@@ -164,7 +164,7 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
         if name not in _NOT_TAKEN:
             raise TypeError(f"combine() got an unexpected keyword argument {name!r}")
         if value is not None and value is not False and name not in ("nlow", "nhigh"):
-            raise PlanError(f"{name}= is not taken; {_NOT_TAKEN[name]}.")
+            raise PlanError(f"{name}= is not supported; {_NOT_TAKEN[name]}.")
     for name, value, taken in (
         ("sigma_clip_func", centre, ("median", "nanmedian")),
         ("sigma_clip_dev_func", deviation, ("mad_std",)),
