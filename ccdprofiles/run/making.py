@@ -200,12 +200,15 @@ class _Making:
         if pending is None or pending.request is not job.request:
             # Another of its jobs has failed, and it was abandoned or restarted.
             if isinstance(outcome, Part):
-                outcome.path.unlink(missing_ok=True)
+                outcome.remove()
             return
         if not isinstance(job, MasterJob) and not isinstance(outcome, Exception):
             self._part_finished(pending, job, outcome)
             return
         del self.pending[master.name]
+        for part in pending.results:
+            if isinstance(part, Part):
+                part.remove()
         if isinstance(outcome, Exception):
             self._master_refused(job.request, outcome)
             return
