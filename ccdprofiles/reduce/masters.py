@@ -145,7 +145,8 @@ def make_master(
     levels : mapping, optional
         The levels of its flats by file, if they have already been measured.
     parts : sequence of Part
-        All its rows, if they have already been combined.
+        All its rows, if they have already been combined. The caller removes their files, as
+        a worker that was lost may have to read them a second time.
 
     Raises
     ------
@@ -283,8 +284,6 @@ def _write(
                 pass
         sha256 = product.finish_hashed()
     sync_folders([request.path])
-    for part in parts:
-        part.path.unlink(missing_ok=True)
     return sha256
 
 

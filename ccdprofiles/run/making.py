@@ -206,7 +206,8 @@ class _Making:
             self._part_finished(pending, job, outcome)
             return
         del self.pending[master.name]
-        for part in pending.results:
+        finished = job.parts if isinstance(job, MasterJob) else pending.results
+        for part in finished:
             if isinstance(part, Part):
                 part.remove()
         if isinstance(outcome, Exception):

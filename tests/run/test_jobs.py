@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import by_hand
 import pytest
 
-from ccdprofiles import known_profiles, plan_night
+from ccdprofiles import Flat, known_profiles, plan_night
+from ccdprofiles.errors import FrameRejected
 from ccdprofiles.plan.plan import Input
 from ccdprofiles.plan.scan import scan
 from ccdprofiles.reduce.flat_levels import FlatLevel
@@ -85,6 +86,27 @@ def test_a_frame_that_changes_while_its_master_is_shared_costs_itself(monkeypatc
     assert len(made.masters) == 1
     assert left[:4] == [0, 1, 0, 1]
     assert not list(masters.glob(".*.tmp"))
+
+
+def test_rows_of_a_flat_that_is_refused_when_it_is_whole_are_removed(monkeypatch, tmp_path):
+    def refused(*args):
+        raise FrameRejected("flat-level", "its good pixels have no light.")
+
+    by_hand.write_some(tmp_path / "raw", "bias", 3, 100)
+    by_hand.write_some(tmp_path / "raw", "flat", 3, 20_000, 1.0)
+    monkeypatch.setattr(jobs, "LARGE", 0)
+    monkeypatch.setattr("ccdprofiles.reduce.masters.flat_norm", refused)
+    removed, remove = [], Part.remove
+    monkeypatch.setattr(Part, "remove", lambda part: (removed.append(part), remove(part)))
+    with ThreadPoolExecutor(2) as pool:
+        profile = by_hand.camera(flat=Flat())
+        made = by_hand.reduce_night(
+            tmp_path / "raw", tmp_path / "out", profile=profile, executor=pool
+        )
+    assert len(made.masters) == 1
+    assert "its good pixels have no light" in str(made)
+    assert not list((tmp_path / "out" / "masters").glob(".*.tmp"))
+    assert len(removed) == 4
 
 
 def test_the_inputs_of_a_job_can_be_pickled_and_hold_only_its_frames(tmp_path):
