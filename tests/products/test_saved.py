@@ -115,6 +115,38 @@ def test_what_cannot_be_read_is_a_fault(tmp_path):
         assert sha256_or_fault(tmp_path / name) == ("", fault)
 
 
+def column(name, form="3A"):
+    return fits.Column(name=name, format=form, array=[b"abc" if form == "3A" else 1])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        fits.ImageHDU(np.zeros((4, 5), "i2")),
+        fits.BinTableHDU.from_columns([column("file"), column("sha256"), column("role", "J")]),
+        fits.BinTableHDU.from_columns([column("file"), column("sha256")]),
+        fits.BinTableHDU.from_columns([column(name) for name in ("file", "sha256", "role", "by")]),
+        fits.BinTableHDU.from_columns([column(name) for name in "abc"]),
+    ],
+    ids=["image", "integers", "two", "four", "names"],
+)
+def test_a_provenance_that_others_wrote_is_a_fault(tmp_path, write, foreign):
+    path = write(tmp_path / "a.fits")
+    with fits.open(path, mode="update") as hdus:
+        hdus["PROVENANCE"] = foreign
+        foreign.name = "PROVENANCE"
+        foreign.add_checksum()
+    for pixels in (True, False):
+        checked = check_product(path, pixels)
+        assert checked.faults == ("its PROVENANCE was not written by ccdprofiles",)
+        assert checked.provenance == ()
+
+
+def test_a_provenance_without_rows_is_no_fault(tmp_path, write):
+    checked = check_product(write(tmp_path / "a.fits", inputs=[]))
+    assert (checked.faults, checked.provenance) == ((), ())
+
+
 def test_a_small_master_is_read_once(tmp_path, write, monkeypatch):
     saved = SavedProduct(write(tmp_path / "a.fits"))
     first = saved.band(0, 12)
