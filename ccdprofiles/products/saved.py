@@ -22,7 +22,6 @@ from ..files.pixels import Pixels
 from ..files.raw import RawFile, read_raw, refuse_changed
 from ..files.reading import Passage, opened
 from .band import Band
-from .product import sha256_of
 
 __all__ = [
     "GONE",
@@ -113,6 +112,8 @@ def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
     if not hdus:
         return CheckedProduct(Cards(b""), faults=("it is not a complete FITS file",), sha256=sha256)
     faults = [*_missing(hdus)]
+    if not faults and (more := size - padded(hdus[-1].end)):
+        faults.append(f"it contains {more} bytes after its PROVENANCE, which ccdprofiles did not write")
     for hdu, (header, data) in zip(hdus[-len(sums) :], sums, strict=True):
         faults += _wrong_sums(hdu, header, data)
     rows: tuple[tuple[str, str, str], ...] = ()
@@ -276,7 +277,7 @@ class SavedProduct:
         return _read_band(read_raw(self.path), first, stop, variance)
 
     def _has_same_bytes(self) -> bool:
-        return self._sha256 != "" and sha256_of(self.path) == self._sha256
+        return self._sha256 != "" and sha256_or_fault(self.path)[0] == self._sha256
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
