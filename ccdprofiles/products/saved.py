@@ -113,7 +113,7 @@ def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
         return CheckedProduct(Cards(b""), faults=("it is not a complete FITS file",), sha256=sha256)
     faults = [*_missing(hdus)]
     if not faults and (more := size - padded(hdus[-1].end)):
-        faults.append(f"it contains {more} bytes after its PROVENANCE, which ccdprofiles did not write")
+        faults.append(f"it contains {more} bytes after its PROVENANCE that are not ours")
     for hdu, (header, data) in zip(hdus[-len(sums) :], sums, strict=True):
         faults += _wrong_sums(hdu, header, data)
     rows: tuple[tuple[str, str, str], ...] = ()
