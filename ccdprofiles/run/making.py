@@ -171,7 +171,11 @@ class _Making:
             why = f"{path}: {faults}; remake it, or remove it from the calibrations."
             self.state.fail(master.name, "checksum", why)
             return
-        self.state.add_master(master.name, path, external.sha256)
+        try:
+            self.state.add_master(master.name, path, external.sha256)
+        except (FrameRejected, OSError):
+            why = "it was removed or replaced during the run; remake it, or remove it from the"
+            self.state.fail(master.name, "removed", f"{path}: {why} calibrations.")
 
     def _keep_master(self, master: Master, path: Path, key: str, kept: CheckedProduct) -> None:
         """Use a master of an earlier run that is up to date."""
