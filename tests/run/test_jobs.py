@@ -78,9 +78,7 @@ def test_a_frame_that_changes_while_its_master_is_shared_costs_itself(monkeypatc
     monkeypatch.setattr(jobs, "LARGE", 0)
     monkeypatch.setattr(jobs, "combine_part", changed_meanwhile)
     with ThreadPoolExecutor(2) as pool:
-        made = by_hand.reduce_night(
-            raw, tmp_path / "out", profile=by_hand.camera(), executor=pool
-        )
+        made = by_hand.reduce_night(raw, tmp_path / "out", profile=by_hand.camera(), executor=pool)
     assert list(made.set_aside["file"]) == ["bias3.fits"]
     assert list(made.set_aside["code"]) == ["changed"]
     assert len(made.masters) == 1
