@@ -80,6 +80,7 @@ class NewFile:
         self._chunks: dict[int, np.ndarray] = {}
         self._filled: dict[int, int] = {}
         self._under_way: list[Future] = []
+        self._refused: OSError | None = None
         self._file = _created(path, 0 if writers is None else getattr(os, "O_DIRECT", 0))
 
     def put(self, place: int, values: np.ndarray, stored: str | np.dtype) -> None:
@@ -115,10 +116,12 @@ class NewFile:
     def complete(self) -> None:
         """Write all remaining bytes; from now on the file can be read."""
         with self._lock:
+            self._raise_refused()
             for number in sorted(self._chunks):
                 self._write(self._chunks.pop(number), number * _CHUNK)
         for future in self._under_way:
             future.result()
+        self._raise_refused()
         os.ftruncate(self._file, self._size)
 
     def sync(self) -> None:
@@ -145,17 +148,36 @@ class NewFile:
         chunk, place = self._chunks.pop(number), number * _CHUNK
         if self._writers is None:
             self._write(chunk, place)
-        else:
-            self._under_way.append(self._writers.submit(self._write, chunk, place))
+            return
+        self._raise_refused()
+        self._under_way.append(self._writers.submit(self._write_later, chunk, place))
+
+    def _write_later(self, chunk: np.ndarray, place: int) -> None:
+        """Write a chunk in the thread of the writers, unless the disk has refused another one."""
+        if self._refused is None:
+            try:
+                self._write(chunk, place)
+            except OSError as error:
+                # Its traceback would keep the chunk in memory.
+                self._refused = error.with_traceback(None)
+
+    def _raise_refused(self) -> None:
+        """Raise the error of a chunk that could not be written."""
+        if self._refused is not None:
+            raise OSError(*self._refused.args)
 
     def _write(self, chunk: np.ndarray, place: int) -> None:
         view, start = chunk.data, place
+        may_retry = True
         while view:
             try:
                 done = os.pwrite(self._file, view, start)
             except OSError as error:
-                if error.errno != errno.EINVAL or not _use_cache(self._file):
+                if error.errno != errno.EINVAL or not may_retry:
                     raise
+                # Another thread may have switched to the cache since this write began.
+                may_retry = False
+                _use_cache(self._file)
                 continue
             view, start = view[done:], start + done
         if len(chunk) == _CHUNK and hasattr(os, "posix_fadvise"):
@@ -176,16 +198,12 @@ def _created(path: Path, direct: int) -> int:
         return os.open(path, flags, 0o666)
 
 
-def _use_cache(file: int) -> bool:
-    """Write through the cache from now on; return False if it already did."""
-    direct = getattr(os, "O_DIRECT", 0)
-    if not direct:
-        return False
-    import fcntl
+def _use_cache(file: int) -> None:
+    """Write through the cache from now on."""
+    if direct := getattr(os, "O_DIRECT", 0):
+        import fcntl
 
-    flags = fcntl.fcntl(file, fcntl.F_GETFL)
-    fcntl.fcntl(file, fcntl.F_SETFL, flags & ~direct)
-    return bool(flags & direct)
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~direct)
 
 
 def _aligned_zeros(size: int) -> np.ndarray:

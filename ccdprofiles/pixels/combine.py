@@ -217,12 +217,15 @@ def _combine_clipped(values: np.ndarray, how: Combine) -> tuple[np.ndarray, np.n
     used = np.count_nonzero(keep, axis=0)
     if how.method == "median":
         # The values that are kept follow one another, so their median is one place or two.
-        start = np.count_nonzero(centre - ordered > limit, axis=0)
+        start = np.minimum(np.count_nonzero(centre - ordered > limit, axis=0), number - 1)
         place = np.arange(len(start))
         low, high = start + (used - 1) // 2, start + used // 2
-        return (ordered[low, place] + ordered[high, place]) / 2, used
+        median = (ordered[low, place] + ordered[high, place]) / 2
+        # A clip below 0.67 may reject every value.
+        return np.where(used > 0, median, np.nan), used
     ordered[~keep] = 0
-    mean = np.add.reduce(ordered, axis=0) / used
+    with np.errstate(invalid="ignore"):
+        mean = np.add.reduce(ordered, axis=0) / used
     # A sum represents all frames, even if values were rejected.
     return mean if how.method == "average" else mean * number, used
 

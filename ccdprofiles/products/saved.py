@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,7 +22,6 @@ from ..files.pixels import Pixels
 from ..files.raw import RawFile, read_raw, refuse_changed
 from ..files.reading import Passage, opened
 from .band import Band
-from .product import sha256_of
 
 __all__ = [
     "GONE",
@@ -35,6 +35,7 @@ __all__ = [
 GONE = "it is missing"
 _SMALL = 2**18
 _HDUS = ["PRIMARY", "MASK", "UNCERT", "DQ", "PROVENANCE"]
+_COLUMNS = ["file", "sha256", "role"]
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,16 @@ def _checked(stream: io.FileIO, pixels: bool) -> CheckedProduct:
     if not hdus:
         return CheckedProduct(Cards(b""), faults=("it is not a complete FITS file",), sha256=sha256)
     faults = [*_missing(hdus)]
+    if not faults and (more := size - padded(hdus[-1].end)):
+        faults.append(f"it contains {more} bytes after its PROVENANCE that are not ours")
     for hdu, (header, data) in zip(hdus[-len(sums) :], sums, strict=True):
         faults += _wrong_sums(hdu, header, data)
-    rows = () if faults else tuple(_rows(stream, hdus[-1]))
+    rows: tuple[tuple[str, str, str], ...] = ()
+    if not faults:
+        try:
+            rows = tuple(_rows(stream, hdus[-1]))
+        except ValueError:
+            faults.append("its PROVENANCE was not written by ccdprofiles")
     return CheckedProduct(hdus[0].cards, rows, tuple(faults), sha256)
 
 
@@ -164,9 +172,20 @@ def _wrong_sums(hdu: HDU, header: int, data: int) -> Iterator[str]:
 
 
 def _rows(stream: io.FileIO, table: HDU) -> Iterator[tuple[str, str, str]]:
-    """Read the rows of a PROVENANCE table, whose three columns contain text."""
-    forms = (str(table.cards[f"TFORM{n}"]).strip() for n in (1, 2, 3))
+    """Read the rows of a PROVENANCE table, whose three columns contain text.
+
+    Raises
+    ------
+    ValueError
+        If it has other columns, or its text is not ASCII.
+    """
+    names = [table.cards.own(f"TTYPE{n}") for n in (1, 2, 3)]
+    forms = [str(table.cards.own(f"TFORM{n}")).strip() for n in (1, 2, 3)]
+    if names != _COLUMNS or not all(re.fullmatch("[1-9][0-9]*A", form) for form in forms):
+        raise ValueError("not three columns of text")
     widths = [int(form.removesuffix("A")) for form in forms]
+    if sum(widths) != table.cards.own("NAXIS1") or table.nbytes % sum(widths):
+        raise ValueError("more than three columns")
     stored = os.pread(stream.fileno(), table.nbytes, table.data)
     for start in range(0, table.nbytes, sum(widths)):
         cells = []
@@ -258,7 +277,7 @@ class SavedProduct:
         return _read_band(read_raw(self.path), first, stop, variance)
 
     def _has_same_bytes(self) -> bool:
-        return self._sha256 != "" and sha256_of(self.path) == self._sha256
+        return self._sha256 != "" and sha256_or_fault(self.path)[0] == self._sha256
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:

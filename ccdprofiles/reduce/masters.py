@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from uuid import uuid4
 
 import numpy as np
 
@@ -144,7 +145,8 @@ def make_master(
     levels : mapping, optional
         The levels of its flats by file, if they have already been measured.
     parts : sequence of Part
-        All its rows, if they have already been combined.
+        All its rows, if they have already been combined. The caller removes their files, as
+        a worker that was lost may have to read them a second time.
 
     Raises
     ------
@@ -184,7 +186,9 @@ def combine_part(
     used, flats = request, None
     if request.master.type == "flat":
         used, flats = lit_flats(request, known(levels, "levels of flats"))
-    path = request.path.with_name(f".{request.path.name}.{first}-{os.getpid()}.tmp")
+    # Unique, as the same worker combines these rows again if a frame changes meanwhile.
+    unique = f"{os.getpid()}-{uuid4().hex}"
+    path = request.path.with_name(f".{request.path.name}.{unique}.tmp")
     part = Part(request.path, path, first, stop, request.shape[1])
     try:
         with open_frames(used.inputs, used.chosen) as pixels, part.create() as stream:
@@ -194,7 +198,7 @@ def combine_part(
                 flags = None if rows.flags is None or not rows.flags.any() else rows.flags
                 part.write(stream, band[0], Band(rows.data.astype("f4"), variance, flags))
     except BaseException:
-        part.path.unlink(missing_ok=True)
+        part.remove()
         raise
     return part
 
@@ -280,8 +284,6 @@ def _write(
                 pass
         sha256 = product.finish_hashed()
     sync_folders([request.path])
-    for part in parts:
-        part.path.unlink(missing_ok=True)
     return sha256
 
 

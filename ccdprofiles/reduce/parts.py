@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -99,6 +99,12 @@ class Part:
                         f"{self.path} was truncated during the run; run it again to continue."
                     )
                 left = left[number:]
+
+    def remove(self) -> None:
+        """Remove the file, unless its folder was removed or replaced by a link."""
+        with suppress(OSError, OutputError):
+            refuse_link(self.path.parent)
+            self.path.unlink(missing_ok=True)
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:

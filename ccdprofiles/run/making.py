@@ -171,7 +171,11 @@ class _Making:
             why = f"{path}: {faults}; remake it, or remove it from the calibrations."
             self.state.fail(master.name, "checksum", why)
             return
-        self.state.add_master(master.name, path, external.sha256)
+        try:
+            self.state.add_master(master.name, path, external.sha256)
+        except (FrameRejected, OSError):
+            why = "it was removed or replaced during the run; remake it, or remove it from the"
+            self.state.fail(master.name, "removed", f"{path}: {why} calibrations.")
 
     def _keep_master(self, master: Master, path: Path, key: str, kept: CheckedProduct) -> None:
         """Use a master of an earlier run that is up to date."""
@@ -200,12 +204,16 @@ class _Making:
         if pending is None or pending.request is not job.request:
             # Another of its jobs has failed, and it was abandoned or restarted.
             if isinstance(outcome, Part):
-                outcome.path.unlink(missing_ok=True)
+                outcome.remove()
             return
         if not isinstance(job, MasterJob) and not isinstance(outcome, Exception):
             self._part_finished(pending, job, outcome)
             return
         del self.pending[master.name]
+        finished = job.parts if isinstance(job, MasterJob) else pending.results
+        for part in finished:
+            if isinstance(part, Part):
+                part.remove()
         if isinstance(outcome, Exception):
             self._master_refused(job.request, outcome)
             return

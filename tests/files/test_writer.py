@@ -2,7 +2,9 @@
 
 import errno
 import os
+import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -106,6 +108,35 @@ def test_a_disk_that_does_not_go_past_the_cache_is_written_through_it(tmp_path, 
     assert refused
 
 
+def test_two_threads_may_be_refused_past_the_cache_at_once(tmp_path, monkeypatch):
+    """`complete` writes what remains in its own thread, while the writer is still busy."""
+    if not hasattr(os, "O_DIRECT"):
+        pytest.skip("this system has no way past its cache")
+    real, both, refused = os.pwrite, threading.Barrier(2), []
+
+    def refuse_each_thread_once(*args):
+        if threading.get_ident() in refused:
+            return real(*args)
+        refused.append(threading.get_ident())
+        both.wait(20)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "pwrite", refuse_each_thread_once)
+    pieces = [(0, np.ones(MEBI + 4096, "u1"), "u1")]
+    size = MEBI + 4096 + 11
+    assert written(tmp_path / "a", size, pieces, True) == expected(size, pieces)
+    assert len(refused) == 2
+
+
+def test_an_invalid_write_is_not_retried_for_ever(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(OSError, match="Invalid argument"):
+        written(tmp_path / "a", MEBI, [], True)
+
+
 @pytest.mark.parametrize("size", [MEBI, 30 * MEBI])
 def test_a_full_disk_is_heard_of(tmp_path, monkeypatch, size):
     def full(*args):
@@ -125,6 +156,33 @@ def test_a_full_disk_is_heard_of(tmp_path, monkeypatch, size):
             write()
         assert error.value.errno == errno.ENOSPC
         file.close()
+        file.close()
+
+
+def test_a_full_disk_ends_the_writing_at_once_and_keeps_no_chunk(tmp_path, monkeypatch):
+    chunks = []
+
+    def full(descriptor, view, place):
+        chunks.append(weakref.ref(view.obj))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with Writers() as writers:
+        file = NewFile(tmp_path / "a", 64 * MEBI, writers)
+
+        def put(numbers):
+            for n in numbers:
+                file.put(n * MEBI, np.ones(MEBI, "u1"), "u1")
+                time.sleep(0.01)
+
+        with pytest.raises(OSError, match="No space"):
+            put(range(40))
+        with pytest.raises(OSError, match="No space"):
+            put(range(40, 41))
+        with pytest.raises(OSError, match="No space"):
+            file.complete()
+        assert len(chunks) == 1
+        assert not any(chunk() is not None for chunk in chunks)
         file.close()
 
 

@@ -130,6 +130,18 @@ def test_scaled_frames_of_float64_may_lack_values(how):
     np.testing.assert_array_equal(np.broadcast_to(found.n_used, kept.shape), kept)
 
 
+@pytest.mark.parametrize("method", ["average", "median", "sum"])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("values", [[1, 3], [0, 1, 11, 12], [10, 11, 17, 18]])
+def test_a_pixel_of_which_every_value_is_rejected_is_nan(method, missing, values):
+    """The two middle values lie further from their mean than a clip of 0.5 allows."""
+    stack = np.array([*values, *[np.nan] * missing], "f8")[:, np.newaxis, np.newaxis]
+    compare(stack, Combine(method=method, clip=0.5))
+    found = combine(stack, Combine(method=method, clip=0.5))
+    assert np.isnan(found.data).all()
+    assert (found.n_used == 0).all()
+
+
 def test_equal_values_are_all_kept():
     """Their median deviation is 0, and nothing lies further than that."""
     found = combine(np.full((5, 2, 2), 7.0), Combine(clip=5))

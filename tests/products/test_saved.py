@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -113,6 +114,72 @@ def test_what_cannot_be_read_is_a_fault(tmp_path):
     ):
         assert check_product(tmp_path / name).faults == (fault,)
         assert sha256_or_fault(tmp_path / name) == ("", fault)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"\0", b"\0" * 2880, b"XTENSION".ljust(2880), b"x" * 10_000],
+    ids=["byte", "block", "header", "text"],
+)
+def test_bytes_after_the_last_hdu_are_a_fault(tmp_path, write, more):
+    path = write(tmp_path / "a.fits")
+    assert check_product(path).faults == ()
+    path.write_bytes(path.read_bytes() + more)
+    for pixels in (True, False):
+        (fault,) = check_product(path, pixels).faults
+        assert fault.startswith(f"it contains {len(more)} bytes after its PROVENANCE")
+
+
+def test_a_fifo_in_the_place_of_a_master_is_refused_at_once(tmp_path, write):
+    def too_late(*_):
+        raise AssertionError("the FIFO was opened, and nobody writes to it")
+
+    path = write(tmp_path / "a.fits")
+    saved = SavedProduct(path, sha256_of(path))
+    path.unlink()
+    os.mkfifo(path)
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(5)
+    try:
+        with pytest.raises(FrameRejected, match="was removed or replaced"):
+            saved.refuse_changed()
+        with pytest.raises(FrameRejected, match="was removed or replaced"):
+            saved.band(0, 2)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def column(name, form="3A"):
+    return fits.Column(name=name, format=form, array=[b"abc" if form == "3A" else 1])
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        fits.ImageHDU(np.zeros((4, 5), "i2")),
+        fits.BinTableHDU.from_columns([column("file"), column("sha256"), column("role", "J")]),
+        fits.BinTableHDU.from_columns([column("file"), column("sha256")]),
+        fits.BinTableHDU.from_columns([column(name) for name in ("file", "sha256", "role", "by")]),
+        fits.BinTableHDU.from_columns([column(name) for name in "abc"]),
+    ],
+    ids=["image", "integers", "two", "four", "names"],
+)
+def test_a_provenance_that_others_wrote_is_a_fault(tmp_path, write, foreign):
+    path = write(tmp_path / "a.fits")
+    with fits.open(path, mode="update") as hdus:
+        hdus["PROVENANCE"] = foreign
+        foreign.name = "PROVENANCE"
+        foreign.add_checksum()
+    for pixels in (True, False):
+        checked = check_product(path, pixels)
+        assert checked.faults == ("its PROVENANCE was not written by ccdprofiles",)
+        assert checked.provenance == ()
+
+
+def test_a_provenance_without_rows_is_no_fault(tmp_path, write):
+    checked = check_product(write(tmp_path / "a.fits", inputs=[]))
+    assert (checked.faults, checked.provenance) == ((), ())
 
 
 def test_a_small_master_is_read_once(tmp_path, write, monkeypatch):

@@ -1,12 +1,17 @@
 """Jobs name what follows them, and can be pickled."""
 
+import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 
+import by_hand
 import pytest
 
-from ccdprofiles import known_profiles, plan_night
+from ccdprofiles import Flat, known_profiles, plan_night
+from ccdprofiles.errors import FrameRejected
 from ccdprofiles.plan.plan import Input
 from ccdprofiles.plan.scan import scan
 from ccdprofiles.reduce.flat_levels import FlatLevel
@@ -54,6 +59,52 @@ def test_flat_levels_are_followed_by_rows_and_rows_by_the_master(monkeypatch, tm
 def test_biases_begin_with_their_rows(monkeypatch):
     monkeypatch.setattr(jobs, "LARGE", 0)
     assert [job.levels for job in first_jobs(request("bias"), 2)] == [None, None]
+
+
+def test_a_frame_that_changes_while_its_master_is_shared_costs_itself(monkeypatch, tmp_path):
+    """The rows of the first attempt are removed, and do not stand in the way of the second."""
+    raw, masters = tmp_path / "raw", tmp_path / "out" / "masters"
+    by_hand.write_some(raw, "bias", 5, 100)
+    lock, real, left, calls = threading.Lock(), jobs.combine_part, [], []
+
+    def changed_meanwhile(*args):
+        with lock:
+            calls.append(args)
+            if len(calls) == 2:
+                os.utime(raw / "bias3.fits", ns=(1, 1))
+            left.append(len(list(masters.glob(".*.tmp"))))
+            return real(*args)
+
+    monkeypatch.setattr(jobs, "LARGE", 0)
+    monkeypatch.setattr(jobs, "combine_part", changed_meanwhile)
+    with ThreadPoolExecutor(2) as pool:
+        made = by_hand.reduce_night(raw, tmp_path / "out", profile=by_hand.camera(), executor=pool)
+    assert list(made.set_aside["file"]) == ["bias3.fits"]
+    assert list(made.set_aside["code"]) == ["changed"]
+    assert len(made.masters) == 1
+    assert left[:4] == [0, 1, 0, 1]
+    assert not list(masters.glob(".*.tmp"))
+
+
+def test_rows_of_a_flat_that_is_refused_when_it_is_whole_are_removed(monkeypatch, tmp_path):
+    def refused(*args):
+        raise FrameRejected("flat-level", "its good pixels have no light.")
+
+    by_hand.write_some(tmp_path / "raw", "bias", 3, 100)
+    by_hand.write_some(tmp_path / "raw", "flat", 3, 20_000, 1.0)
+    monkeypatch.setattr(jobs, "LARGE", 0)
+    monkeypatch.setattr("ccdprofiles.reduce.masters.flat_norm", refused)
+    removed, remove = [], Part.remove
+    monkeypatch.setattr(Part, "remove", lambda part: (removed.append(part), remove(part)))
+    with ThreadPoolExecutor(2) as pool:
+        profile = by_hand.camera(flat=Flat())
+        made = by_hand.reduce_night(
+            tmp_path / "raw", tmp_path / "out", profile=profile, executor=pool
+        )
+    assert len(made.masters) == 1
+    assert "its good pixels have no light" in str(made)
+    assert not list((tmp_path / "out" / "masters").glob(".*.tmp"))
+    assert len(removed) == 4
 
 
 def test_the_inputs_of_a_job_can_be_pickled_and_hold_only_its_frames(tmp_path):

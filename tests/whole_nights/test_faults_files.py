@@ -33,7 +33,7 @@ from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.plan import request
 from ccdprofiles.plan.scan import Scanner
 from ccdprofiles.products.product import write_text
-from ccdprofiles.run import run
+from ccdprofiles.run import making, run
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 SMALL = windowed("cg16m", 16, 24)
@@ -1041,7 +1041,7 @@ def test_a_disk_error_at_the_second_reading_costs_that_frame(tmp_path, monkeypat
     assert len(night.masters) == len(night.plan.masters)
 
 
-@pytest.mark.parametrize("fault", ["flipped", "gone"])
+@pytest.mark.parametrize("fault", ["flipped", "gone", "gone after its check"])
 def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monkeypatch, fault):
     camera = windowed(known_profiles()["cg16m"], 16, 24)
     every = [
@@ -1059,6 +1059,16 @@ def test_a_master_of_another_night_is_held_against_its_checksums(tmp_path, monke
         with fits.open(flat) as hdus:
             octets[hdus[0].fileinfo()["datLoc"] + 400] ^= 0x40
         flat.write_bytes(octets)
+    elif fault == "gone after its check":
+        check = making.check_product
+
+        def checked(path, *args):
+            result = check(path, *args)
+            if path.name == flat.name:
+                path.unlink()
+            return result
+
+        monkeypatch.setattr(making, "check_product", checked)
     else:  # taken away once the plan is made
         begin = run.run_plan
         monkeypatch.setattr(run, "run_plan", lambda *a: (flat.unlink(), begin(*a))[1])
