@@ -139,7 +139,7 @@ def verify_night(
     >>> whole.ok, damaged.ok
     (True, False)
     >>> print(damaged.bad["reason"][0])
-    it is gone; reduce the night again
+    it is missing; reduce the night again
     """
     output = local_path(output, "the output")
     if not isinstance(jobs, int) or jobs < 0:

@@ -87,7 +87,7 @@ def _dark_wanted(
     if not fitting:
         return f" of {wanted} and {_described(frame)}{_other_masters('dark', frame, masters)}."
     nearest = min((off[c.master.name], c.master.name, c.master.exposure) for c in fitting)
-    hint = f" of {wanted}; nearest is {seconds(nearest[2])}, {seconds(nearest[0])} off."
+    hint = f" of {wanted}; the nearest is {seconds(nearest[2])}, which differs by {seconds(nearest[0])}."
     own = exposure_of(frame)
     longer = any(c.master.bias_off and exposure_of(c.master) > own for c in fitting)
     if longer and frame.recipe.bias:

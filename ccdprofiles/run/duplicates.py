@@ -39,7 +39,7 @@ def same_pixels(measured: Mapping[str, Measured]) -> list[Reason]:
         notes += [
             Reason.note(
                 file,
-                f"the same pixels as {first} but another header; both are used according to "
+                f"the same pixels as {first}, but another header; both are used according to "
                 "their headers; remove the wrong one from the night.",
             )
             for file in others

@@ -65,7 +65,7 @@ def _set_aside(state: RunState, file: str, wrong: FrameRejected) -> None:
         state.made.notes.append(f"{file}: kept by hand, although {wrong}")
         log.warning("%s: kept by hand, although %s", file, wrong)
         return
-    state.fail(file, wrong.code, f"{wrong} To use it all the same: keep=[FILE] (--keep FILE).")
+    state.fail(file, wrong.code, f"{wrong} To use it nevertheless: keep=[FILE] (--keep FILE).")
     del state.measured[file]
     log.warning("%s", state.made.failed[file])
 
@@ -234,7 +234,8 @@ def _note_negative(state: RunState) -> None:
         file, depth = max(found, key=lambda f: f[1])
         state.made.notes.append(
             f"{file}{_and_more(found)}: its sky is {depth:.4g} adu below {name}, but light is never "
-            "negative; check the darks for light, and that they were read out like this frame."
+            "negative; check the darks for light, and that they were read out in the same way as "
+            "this frame."
         )
 
 

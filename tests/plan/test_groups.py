@@ -75,6 +75,6 @@ def test_three_unlisted_cards_are_quoted_and_the_others_counted(plain_frame, num
     (part,) = split_by_settings("bias", frames, Settings()).parts
     quoted = "; ".join(f"KNOB{n} is 0 in 2 frames and 1 in 2 frames" for n in range(3))
     assert part.notes == (
-        f"{quoted}{more}; a card that changes the read-out belongs in match=, one that does not "
-        "in ignore_cards=",
+        f"{quoted}{more}; add a card that changes the read-out to match=, and one that does not to "
+        "ignore_cards=",
     )

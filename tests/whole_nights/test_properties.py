@@ -21,7 +21,7 @@ from ccdprofiles.files.cards import Cards
 from ccdprofiles.plan.frames import ACCEPTED
 from ccdprofiles.plan.planner import make_plan
 from ccdprofiles.plan.scan import scan
-from ccdprofiles.report.table import night_table
+from ccdprofiles.report.table import night_table, verdicts_of
 
 CAMERA = Profile(
     instrument="C",
@@ -152,7 +152,7 @@ def test_whatever_files_are_called_and_say(tmp_path_factory, files, shuffler):
     laid = sum(len(found) for _, _, found in os.walk(night))
     frames = scan(night, REGISTRY)
     plan = make_plan(frames)
-    rows = night_table(frames, plan)
+    rows = night_table(frames, verdicts_of(frames, plan))
     # Every file has one row, with a name that a terminal can show.
     assert len(rows) == len(set(rows["file"])) == laid == plan.found
     assert all(name.isprintable() for name in rows["file"])

@@ -452,7 +452,9 @@ def test_room_is_counted_for_what_is_still_to_be_made(made, tmp_path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, 0))
     assert len(reduce_night(folder / "raw", tmp_path / "out", **options).kept) == 16
     before = tree(tmp_path / "out", log=True)
-    with pytest.raises(OutputError, match=r"the products need 114 kB and .* has 0 bytes free"):
+    with pytest.raises(
+        OutputError, match=r"the products need 114 kB, but .* has only 0 bytes free"
+    ):
         reduce_night(folder / "raw", tmp_path / "out", overwrite=True, **options)
     assert tree(tmp_path / "out", log=True) == before
 
