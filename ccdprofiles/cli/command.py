@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import CCDProfilesError, OutputError, words_of
+from ..errors import CCDProfilesError, OutputError, chain_of, words_of
 from ..files.threads import stay_single
 from .demo import add_demo
 from .ends import (
@@ -119,6 +119,9 @@ def _ended(options: argparse.Namespace) -> int:
     except BrokenPipeError as error:
         return undelivered(DONE, error)
     except Exception as error:
+        # Python 3.11 wraps what interrupts the making of a class in a RuntimeError.
+        if stopped := [e for e in chain_of(error) if not isinstance(e, Exception)]:
+            raise stopped[0] from error
         if is_short_of_memory(error):
             return _short_of_memory()
         if isinstance(error, OSError) and error.filename:

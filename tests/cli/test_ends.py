@@ -297,3 +297,11 @@ def test_a_command_leaves_no_log_handler_behind(capsys):
     before = list(logger.handlers)
     assert cli.main(["profiles"]) == 0
     assert logger.handlers == before
+
+
+def test_an_interrupt_while_a_class_is_made_is_an_interrupt(command, monkeypatch):
+    """Python 3.11 makes a RuntimeError of it, as from an import that Ctrl-C met."""
+    wrapped = RuntimeError("Error calling __set_name__")
+    wrapped.__cause__ = KeyboardInterrupt()
+    monkeypatch.setattr("ccdprofiles.plan.request.make_plan", raiser(wrapped))
+    assert cli.main(command) == 130

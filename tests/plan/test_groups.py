@@ -68,7 +68,7 @@ def test_flats_of_several_temperatures_are_combined_and_darks_are_not(plain_fram
         assert [part.by_temperature for part in split.parts] == [kind == "dark"] * number
 
 
-@pytest.mark.parametrize(("number", "more"), [(3, ""), (5, "; and 2 other cards differ too")])
+@pytest.mark.parametrize(("number", "more"), [(3, ""), (5, "; 2 other cards differ too")])
 def test_three_unlisted_cards_are_quoted_and_the_others_counted(plain_frame, number, more):
     cards = [dict.fromkeys((f"KNOB{n}" for n in range(number)), value) for value in (0, 1, 0, 1)]
     frames = [plain_frame(f"{n}", "bias", cards=c) for n, c in enumerate(cards)]

@@ -289,7 +289,7 @@ def test_files_that_cannot_be_read_are_refused_in_words(tmp_path):
         with pytest.raises(PlanError, match=words):
             combine([good, path], unit="adu")
         assert len(os.listdir("/proc/self/fd")) == opened
-    with pytest.raises(PlanError, match="a.fits: HDU 3 is not an image"):
+    with pytest.raises(PlanError, match=r"a\.fits: HDU 3 is not an image"):
         combine([good], unit="adu", hdu=3)
 
 
