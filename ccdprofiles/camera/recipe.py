@@ -72,7 +72,7 @@ class Flat:
     ----------
     scale : {"median", "mode", "mean"}
         The statistic of the good pixels by which each flat is divided before they are
-        combined, and the master afterwards. `ccdprofiles.pixels.combine.mode` defines
+        combined, and the master afterwards. `ccdprofiles.pixels.statistics.mode` defines
         the mode of a float image.
     minimum : float
         Pixels of the master below this fraction of its level are flagged as having no

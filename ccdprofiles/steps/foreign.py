@@ -68,7 +68,11 @@ def measured_masters(
 
 def _is_single_flat(master: Master) -> bool:
     """Return True for a flat of ccdprofiles that was not normalised, such as a single frame."""
-    return master.type == "flat" and "FLATNORM" not in master.meta
+    return (
+        master.type == "flat"
+        and str(master.meta.get("CPTYPE", "")) == "flat"
+        and "FLATNORM" not in master.meta
+    )
 
 
 def _good(master: Master) -> np.ndarray:

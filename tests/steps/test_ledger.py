@@ -130,6 +130,8 @@ def test_a_master_of_another_kind_or_size_is_refused(made):
     lfc = made("lfc")
     with pytest.raises(PlanError, match="CPTYPE of the frame in dark= is 'flat'"):
         lfc.calibrate(dark=with_cards(lfc.flat, CPTYPE="flat"), flat=None)
+    with pytest.raises(PlanError, match="CPTYPE of the frame in flat= is 'dark'"):
+        lfc.calibrate(flat=lfc.dark)
     with pytest.raises(PlanError, match="has 80 columns and 10 rows, but the frame has 80 and 64"):
         lfc.calibrate(dark=lfc.dark[:10])
     with pytest.raises(PlanError, match=r"dark=3 is not a master"):
