@@ -35,7 +35,10 @@ HANDED_UP = {"camera.single_steps": "steps"}
 ``Profile.read``, ``prepare`` and ``calibrate``, as people look for the steps of their camera there.
 """
 
-MODULES = {".".join(p.relative_to(HOUSE).with_suffix("").parts): p for p in HOUSE.rglob("*.py")}
+# An installed package holds the profiles, too.
+SOURCES = [p for p in HOUSE.rglob("*.py") if p.parent != HOUSE / "profiles"]
+
+MODULES = {".".join(p.relative_to(HOUSE).with_suffix("").parts): p for p in SOURCES}
 
 
 def imported(module):

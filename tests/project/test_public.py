@@ -35,7 +35,7 @@ HOUSE = Path(ccdprofiles.__file__).parent
 MODULES = sorted(
     ".".join(p.relative_to(HOUSE).with_suffix("").parts)
     for p in HOUSE.rglob("*.py")
-    if not p.stem.startswith("__")
+    if not p.stem.startswith("__") and p.parent != HOUSE / "profiles"
 )
 
 
