@@ -248,7 +248,7 @@ def _science_of(night: Table) -> dict[str, list[str]]:
 def _sha256_of(
     file: str, role: str, saved: Mapping[str, CheckedProduct], paths: _Paths
 ) -> tuple[str, str]:
-    """Return the SHA-256 of an input, or why there is none; masters were read already."""
+    """Return the SHA-256 of an input, or why it cannot be read; masters were already read."""
     if _is_own_master(file, role) and file in saved:
         product = saved[file]
         return product.sha256, "" if product.sha256 else product.faults[0]
