@@ -226,7 +226,7 @@ def check_memory(least: int, room: Callable[[], int | None] | None = None) -> No
     least : int
         What is needed, in bytes.
     room : callable, optional
-        Returns the limit in bytes, or None if there is none; by default that of this process.
+        Returns the limit in bytes, or None for no limit; by default that of this process.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def check_memory(least: int, room: Callable[[], int | None] | None = None) -> No
 
 
 def _address_space() -> int | None:
-    """Return the smaller limit of this process on its memory, or None if there is none."""
+    """Return the smaller limit of this process on its memory, or None for no limit."""
     try:
         import resource
     except ImportError:  # Windows

@@ -91,7 +91,7 @@ def refuse_other_night(output: Path, folder: Path, frames: Sequence[Frame]) -> N
 
 
 def earlier_night(output: Path) -> EarlierNight | None:
-    """Return the night whose products an output contains, or None if there is none."""
+    """Return the night whose products an output contains, or None if it contains no products."""
     return _of_table(output) or _of_products(output)
 
 

@@ -7,7 +7,7 @@ from enum import IntFlag
 
 import numpy as np
 
-__all__ = ["DQ", "DQ_BITS", "MASKED", "Band"]
+__all__ = ["DQ", "DQ_BITS", "MASKED", "Band", "flags_of_stored"]
 
 
 class DQ(IntFlag):
@@ -40,6 +40,17 @@ DQ_BITS = {
 
 MASKED = sum(DQ_BITS.values()) & ~(DQ.NON_LINEAR | DQ.HOT).value
 """The bits that set MASK; a hot pixel and one that is slightly non-linear can be used."""
+
+
+def flags_of_stored(stored: np.ndarray) -> np.ndarray:
+    """Return the flags of rows of a DQ plane, which FITS stores as int16 less 2**15.
+
+    >>> import numpy as np
+    >>> from ccdprofiles.products.band import flags_of_stored
+    >>> flags_of_stored(np.array([-32768, -32764], ">i2"))
+    array([0, 4], dtype=uint16)
+    """
+    return stored.view(">u2").astype("u2") ^ 0x8000
 
 
 @dataclass(frozen=True)

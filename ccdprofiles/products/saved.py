@@ -21,7 +21,7 @@ from ..files.hdus import HDU, hdus_of, padded
 from ..files.pixels import Pixels
 from ..files.raw import RawFile, read_raw, refuse_changed
 from ..files.reading import Passage, opened
-from .band import Band
+from .band import Band, flags_of_stored
 
 __all__ = [
     "GONE",
@@ -302,8 +302,7 @@ def _read_band(raw: RawFile, first: int, stop: int, variance: bool) -> Band:
             square = pixels.rows(planes["UNCERT"], first, stop)
             square *= square
         if "DQ" in planes:
-            stored = pixels.stored(planes["DQ"], first, stop)
-            flags = stored.view(">u2").astype("u2") ^ 0x8000
+            flags = flags_of_stored(pixels.stored(planes["DQ"], first, stop))
         elif "MASK" in planes:
             flags = pixels.stored(planes["MASK"], first, stop).astype("u2")
     return _band(data, square, flags)

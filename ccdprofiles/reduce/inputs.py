@@ -72,13 +72,18 @@ class MasterOnDisk:
     key: str
 
     @property
+    def header(self) -> Mapping:
+        """The cards of its primary HDU."""
+        return self.file.header
+
+    @property
     def frame_variance_factor(self) -> float:
         """The variance of one of its frames in units of its own."""
         return self._number("NCOMBINE") / self._number("CPINEFF")
 
     def _number(self, card: str) -> float:
         """Return the number in a card; 1 if it is missing."""
-        value = self.file.header.get(card, 1)
+        value = self.header.get(card, 1)
         if not isinstance(value, int | float | str):
             raise TypeError(f"{card} is {value!r}, which is not a number")
         return float(value)
@@ -125,7 +130,7 @@ class JobInputs:
         if chosen.dark is not None and dark is not None:
             master = self.masters[chosen.dark]
             own_bias = self.masters[chosen.bias].sha256 if chosen.bias else None
-            dark = replace(dark, same_bias=master.file.header.get("BIASSHA") == own_bias)
+            dark = replace(dark, same_bias=master.header.get("BIASSHA") == own_bias)
             if not pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
                 dark = replace(dark, scatter=dark.variance * master.frame_variance_factor)
         return bias, dark, self.band(chosen.flat, first, stop)

@@ -35,17 +35,12 @@ __all__ = [
 SETUP_CARDS = frozenset(card for quantity in SETUP for card in quantity.cards)
 
 
-class _WithHeader(Protocol):
-    @property
-    def header(self) -> Mapping: ...
-
-
 class _UsedMaster(Protocol):
     @property
     def sha256(self) -> str: ...
 
     @property
-    def file(self) -> _WithHeader: ...
+    def header(self) -> Mapping: ...
 
 
 class CardInputs(Protocol):
@@ -162,7 +157,7 @@ def common_cards(
     if chosen.dark and kind == "science":
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")
     if chosen.flat:
-        norm = inputs.masters[chosen.flat].file.header.get("FLATNORM")
+        norm = inputs.masters[chosen.flat].header.get("FLATNORM")
         if isinstance(norm, int | float):
             header["FLATNORM"] = (norm, "the flat had been divided by this")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")

@@ -13,13 +13,13 @@ from astropy.nddata import CCDData
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
 from ..errors import PlanError, known
-from ..pixels.calibrate import BAD, Noise, calibrate, subtract_masters
+from ..pixels.calibrate import Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
 from .foreign import measured_masters
 from .ledger import State, check_masters, check_steps, check_unit, scale_of_dark
 from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
-from .tracked import Master, Origin, TrackedCCD, mask_of, read_ccd, tracked, variance_of
+from .tracked import Master, Origin, TrackedCCD, flags_of, read_ccd, tracked, variance_of
 
 __all__ = ["calibrate_frame"]
 
@@ -164,9 +164,7 @@ def _of_stack(done: CCDData, values: np.ndarray) -> CCDData:
 
 def _stacked(frame: CCDData) -> np.ndarray | None:
     """Return the flags of a frame as a stack of one; other masked pixels are flagged as bad."""
-    flags, mask = frame.flags, mask_of(frame)
-    if mask is not None:
-        flags = mask * np.uint16(BAD) if flags is None else flags | mask * np.uint16(BAD)
+    flags = flags_of(frame)
     return None if flags is None or not flags.any() else np.asarray(flags, "u2")[np.newaxis]
 
 

@@ -17,7 +17,7 @@ from ..pixels.cosmics import detect_cosmics as search
 from ..products.band import MASKED
 from .ledger import State
 from .pipeline import add_history, noise_of_frame
-from .tracked import Origin, TrackedCCD, mask_of, variance_of
+from .tracked import Origin, TrackedCCD, flags_of, variance_of
 
 __all__ = ["detect_cosmics"]
 
@@ -162,10 +162,8 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
             "subtract its bias or dark first."
         )
     how = replace(origin.frame.recipe.cosmic_rays or CosmicRays(), **asked, repair=repair)
-    stands = mask_of(ccd)
-    flags = ccd.flags if stands is None else ccd.flags | stands * np.uint16(1)
     amplifiers = origin.frame.amplifiers
-    whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags)
+    whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags_of(ccd))
     try:
         hits = find_cosmic_rays(whole, amplifiers, how, noise_of_frame(origin.frame))
     except FrameRejected as error:

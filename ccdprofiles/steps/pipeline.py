@@ -54,22 +54,10 @@ LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
 
 
 @dataclass(frozen=True)
-class _OnDisk:
-    """The attributes of a master from which the cards of a product are written."""
-
-    sha256: str
-    file: Master
-
-    @classmethod
-    def of(cls, master: Master) -> _OnDisk:
-        return cls(master.sha256, master)
-
-
-@dataclass(frozen=True)
 class _StepInputs:
     """The attributes of a job from which the cards of a product are written."""
 
-    masters: Mapping[str, _OnDisk]
+    masters: Mapping[str, Master]
     without: tuple[str, ...] = ()
     changes: tuple[tuple[str, str], ...] = ()
 
@@ -178,9 +166,8 @@ def _own_cards(
     frame: Frame, chosen: Input, masters: Mapping[str, Master], kind: str
 ) -> ProductHeader:
     """Make the cards that record what was done to a frame, and what it still contains."""
-    inputs = _StepInputs({name: _OnDisk.of(m) for name, m in masters.items()})
     header = ProductHeader()
-    common_cards(header, inputs, frame, chosen, "", kind)
+    common_cards(header, _StepInputs(masters), frame, chosen, "", kind)
     header.discard("CPKEY")
     return header
 

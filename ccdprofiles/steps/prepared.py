@@ -26,7 +26,7 @@ from .pipeline import (
     prepared_pixels,
     scanned_frame,
 )
-from .tracked import Origin, TrackedCCD, tracked
+from .tracked import Origin, TrackedCCD, tracked, without_storage
 
 __all__ = ["prepare_frame", "read_frame"]
 
@@ -50,9 +50,7 @@ def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
         data = pixels.rows(image, 0, image.shape[0], dtype)
     with open(path, "rb") as file:
         header = fits.getheader(file, image.index)
-    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
-        header.remove(card, ignore_missing=True)
-    return TrackedCCD(data, unit=profile.unit, meta=header)
+    return TrackedCCD(data, unit=profile.unit, meta=without_storage(header))
 
 
 def prepare_frame(
@@ -126,10 +124,7 @@ def _as_stored(frame: CCDData) -> fits.PrimaryHDU:
         low, high = data.min(), data.max()
         if low >= 0 and high < 2**16 and np.array_equal(whole := data.astype("u2"), data):
             data = whole
-    header = fits.Header(frame.meta)
-    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
-        header.remove(card, ignore_missing=True)
-    return fits.PrimaryHDU(data, header)
+    return fits.PrimaryHDU(data, without_storage(fits.Header(frame.meta)))
 
 
 def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:

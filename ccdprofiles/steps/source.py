@@ -14,12 +14,10 @@ from astropy.nddata import CCDData, InverseVariance, VarianceUncertainty
 from ..errors import FrameRejected, PlanError
 from ..files.pixels import Pixels
 from ..files.raw import RawFile, RawImage, read_raw
-from ..products.band import MASKED
+from ..products.band import MASKED, flags_of_stored
 from .tracked import variance_of
 
 __all__ = ["FileFrame", "MemoryFrame", "frames_of", "listed"]
-
-_SIGN = 0x8000
 
 
 class MemoryFrame:
@@ -89,8 +87,8 @@ class FileFrame:
         if "MASK" in self._planes:
             mask = self._pixels.stored(self._planes["MASK"], first, stop) != 0
         elif "DQ" in self._planes:
-            stored = self._pixels.stored(self._planes["DQ"], first, stop)
-            mask = ((stored.view(">u2") ^ _SIGN) & MASKED) != 0
+            flags = flags_of_stored(self._pixels.stored(self._planes["DQ"], first, stop))
+            mask = (flags & MASKED) != 0
         else:
             return data
         data[mask] = np.nan

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from astropy import units as u
@@ -15,20 +16,22 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 from ..camera.profile import Profile
 from ..errors import PlanError
 from ..plan.frames import Frame
-from ..products.band import MASKED
+from ..products.band import DQ, MASKED
 
 __all__ = [
     "Master",
     "Origin",
     "TrackedCCD",
+    "flags_of",
     "mask_of",
     "origins",
     "read_ccd",
     "tracked",
     "variance_of",
+    "without_storage",
 ]
 
-_BAD = 1
+_BAD = np.uint16(DQ.BAD_PIXEL.value)
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ class Master:
         if given is None:
             return None
         if isinstance(given, str | Path):
-            path, ccd = Path(given), read_ccd(given)
-            with open(path, "rb") as stream:
-                name, sha256 = path.name, hashlib.file_digest(stream, "sha256").hexdigest()
+            # One opening, so that the SHA-256 is that of the bytes that are used.
+            with open(given, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                name, ccd = Path(given).name, _ccd_of(file)
         elif isinstance(given, CCDData):
             ccd, name = given, f"master {type}"
             sha256 = hashlib.sha256(np.ascontiguousarray(ccd.data).data).hexdigest()
@@ -81,7 +86,7 @@ class Master:
             )
         flags = ccd.flags
         if flags is None and ccd.mask is not None:
-            flags = np.asarray(ccd.mask) * np.uint16(_BAD)
+            flags = np.asarray(ccd.mask) * _BAD
         if flags is not None and not flags.any():
             flags = None
         data = np.asarray(ccd.data, "f4")
@@ -174,15 +179,19 @@ def tracked(
 
 def read_ccd(path: str | Path) -> CCDData:
     """Read a CCDData and its flags, in the unit of BUNIT, or in adu if it has none."""
-    with open(path, "rb") as file, fits.open(file) as hdus:
+    with open(path, "rb") as file:
+        return _ccd_of(file)
+
+
+def _ccd_of(file: BinaryIO) -> CCDData:
+    with fits.open(file) as hdus:
         image = next(h for h in hdus if getattr(h, "is_image", False) and h.data is not None)
         planes = {h.name: np.array(h.data) for h in hdus if h.name in ("MASK", "UNCERT", "DQ")}
         kind = hdus["UNCERT"].header.get("UTYPE", "StdDevUncertainty") if "UNCERT" in hdus else ""
-        meta, data = image.header.copy(), np.array(image.data, _native(image.data))
+        meta, data = without_storage(image.header), np.array(image.data, _native(image.data))
     kinds = {k.__name__: k for k in (StdDevUncertainty, VarianceUncertainty, InverseVariance)}
     unit = str(meta.get("BUNIT", "adu")).strip()
-    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "BUNIT"):
-        meta.remove(card, ignore_missing=True)
+    meta.remove("BUNIT", ignore_missing=True)
     return CCDData(
         data,
         unit=u.dimensionless_unscaled if unit in ("", "1") else unit.lower(),
@@ -191,6 +200,14 @@ def read_ccd(path: str | Path) -> CCDData:
         flags=planes["DQ"].astype("u2") if "DQ" in planes else None,
         meta=meta,
     )
+
+
+def without_storage(header: fits.Header) -> fits.Header:
+    """Return a copy of a header without the cards that concern the stored bytes only."""
+    header = header.copy()
+    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+        header.remove(card, ignore_missing=True)
+    return header
 
 
 def _native(data: np.ndarray) -> str:
@@ -224,6 +241,14 @@ def mask_of(ccd: CCDData) -> np.ndarray | None:
     if isinstance(ccd.flags, np.ndarray):
         mask = mask & ((ccd.flags & MASKED) == 0)
     return mask if mask.any() else None
+
+
+def flags_of(ccd: CCDData) -> np.ndarray | None:
+    """Return the flags of a frame; pixels that are masked and not flagged are bad pixels."""
+    mask = mask_of(ccd)
+    if mask is None:
+        return ccd.flags
+    return mask * _BAD if ccd.flags is None else ccd.flags | mask * _BAD
 
 
 def origins(frames: Sequence[object]) -> list[Origin] | None:
