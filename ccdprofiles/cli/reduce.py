@@ -53,7 +53,7 @@ def add_reduce(commands: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Reduce the night, and return the exit status."""
     from ..run import processes
-    from ..run.pools import end_server
+    from ..run.interpreter import end_server
 
     if options.jobs == 1 or options.dask or not processes.is_large(Path(options.night)):
         return _reduced(options)

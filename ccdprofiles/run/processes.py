@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..files.threads import LIBRARIES, NOT_STARTED, stay_single
-from .pools import (
+from .interpreter import (
     FewerProcesses,
     NotStarted,
     first_answer,

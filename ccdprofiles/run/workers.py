@@ -30,8 +30,8 @@ import numpy as np
 
 from ..errors import CCDProfilesError, FrameRejected, InputError, OutputError
 from ..files.threads import NOT_STARTED, Threads
+from .interpreter import NotStarted, first_answer, has_ended, kill_processes, renewed, size_of
 from .jobs import FlatLevelsJob, MasterJob, MeasureJob, RowsJob, ScienceJob
-from .pools import NotStarted, first_answer, has_ended, kill_processes, renewed, size_of
 
 __all__ = ["Job", "Workers", "check_workers", "workers_of"]
 

@@ -7,7 +7,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolEx
 
 import pytest
 
-from ccdprofiles.run.pools import first_answer, has_ended, kill_processes, renewed, size_of
+from ccdprofiles.run.interpreter import first_answer, has_ended, kill_processes, renewed, size_of
 
 FORK = multiprocessing.get_context("fork")
 

@@ -3,7 +3,7 @@
 `concurrent.futures` and `multiprocessing` have no public functions for this, so all of their
 private names that a run uses are in this module. None of them makes a night faster: without them a
 run that is interrupted, or a system that starts no more processes, would make the user wait for
-seconds or for ever. Each has its test in ``tests/run/test_pools.py``.
+seconds or for ever. Each has its test in ``tests/run/test_interpreter.py``.
 """
 
 from __future__ import annotations
