@@ -179,7 +179,7 @@ def end_server() -> None:
 
     server = getattr(forkserver, "_forkserver", None)
     pid = getattr(server, "_forkserver_pid", None)
-    if pid is not None and hasattr(server, "_stop"):
+    if server is not None and pid is not None and hasattr(server, "_stop"):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         server._stop()
