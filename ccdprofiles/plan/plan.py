@@ -12,10 +12,8 @@ from .notebook import folded
 from .reason import Reason
 from .wording import grouped, in_filter, plural, seconds
 
-__all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
+__all__ = ["Input", "Master", "Plan", "Product"]
 
-STEPS = ("bias", "dark", "flat")
-"""The steps that ``without`` can omit."""
 _FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.frame_types import STEPS
 from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
@@ -158,7 +159,7 @@ def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
 def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
     """Return the steps omitted on purpose that this frame would otherwise have."""
     steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
-    wanted = steps.get(kind, ("bias", "dark", "flat"))
+    wanted = steps.get(kind, STEPS)
     return [step for step in without if step in wanted and getattr(frame.recipe, step)]
 
 

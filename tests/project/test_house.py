@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ccdprofiles
+from ccdprofiles.camera.frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
 
 HOUSE = Path(ccdprofiles.__file__).parent
 MODULES = sorted(p for p in HOUSE.rglob("*.py") if p.parent != HOUSE / "profiles")
@@ -71,6 +72,19 @@ def test_no_module_imports_a_private_name_of_another(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             private = [a.name for a in node.names if re.match(r"_[a-z]", a.name)]
             assert not private, f"{node.module}: {private}"
+
+
+TYPES_ELSEWHERE = {"camera/frame_types.py", "steps/stack.py", "steps/calibrated.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_types_of_frames_and_masters_stand_in_one_module(path):
+    tables = {FRAME_TYPES, MASTER_TYPES, STEPS}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            types = tuple(getattr(e, "value", None) for e in node.elts)
+            again = types in tables and name_of(path) not in TYPES_ELSEWHERE
+            assert not again, f"line {node.lineno}: use the tuple of camera/frame_types.py"
 
 
 def test_the_rules_see_the_source():
