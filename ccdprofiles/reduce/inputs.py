@@ -25,8 +25,8 @@ __all__ = [
     "ProfileLabel",
     "bands_of",
     "flat_recipe",
-    "left_out",
     "noise_of",
+    "omitted_steps",
     "pedestal_off",
     "picklable",
 ]
@@ -156,7 +156,7 @@ def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
     return recipe.flat
 
 
-def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
+def omitted_steps(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
     """Return the steps omitted on purpose that this frame would otherwise have."""
     steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
     wanted = steps.get(kind, STEPS)

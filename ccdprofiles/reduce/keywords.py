@@ -19,7 +19,7 @@ from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
 from ..products.header import add_mjd, ascii_text, combined_header
-from .inputs import JobInputs, flat_recipe, left_out
+from .inputs import JobInputs, flat_recipe, omitted_steps
 from .request import MasterRequest
 
 __all__ = [
@@ -44,7 +44,7 @@ class _UsedMaster(Protocol):
 
 
 class CardInputs(Protocol):
-    """What the cards need of a job: its masters, and what was left out or changed on purpose."""
+    """What the cards need of a job: its masters, and what was omitted or changed on purpose."""
 
     @property
     def masters(self) -> Mapping[str, _UsedMaster]:
@@ -52,7 +52,7 @@ class CardInputs(Protocol):
 
     @property
     def without(self) -> Sequence[str]:
-        """The steps that are left out on purpose."""
+        """The steps that are omitted on purpose."""
 
     @property
     def changes(self) -> Sequence[tuple[str, str]]:
@@ -166,7 +166,7 @@ def common_cards(
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")
-    for step in left_out(inputs.without, frame, kind):
+    for step in omitted_steps(inputs.without, frame, kind):
         header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
         header.add_history(f"{step} left out on purpose")
     if kind == "dark" and chosen.dark is None:

@@ -14,7 +14,7 @@ from ..files.layout import MASTERS
 from ..plan.plan import Input
 from ..products.header import ascii_text
 from ..products.saved import CheckedProduct, check_product
-from ..reduce.inputs import left_out
+from ..reduce.inputs import omitted_steps
 from ..reduce.keywords import setting_card
 from .runstate import RunState
 
@@ -158,7 +158,7 @@ def _settings(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator
 
 def _steps(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
     frame = state.frames[chosen.file]
-    now = left_out(state.plan.without, frame, frame.type)
+    now = omitted_steps(state.plan.without, frame, frame.type)
     for step in STEPS:
         was = f"NO{step.upper()}" in saved.header
         if was != (step in now):
