@@ -2,15 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from package_source import HOUSE, SOURCES
 
-import ccdprofiles
 from ccdprofiles.camera.frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
-
-HOUSE = Path(ccdprofiles.__file__).parent
-MODULES = sorted(p for p in HOUSE.rglob("*.py") if p.parent != HOUSE / "profiles")
 
 LONGEST = 500
 """Lines of a module."""
@@ -47,12 +43,12 @@ def declared(owner):
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_module_is_not_too_long(path):
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_no_attribute_appears_outside_a_constructor(path):
     for owner in ast.walk(tree_of(path)):
         if not isinstance(owner, ast.ClassDef):
@@ -66,7 +62,7 @@ def test_no_attribute_appears_outside_a_constructor(path):
                 assert not late, f"{owner.name}.{method.name} makes {sorted(late)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_no_module_imports_a_private_name_of_another(path):
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -77,7 +73,7 @@ def test_no_module_imports_a_private_name_of_another(path):
 TYPES_ELSEWHERE = {"camera/frame_types.py", "steps/stack.py", "steps/calibrated.py"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_the_types_of_frames_and_masters_stand_in_one_module(path):
     tables = {FRAME_TYPES, MASTER_TYPES, STEPS}
     for node in ast.walk(tree_of(path)):
@@ -88,7 +84,7 @@ def test_the_types_of_frames_and_masters_stand_in_one_module(path):
 
 
 def test_the_rules_see_the_source():
-    assert len(MODULES) > 100
+    assert len(SOURCES) > 100
     owner = ast.parse("class A:\n def __init__(self): self.a = 1\n def f(self): self.b = 2").body[0]
     assert declared(owner) == {"a"}
     assert set(set_attributes(owner.body[1])) == {"b"}
