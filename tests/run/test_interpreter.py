@@ -13,7 +13,9 @@ from multiprocessing import forkserver
 
 import pytest
 
+from ccdprofiles.errors import InputError
 from ccdprofiles.files.threads import Threads
+from ccdprofiles.night import plan_night, reduce_night, scan_night
 from ccdprofiles.run import interpreter
 from ccdprofiles.run.interpreter import (
     FewerProcesses,
@@ -125,6 +127,42 @@ def test_what_is_imported_for_good_is_never_collected():
 def test_the_collector_is_on_after_an_import_that_fails():
     with pytest.raises(ModuleNotFoundError):
         interpreter.import_for_good(["ccdprofiles.none"])
+    assert gc.isenabled()
+
+
+def test_the_collector_is_paused_only_in_the_block():
+    with interpreter.collector_paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_collector_that_the_caller_switched_off_stays_off():
+    gc.disable()
+    try:
+        with interpreter.collector_paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_night_is_read_and_planned_without_collections(tmp_path, monkeypatch):
+    """And with them again afterwards, also where the night cannot be read."""
+    seen = []
+
+    def noted(self, *args):
+        seen.append(gc.isenabled())
+        raise InputError("enough")
+
+    monkeypatch.setattr("ccdprofiles.plan.request.NightRequest.scan", noted)
+    for read in (
+        lambda: scan_night(tmp_path),
+        lambda: plan_night(tmp_path),
+        lambda: reduce_night(tmp_path, tmp_path.parent / "out"),
+    ):
+        with pytest.raises(InputError, match="enough"):
+            read()
+    assert seen == [False] * 3
     assert gc.isenabled()
 
 
