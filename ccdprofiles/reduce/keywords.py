@@ -18,7 +18,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
-from ..products.header import add_mjd, ascii_text, combined_header
+from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
 from .inputs import JobInputs, flat_recipe, omitted_steps
 from .request import MasterRequest
 
@@ -28,6 +28,7 @@ __all__ = [
     "hand_cards",
     "level_cards",
     "master_header",
+    "prepared_header",
     "setting_card",
     "setup_cards",
 ]
@@ -57,6 +58,18 @@ class CardInputs(Protocol):
     @property
     def changes(self) -> Sequence[tuple[str, str]]:
         """The settings of the recipe that are changed."""
+
+
+def prepared_header(frame: Frame) -> ProductHeader:
+    """Return the cards of a raw frame as they hold for its trimmed image, with its MJD."""
+    header = copied_header(frame.raw.header)
+    first = frame.amplifiers.readouts[0]
+    (row, column), (down, across) = (
+        (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
+    )
+    shift_wcs(header, column - across, row - down)
+    add_mjd(header, frame.date)
+    return header
 
 
 def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
