@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .candidates import Settings, match_of, temperature_tolerance
+from .candidates import Settings, temperature_tolerance
 from .frames import Frame
 from .groups import Part
+from .match_cards import mean_match
 from .missing import few_frames
 from .names import Draft
 from .plan import Input, Master
@@ -65,9 +66,9 @@ def _draft(
     method = first.recipe.combine_for(kind).method
     if method == "sum" and exposures:
         exposure = sum(exposures)
-    match = match_of(kind, first)
+    match = mean_match(kind, frames)
     setup = mean_setup(settings.of_all(frames))
-    limited = kind == "dark" and first.recipe.limits.temperature is not None
+    limited = first.recipe.limits.temperature_of(kind) is not None
     times = [time for f in frames if (time := time_of(f.date)) is not None]
     # The name of a flat already contains its cards of match.
     of_match = cards_phrase(match) if kind in ("bias", "dark") else ""
@@ -89,4 +90,4 @@ def _draft(
         settings=setup.known,
         among=part.among or of_match,
     )
-    return Draft(master, setup, frames, part.others, temperature_tolerance(first))
+    return Draft(master, setup, frames, part.others, temperature_tolerance(first, kind))

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from astropy import units as u
-
-from .candidates import Settings, match_of, read_out, temperature_tolerance
+from .candidates import Settings, read_out, temperature_tolerance
 from .frames import Frame
+from .match_cards import cards_of, divided_by_cards, exact_match, match_of
 from .missing import mixed_setup
 from .reason import Reason
 from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
@@ -57,12 +56,13 @@ def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
     groups: dict[tuple, list[Frame]] = {}
     for frame in frames:
         filter = frame.filter if kind in ("flat", "arc") else None
-        alike = read_out(frame), match_of(kind, frame), _treatment(kind, frame)
-        key = (frame.origin, *alike, filter)
+        match = exact_match(match_of(kind, frame), cards_of(kind, frame))
+        key = (frame.origin, read_out(frame), match, _treatment(kind, frame), filter)
         groups.setdefault(key, []).append(frame)
+    alike = [part for group in groups.values() for part in divided_by_cards(kind, group)]
     if kind == "dark":
-        return [of_one for group in groups.values() for of_one in _by_exposure(group)]
-    return list(groups.values())
+        return [of_one for group in alike for of_one in _by_exposure(group)]
+    return alike
 
 
 def _treatment(kind: str, frame: Frame) -> str:
@@ -74,11 +74,11 @@ def _treatment(kind: str, frame: Frame) -> str:
 
 def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:
     """Divide darks by exposure; those that differ by less than 1 % and the tolerance are one."""
-    tolerance = darks[0].recipe.exposure_tolerance.to_value(u.s)
+    recipe = darks[0].recipe
     group: list[Frame] = []
     for frame in sorted(darks, key=lambda f: (f.exposure or 0, f.file)):
         first = group[0].exposure or 0 if group else frame.exposure or 0
-        if (frame.exposure or 0) - first > min(tolerance, 0.01 * first):
+        if (frame.exposure or 0) - first > min(recipe.tolerance_for(first), 0.01 * first):
             yield sorted(group, key=lambda f: f.file)
             group = []
         group.append(frame)
@@ -96,9 +96,10 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
     settings : Settings
     """
     setups = settings.of_all(frames)
-    tolerance = temperature_tolerance(frames[0])
-    drifting = kind == "bias"
-    limit = inf if kind in ("flat", "arc") else tolerance
+    tolerance = temperature_tolerance(frames[0], kind)
+    limited = frames[0].recipe.limits.temperature_of(kind) is not None
+    drifting = kind == "bias" and not limited
+    limit = inf if kind in ("flat", "arc") and not limited else tolerance
     labels = same_setup(setups, limit, drifting)
     groups = [[f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})]
     combined = groups if drifting else [frames] if limit == inf else []

@@ -98,8 +98,9 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
         return chosen
     columns = []
     if drafts[0].master.type in ("bias", "dark"):
-        for card in dict(drafts[0].master.match):
-            columns.append([_card_word(card, dict(d.master.match).get(card)) for d in drafts])
+        # Two headers may spell a card differently, so that it is identified by its place.
+        for place, (card, _) in enumerate(drafts[0].master.match):
+            columns.append([_card_word(card, d.master.match[place][1]) for d in drafts])
     setups = [d.setup for d in drafts]
     columns += setting_words(setups, drafts[0].tolerance)
     for card in sorted({card for d in drafts for card, _ in d.others}):

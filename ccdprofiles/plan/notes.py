@@ -173,13 +173,19 @@ def _differences(
 ) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
     """Describe in which cards a master that is used differs, then in which it may differ."""
     comparison, others = masters.compared(candidate, frame), candidate.unlike_cards(frame)
-    if not (comparison.differ or comparison.lack or others):
+    unknown = candidate.unknown_cards(frame)
+    if not (comparison.differ or comparison.lack or others or unknown):
         return
     setup, of_flat = masters.settings.of(frame), candidate.master.type == "flat"
     own = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
     for places, cards, own_cards, end in (
         (comparison.differ, others, own, "no other master is closer"),
-        (comparison.lack, (), (), "it is used, although it is not known whether they agree"),
+        (
+            comparison.lack,
+            unknown,
+            tuple((card, None) for card, _ in unknown),
+            "it is used, although it is not known whether they agree",
+        ),
     ):
         counting = [p for p in places if SETUP[p].of_flat or not of_flat]
         if counting or cards:

@@ -12,6 +12,7 @@ from .drafts import drafts_of
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .groups import groups_of, split_by_settings
 from .masters import choose_masters
+from .match_cards import cards_of
 from .names import Draft, master_names, product_names
 from .notes import choice_notes, notes_of
 from .plan import STEPS, Input, Plan, Product
@@ -132,7 +133,13 @@ def _with_masters(
             done = replace(done, missing=done.missing + few)
     names = master_names(drafts, done.masters.by_name)
     candidates = [
-        Candidate(replace(d.master, name=name), d.setup, d.others, d.frames[0].shape)
+        Candidate(
+            replace(d.master, name=name),
+            d.setup,
+            d.others,
+            d.frames[0].shape,
+            tuple(cards_of(kind, d.frames[0])),
+        )
         for d, name in zip(drafts, names, strict=True)
     ]
     notes = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)

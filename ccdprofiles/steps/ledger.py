@@ -237,7 +237,7 @@ def scale_of_dark(
             "with the frame; write it into the header (meta)."
         )
     if recipe.dark != "scale":
-        tolerance = recipe.exposure_tolerance.to_value(u.s)
+        tolerance = recipe.tolerance_for(frame_exposure)
         off = abs(dark_exposure - frame_exposure)
         if off > tolerance:
             raise PlanError(
