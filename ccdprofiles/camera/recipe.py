@@ -280,6 +280,10 @@ class Limits:
     def __reduce__(self):
         return picklable(self)
 
+    def frames_for(self, master: str) -> int:
+        """Return the smallest number of frames for a master of a type."""
+        return self.frames if isinstance(self.frames, int) else self.frames[master]
+
     def temperature_of(self, master: str) -> float | None:
         """Return by how many kelvin a frame and a master of a type may differ; None: not limited.
 

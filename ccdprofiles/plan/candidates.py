@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..camera.cards import Card
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
 from .match_cards import Match, cards_of, differing_cards, exact_match, match_of, unknown_cards
+from .nights import Nights
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
 from .setup_reader import SetupReader
@@ -169,12 +170,14 @@ class Candidates:
     alike : mapping of tuple to sequence of Candidate
         By type, by the read-out of their frames, and by the cards of ``match`` that are compared
         as exact texts.
+    nights : Nights
     """
 
     frames: Mapping[str, Sequence[Frame]]
     settings: Settings = field(default_factory=Settings)
     by_name: Mapping[str, Candidate] = field(default_factory=dict)
     alike: Mapping[tuple, Sequence[Candidate]] = field(default_factory=dict)
+    nights: Nights = field(default_factory=Nights)
 
     def with_(self, candidates: Iterable[Candidate]) -> Candidates:
         """Return these masters and further ones."""
@@ -185,7 +188,7 @@ class Candidates:
             by_name[master.name] = candidate
             exact = exact_match(master.match, candidate.cards)
             alike.setdefault((master.type, master.setup, exact), []).append(candidate)
-        return Candidates(self.frames, self.settings, by_name, alike)
+        return replace(self, by_name=by_name, alike=alike)
 
     def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
         """Return the masters of a type whose read-out and cards of ``match`` agree with a frame."""
@@ -203,6 +206,10 @@ class Candidates:
     def usable(self, candidates: Iterable[Candidate], frame: Frame) -> list[Candidate]:
         """Return the biases or darks whose settings are not wrong for a frame."""
         return [c for c in candidates if not self.compared(c, frame).blocked]
+
+    def nights_apart(self, candidate: Candidate, frame: Frame) -> float:
+        """Return by how many nights a master and a frame differ; infinite if that is not known."""
+        return self.nights.apart(frame.profile.name, candidate.master.time, time_of(frame.date))
 
     def unlike(self, candidate: Candidate, frame: Frame) -> tuple[int, int]:
         """Count the settings in which a master and a frame differ, and those that are not known."""

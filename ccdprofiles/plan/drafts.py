@@ -60,7 +60,6 @@ def _draft(
 ) -> Draft:
     """Describe a master of frames that share their bias."""
     first = frames[0]
-    fewest = first.recipe.limits.frames
     exposures = [f.exposure for f in frames if f.exposure is not None]
     exposure = sum(exposures) / len(exposures) if exposures else None
     method = first.recipe.combine_for(kind).method
@@ -85,7 +84,7 @@ def _draft(
         method=method,
         time=sum(times) / len(times) if times else None,
         bias_off=inputs[0].bias is not None,
-        minimum=fewest if isinstance(fewest, int) else fewest[kind],
+        minimum=first.recipe.limits.frames_for(kind),
         temperature=setup.chip if limited or part.by_temperature else None,
         settings=setup.known,
         among=part.among or of_match,

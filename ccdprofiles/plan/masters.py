@@ -113,8 +113,8 @@ def _exposure_tolerance(frame: Frame) -> float:
 def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
     """Choose the master flat of a frame in its filter.
 
-    Settings that may change the response of a pixel count first, then all settings, then
-    the time.
+    Settings that may change the response of a pixel count first, then the night, because dust
+    moves, then all settings, then the time.
     """
     there = [c for c in masters.for_frame("flat", frame) if c.master.filter == frame.filter]
     limited = frame.recipe.limits.temperature_of("flat") is not None
@@ -124,7 +124,11 @@ def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
     return best(
         fitting,
         frame,
-        lambda c: (_unlike_in_response(c, frame, masters), *masters.unlike(c, frame)),
+        lambda c: (
+            _unlike_in_response(c, frame, masters),
+            masters.nights_apart(c, frame),
+            *masters.unlike(c, frame),
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..camera.values import nearest
@@ -14,6 +14,7 @@ from .groups import groups_of, split_by_settings
 from .masters import choose_masters
 from .match_cards import cards_of
 from .names import Draft, master_names, product_names
+from .nights import Nights
 from .notes import choice_notes, notes_of
 from .plan import STEPS, Input, Plan, Product
 from .reason import Reason
@@ -58,7 +59,8 @@ def make_plan(
     keep = tuple(keep)
     _check_without(frames, without)
     accepted = _by_type(f for f in frames if f.verdict == ACCEPTED and not f.master)
-    done = _Done(Candidates(accepted))
+    nights = Nights([f for f in frames if f.verdict == ACCEPTED])
+    done = _Done(Candidates(accepted, nights=nights))
     done = replace(done, masters=done.masters.with_(_of_other_nights(frames, done.masters)))
     asking = _asked_for(accepted, without)
     for kind in ("bias", "dark", "flat", "arc"):
@@ -121,14 +123,15 @@ def _with_masters(
     """Add the masters of one type, made from the frames of the night."""
     settings = done.masters.settings
     drafts: list[Draft] = []
-    for frames in _groups_asked_for(kind, done.masters.frames, asking):
+    groups = _groups_asked_for(kind, done.masters.frames, asking)
+    for night, frames in _by_night(kind, groups, done.masters.nights, min_frames):
         split = split_by_settings(kind, frames, settings)
         done = replace(done, missing=done.missing + split.refused, notes=done.notes + split.notes)
         for part in split.parts:
             before = len(done.inputs)
             done = _with_inputs(part.frames, done, without)
             made = [*drafts_of(kind, part, done.inputs[before:], settings, min_frames)]
-            drafts += [draft for draft in made if isinstance(draft, Draft)]
+            drafts += [replace(d, night=night) for d in made if isinstance(d, Draft)]
             few = tuple(reason for reason in made if isinstance(reason, Reason))
             done = replace(done, missing=done.missing + few)
     names = master_names(drafts, done.masters.by_name)
@@ -144,6 +147,18 @@ def _with_masters(
     ]
     notes = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)
     return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *notes))
+
+
+def _by_night(
+    kind: str, groups: Iterable[list[Frame]], nights: Nights, min_frames: int | None
+) -> Iterator[tuple[str, list[Frame]]]:
+    """Divide the flats of a folder with several nights, because dust moves from night to night."""
+    for group in groups:
+        if kind == "flat":
+            fewest = min_frames or group[0].recipe.limits.frames_for(kind)
+            yield from nights.divided(group, fewest).items()
+        else:
+            yield "", group
 
 
 def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
