@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from ..camera.cards import Card
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
-from .match_cards import Match, cards_of, differing_cards, exact_match, match_of, unknown_cards
+from .match_cards import (
+    Match,
+    cards_of,
+    differing_cards,
+    exact_match,
+    match_of,
+    matched_settings,
+    unknown_cards,
+)
 from .nights import Nights
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
@@ -126,6 +134,8 @@ class Settings:
 def _comparison(candidate: Candidate, setup: FrameSetup, frame: Frame) -> Comparison:
     kind = candidate.master.type
     differ, lack = setup.compared(candidate.setup, temperature_tolerance(frame, kind))
+    if elsewhere := matched_settings(kind, frame):
+        differ, lack = ([p for p in places if p not in elsewhere] for places in (differ, lack))
     blocked = [p for p in differ if not SETUP[p].within]
     strict = frame.recipe.limits.temperature_of(kind) is not None
     # The level of a bias hardly depends on the temperature, the current in a dark does.

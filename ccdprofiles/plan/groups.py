@@ -8,7 +8,7 @@ from math import inf
 
 from .candidates import Settings, read_out, temperature_tolerance
 from .frames import Frame
-from .match_cards import cards_of, divided_by_cards, exact_match, match_of
+from .match_cards import cards_of, divided_by_cards, exact_match, match_of, matched_settings
 from .missing import mixed_setup
 from .reason import Reason
 from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
@@ -95,7 +95,8 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
         As `groups_of` returns them.
     settings : Settings
     """
-    setups = settings.of_all(frames)
+    elsewhere = matched_settings(kind, frames[0])
+    setups = [setup.without(elsewhere) for setup in settings.of_all(frames)]
     tolerance = temperature_tolerance(frames[0], kind)
     limited = frames[0].recipe.limits.temperature_of(kind) is not None
     drifting = kind == "bias" and not limited
@@ -108,7 +109,7 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
     parts = [part for group in by_cards for part in group]
     if len(parts) == 1:
         return Split(tuple(parts), tuple(notes))
-    means = [mean_setup(settings.of_all(group)) for group in groups]
+    means = [mean_setup(settings.of_all(group)).without(elsewhere) for group in groups]
     places = differing_places(setups, limit, drifting)
     differences = _differences(groups, means, places, parts, tolerance)
     what = f"{len(frames)} {_described(kind, frames[0])}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..camera.cards import Card, card_text, matched_cards
 from .frames import Frame
+from .setup_cards import SETUP
 
 __all__ = [
     "Match",
@@ -14,6 +15,7 @@ __all__ = [
     "divided_by_cards",
     "exact_match",
     "match_of",
+    "matched_settings",
     "mean_match",
     "unknown_cards",
 ]
@@ -32,6 +34,15 @@ def match_of(kind: str, frame: Frame) -> Match:
     if not frame.profile.match:
         return ()
     return frame.profile.match_of("flat" if kind == "arc" else kind, frame.header)
+
+
+def matched_settings(kind: str, frame: Frame) -> frozenset[int]:
+    """Return the settings of `SETUP` that a `Card` with a tolerance compares in their place."""
+    tolerant = [c for c in cards_of(kind, frame) if isinstance(c, Card) and c.tolerates]
+    names = {name.upper() for card in tolerant for name in card.cards}
+    if not names:
+        return frozenset()
+    return frozenset(p for p, quantity in enumerate(SETUP) if names.intersection(quantity.cards))
 
 
 def exact_match(match: Match, cards: Sequence[str | Card]) -> Match:

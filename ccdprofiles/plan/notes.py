@@ -12,7 +12,7 @@ from .reason import Reason
 from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
 from .wording import cards_phrase, grouped, temperature_range, time_of
 
-__all__ = ["choice_notes", "notes_of"]
+__all__ = ["choice_notes", "night_notes", "notes_of"]
 
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
 """Suffixes of compressed files that are not read."""
@@ -138,6 +138,25 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
         if "saturation" in lacking:
             why = "the saturation level is not known"
             yield f"{name}: saturated pixels are not flagged, because {why}"
+
+
+def night_notes(groups: Iterable[tuple[str, Sequence[Frame]]]) -> Iterator[str]:
+    """Note the cameras whose flats are divided by night.
+
+    Parameters
+    ----------
+    groups : iterable of (date, frames)
+        The date is empty for flats that are not divided.
+    """
+    evenings: dict[str, set[str]] = {}
+    for evening, frames in groups:
+        if evening:
+            evenings.setdefault(frames[0].profile.name, set()).add(evening)
+    for name, dates in evenings.items():
+        yield (
+            f"the flats of {name} were taken in {len(dates)} nights ({', '.join(sorted(dates))}); each "
+            "night has its own master flats, and a frame is divided by those of the nearest night"
+        )
 
 
 def choice_notes(

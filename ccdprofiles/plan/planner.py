@@ -15,7 +15,7 @@ from .masters import choose_masters
 from .match_cards import cards_of
 from .names import Draft, master_names, product_names
 from .nights import Nights
-from .notes import choice_notes, notes_of
+from .notes import choice_notes, night_notes, notes_of
 from .plan import STEPS, Input, Plan, Product
 from .reason import Reason
 
@@ -123,8 +123,10 @@ def _with_masters(
     """Add the masters of one type, made from the frames of the night."""
     settings = done.masters.settings
     drafts: list[Draft] = []
-    groups = _groups_asked_for(kind, done.masters.frames, asking)
-    for night, frames in _by_night(kind, groups, done.masters.nights, min_frames):
+    asked = _groups_asked_for(kind, done.masters.frames, asking)
+    groups = [*_by_night(kind, asked, done.masters.nights, min_frames)]
+    done = replace(done, notes=(*done.notes, *night_notes(groups)))
+    for night, frames in groups:
         split = split_by_settings(kind, frames, settings)
         done = replace(done, missing=done.missing + split.refused, notes=done.notes + split.notes)
         for part in split.parts:

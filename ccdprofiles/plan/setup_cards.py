@@ -8,7 +8,7 @@ the cards that a profile names in ``match`` are compared as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..camera.header_values import folded_case, plain_value
@@ -164,6 +164,13 @@ class FrameSetup:
             else:
                 text += cards_phrase([(self.cards[place], value)], text)
         return text
+
+    def without(self, places: Collection[int]) -> FrameSetup:
+        """Return a set-up in which some quantities are not known."""
+        if not places:
+            return self
+        values = tuple(None if p in places else v for p, v in enumerate(self.values))
+        return FrameSetup(values, self.cards)
 
     @property
     def known(self) -> tuple[tuple[str, float | str], ...]:
