@@ -154,7 +154,7 @@ class Card:
         >>> from astropy import units as u
         >>> from ccdprofiles import Card
         >>> Card("ROTATOR", within=2 * u.deg).groups([359.0, 90.0, 0.5, None])
-        [1, 0, 1, 2]
+        [0, 1, 0, 2]
         """
         numbers = sorted({v for v in values if isinstance(v, float)}, key=self._folded)
         texts = sorted({str(folded_case(v)) for v in values if isinstance(v, str)})

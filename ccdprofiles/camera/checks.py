@@ -101,7 +101,7 @@ def _cards(cards: Any, field: str) -> Any:
     if cards is None or callable(cards):
         return cards
     cards = tuple(cards) if isinstance(cards, list) else cards
-    _check_cards((cards,) if isinstance(cards, str) else cards, field)
+    _check_cards(cards if isinstance(cards, tuple) else (cards,), field)
     return cards
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
 from .candidates import Settings, read_out, temperature_tolerance
 from .frames import Frame
-from .match_cards import cards_of, divided_by_cards, exact_match, match_of, matched_settings
+from .match_cards import (
+    cards_of,
+    divided_by_cards,
+    exact_match,
+    match_of,
+    matched_settings,
+    mean_match,
+)
 from .missing import mixed_setup
 from .reason import Reason
 from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
 from .unlisted_cards import about_readout, dividing_cards
 from .wording import card_value, cards_phrase, in_filter, plural, seconds, tally, temperature_range
 
-__all__ = ["Part", "Split", "groups_of", "split_by_settings"]
+__all__ = ["Part", "Split", "groups_of", "split_by_cards", "split_by_settings"]
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,49 @@ class Split:
 
 
 def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Group the frames of a type; each group makes one master if its settings agree."""
+    """Group the frames of a type; each group makes one master if its cards and settings agree."""
     groups: dict[tuple, list[Frame]] = {}
     for frame in frames:
         filter = frame.filter if kind in ("flat", "arc") else None
         match = exact_match(match_of(kind, frame), cards_of(kind, frame))
         key = (frame.origin, read_out(frame), match, _treatment(kind, frame), filter)
         groups.setdefault(key, []).append(frame)
-    alike = [part for group in groups.values() for part in divided_by_cards(kind, group)]
     if kind == "dark":
-        return [of_one for group in alike for of_one in _by_exposure(group)]
-    return alike
+        return [of_one for group in groups.values() for of_one in _by_exposure(group)]
+    return list(groups.values())
+
+
+def split_by_cards(
+    kind: str, groups: Iterable[list[Frame]]
+) -> tuple[list[list[Frame]], tuple[str, ...]]:
+    """Divide groups by the cards of ``match`` that are compared as numbers, and note the division."""
+    parts, notes = [], []
+    for group in groups:
+        divided = divided_by_cards(kind, group)
+        parts += divided
+        if divided[1:]:
+            notes.append(_division(kind, divided))
+    return parts, tuple(notes)
+
+
+def _division(kind: str, parts: Sequence[Sequence[Frame]]) -> str:
+    """Note by which cards of ``match`` frames are divided, and how many have which value."""
+    files = [f.file for part in parts for f in part]
+    texts = []
+    for pairs in zip(*(mean_match(kind, part) for part in parts), strict=True):
+        values = [card_value(value) for _, value in pairs]
+        each = [v for part, v in zip(parts, values, strict=True) for _ in part]
+        if len({*values}) > 1:
+            names = dict.fromkeys(name for name, value in pairs if value is not None)
+            texts.append(f"{'/'.join(names)} is {tally(each, files)}")
+    return _divided(f"{len(files)} {_described(kind, parts[0][0])}", "; ".join(texts))
+
+
+def _divided(what: str, differences: str) -> str:
+    return (
+        f"the {what} were taken with different settings ({differences}); only frames with the same "
+        "settings are combined"
+    )
 
 
 def _treatment(kind: str, frame: Frame) -> str:
@@ -116,10 +155,7 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
     if frames[0].profile.mixed_setup == "refuse":
         refused = tuple(mixed_setup(frame, what, differences) for frame in frames)
         return Split((), tuple(notes), refused)
-    notes.append(
-        f"the {what} were taken with different settings ({differences}); only frames with the same "
-        "settings are combined"
-    )
+    notes.append(_divided(what, differences))
     named = (
         replace(part, among=_setting(part, places, settings), by_temperature=CHIP in places)
         for part in parts

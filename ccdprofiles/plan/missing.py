@@ -142,8 +142,18 @@ def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
                 f"; the {len(unused)} of the night cannot be used for the reasons listed with them"
             )
         return f"; the night has none of {name}"
-    texts = (f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}" for c in there)
-    return "; " + "; ".join(sorted(texts)[:3])
+    texts = {f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}": c for c in there}
+    nearest = sorted(texts, key=lambda text: (_distance(texts[text], frame), text))
+    return "; " + "; ".join(nearest[:3])
+
+
+def _distance(candidate: Candidate, frame: Frame) -> tuple[float, ...]:
+    """Return how far a master is from what a frame needs, so that the nearest is named first."""
+    master = candidate.master
+    cards = len(differing_cards(master.type, master.match, frame))
+    if master.type == "dark" and master.exposure is not None:
+        return cards, abs(master.exposure - exposure_of(frame))
+    return cards, float(master.type == "flat" and master.filter != frame.filter)
 
 
 def _wrong_in(candidate: Candidate, frame: Frame) -> str:

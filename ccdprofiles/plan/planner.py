@@ -10,7 +10,7 @@ from ..errors import PlanError
 from .candidates import Candidate, Candidates, adopted, read_out
 from .drafts import drafts_of
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
-from .groups import groups_of, split_by_settings
+from .groups import groups_of, split_by_cards, split_by_settings
 from .masters import choose_masters
 from .match_cards import cards_of
 from .names import Draft, master_names, product_names
@@ -124,8 +124,9 @@ def _with_masters(
     settings = done.masters.settings
     drafts: list[Draft] = []
     asked = _groups_asked_for(kind, done.masters.frames, asking)
-    groups = [*_by_night(kind, asked, done.masters.nights, min_frames)]
-    done = replace(done, notes=(*done.notes, *night_notes(groups)))
+    alike, notes = split_by_cards(kind, asked)
+    groups = [*_by_night(kind, alike, done.masters.nights, min_frames)]
+    done = replace(done, notes=(*done.notes, *notes, *night_notes(groups)))
     for night, frames in groups:
         split = split_by_settings(kind, frames, settings)
         done = replace(done, missing=done.missing + split.refused, notes=done.notes + split.notes)
@@ -147,8 +148,8 @@ def _with_masters(
         )
         for d, name in zip(drafts, names, strict=True)
     ]
-    notes = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)
-    return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *notes))
+    named = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)
+    return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *named))
 
 
 def _by_night(
