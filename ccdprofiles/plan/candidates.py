@@ -52,6 +52,8 @@ class Candidate:
         Rows and columns of its raw frames; None for a master of another night.
     cards : tuple of str or Card
         The cards of ``match`` as its profile names them.
+    flat_key : str
+        Of a flat of the night: the read-out of its frames without their gain, if that varies.
     """
 
     master: Master
@@ -59,6 +61,7 @@ class Candidate:
     others: tuple[tuple[str, object], ...] = ()
     shape: tuple[int, int] | None = None
     cards: tuple[str | Card, ...] = ()
+    flat_key: str = ""
 
     def unlike_cards(self, frame: Frame) -> tuple[tuple[str, object], ...]:
         """Return those of its unlisted cards whose value differs in a frame."""
@@ -197,7 +200,8 @@ class Candidates:
             master = candidate.master
             by_name[master.name] = candidate
             exact = exact_match(master.match, candidate.cards)
-            alike.setdefault((master.type, master.setup, exact), []).append(candidate)
+            shared = master.profile, candidate.flat_key or master.readout, master.binning
+            alike.setdefault((master.type, shared, exact), []).append(candidate)
         return replace(self, by_name=by_name, alike=alike)
 
     def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
@@ -205,6 +209,8 @@ class Candidates:
         match, cards = match_of(kind, frame), cards_of(kind, frame)
         exact = exact_match(match, cards)
         alike = self.alike.get((kind, read_out(frame), exact), ())
+        if kind == "flat" and frame.flat_key:
+            alike = [*alike, *self.alike.get((kind, read_out(frame, kind), exact), ())]
         if exact is match:
             return alike
         return [c for c in alike if not differing_cards(kind, c.master.match, frame)]
@@ -249,9 +255,13 @@ def exposure_of(taken: Frame | Master) -> float:
     return taken.exposure
 
 
-def read_out(frame: Frame) -> tuple[str, str, tuple[int, int]]:
-    """Return what a frame shares with every master that it takes."""
-    return frame.profile.name, frame.amplifier_key, frame.binning
+def read_out(frame: Frame, kind: str = "") -> tuple[str, str, tuple[int, int]]:
+    """Return what a frame shares with every master of a type that it takes.
+
+    A flat of another gain may be used, as it is normalised and has its own dark.
+    """
+    key = frame.flat_key if kind == "flat" else ""
+    return frame.profile.name, key or frame.amplifier_key, frame.binning
 
 
 def adopted(frame: Frame, settings: Settings) -> Candidate:

@@ -166,7 +166,8 @@ def _wrong_in(candidate: Candidate, frame: Frame) -> str:
         return "had its bias subtracted" if master.bias_off else "still contains its bias"
     if candidate.shape not in (None, frame.shape):
         return f"has {candidate.shape[1]}x{candidate.shape[0]} pixels"
-    if master.readout != frame.amplifier_key:
+    own = frame.flat_key if candidate.flat_key else frame.amplifier_key
+    if (candidate.flat_key or master.readout) != own:
         return "was read out by other amplifiers"
     return f"has {', '.join(wrong) or 'other cards'}"
 

@@ -145,6 +145,7 @@ def _with_masters(
             d.others,
             d.frames[0].shape,
             tuple(cards_of(kind, d.frames[0])),
+            d.frames[0].flat_key if kind == "flat" else "",
         )
         for d, name in zip(drafts, names, strict=True)
     ]
@@ -167,9 +168,9 @@ def _by_night(
 def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
     """Return the types of masters that frames need, each with the read-out of these frames."""
     night = (frame for of_type in frames.values() for frame in of_type)
-    recipes = {(id(f.recipe), read_out(f)): f.recipe for f in night}
+    kinds = {(id(f.recipe), f.flat_key, read_out(f)): f for f in night}
     steps = [step for step in STEPS if step not in without]
-    return {(s, key) for (_, key), recipe in recipes.items() for s in steps if getattr(recipe, s)}
+    return {(s, read_out(f, s)) for f in kinds.values() for s in steps if getattr(f.recipe, s)}
 
 
 def _groups_asked_for(
@@ -179,7 +180,7 @@ def _groups_asked_for(
     return [
         group
         for group in groups_of(kind, frames.get(kind, ()))
-        if kind == "arc" or (kind, read_out(group[0])) in asking
+        if kind == "arc" or (kind, read_out(group[0], kind)) in asking
         if kind != "flat" or group[0].recipe.flat is not None
     ]
 
