@@ -466,17 +466,18 @@ class Recipe:
 
 def _checked_tolerance(value: Any) -> u.Quantity | tuple[u.Quantity, float]:
     """Return the tolerance of exposures; one that is relative as a tuple."""
-    if several(value) and len(value) != 2:
+    pair = isinstance(value, tuple | list)
+    if pair and not (len(value) == 2 and isinstance(value[0], u.Quantity)):
         raise ProfileError(
             f"exposure_tolerance={value!r} is not a time and a fraction; use such as (0.05 * u.s, 0.001)."
         )
-    time, share = tuple(value) if several(value) else (value, None)
+    time = value[0] if pair else value
     if not isinstance(time, u.Quantity) or time != 0 * u.s:
         quantity(time, u.s, "exposure_tolerance")
-    if share is None and not several(value):
+    if not pair:
         return time
-    fraction(share, "the fraction of exposure_tolerance")
-    return time, share
+    fraction(value[1], "the fraction of exposure_tolerance")
+    return time, value[1]
 
 
 def _check_product_name(name: object) -> None:

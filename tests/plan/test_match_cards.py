@@ -216,7 +216,7 @@ def test_a_master_of_another_night_is_compared_by_its_header(zwo, some, plain_fr
     [
         ((1 * u.s,), "is not a time and a fraction; use such as (0.05 * u.s, 0.001)."),
         ((1 * u.s, 0.1, 2), "is not a time and a fraction; use such as"),
-        ((0.05, 0.001), "exposure_tolerance=0.05 is not in s; write it as"),
+        ((0.05, 0.001), "exposure_tolerance=(0.05, 0.001) is not a time and a fraction;"),
         ((-1 * u.s, 0.1), "exposure_tolerance=-1.0 s is not a positive number."),
         ((1 * u.m, 0.1), "exposure_tolerance=1.0 m is not in s;"),
         ((1 * u.s, 1.5), "the fraction of exposure_tolerance=1.5 is not a fraction between 0"),
