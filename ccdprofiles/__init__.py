@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 # its help without waiting for astropy and ccdproc.
 _HOME = {
     "Amplifier": "camera.amplifier",
+    "Card": "camera.cards",
     "Combine": "camera.recipe",
     "CosmicRays": "camera.recipe",
     "Flat": "camera.recipe",
@@ -33,6 +34,7 @@ _HOME = {
 
 __all__ = [
     "Amplifier",
+    "Card",
     "Combine",
     "CosmicRays",
     "Flat",

@@ -9,6 +9,7 @@ from astropy import units as u
 
 from ..errors import ProfileError
 from .amplifier import Amplifier, check_amplifiers
+from .cards import Card, spellings
 from .frame_size import declared_size, sections_reach
 from .frame_types import FRAME_TYPES, STEPS
 from .header_values import lower_word
@@ -100,13 +101,14 @@ def _cards(cards: Any, field: str) -> Any:
     if cards is None or callable(cards):
         return cards
     cards = tuple(cards) if isinstance(cards, list) else cards
-    _check_cards((cards,) if isinstance(cards, str) else cards, field)
+    _check_cards(cards if isinstance(cards, tuple) else (cards,), field)
     return cards
 
 
-def _check_cards(cards: Sequence, field: str) -> None:
+def _check_cards(cards: Sequence, field: str, *also: type) -> None:
+    """Refuse what is neither the name of a card nor of a type that is allowed as well."""
     for card in cards:
-        if not isinstance(card, str) or not card.strip():
+        if not isinstance(card, (str, *also)) or not str(card).strip():
             raise ProfileError(f"{field}={card!r} is not the name of a header card.")
 
 
@@ -129,8 +131,10 @@ def _binning(binning: Any) -> Any:
 def _match(match: Any) -> Any:
     if callable(match):
         raise ProfileError("match= is a function; use the names of cards, or a dict of them.")
+    if isinstance(match, Card):
+        raise ProfileError(f"match={match!r} is a single card; use match=({match!r},).")
     if not isinstance(match, Mapping):
-        return _tuple_of_cards(match, "match")
+        return _tuple_of_cards(match, "match", Card)
     for frame_type, cards in match.items():
         one_of(frame_type, STEPS, "match")
         if not isinstance(cards, tuple | list):
@@ -138,24 +142,25 @@ def _match(match: Any) -> Any:
                 f"match={match!r} contains {cards!r}, which is not a tuple of header cards; "
                 "use match={'flat': ('CARD',)}."
             )
-        _check_cards(cards, "match")
+        _check_cards(cards, "match", Card)
     return read_only({frame_type: tuple(cards) for frame_type, cards in match.items()})
 
 
-def _tuple_of_cards(cards: Any, field: str) -> tuple[str, ...]:
+def _tuple_of_cards(cards: Any, field: str, *also: type) -> tuple:
     if isinstance(cards, str):
         raise ProfileError(f"{field}={cards!r} is a single text; use {field}=({cards!r},).")
     if not isinstance(cards, tuple | list):
         raise ProfileError(
             f"{field}={cards!r} is not a tuple of header cards; use {field}=('CARD',)."
         )
-    _check_cards(cards, field)
+    _check_cards(cards, field, *also)
     return tuple(cards)
 
 
 def _ignore_cards(cards: Any, match: tuple | Mapping) -> tuple[str, ...]:
     ignored = _tuple_of_cards(cards, "ignore_cards")
-    compared = match if isinstance(match, tuple) else sum(match.values(), ())
+    matched = match if isinstance(match, tuple) else sum(match.values(), ())
+    compared = {name for card in matched for name in spellings(card)}
     for card in ignored:
         if card in compared:
             raise ProfileError(

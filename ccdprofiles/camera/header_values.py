@@ -18,7 +18,9 @@ __all__ = [
     "agrees",
     "card_names",
     "first_value",
+    "folded_case",
     "lower_word",
+    "plain_value",
     "quoted",
     "read_binning",
     "read_celsius",
@@ -83,6 +85,33 @@ def agrees(value: object, wanted: object) -> bool:
         return float(value) == float(wanted)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
+
+
+def plain_value(value: object) -> float | str | None:
+    """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
+
+    >>> from ccdprofiles.camera.header_values import plain_value
+    >>> plain_value("100") == plain_value(100.0) == plain_value(100)
+    True
+    >>> plain_value(" High Gain "), plain_value("unknown")
+    ('High Gain', None)
+    """
+    if value is None or str(value).strip().lower() in UNKNOWN:
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool) or "_" in text:
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    # A program that stores 0.77 in four bytes keeps six digits.
+    return float(f"{number:.6g}") if math.isfinite(number) else text
+
+
+def folded_case(value: object) -> object:
+    """Return a text without the difference of capital letters, and any other value as it is."""
+    return value.casefold() if isinstance(value, str) else value
 
 
 def read_seconds(value: object) -> float | None:

@@ -13,6 +13,7 @@ from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, check_amplifiers
+from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
@@ -76,9 +77,10 @@ class Profile(SingleSteps):
         for a frame that is ignored on purpose. They take precedence over the words of
         `ccdprofiles.camera.frame_types.COMMON_FRAME_TYPES`, which need not be listed.
         Compared without case, blanks, ``-`` and ``_``.
-    match : tuple of str, or dict
+    match : tuple of str or Card, or dict
         Further cards that a frame and its master must agree on: for all masters, or
-        ``{"flat": ("SLIT",)}`` for some. The usual set-up cards (gain, offset, read mode,
+        ``{"flat": ("SLIT",)}`` for some. A text is compared exactly, a `Card` as a number,
+        with a tolerance and by several spellings. The usual set-up cards (gain, offset, read mode,
         speed, amplifier, temperature) are always compared.
     mixed_setup : {"split", "refuse"}
         For frames of one type whose set-up cards differ, "split" makes a master for each
@@ -131,7 +133,7 @@ class Profile(SingleSteps):
     temperature: Cards = None
     frame_type: Cards = "IMAGETYP"
     frame_types: Mapping[str, str | None] = field(default_factory=dict)
-    match: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    match: Sequence[str | Card] | Mapping[str, Sequence[str | Card]] = ()
     mixed_setup: str = "split"
     ignore_cards: Sequence[str] = ()
     unit: u.UnitBase = u.adu
@@ -340,9 +342,15 @@ class Profile(SingleSteps):
 
     def match_of(self, master: str, header: Mapping) -> tuple[tuple[str, str | None], ...]:
         """Return the further cards that a master of this type must share, and their values."""
-        cards = self.match.get(master, ()) if isinstance(self.match, Mapping) else self.match
-        values = ((card, header.get(card)) for card in cards)
-        return tuple((card, None if v is None else str(v).strip()) for card, v in values)
+        pairs: list[tuple[str, str | None]] = []
+        for card in matched_cards(self.match, master):
+            if isinstance(card, Card):
+                name, number = card.read(header)
+                pairs.append((name, card_text(number)))
+            else:
+                value = header.get(card)
+                pairs.append((card, None if value is None else str(value).strip()))
+        return tuple(pairs)
 
     def amplifiers_of(self, header: Mapping, shapes: Mapping) -> AmplifierSet:
         """Fit the amplifiers into a frame.

@@ -219,10 +219,12 @@ class Limits:
         master's frames is set aside.
     level : Quantity or None
         In adu; a frame this close to the median is never set aside. None: the scatter of one pixel.
-    temperature : Quantity or None
+    temperature : Quantity, dict or None
         In deg_C: the largest difference in chip temperature between a frame and its
         dark, and within the frames of one master. None means 3 °C, and also accepts a dark of
         unknown temperature. It is read from the profile's ``temperature``, or from the usual cards.
+        A dict has a limit for each type of master, ``{"dark": 1 * u.deg_C, "bias": 3 * u.deg_C}``;
+        biases and flats of another temperature are refused only if it names them.
     frames : int or dict
         The smallest number of frames for a master; by default ``{"bias": 3, "dark": 3,
         "flat": 3, "arc": 1}``.
@@ -247,7 +249,7 @@ class Limits:
     read_noise: tuple[float, float] | None = (0.7, 1.5)
     outlier: float | None = 5
     level: u.Quantity | None = None
-    temperature: u.Quantity | None = None
+    temperature: u.Quantity | Mapping[str, u.Quantity] | None = None
     frames: int | Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -261,7 +263,12 @@ class Limits:
             positive(self.outlier, "outlier", "; use such a number, or None")
         if self.level is not None:
             quantity(self.level, u.adu, "level")
-        if self.temperature is not None:
+        if isinstance(self.temperature, Mapping):
+            for kind, limit in self.temperature.items():
+                one_of(kind, ("bias", "dark", "flat"), "temperature")
+                quantity(limit, u.deg_C, f"temperature[{kind!r}]")
+            object.__setattr__(self, "temperature", read_only(self.temperature))
+        elif self.temperature is not None:
             quantity(self.temperature, u.deg_C, "temperature")
         given = self.frames
         if not isinstance(given, Mapping):
@@ -273,6 +280,34 @@ class Limits:
 
     def __reduce__(self):
         return picklable(self)
+
+    def frames_for(self, master: str) -> int:
+        """Return the smallest number of frames for a master of a type."""
+        return self.frames if isinstance(self.frames, int) else self.frames[master]
+
+    def temperature_of(self, master: str) -> float | None:
+        """Return by how many kelvin a frame and a master of a type may differ; None: not limited.
+
+        A single limit is that of darks.
+
+        Parameters
+        ----------
+        master : {"bias", "dark", "flat", "arc"}
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from ccdprofiles import Limits
+        >>> limits = Limits(temperature={"dark": 1 * u.deg_C, "flat": 5 * u.deg_C})
+        >>> limits.temperature_of("flat"), limits.temperature_of("bias")
+        (5.0, None)
+        """
+        limit = self.temperature
+        if isinstance(limit, Mapping):
+            limit = limit.get(master)
+        elif master != "dark":
+            return None
+        return None if limit is None else float(limit.value)
 
 
 def _checked_range(value: Any, field: str) -> tuple[float, float] | None:
@@ -309,8 +344,9 @@ class Recipe:
     dark : {None, "match", "scale"}
         None subtracts no dark; "match" one of the frame's own exposure; "scale" one
         scaled by the exposures, which needs ``bias=True``.
-    exposure_tolerance : Quantity
-        The largest difference in exposure between a frame and a matched dark.
+    exposure_tolerance : Quantity, or tuple of Quantity and float
+        The largest difference in exposure between a frame and a matched dark; with a fraction of
+        the exposure, such as ``(0.05 * u.s, 0.001)``, the larger of both.
     flat : None, Flat or SpectralFlat
     combine : Combine or dict
         For all masters, or ``{"bias": Combine(...), ...}``. Arcs are summed unless the dict
@@ -340,7 +376,7 @@ class Recipe:
     overscan_drift: u.Quantity | None = None
     bias: bool = True
     dark: str | None = "match"
-    exposure_tolerance: u.Quantity = 1 * u.s
+    exposure_tolerance: u.Quantity | tuple[u.Quantity, float] = 1 * u.s
     flat: Flat | SpectralFlat | None = Flat()
     combine: Combine | Mapping[str, Combine] = Combine()
     electrons: bool = False
@@ -360,8 +396,7 @@ class Recipe:
             raise ProfileError(
                 "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
             )
-        if self.exposure_tolerance != 0 * u.s:
-            quantity(self.exposure_tolerance, u.s, "exposure_tolerance")
+        object.__setattr__(self, "exposure_tolerance", _checked_tolerance(self.exposure_tolerance))
         if self.overscan_drift is not None:
             quantity(self.overscan_drift, u.adu, "overscan_drift")
         self._check_parts()
@@ -399,6 +434,27 @@ class Recipe:
     def __reduce__(self):
         return picklable(self)
 
+    def tolerance_for(self, exposure: float) -> float:
+        """Return by how many seconds the exposure of a matched dark may differ from that of a frame.
+
+        Parameters
+        ----------
+        exposure : float
+            Of the frame, in seconds.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from ccdprofiles import Recipe
+        >>> recipe = Recipe(exposure_tolerance=(0.05 * u.s, 0.001))
+        >>> recipe.tolerance_for(2.4), recipe.tolerance_for(600)
+        (0.05, 0.6)
+        """
+        if not isinstance(self.exposure_tolerance, tuple):
+            return float(self.exposure_tolerance.to_value(u.s))
+        seconds, share = self.exposure_tolerance
+        return max(float(seconds.to_value(u.s)), share * exposure)
+
     def combine_for(self, frame_type: str) -> Combine:
         """Return how frames of a type are combined."""
         if isinstance(self.combine, Mapping):
@@ -407,6 +463,22 @@ class Recipe:
         elif frame_type != "arc":
             return self.combine
         return Combine(method="sum", clip=None) if frame_type == "arc" else Combine()
+
+
+def _checked_tolerance(value: Any) -> u.Quantity | tuple[u.Quantity, float]:
+    """Return the tolerance of exposures; one that is relative as a tuple."""
+    pair = isinstance(value, tuple | list)
+    if pair and not (len(value) == 2 and isinstance(value[0], u.Quantity)):
+        raise ProfileError(
+            f"exposure_tolerance={value!r} is not a time and a fraction; use such as (0.05 * u.s, 0.001)."
+        )
+    time = value[0] if pair else value
+    if not isinstance(time, u.Quantity) or time != 0 * u.s:
+        quantity(time, u.s, "exposure_tolerance")
+    if not pair:
+        return time
+    fraction(value[1], "the fraction of exposure_tolerance")
+    return time, value[1]
 
 
 def _check_product_name(name: object) -> None:

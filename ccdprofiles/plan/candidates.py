@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..camera.cards import Card
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
+from .match_cards import (
+    Match,
+    cards_of,
+    differing_cards,
+    exact_match,
+    match_of,
+    matched_settings,
+    unknown_cards,
+)
+from .nights import Nights
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
 from .setup_reader import SetupReader
@@ -39,12 +50,18 @@ class Candidate:
         Cards that no profile lists and that divide its frames from those of other masters.
     shape : tuple of int or None
         Rows and columns of its raw frames; None for a master of another night.
+    cards : tuple of str or Card
+        The cards of ``match`` as its profile names them.
+    flat_key : str
+        Of a flat of the night: the read-out of its frames without their gain, if that varies.
     """
 
     master: Master
     setup: FrameSetup
     others: tuple[tuple[str, object], ...] = ()
     shape: tuple[int, int] | None = None
+    cards: tuple[str | Card, ...] = ()
+    flat_key: str = ""
 
     def unlike_cards(self, frame: Frame) -> tuple[tuple[str, object], ...]:
         """Return those of its unlisted cards whose value differs in a frame."""
@@ -55,6 +72,10 @@ class Candidate:
             for card, value in self.others
             if not same_value(value, plain_value(frame.header.get(card)))
         )
+
+    def unknown_cards(self, frame: Frame) -> Match:
+        """Return those of its further cards that a frame lacks, so that a note is due."""
+        return unknown_cards(self.master.type, self.master.match, frame)
 
 
 @dataclass(frozen=True)
@@ -68,7 +89,7 @@ class Comparison:
     lack : tuple of int
         Quantities that one of them lacks.
     blocked : tuple of int
-        Differences that make a bias or dark wrong for the frame.
+        Differences that make the master wrong for the frame.
     """
 
     differ: tuple[int, ...]
@@ -100,32 +121,51 @@ class Settings:
 
     def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
         """Compare the settings of a frame with those of a master."""
-        setup, limit = self.of(frame), frame.recipe.limits.temperature
+        setup, master = self.of(frame), candidate.master
         # Frames that were taken with the same settings share their set-up, which is kept as long as
         # these settings.
-        key = candidate.master.name, id(setup), None if limit is None else float(limit.value)
+        limits = frame.recipe.limits
+        limit: tuple[float, float | None] | None = None
+        if limits.temperature is not None:
+            limit = temperature_tolerance(frame, master.type), limits.temperature_of(master.type)
+        key = master.name, id(setup), limit
         if key not in self._comparisons:
             self._comparisons[key] = _comparison(candidate, setup, frame)
         return self._comparisons[key]
 
 
 def _comparison(candidate: Candidate, setup: FrameSetup, frame: Frame) -> Comparison:
-    differ, lack = setup.compared(candidate.setup, temperature_tolerance(frame))
+    kind = candidate.master.type
+    differ, lack = setup.compared(candidate.setup, temperature_tolerance(frame, kind))
+    if elsewhere := matched_settings(kind, frame):
+        differ, lack = ([p for p in places if p not in elsewhere] for places in (differ, lack))
     blocked = [p for p in differ if not SETUP[p].within]
+    strict = frame.recipe.limits.temperature_of(kind) is not None
     # The level of a bias hardly depends on the temperature, the current in a dark does.
-    if candidate.master.type != "bias":
+    if kind == "dark" or strict:
         if CHIP in differ or CHIP in lack or setup.chip is None:
             blocked = differ
         # Otherwise both chips are known to agree, whatever their set points were.
-        strict = frame.recipe.limits.temperature is not None
         if strict and CHIP in lack and candidate.setup.chip is None:
             blocked = [*blocked, CHIP]
+    if kind == "flat":  # of another gain or offset it is used once it has its own dark
+        blocked = [p for p in blocked if SETUP[p].within]
     return Comparison(tuple(differ), tuple(lack), tuple(blocked))
 
 
-def temperature_tolerance(frame: Frame) -> float:
-    """Return by how many kelvin two chips may differ according to the recipe of a frame."""
+def temperature_tolerance(frame: Frame, kind: str) -> float:
+    """Return by how many kelvin the chips of a frame and a master may agree to differ.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its recipe has the limit.
+    kind : {"bias", "dark", "flat", "arc"}
+        The type of the master.
+    """
     limit = frame.recipe.limits.temperature
+    if isinstance(limit, Mapping):
+        limit = limit.get(kind)
     return TOLERANCE if limit is None else float(limit.value)
 
 
@@ -141,13 +181,16 @@ class Candidates:
     by_name : mapping of str to Candidate
         In the order in which they are made.
     alike : mapping of tuple to sequence of Candidate
-        By type, by the read-out of their frames, and by the cards of ``match``.
+        By type, by the read-out of their frames, and by the cards of ``match`` that are compared
+        as exact texts.
+    nights : Nights
     """
 
     frames: Mapping[str, Sequence[Frame]]
     settings: Settings = field(default_factory=Settings)
     by_name: Mapping[str, Candidate] = field(default_factory=dict)
     alike: Mapping[tuple, Sequence[Candidate]] = field(default_factory=dict)
+    nights: Nights = field(default_factory=Nights)
 
     def with_(self, candidates: Iterable[Candidate]) -> Candidates:
         """Return these masters and further ones."""
@@ -156,12 +199,21 @@ class Candidates:
         for candidate in candidates:
             master = candidate.master
             by_name[master.name] = candidate
-            alike.setdefault((master.type, master.setup, master.match), []).append(candidate)
-        return Candidates(self.frames, self.settings, by_name, alike)
+            exact = exact_match(master.match, candidate.cards)
+            shared = master.profile, candidate.flat_key or master.readout, master.binning
+            alike.setdefault((master.type, shared, exact), []).append(candidate)
+        return replace(self, by_name=by_name, alike=alike)
 
     def for_frame(self, kind: str, frame: Frame) -> Sequence[Candidate]:
-        """Return the masters of a type whose frames have the same read-out as a frame."""
-        return self.alike.get((kind, read_out(frame), match_of(kind, frame)), ())
+        """Return the masters of a type whose read-out and cards of ``match`` agree with a frame."""
+        match, cards = match_of(kind, frame), cards_of(kind, frame)
+        exact = exact_match(match, cards)
+        alike = self.alike.get((kind, read_out(frame), exact), ())
+        if kind == "flat" and frame.flat_key:
+            alike = [*alike, *self.alike.get((kind, read_out(frame, kind), exact), ())]
+        if exact is match:
+            return alike
+        return [c for c in alike if not differing_cards(kind, c.master.match, frame)]
 
     def compared(self, candidate: Candidate, frame: Frame) -> Comparison:
         """Compare the settings of a frame with those of a master."""
@@ -170,6 +222,10 @@ class Candidates:
     def usable(self, candidates: Iterable[Candidate], frame: Frame) -> list[Candidate]:
         """Return the biases or darks whose settings are not wrong for a frame."""
         return [c for c in candidates if not self.compared(c, frame).blocked]
+
+    def nights_apart(self, candidate: Candidate, frame: Frame) -> float:
+        """Return by how many nights a master and a frame differ; infinite if that is not known."""
+        return self.nights.apart(frame.profile.name, candidate.master.time, time_of(frame.date))
 
     def unlike(self, candidate: Candidate, frame: Frame) -> tuple[int, int]:
         """Count the settings in which a master and a frame differ, and those that are not known."""
@@ -199,16 +255,13 @@ def exposure_of(taken: Frame | Master) -> float:
     return taken.exposure
 
 
-def read_out(frame: Frame) -> tuple[str, str, tuple[int, int]]:
-    """Return what a frame shares with every master that it takes."""
-    return frame.profile.name, frame.amplifier_key, frame.binning
+def read_out(frame: Frame, kind: str = "") -> tuple[str, str, tuple[int, int]]:
+    """Return what a frame shares with every master of a type that it takes.
 
-
-def match_of(kind: str, frame: Frame) -> tuple[tuple[str, str | None], ...]:
-    """Return the further cards that a master of this type shares; an arc those of a flat."""
-    if not frame.profile.match:
-        return ()
-    return frame.profile.match_of("flat" if kind == "arc" else kind, frame.header)
+    A flat of another gain may be used, as it is normalised and has its own dark.
+    """
+    key = frame.flat_key if kind == "flat" else ""
+    return frame.profile.name, key or frame.amplifier_key, frame.binning
 
 
 def adopted(frame: Frame, settings: Settings) -> Candidate:
@@ -230,4 +283,4 @@ def adopted(frame: Frame, settings: Settings) -> Candidate:
         temperature=temperature if isinstance(temperature, int | float) else None,
         settings=setup.known,
     )
-    return Candidate(master, setup)
+    return Candidate(master, setup, cards=tuple(cards_of(frame.type, frame)))

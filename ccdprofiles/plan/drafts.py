@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .candidates import Settings, match_of, temperature_tolerance
+from .candidates import Settings, temperature_tolerance
 from .frames import Frame
 from .groups import Part
+from .match_cards import mean_match
 from .missing import few_frames
 from .names import Draft
 from .plan import Input, Master
@@ -59,15 +60,14 @@ def _draft(
 ) -> Draft:
     """Describe a master of frames that share their bias."""
     first = frames[0]
-    fewest = first.recipe.limits.frames
     exposures = [f.exposure for f in frames if f.exposure is not None]
     exposure = sum(exposures) / len(exposures) if exposures else None
     method = first.recipe.combine_for(kind).method
     if method == "sum" and exposures:
         exposure = sum(exposures)
-    match = match_of(kind, first)
+    match = mean_match(kind, frames)
     setup = mean_setup(settings.of_all(frames))
-    limited = kind == "dark" and first.recipe.limits.temperature is not None
+    limited = first.recipe.limits.temperature_of(kind) is not None
     times = [time for f in frames if (time := time_of(f.date)) is not None]
     # The name of a flat already contains its cards of match.
     of_match = cards_phrase(match) if kind in ("bias", "dark") else ""
@@ -84,9 +84,9 @@ def _draft(
         method=method,
         time=sum(times) / len(times) if times else None,
         bias_off=inputs[0].bias is not None,
-        minimum=fewest if isinstance(fewest, int) else fewest[kind],
+        minimum=first.recipe.limits.frames_for(kind),
         temperature=setup.chip if limited or part.by_temperature else None,
         settings=setup.known,
         among=part.among or of_match,
     )
-    return Draft(master, setup, frames, part.others, temperature_tolerance(first))
+    return Draft(master, setup, frames, part.others, temperature_tolerance(first, kind))

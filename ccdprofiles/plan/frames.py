@@ -84,6 +84,9 @@ class Frame:
     amplifiers : AmplifierSet
     amplifier_key : str
         A hash of its amplifiers: equal for frames that were read out alike.
+    flat_key : str
+        The same without the gain, if that varies from frame to frame: equal for frames that may
+        share a flat.
     raw : RawFile
     origin : str
         The calibration folder that contains it; empty for frames of the night itself.
@@ -108,6 +111,7 @@ class Frame:
     shape: tuple[int, int] = _NOT_READ
     amplifiers: AmplifierSet = _NOT_READ
     amplifier_key: str = ""
+    flat_key: str = ""
     raw: RawFile = _NOT_READ
     origin: str = ""
     master: str = ""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from astropy import units as u
-
-from .candidates import Settings, match_of, read_out, temperature_tolerance
+from .candidates import Settings, read_out, temperature_tolerance
 from .frames import Frame
+from .match_cards import (
+    cards_of,
+    divided_by_cards,
+    exact_match,
+    match_of,
+    matched_settings,
+    mean_match,
+)
 from .missing import mixed_setup
 from .reason import Reason
 from .setup_cards import CHIP, SETUP, FrameSetup, differing_places, mean_setup, same_setup, shown
 from .unlisted_cards import about_readout, dividing_cards
 from .wording import card_value, cards_phrase, in_filter, plural, seconds, tally, temperature_range
 
-__all__ = ["Part", "Split", "groups_of", "split_by_settings"]
+__all__ = ["Part", "Split", "groups_of", "split_by_cards", "split_by_settings"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,49 @@ class Split:
 
 
 def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Group the frames of a type; each group makes one master if its settings agree."""
+    """Group the frames of a type; each group makes one master if its cards and settings agree."""
     groups: dict[tuple, list[Frame]] = {}
     for frame in frames:
         filter = frame.filter if kind in ("flat", "arc") else None
-        alike = read_out(frame), match_of(kind, frame), _treatment(kind, frame)
-        key = (frame.origin, *alike, filter)
+        match = exact_match(match_of(kind, frame), cards_of(kind, frame))
+        key = (frame.origin, read_out(frame), match, _treatment(kind, frame), filter)
         groups.setdefault(key, []).append(frame)
     if kind == "dark":
         return [of_one for group in groups.values() for of_one in _by_exposure(group)]
     return list(groups.values())
+
+
+def split_by_cards(
+    kind: str, groups: Iterable[list[Frame]]
+) -> tuple[list[list[Frame]], tuple[str, ...]]:
+    """Divide groups by the cards of ``match`` that are compared as numbers, and note the division."""
+    parts, notes = [], []
+    for group in groups:
+        divided = divided_by_cards(kind, group)
+        parts += divided
+        if divided[1:]:
+            notes.append(_division(kind, divided))
+    return parts, tuple(notes)
+
+
+def _division(kind: str, parts: Sequence[Sequence[Frame]]) -> str:
+    """Note by which cards of ``match`` frames are divided, and how many have which value."""
+    files = [f.file for part in parts for f in part]
+    texts = []
+    for pairs in zip(*(mean_match(kind, part) for part in parts), strict=True):
+        values = [card_value(value) for _, value in pairs]
+        each = [v for part, v in zip(parts, values, strict=True) for _ in part]
+        if len({*values}) > 1:
+            names = dict.fromkeys(name for name, value in pairs if value is not None)
+            texts.append(f"{'/'.join(names)} is {tally(each, files)}")
+    return _divided(f"{len(files)} {_described(kind, parts[0][0])}", "; ".join(texts))
+
+
+def _divided(what: str, differences: str) -> str:
+    return (
+        f"the {what} were taken with different settings ({differences}); only frames with the same "
+        "settings are combined"
+    )
 
 
 def _treatment(kind: str, frame: Frame) -> str:
@@ -74,11 +113,11 @@ def _treatment(kind: str, frame: Frame) -> str:
 
 def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:
     """Divide darks by exposure; those that differ by less than 1 % and the tolerance are one."""
-    tolerance = darks[0].recipe.exposure_tolerance.to_value(u.s)
+    recipe = darks[0].recipe
     group: list[Frame] = []
     for frame in sorted(darks, key=lambda f: (f.exposure or 0, f.file)):
         first = group[0].exposure or 0 if group else frame.exposure or 0
-        if (frame.exposure or 0) - first > min(tolerance, 0.01 * first):
+        if (frame.exposure or 0) - first > min(recipe.tolerance_for(first), 0.01 * first):
             yield sorted(group, key=lambda f: f.file)
             group = []
         group.append(frame)
@@ -95,10 +134,12 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
         As `groups_of` returns them.
     settings : Settings
     """
-    setups = settings.of_all(frames)
-    tolerance = temperature_tolerance(frames[0])
-    drifting = kind == "bias"
-    limit = inf if kind in ("flat", "arc") else tolerance
+    elsewhere = matched_settings(kind, frames[0])
+    setups = [setup.without(elsewhere) for setup in settings.of_all(frames)]
+    tolerance = temperature_tolerance(frames[0], kind)
+    limited = frames[0].recipe.limits.temperature_of(kind) is not None
+    drifting = kind == "bias" and not limited
+    limit = inf if kind in ("flat", "arc") and not limited else tolerance
     labels = same_setup(setups, limit, drifting)
     groups = [[f for f, n in zip(frames, labels, strict=True) if n == m] for m in sorted({*labels})]
     combined = groups if drifting else [frames] if limit == inf else []
@@ -107,17 +148,14 @@ def split_by_settings(kind: str, frames: Sequence[Frame], settings: Settings) ->
     parts = [part for group in by_cards for part in group]
     if len(parts) == 1:
         return Split(tuple(parts), tuple(notes))
-    means = [mean_setup(settings.of_all(group)) for group in groups]
+    means = [mean_setup(settings.of_all(group)).without(elsewhere) for group in groups]
     places = differing_places(setups, limit, drifting)
     differences = _differences(groups, means, places, parts, tolerance)
     what = f"{len(frames)} {_described(kind, frames[0])}"
     if frames[0].profile.mixed_setup == "refuse":
         refused = tuple(mixed_setup(frame, what, differences) for frame in frames)
         return Split((), tuple(notes), refused)
-    notes.append(
-        f"the {what} were taken with different settings ({differences}); only frames with the same "
-        "settings are combined"
-    )
+    notes.append(_divided(what, differences))
     named = (
         replace(part, among=_setting(part, places, settings), by_temperature=CHIP in places)
         for part in parts

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from astropy import units as u
-
 from .candidates import Candidate, Candidates, best, exposure_of
 from .frames import Frame
 from .missing import no_bias, no_dark, no_flat, pedestal
@@ -92,7 +90,13 @@ def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate 
 
     near = [c for c in fitting if off(c) <= tolerance]
     if near:
-        return best(near, frame, lambda c: (*masters.unlike(c, frame), round(off(c), 1)))
+        # Exposures in headers jitter: a tenth of a second, or of a tolerance in two parts, is nothing.
+        relative = isinstance(frame.recipe.exposure_tolerance, tuple) and tolerance > 0
+        step = tolerance / 10 if relative else 1.0
+        digits = 0 if relative else 1
+        return best(
+            near, frame, lambda c: (*masters.unlike(c, frame), round(off(c) / step, digits))
+        )
     if fitting and frame.recipe.dark == "scale":
         return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -exposure_of(c.master)))
     return no_dark(frame, there, tolerance, masters)
@@ -100,7 +104,7 @@ def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate 
 
 def _exposure_tolerance(frame: Frame) -> float:
     """Return the seconds by which the exposure of a dark may differ without being scaled."""
-    tolerance = frame.recipe.exposure_tolerance.to_value(u.s)
+    tolerance = frame.recipe.tolerance_for(exposure_of(frame))
     # A dark that is scaled by less than 1 % is as good as one that is not.
     scaled = frame.recipe.dark == "scale"
     return min(tolerance, 0.01 * exposure_of(frame)) if scaled else tolerance
@@ -109,16 +113,22 @@ def _exposure_tolerance(frame: Frame) -> float:
 def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
     """Choose the master flat of a frame in its filter.
 
-    Settings that may change the response of a pixel count first, then all settings, then
-    the time.
+    Settings that may change the response of a pixel count first, then the night, because dust
+    moves, then all settings, then the time.
     """
-    fitting = [c for c in masters.for_frame("flat", frame) if c.master.filter == frame.filter]
+    there = [c for c in masters.for_frame("flat", frame) if c.master.filter == frame.filter]
+    limited = frame.recipe.limits.temperature_of("flat") is not None
+    fitting = masters.usable(there, frame) if limited else there
     if not fitting:
         return no_flat(frame, masters)
     return best(
         fitting,
         frame,
-        lambda c: (_unlike_in_response(c, frame, masters), *masters.unlike(c, frame)),
+        lambda c: (
+            _unlike_in_response(c, frame, masters),
+            masters.nights_apart(c, frame),
+            *masters.unlike(c, frame),
+        ),
     )
 
 

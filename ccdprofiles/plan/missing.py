@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from .candidates import Candidate, Candidates, exposure_of, match_of, temperature_tolerance
+from .candidates import Candidate, Candidates, exposure_of, temperature_tolerance
 from .frames import Frame
+from .match_cards import differing_cards
 from .plan import Master, too_few
 from .reason import Reason
 from .setup_cards import CHIP
@@ -37,7 +38,10 @@ def no_flat(frame: Frame, masters: Candidates) -> Reason:
     """Return why there is no flat for a frame."""
     wanted = "no flat" + (f" in filter {frame.filter}" if frame.filter else " without a filter")
     there = masters.for_frame("flat", frame)
-    if there:
+    of_filter = [c for c in there if c.master.filter == frame.filter]
+    if of_filter:
+        text = f"{wanted}{_set_otherwise(of_filter, frame, masters)}"
+    elif there:
         others = ", ".join(sorted({c.master.filter or "no filter" for c in there}))
         text = f"{wanted}; there are flats in {others}."
     else:
@@ -81,7 +85,12 @@ def _dark_wanted(
     off = {c.master.name: abs(exposure_of(c.master) - exposure_of(frame)) for c in there}
     near = [c for c in there if off[c.master.name] <= tolerance]
     if near or (there and not fitting):
-        return _dark_set_otherwise(near or there, frame, masters)
+        of_exposure = (
+            ""
+            if _only_temperature(near or there, frame, masters)
+            else f" of {seconds(frame.exposure)}"
+        )
+        return of_exposure + _set_otherwise(near or there, frame, masters)
     scaled = frame.recipe.dark == "scale"
     wanted = "any exposure" if scaled else f"{seconds(frame.exposure)} ± {seconds(tolerance)}"
     if not fitting:
@@ -95,17 +104,24 @@ def _dark_wanted(
     return hint
 
 
-def _dark_set_otherwise(darks: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
-    if any(masters.compared(c, frame).blocked != (CHIP,) for c in darks):
-        return f" of {seconds(frame.exposure)}{_set_otherwise(darks, frame, masters)}"
-    chips = {c.setup.chip for c in darks} - {None}
+def _only_temperature(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> bool:
+    """Return True if masters are wrong for a frame because of the temperature of the chip alone."""
+    return all(masters.compared(c, frame).blocked == (CHIP,) for c in candidates)
+
+
+def _of_temperature(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
+    """Describe which temperature a frame needs, and which are available."""
+    kind = candidates[0].master.type
+    chips = {c.setup.chip for c in candidates} - {None}
     there = ", ".join(sorted(f"{chip:.4g}" for chip in chips)) or "unknown"
-    wanted = f"{masters.settings.of(frame).chip:.4g} ± {temperature_tolerance(frame):g} °C"
-    return f" of {wanted}; there are darks of {there} °C."
+    wanted = f"{masters.settings.of(frame).chip:.4g} ± {temperature_tolerance(frame, kind):g} °C"
+    return f" of {wanted}; there are {plural(kind)} of {there} °C."
 
 
 def _set_otherwise(candidates: Sequence[Candidate], frame: Frame, masters: Candidates) -> str:
     """Describe which setting a frame needs, and which are available."""
+    if _only_temperature(candidates, frame, masters):
+        return _of_temperature(candidates, frame, masters)
     blocked = [masters.compared(c, frame).blocked for c in candidates]
     wanted = masters.settings.of(frame).phrase({p for places in blocked for p in places})
     pairs = zip(candidates, blocked, strict=True)
@@ -126,23 +142,34 @@ def _other_masters(kind: str, frame: Frame, masters: Candidates) -> str:
                 f"; the {len(unused)} of the night cannot be used for the reasons listed with them"
             )
         return f"; the night has none of {name}"
-    texts = (f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}" for c in there)
-    return "; " + "; ".join(sorted(texts)[:3])
+    texts = {f"{PurePosixPath(c.master.name).stem} {_wrong_in(c, frame)}": c for c in there}
+    nearest = sorted(texts, key=lambda text: (_distance(texts[text], frame), text))
+    return "; " + "; ".join(nearest[:3])
+
+
+def _distance(candidate: Candidate, frame: Frame) -> tuple[float, ...]:
+    """Return how far a master is from what a frame needs, so that the nearest is named first."""
+    master = candidate.master
+    cards = len(differing_cards(master.type, master.match, frame))
+    if master.type == "dark" and master.exposure is not None:
+        return cards, abs(master.exposure - exposure_of(frame))
+    return cards, float(master.type == "flat" and master.filter != frame.filter)
 
 
 def _wrong_in(candidate: Candidate, frame: Frame) -> str:
     """Describe why a master is wrong for a frame."""
-    master, match = candidate.master, match_of(candidate.master.type, frame)
+    master = candidate.master
+    wrong = differing_cards(master.type, master.match, frame)
     if master.binning != frame.binning:
         return f"is binned {_binning(master.binning)}"
-    if (master.type, master.match, master.readout) == ("dark", match, frame.amplifier_key):
+    if (master.type, master.readout) == ("dark", frame.amplifier_key) and not wrong:
         return "had its bias subtracted" if master.bias_off else "still contains its bias"
     if candidate.shape not in (None, frame.shape):
         return f"has {candidate.shape[1]}x{candidate.shape[0]} pixels"
-    if master.readout != frame.amplifier_key:
+    own = frame.flat_key if candidate.flat_key else frame.amplifier_key
+    if (candidate.flat_key or master.readout) != own:
         return "was read out by other amplifiers"
-    wrong = sorted(set(master.match) - set(match), key=str)
-    return f"has {', '.join(f'{card} = {value}' for card, value in wrong) or 'other cards'}"
+    return f"has {', '.join(wrong) or 'other cards'}"
 
 
 def _described(frame: Frame) -> str:

@@ -33,6 +33,8 @@ class Draft:
     tolerance : float
         In kelvin; colder and warmer masters have names of their own.
     notes : tuple of str
+    night : str
+        The date of the evening, if the folder has flats of several nights.
     """
 
     master: Master
@@ -41,6 +43,7 @@ class Draft:
     others: tuple[tuple[str, object], ...]
     tolerance: float
     notes: tuple[str, ...] = ()
+    night: str = ""
 
 
 def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
@@ -98,8 +101,10 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
         return chosen
     columns = []
     if drafts[0].master.type in ("bias", "dark"):
-        for card in dict(drafts[0].master.match):
-            columns.append([_card_word(card, dict(d.master.match).get(card)) for d in drafts])
+        # Two headers may spell a card differently, so that it is identified by its place.
+        for place, (card, _) in enumerate(drafts[0].master.match):
+            columns.append([_card_word(card, d.master.match[place][1]) for d in drafts])
+    columns.append([d.night for d in drafts])
     setups = [d.setup for d in drafts]
     columns += setting_words(setups, drafts[0].tolerance)
     for card in sorted({card for d in drafts for card, _ in d.others}):
@@ -107,7 +112,8 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
     # Groups of a temperature that drifts have means nearer than the tolerance.
     columns += setting_words(setups, 0.5)
     for column in columns:
-        finer = [[*words, file_name(word)] for words, word in zip(chosen, column, strict=True)]
+        named = [[file_name(word)] if word else [] for word in column]
+        finer = [words + name for words, name in zip(chosen, named, strict=True)]
         if _different(finer) > _different(chosen):
             chosen = finer
     return chosen

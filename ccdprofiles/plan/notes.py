@@ -12,7 +12,7 @@ from .reason import Reason
 from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
 from .wording import cards_phrase, grouped, temperature_range, time_of
 
-__all__ = ["choice_notes", "notes_of"]
+__all__ = ["choice_notes", "night_notes", "notes_of"]
 
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
 """Suffixes of compressed files that are not read."""
@@ -140,6 +140,25 @@ def _lacking(frames: Iterable[Frame], science: Iterable[Frame]) -> Iterator[str]
             yield f"{name}: saturated pixels are not flagged, because {why}"
 
 
+def night_notes(groups: Iterable[tuple[str, Sequence[Frame]]]) -> Iterator[str]:
+    """Note the cameras whose flats are divided by night.
+
+    Parameters
+    ----------
+    groups : iterable of (date, frames)
+        The date is empty for flats that are not divided.
+    """
+    evenings: dict[str, set[str]] = {}
+    for evening, frames in groups:
+        if evening:
+            evenings.setdefault(frames[0].profile.name, set()).add(evening)
+    for name, dates in evenings.items():
+        yield (
+            f"the flats of {name} were taken in {len(dates)} nights ({', '.join(sorted(dates))}); each "
+            "night has its own master flats, and a frame is divided by those of the nearest night"
+        )
+
+
 def choice_notes(
     chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Candidates
 ) -> Iterator[str]:
@@ -173,13 +192,19 @@ def _differences(
 ) -> Iterator[tuple[tuple[str, str, str, str], float | None]]:
     """Describe in which cards a master that is used differs, then in which it may differ."""
     comparison, others = masters.compared(candidate, frame), candidate.unlike_cards(frame)
-    if not (comparison.differ or comparison.lack or others):
+    unknown = candidate.unknown_cards(frame)
+    if not (comparison.differ or comparison.lack or others or unknown):
         return
     setup, of_flat = masters.settings.of(frame), candidate.master.type == "flat"
     own = tuple((card, plain_value(frame.header.get(card))) for card, _ in others)
     for places, cards, own_cards, end in (
         (comparison.differ, others, own, "no other master is closer"),
-        (comparison.lack, (), (), "it is used, although it is not known whether they agree"),
+        (
+            comparison.lack,
+            unknown,
+            tuple((card, None) for card, _ in unknown),
+            "it is used, although it is not known whether they agree",
+        ),
     ):
         counting = [p for p in places if SETUP[p].of_flat or not of_flat]
         if counting or cards:

@@ -68,8 +68,8 @@ class Master:
     minimum : int
         The smallest number of frames from which it can be made.
     temperature : float or None
-        The mean chip temperature of its frames in degrees Celsius: for a dark if the recipe
-        limits the temperature, and wherever it distinguishes this master from another.
+        The mean chip temperature of its frames in degrees Celsius: if the recipe limits the
+        temperature of its type, and wherever it distinguishes this master from another.
     settings : tuple of (card, value)
         The settings of its frames: gain, offset, read mode … and the temperatures.
     among : str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..camera.frame_types import MASTER_TYPES, STEPS
@@ -11,10 +11,12 @@ from ..errors import PlanError
 from .candidates import Candidate, Candidates, adopted, read_out
 from .drafts import drafts_of
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
-from .groups import groups_of, split_by_settings
+from .groups import groups_of, split_by_cards, split_by_settings
 from .masters import choose_masters
+from .match_cards import cards_of
 from .names import Draft, master_names, product_names
-from .notes import choice_notes, notes_of
+from .nights import Nights
+from .notes import choice_notes, night_notes, notes_of
 from .plan import Input, Plan, Product
 from .reason import Reason
 
@@ -58,7 +60,8 @@ def make_plan(
     keep = tuple(keep)
     _check_without(frames, without)
     accepted = _by_type(f for f in frames if f.verdict == ACCEPTED and not f.master)
-    done = _Done(Candidates(accepted))
+    nights = Nights([f for f in frames if f.verdict == ACCEPTED])
+    done = _Done(Candidates(accepted, nights=nights))
     done = replace(done, masters=done.masters.with_(_of_other_nights(frames, done.masters)))
     asking = _asked_for(accepted, without)
     for kind in MASTER_TYPES:
@@ -121,31 +124,54 @@ def _with_masters(
     """Add the masters of one type, made from the frames of the night."""
     settings = done.masters.settings
     drafts: list[Draft] = []
-    for frames in _groups_asked_for(kind, done.masters.frames, asking):
+    asked = _groups_asked_for(kind, done.masters.frames, asking)
+    alike, notes = split_by_cards(kind, asked)
+    groups = [*_by_night(kind, alike, done.masters.nights, min_frames)]
+    done = replace(done, notes=(*done.notes, *notes, *night_notes(groups)))
+    for night, frames in groups:
         split = split_by_settings(kind, frames, settings)
         done = replace(done, missing=done.missing + split.refused, notes=done.notes + split.notes)
         for part in split.parts:
             before = len(done.inputs)
             done = _with_inputs(part.frames, done, without)
             made = [*drafts_of(kind, part, done.inputs[before:], settings, min_frames)]
-            drafts += [draft for draft in made if isinstance(draft, Draft)]
+            drafts += [replace(d, night=night) for d in made if isinstance(d, Draft)]
             few = tuple(reason for reason in made if isinstance(reason, Reason))
             done = replace(done, missing=done.missing + few)
     names = master_names(drafts, done.masters.by_name)
     candidates = [
-        Candidate(replace(d.master, name=name), d.setup, d.others, d.frames[0].shape)
+        Candidate(
+            replace(d.master, name=name),
+            d.setup,
+            d.others,
+            d.frames[0].shape,
+            tuple(cards_of(kind, d.frames[0])),
+            d.frames[0].flat_key if kind == "flat" else "",
+        )
         for d, name in zip(drafts, names, strict=True)
     ]
-    notes = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)
-    return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *notes))
+    named = (f"{name}: {n}" for d, name in zip(drafts, names, strict=True) for n in d.notes)
+    return replace(done, masters=done.masters.with_(candidates), notes=(*done.notes, *named))
+
+
+def _by_night(
+    kind: str, groups: Iterable[list[Frame]], nights: Nights, min_frames: int | None
+) -> Iterator[tuple[str, list[Frame]]]:
+    """Divide the flats of a folder with several nights, because dust moves from night to night."""
+    for group in groups:
+        if kind == "flat":
+            fewest = min_frames or group[0].recipe.limits.frames_for(kind)
+            yield from nights.divided(group, fewest).items()
+        else:
+            yield "", group
 
 
 def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
     """Return the types of masters that frames need, each with the read-out of these frames."""
     night = (frame for of_type in frames.values() for frame in of_type)
-    recipes = {(id(f.recipe), read_out(f)): f.recipe for f in night}
+    kinds = {(id(f.recipe), f.flat_key, read_out(f)): f for f in night}
     steps = [step for step in STEPS if step not in without]
-    return {(s, key) for (_, key), recipe in recipes.items() for s in steps if getattr(recipe, s)}
+    return {(s, read_out(f, s)) for f in kinds.values() for s in steps if getattr(f.recipe, s)}
 
 
 def _groups_asked_for(
@@ -155,7 +181,7 @@ def _groups_asked_for(
     return [
         group
         for group in groups_of(kind, frames.get(kind, ()))
-        if kind == "arc" or (kind, read_out(group[0])) in asking
+        if kind == "arc" or (kind, read_out(group[0], kind)) in asking
         if kind != "flat" or group[0].recipe.flat is not None
     ]
 

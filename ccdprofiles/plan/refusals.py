@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
+from ..camera.cards import spellings
 from ..camera.header_values import UNKNOWN
 from ..camera.profile import Cards, Profile
 from ..errors import FrameRejected
@@ -79,7 +80,8 @@ def _deciding(profile: Profile) -> Iterator[str]:
     for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
         yield from _cards_of(cards)
     match = profile.match
-    yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
+    matched = chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
+    yield from chain.from_iterable(map(spellings, matched))
 
 
 def _cards_of(field: Cards) -> Sequence[str]:

@@ -65,7 +65,7 @@ class Scanner:
         self.forced = forced
         self.changes = changes
         self._recipes: dict[int, tuple[Recipe, Recipe]] = {}
-        self._amplifiers: dict[tuple, tuple[AmplifierSet, str]] = {}
+        self._amplifiers: dict[tuple, tuple[AmplifierSet, str, str]] = {}
         self._late: list[str] = []
 
     def frame(self, path: Path, file: str) -> Frame:
@@ -147,8 +147,8 @@ class Scanner:
         try:
             frame = frame.with_(exposure=profile.exposure_of(header))
             frame = frame.with_(binning=profile.binning_of(header))
-            amplifiers, key = self._read_out(frame)
-            frame = frame.with_(amplifiers=amplifiers, amplifier_key=key)
+            amplifiers, key, flat_key = self._read_out(frame)
+            frame = frame.with_(amplifiers=amplifiers, amplifier_key=key, flat_key=flat_key)
             refuse(frame)
         except FrameRejected as error:
             return frame.rejected(error.code, str(error))
@@ -165,16 +165,16 @@ class Scanner:
             self._recipes[id(recipe)] = recipe, self.changes.applied(recipe, profile)
         return self._recipes[id(recipe)][1]
 
-    def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str]:
-        """Return the amplifiers of a frame, and the hash of its read-out."""
+    def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str, str]:
+        """Return the amplifiers of a frame, and the hashes of its read-out."""
         profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
         if profile.amplifiers_vary:
             amplifiers = profile.amplifiers_of(header, shapes)
-            return amplifiers, _amplifier_key(frame, amplifiers)
+            return amplifiers, *_amplifier_keys(frame, amplifiers)
         key = (id(profile), frame.binning, tuple(shapes.items()))
         if key not in self._amplifiers:
             amplifiers = profile.amplifiers_of(header, shapes)
-            self._amplifiers[key] = amplifiers, _amplifier_key(frame, amplifiers)
+            self._amplifiers[key] = amplifiers, *_amplifier_keys(frame, amplifiers)
         return self._amplifiers[key]
 
 
@@ -360,15 +360,25 @@ def _contents(raw: RawFile) -> str:
             return digest.hexdigest()
 
 
-def _amplifier_key(frame: Frame, amplifiers: AmplifierSet) -> str:
-    """Hash how a frame was read out: its amplifiers, its raw shape, and a gain that changes."""
+def _amplifier_keys(frame: Frame, amplifiers: AmplifierSet) -> tuple[str, str]:
+    """Hash how a frame was read out: its amplifiers, its raw shape, and a gain that changes.
+
+    The second hash, for flats, has the ratios of the gains of the amplifiers instead: a flat is
+    normalised, so that its own gain does not matter. It is empty if the gain does not change.
+    """
     what: list[object] = [
         amplifiers.key,
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
     given = frame.profile.amplifiers
     if callable(given) or any(callable(a.gain) for a in given):
-        what.append([r.gain for r in amplifiers.readouts])
+        gains = [r.gain for r in amplifiers.readouts]
+        ratios = [g and gains[0] and round(g / gains[0], 3) for g in gains]
+        return _short_hash([*what, gains]), _short_hash([*what, ratios])
+    return _short_hash(what), ""
+
+
+def _short_hash(what: list[object]) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()[:8]
 
 

@@ -8,10 +8,10 @@ the cards that a profile names in ``match`` are compared as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..camera.header_values import UNKNOWN
+from ..camera.header_values import folded_case, plain_value
 from .wording import cards_phrase
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "SetupCard",
     "clusters",
     "differing_places",
+    "folded_case",
     "mean_setup",
     "plain_value",
     "same_setup",
@@ -164,33 +165,18 @@ class FrameSetup:
                 text += cards_phrase([(self.cards[place], value)], text)
         return text
 
+    def without(self, places: Collection[int]) -> FrameSetup:
+        """Return a set-up in which some quantities are not known."""
+        if not places:
+            return self
+        values = tuple(None if p in places else v for p, v in enumerate(self.values))
+        return FrameSetup(values, self.cards)
+
     @property
     def known(self) -> tuple[tuple[str, float | str], ...]:
         """The cards that have a value, and their values."""
         pairs = zip(self.cards, self.values, strict=True)
         return tuple((card, value) for card, value in pairs if value is not None)
-
-
-def plain_value(value: object) -> float | str | None:
-    """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
-
-    >>> from ccdprofiles.plan.setup_cards import plain_value
-    >>> plain_value("100") == plain_value(100.0) == plain_value(100)
-    True
-    >>> plain_value(" High Gain "), plain_value("unknown")
-    ('High Gain', None)
-    """
-    if value is None or str(value).strip().lower() in UNKNOWN:
-        return None
-    text = str(value).strip()
-    if isinstance(value, bool) or "_" in text:
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    # A program that stores 0.77 in four bytes keeps six digits.
-    return float(f"{number:.6g}") if math.isfinite(number) else text
 
 
 def shown(place: int, value: float | str | None) -> str:
@@ -330,8 +316,3 @@ def _steps(values: Sequence[object]) -> list[object]:
 def _measured(one: float, other: float) -> bool:
     whole = one.is_integer() and other.is_integer()
     return not whole and abs(other - one) <= JITTER * max(abs(one), abs(other))
-
-
-def folded_case(value: object) -> object:
-    """Return a text without the difference of capital letters, and any other value as it is."""
-    return value.casefold() if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ..camera.cards import matched_cards, spellings
 from ..files.cards import Cards, differing
 from .setup_cards import JITTER, SETUP, folded_case, plain_value
 
@@ -78,6 +79,8 @@ def dividing_cards(
     if len(headers) < 2:
         return []
     known = {card for quantity in SETUP for card in quantity.cards} | _cards_read(profile)
+    matched = matched_cards(profile.match, "flat" if kind == "arc" else kind)
+    known |= {name for card in matched for name in spellings(card)}
     dividing: list[tuple[str, tuple[object, ...]]] = []
     for card in sorted(_differing(headers)):
         if card in known or _irrelevant(card, kind):

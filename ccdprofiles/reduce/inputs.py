@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.cards import Card
 from ..camera.frame_types import STEPS
 from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..pixels.calibrate import Noise
@@ -46,11 +47,14 @@ class ProfileLabel:
     name, hash : str
     unit : Unit
         Of the raw pixels.
+    match : tuple or dict
+        The cards that a master and its frames share.
     """
 
     name: str
     hash: str
     unit: u.UnitBase
+    match: Sequence[str | Card] | Mapping[str, Sequence[str | Card]] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ def picklable(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the absolute path of its file."""
     raw, profile = frame.raw, frame.profile
     raw = replace(raw, path=raw.path.absolute())
-    label = ProfileLabel(profile.name, profile.hash, profile.unit)
+    match = dict(profile.match) if isinstance(profile.match, Mapping) else profile.match
+    label = ProfileLabel(profile.name, profile.hash, profile.unit, match)
     return frame.with_(profile=label, raw=raw, path=raw.path)
 
 

@@ -9,12 +9,15 @@ from typing import Protocol
 import numpy as np
 
 from .. import __version__
+from ..camera.cards import Card
 from ..camera.changes import concerning
+from ..camera.header_values import plain_value
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
 from ..pixels.measure import Measured
 from ..plan.frames import Frame
+from ..plan.match_cards import Match, cards_of
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
@@ -28,6 +31,7 @@ __all__ = [
     "hand_cards",
     "level_cards",
     "master_header",
+    "match_cards",
     "prepared_header",
     "setting_card",
     "setup_cards",
@@ -96,6 +100,7 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
         header["CPFILT"] = (ascii_text(master.filter), "filter, as the profile reads it")
     if master.temperature is not None:
         header["CPTEMP"] = (round(master.temperature, 3), "[Celsius] mean of the frames' chips")
+    match_cards(header, cards_of(master.type, frame), master.match)
     setup_cards(header, master.settings)
     common_cards(header, request.inputs, frame, request.chosen[0], request.key, master.type)
     if norm is not None:
@@ -194,6 +199,21 @@ def common_cards(
 def setting_card(name: str, text: str) -> str:
     """Return a setting as it is written in a card."""
     return ascii_text(f"{name}={text}")
+
+
+def match_cards(header: ProductHeader, cards: Sequence[str | Card], match: Match) -> None:
+    """Write the further cards of a master that its frames share within a tolerance.
+
+    Frames that agree may write different values, of which a master keeps none; another night
+    compares their mean with the values of its frames.
+    """
+    for card, (name, text) in zip(cards, match, strict=True):
+        value = plain_value(text)
+        if not isinstance(card, Card) or value is None or name in header:
+            continue
+        whole = isinstance(value, float) and value.is_integer()
+        number = int(value) if whole else value
+        header[name] = ascii_text(value) if isinstance(value, str) else number
 
 
 def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str]]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from ..camera.cards import Card, card_text, matched_cards
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..errors import PlanError
@@ -172,11 +173,14 @@ def _check_camera(state: State, own: State, master: Master) -> None:
 
 def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
     """Refuse a flat in another filter, and a master that differs in a card of ``match``."""
-    pairs = [
-        (card, value, _text(master.meta.get(card)))
-        for card, value in profile.match_of(master.type, frame.meta)
-        if card in master.meta
-    ]
+    cards = matched_cards(profile.match, master.type)
+    values = profile.match_of(master.type, frame.meta)
+    pairs = []
+    for card, (name, value) in zip(cards, values, strict=True):
+        if isinstance(card, Card):
+            _check_card(card, frame, master)
+        elif name in master.meta:
+            pairs.append((name, value, _text(master.meta.get(name))))
     if master.type == "flat" and "CPFILT" in master.meta:
         theirs = _text(master.meta["CPFILT"])
         pairs.append(("the filter", profile.text_of("filter", frame.meta), theirs))
@@ -186,6 +190,16 @@ def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
                 f"{card} is {theirs!r} in {master.name} and {ours!r} in the frame; "
                 f"use a {master.type} that was taken in the same way as the frame."
             )
+
+
+def _check_card(card: Card, frame: CCDData, master: Master) -> None:
+    """Refuse a master that differs in a card by more than its tolerance; it may lack the card."""
+    (name, theirs), (own_name, ours) = card.read(master.meta), card.read(frame.meta)
+    if theirs is not None and not card.agrees(theirs, ours):
+        raise PlanError(
+            f"{name} is {card_text(theirs)} in {master.name}, but {own_name} is {card_text(ours)}"
+            f"{card.tolerance} in the frame; use a {master.type} that was taken in the same way."
+        )
 
 
 def _check_pedestal(state: State, masters: list[Master]) -> None:
@@ -237,7 +251,7 @@ def scale_of_dark(
             "with the frame; write it into the header (meta)."
         )
     if recipe.dark != "scale":
-        tolerance = recipe.exposure_tolerance.to_value(u.s)
+        tolerance = recipe.tolerance_for(frame_exposure)
         off = abs(dark_exposure - frame_exposure)
         if off > tolerance:
             raise PlanError(

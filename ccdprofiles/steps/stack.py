@@ -313,7 +313,7 @@ def _check_exposures(sources: Sequence[Origin]) -> None:
         return
     exposures = [known(o.frame.exposure, "exposure") for o in sources]
     recipe = sources[0].frame.recipe
-    tolerance = min(recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
+    tolerance = min(recipe.tolerance_for(min(exposures)), 0.01 * min(exposures))
     if max(exposures) - min(exposures) > tolerance:
         raise PlanError(
             f"the exposures of the darks are {min(exposures):g} s to {max(exposures):g} s; combine those of one "

@@ -12,6 +12,7 @@ import ccdprofiles
 
 PUBLIC = [
     "Amplifier",
+    "Card",
     "Combine",
     "CosmicRays",
     "Flat",
