@@ -6,7 +6,9 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Real
 
 from astropy import units as u
@@ -16,13 +18,19 @@ from ..errors import ProfileError
 __all__ = [
     "UNKNOWN",
     "agrees",
+    "agrees_with_pattern",
     "card_names",
     "first_value",
+    "folded_case",
+    "is_pattern",
     "lower_word",
+    "path_fits",
+    "plain_value",
     "quoted",
     "read_binning",
     "read_celsius",
     "read_seconds",
+    "time_of",
 ]
 
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
@@ -65,6 +73,33 @@ def lower_word(value: object) -> str:
     return str(value).strip().lower()
 
 
+def plain_value(value: object) -> float | str | None:
+    """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
+
+    >>> from ccdprofiles.camera.header_values import plain_value
+    >>> plain_value("100") == plain_value(100.0) == plain_value(100)
+    True
+    >>> plain_value(" High Gain "), plain_value("unknown")
+    ('High Gain', None)
+    """
+    if value is None or str(value).strip().lower() in UNKNOWN:
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool) or "_" in text:
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    # A program that stores 0.77 in four bytes keeps six digits.
+    return float(f"{number:.6g}") if math.isfinite(number) else text
+
+
+def folded_case(value: object) -> object:
+    """Return a text without the difference of capital letters, and any other value as it is."""
+    return value.casefold() if isinstance(value, str) else value
+
+
 def quoted(value: object) -> str:
     """Return a value for a message: quoted, without blanks around it, and shortened."""
     if value is None:
@@ -83,6 +118,35 @@ def agrees(value: object, wanted: object) -> bool:
         return float(value) == float(wanted)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
+
+
+def is_pattern(instrument: str) -> bool:
+    """Return True if a value of INSTRUME in a profile is a pattern with ``*`` or ``?``."""
+    return "*" in instrument or "?" in instrument
+
+
+def agrees_with_pattern(instrument: str, pattern: str) -> bool:
+    """Return True if a value of INSTRUME fits a pattern; ``[`` has no special meaning.
+
+    >>> from ccdprofiles.camera.header_values import agrees_with_pattern
+    >>> agrees_with_pattern("ZWO ASI2600MM Pro", "ZWO *"), agrees_with_pattern("ASI2600MM", "ZWO *")
+    (True, False)
+    """
+    return fnmatch.fnmatchcase(instrument.strip(), pattern.strip().replace("[", "[[]"))
+
+
+def path_fits(file: str, pattern: str) -> bool:
+    """Return True if a path inside a night fits a pattern, without case.
+
+    A pattern without ``/`` is compared with the name of the file, and ``*`` includes ``/``.
+
+    >>> from ccdprofiles.camera.header_values import path_fits
+    >>> path_fits("flat/a.fits", "*/FLAT/*"), path_fits("d/dark_1.fits", "Dark_*")
+    (True, True)
+    """
+    path = f"/{file}" if "/" in pattern else file.rpartition("/")[2]
+    text = pattern if pattern.startswith(("*", "/")) or "/" not in pattern else f"/{pattern}"
+    return bool(file) and fnmatch.fnmatchcase(path.lower(), text.lower())
 
 
 def read_seconds(value: object) -> float | None:
@@ -156,3 +220,15 @@ def read_binning(values: Iterable) -> tuple[int, int]:
     if whole != (x, y) or min(whole) < 1:
         raise ValueError(values)
     return whole
+
+
+@lru_cache(2**16)
+def time_of(date: object) -> float | None:
+    """Read a date and time as seconds since 1970; None if it cannot be read."""
+    if not isinstance(date, str):
+        return None
+    try:
+        when = datetime.fromisoformat(date.strip())
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

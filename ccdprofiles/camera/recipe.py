@@ -11,6 +11,7 @@ from astropy import units as u
 from ..errors import ProfileError
 from .values import (
     boolean,
+    changed,
     check_model,
     count,
     fraction,
@@ -21,6 +22,7 @@ from .values import (
     quantity,
     read_only,
     several,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -270,6 +272,9 @@ class Limits:
             count(number, "frames")
         object.__setattr__(self, "frames", read_only(_FEWEST_FRAMES | dict(given)))
 
+    # A part of the hash of products.
+    __repr__ = written
+
     def __reduce__(self):
         return picklable(self)
 
@@ -374,6 +379,9 @@ class Recipe:
                 )
         _check_product_name(self.name)
 
+    # A part of the hash of products.
+    __repr__ = written
+
     def _check_parts(self) -> None:
         """Refuse parts of the recipe that are of a wrong type."""
         if self.flat is not None and not isinstance(self.flat, Flat | SpectralFlat):
@@ -397,6 +405,22 @@ class Recipe:
 
     def __reduce__(self):
         return picklable(self)
+
+    def but(self, **changes: Any) -> Recipe:
+        """Return a recipe with other values of some fields.
+
+        Raises
+        ------
+        ProfileError
+            If there is no such field, or a value is not valid.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Recipe
+        >>> Recipe(bias=True, dark="match").but(dark="scale").dark
+        'scale'
+        """
+        return changed(self, changes)
 
     def combine_for(self, frame_type: str) -> Combine:
         """Return how frames of a type are combined."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..camera.header_values import time_of
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
 from .setup_reader import SetupReader
-from .wording import time_of
 
 __all__ = [
     "Candidate",

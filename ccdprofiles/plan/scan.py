@@ -134,7 +134,7 @@ class Scanner:
             filter=profile.text_of("filter", header),
         )
         try:
-            kind = profile.frame_type_of(header)
+            kind = profile.frame_type_of(header, frame.file)
         except FrameRejected as error:
             return frame.rejected(error.code, str(error))
         if kind is None:
@@ -366,7 +366,7 @@ def _amplifier_key(frame: Frame, amplifiers: AmplifierSet) -> str:
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
     given = frame.profile.amplifiers
-    if callable(given) or any(callable(a.gain) for a in given):
+    if callable(given) or any("gain" in a.varies for a in given):
         what.append([r.gain for r in amplifiers.readouts])
     return hashlib.sha256(repr(what).encode()).hexdigest()[:8]
 

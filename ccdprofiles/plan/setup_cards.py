@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..camera.header_values import UNKNOWN
+from ..camera.header_values import folded_case, plain_value
 from .wording import cards_phrase
 
 __all__ = [
@@ -171,28 +171,6 @@ class FrameSetup:
         return tuple((card, value) for card, value in pairs if value is not None)
 
 
-def plain_value(value: object) -> float | str | None:
-    """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
-
-    >>> from ccdprofiles.plan.setup_cards import plain_value
-    >>> plain_value("100") == plain_value(100.0) == plain_value(100)
-    True
-    >>> plain_value(" High Gain "), plain_value("unknown")
-    ('High Gain', None)
-    """
-    if value is None or str(value).strip().lower() in UNKNOWN:
-        return None
-    text = str(value).strip()
-    if isinstance(value, bool) or "_" in text:
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    # A program that stores 0.77 in four bytes keeps six digits.
-    return float(f"{number:.6g}") if math.isfinite(number) else text
-
-
 def shown(place: int, value: float | str | None) -> str:
     """Write the value of a quantity: ``"100"``, ``"-10 °C"``, ``"missing"``."""
     if value is None:
@@ -330,8 +308,3 @@ def _steps(values: Sequence[object]) -> list[object]:
 def _measured(one: float, other: float) -> bool:
     whole = one.is_integer() and other.is_integer()
     return not whole and abs(other - one) <= JITTER * max(abs(one), abs(other))
-
-
-def folded_case(value: object) -> object:
-    """Return a text without the difference of capital letters, and any other value as it is."""
-    return value.casefold() if isinstance(value, str) else value

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import __version__
 from ..camera.changes import concerning
+from ..camera.header_values import time_of
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
@@ -17,7 +18,6 @@ from ..pixels.measure import Measured
 from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
-from ..plan.wording import time_of
 from ..products.header import add_mjd, ascii_text, combined_header
 from .inputs import JobInputs, flat_recipe, left_out
 from .request import MasterRequest

@@ -68,7 +68,7 @@ def _filled(cards: Mapping) -> fits.Header:
 def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Write the cards that the profile reads, if the instrument does not write them."""
     if profile.instruments and not profile.knows(header):
-        header["INSTRUME"] = profile.instruments[0]
+        header["INSTRUME"] = _plainly(profile.instruments[0])
     for _ in profile.where:
         disagreement = profile.disagreement(header)
         if disagreement is None:
