@@ -175,8 +175,8 @@ def changed(instance: Any, changes: Mapping[str, Any]) -> Any:
         if name not in names:
             kind = type(instance).__name__
             raise ProfileError(
-                f"{kind}.but({name}=...): {kind} has no {name!r}{nearest(name, names)}; it has "
-                f"{', '.join(names)}."
+                f"{kind}.but({name}=...): {kind} has no {name!r}{nearest(name, names)}; use one of the "
+                f"fields that help({kind}) lists."
             )
     return replace(instance, **changes)
 
