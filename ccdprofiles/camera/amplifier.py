@@ -13,7 +13,7 @@ from astropy import units as u
 
 from ..errors import ProfileError, SectionError
 from .section import Section
-from .settings import Number, check_number, depends_on_header
+from .settings import Number, cards_in, check_number, depends_on_header
 from .values import ADDED, GAIN, changed, written
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers", "check_linear"]
@@ -104,6 +104,11 @@ class Amplifier:
     def varies(self) -> tuple[str, ...]:
         """Those of its numbers that are read from the header: by a card, a table or a function."""
         return tuple(n for n in _UNITS if depends_on_header(getattr(self, n)))
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The cards that its numbers are read from, apart from those of functions."""
+        return tuple(card for field in self.varies for card in cards_in(getattr(self, field)))
 
     def but(self, **changes: Any) -> Amplifier:
         """Return an amplifier with other values of some fields.

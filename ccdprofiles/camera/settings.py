@@ -20,13 +20,13 @@ __all__ = [
     "Number",
     "Period",
     "Setting",
+    "cards_in",
     "check_number",
     "check_period",
     "depends_on_header",
     "number_of",
     "overlapping",
     "period_text",
-    "settings_in",
     "span_of",
     "why_unknown",
     "within",
@@ -244,9 +244,16 @@ def depends_on_header(value: object) -> bool:
     return isinstance(value, str | Dated) or callable(value)
 
 
-def settings_in(value: object) -> bool:
-    """Return True if a number may be unknown for a reason that is worth a note."""
-    return isinstance(value, Setting | Dated)
+def cards_in(value: object) -> tuple[str, ...]:
+    """Return the cards that a number is read from; a function may read any."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Setting):
+        both = (value.card, value.else_card or ())
+        return tuple(name for c in both for name in ((c,) if isinstance(c, str) else c))
+    if isinstance(value, Dated):
+        return (value.card, *(name for n in value.periods.values() for name in cards_in(n)))
+    return ()
 
 
 def why_unknown(value: object, header: Mapping) -> str:

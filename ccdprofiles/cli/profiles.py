@@ -59,3 +59,6 @@ def _show(name: str) -> None:
         return
     text = file.read_text(encoding="utf-8")
     show_verbatim(f"# {', '.join(p.name for p in chosen)}: {file}\n\n{text}")
+    if ".but(" in text:  # parts of a profile may be in another file
+        for profile in chosen:
+            show_verbatim(f"\n# {profile.name} with all its values:\n# {profile}")

@@ -84,6 +84,8 @@ def _deciding(profile: Profile) -> Iterator[str]:
     yield from profile.where
     for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
         yield from _cards_of(cards)
+    if not callable(profile.amplifiers):
+        yield from chain.from_iterable(a.cards for a in profile.amplifiers)
     match = profile.match
     yield from chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
 

@@ -427,3 +427,34 @@ def test_the_status_and_the_dates_are_listed(tmp_path, monkeypatch, capsys):
         "mycam  MyCam, from 2019-03-01  1 m  [headers seen]",
         "other  Other",
     ]
+
+
+def test_a_profile_made_from_another_is_printed_with_all_its_values(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from ccdprofiles import load_profile\n"
+        "profile = load_profile('lfc').but(instrument='LFC 2')\n"
+    )
+    assert main(["profiles", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert path.read_text() in out
+    assert (
+        "# mine with all its values:\n# Profile(instrument='LFC 2', amplifiers=(Amplifier(" in out
+    )
+
+
+def test_info_names_the_dates_of_a_profile_that_was_chosen_by_hand(tmp_path, capsys):
+    from astropy.io import fits
+
+    path = tmp_path / "old.py"
+    path.write_text(
+        "from ccdprofiles import Amplifier, Profile, Recipe\n"
+        "profile = Profile(instrument='MyCam', recipe=Recipe(), valid=(None, '2019-03-01'),\n"
+        "    amplifiers=[Amplifier(data='[:, :]', overscan=None)])\n"
+    )
+    (tmp_path / "night").mkdir()
+    frame = fits.PrimaryHDU([[1, 2], [3, 4]])
+    frame.header.update({"INSTRUME": "MyCam", "IMAGETYP": "bias", "DATE-OBS": "2020-01-01"})
+    frame.writeto(tmp_path / "night" / "a.fits")
+    main(["info", str(tmp_path / "night"), "--profile", str(path)])
+    assert "chosen by you; it is valid until 2019-03-01" in capsys.readouterr().out

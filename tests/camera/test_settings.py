@@ -376,6 +376,13 @@ def test_only_numbers_that_depend_on_the_header_vary():
     assert camera(linear="LINEAR").amplifiers_vary
 
 
+def test_an_amplifier_knows_the_cards_that_it_reads():
+    dated = Dated({(None, "2019-01-01"): OBJECTS[1]}, card="DATE")
+    amplifier = Amplifier(data="[:, :]", overscan=None, gain="EGAIN", read_noise=lambda h: None)
+    assert amplifier.cards == ("EGAIN",)
+    assert amplifier.but(saturation=dated, gain=None).cards == ("DATE", "A", "B", "C", "D")
+
+
 # Why a number is not known.
 
 

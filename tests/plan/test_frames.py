@@ -1109,3 +1109,14 @@ def test_a_frame_outside_the_dates_is_set_aside_unless_the_profile_is_forced(tmp
         "its date 2018-01-01 is outside the dates of the profile testcam, from 2019-03-01; this "
         "profile was chosen for all frames and is used. Check that it is the profile of this camera."
     ]
+
+
+def test_a_card_of_a_number_that_contradicts_itself_is_refused(tmp_path):
+    path = write(tmp_path / "a.fits", EGAIN=1.0, EGAIM=2.0)
+    changed(path, b"EGAIM   =", b"EGAIN   =")
+    assert said(only(tmp_path, with_numbers(gain="EGAIN"))) == (
+        SET_ASIDE,
+        "twice",
+        "EGAIN occurs twice in its header with different values; correct the header.",
+    )
+    assert only(tmp_path, with_numbers(saturation=5 * u.adu)).verdict == ACCEPTED
