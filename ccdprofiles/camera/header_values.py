@@ -18,13 +18,10 @@ from ..errors import ProfileError
 __all__ = [
     "UNKNOWN",
     "agrees",
-    "agrees_with_pattern",
     "card_names",
     "first_value",
     "folded_case",
-    "is_pattern",
     "lower_word",
-    "path_fits",
     "plain_value",
     "quoted",
     "read_binning",
@@ -73,6 +70,26 @@ def lower_word(value: object) -> str:
     return str(value).strip().lower()
 
 
+def quoted(value: object) -> str:
+    """Return a value for a message: quoted, without blanks around it, and shortened."""
+    if value is None:
+        return "missing"
+    text = repr(value.strip() if isinstance(value, str) else value)
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+def agrees(value: object, wanted: object) -> bool:
+    """Return True if a card has a value, or fits a shell pattern; outer blanks do not count."""
+    if value is None or isinstance(wanted, bool) or isinstance(value, bool):
+        return value is wanted
+    if isinstance(wanted, str):
+        return fnmatch.fnmatchcase(str(value).strip(), wanted.strip())
+    try:
+        return float(value) == float(wanted)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
 def plain_value(value: object) -> float | str | None:
     """Return the value of a card, so that ``100``, ``100.0`` and ``'100'`` are equal.
 
@@ -98,55 +115,6 @@ def plain_value(value: object) -> float | str | None:
 def folded_case(value: object) -> object:
     """Return a text without the difference of capital letters, and any other value as it is."""
     return value.casefold() if isinstance(value, str) else value
-
-
-def quoted(value: object) -> str:
-    """Return a value for a message: quoted, without blanks around it, and shortened."""
-    if value is None:
-        return "missing"
-    text = repr(value.strip() if isinstance(value, str) else value)
-    return text if len(text) <= 100 else f"{text[:99]}…"
-
-
-def agrees(value: object, wanted: object) -> bool:
-    """Return True if a card has a value, or fits a shell pattern; outer blanks do not count."""
-    if value is None or isinstance(wanted, bool) or isinstance(value, bool):
-        return value is wanted
-    if isinstance(wanted, str):
-        return fnmatch.fnmatchcase(str(value).strip(), wanted.strip())
-    try:
-        return float(value) == float(wanted)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-
-
-def is_pattern(instrument: str) -> bool:
-    """Return True if a value of INSTRUME in a profile is a pattern with ``*`` or ``?``."""
-    return "*" in instrument or "?" in instrument
-
-
-def agrees_with_pattern(instrument: str, pattern: str) -> bool:
-    """Return True if a value of INSTRUME fits a pattern; ``[`` has no special meaning.
-
-    >>> from ccdprofiles.camera.header_values import agrees_with_pattern
-    >>> agrees_with_pattern("ZWO ASI2600MM Pro", "ZWO *"), agrees_with_pattern("ASI2600MM", "ZWO *")
-    (True, False)
-    """
-    return fnmatch.fnmatchcase(instrument.strip(), pattern.strip().replace("[", "[[]"))
-
-
-def path_fits(file: str, pattern: str) -> bool:
-    """Return True if a path inside a night fits a pattern, without case.
-
-    A pattern without ``/`` is compared with the name of the file, and ``*`` includes ``/``.
-
-    >>> from ccdprofiles.camera.header_values import path_fits
-    >>> path_fits("flat/a.fits", "*/FLAT/*"), path_fits("d/dark_1.fits", "Dark_*")
-    (True, True)
-    """
-    path = f"/{file}" if "/" in pattern else file.rpartition("/")[2]
-    text = pattern if pattern.startswith(("*", "/")) or "/" not in pattern else f"/{pattern}"
-    return bool(file) and fnmatch.fnmatchcase(path.lower(), text.lower())
 
 
 def read_seconds(value: object) -> float | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .header_values import agrees, agrees_with_pattern, is_pattern, quoted, time_of
+from .header_values import agrees, quoted, time_of
 from .settings import Period, within
 from .values import several
 from .watch import Failure, call
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "agrees_with_pattern", "is_pattern"]
 
 
 class Identity:
@@ -80,3 +81,18 @@ class Identity:
             and self.disagreement(header) is None
             and self.is_valid_for(header) is not False
         )
+
+
+def is_pattern(instrument: str) -> bool:
+    """Return True if a value of INSTRUME in a profile is a pattern with ``*`` or ``?``."""
+    return "*" in instrument or "?" in instrument
+
+
+def agrees_with_pattern(instrument: str, pattern: str) -> bool:
+    """Return True if a value of INSTRUME fits a pattern; ``[`` has no special meaning.
+
+    >>> from ccdprofiles.camera.identity import agrees_with_pattern
+    >>> agrees_with_pattern("ZWO ASI2600MM Pro", "ZWO *"), agrees_with_pattern("ASI2600MM", "ZWO *")
+    (True, False)
+    """
+    return fnmatch.fnmatchcase(instrument.strip(), pattern.strip().replace("[", "[[]"))

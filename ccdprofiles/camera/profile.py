@@ -15,13 +15,12 @@ from .amplifier import Amplifier, AmplifierSet, check_amplifiers
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
-from .frame_types import loose, possible_words, with_common
+from .frame_types import loose, path_fits, possible_words, with_common
 from .header_values import (
     UNKNOWN,
     card_names,
     first_value,
     lower_word,
-    path_fits,
     quoted,
     read_binning,
     read_celsius,

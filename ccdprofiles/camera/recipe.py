@@ -406,6 +406,15 @@ class Recipe:
     def __reduce__(self):
         return picklable(self)
 
+    def combine_for(self, frame_type: str) -> Combine:
+        """Return how frames of a type are combined."""
+        if isinstance(self.combine, Mapping):
+            if frame_type in self.combine:
+                return self.combine[frame_type]
+        elif frame_type != "arc":
+            return self.combine
+        return Combine(method="sum", clip=None) if frame_type == "arc" else Combine()
+
     def but(self, **changes: Any) -> Recipe:
         """Return a recipe with other values of some fields.
 
@@ -421,15 +430,6 @@ class Recipe:
         'scale'
         """
         return changed(self, changes)
-
-    def combine_for(self, frame_type: str) -> Combine:
-        """Return how frames of a type are combined."""
-        if isinstance(self.combine, Mapping):
-            if frame_type in self.combine:
-                return self.combine[frame_type]
-        elif frame_type != "arc":
-            return self.combine
-        return Combine(method="sum", clip=None) if frame_type == "arc" else Combine()
 
 
 def _check_product_name(name: object) -> None:

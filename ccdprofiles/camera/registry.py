@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ..errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from ..files.places import local_path
-from .header_values import is_pattern, time_of
+from .header_values import time_of
+from .identity import is_pattern
 from .installed import Unreadable, installed_profiles
 from .profile import Profile
 from .profile_file import read_profiles
