@@ -7,11 +7,16 @@ of each profile, with the sources of its numbers.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ccdprofiles import Profile, Recipe, SpectralFlat
+from ccdprofiles import Dated, Profile, Recipe, Setting, SpectralFlat
+from ccdprofiles.camera.header_values import card_names
 from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.camera.registry import shipped_folder
+from ccdprofiles.camera.settings import period_text
 
-COLUMNS = ("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe")
+COLUMNS = (
+    *("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe"),
+    "status",
+)
 
 
 def shipped() -> list[Profile]:
@@ -23,7 +28,7 @@ def shipped() -> list[Profile]:
 def table(profiles: Iterable[Profile]) -> list[str]:
     """Return the lines of a reST table with one row per profile."""
     lines = [".. list-table::", "   :header-rows: 1"]
-    lines += ["   :class: instruments", "   :widths: 8 16 16 17 17 11 15", ""]
+    lines += ["   :class: instruments", "   :widths: 8 14 15 16 16 10 13 8", ""]
     for row in (COLUMNS, *(_row(profile) for profile in profiles)):
         lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
     # In a list-table only the first cell of a row has the star; the others are indented below it.
@@ -51,12 +56,14 @@ def _row(profile: Profile) -> tuple[str, ...]:
         _each(profile, "overscan") if first.overscan else "none",
         f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
+        profile.status,
     )
 
 
 def _chosen_by(profile: Profile) -> str:
     names = " or ".join(f"``{name}``" for name in profile.instruments)
     cards = [f"{card} {_values(value)}" for card, value in profile.where.items()]
+    cards += [period_text(profile.valid)] if profile.valid else []
     return ", ".join([names, *cards])
 
 
@@ -77,6 +84,12 @@ def _number(profile: Profile, field: str) -> str:
 def _quantity(value: object) -> str:
     if value is None:
         return "not known"
+    if isinstance(value, str):
+        return f"from ``{value}``"
+    if isinstance(value, Setting):
+        return f"by ``{card_names(value.card)}``"
+    if isinstance(value, Dated):
+        return "by date"
     if callable(value):
         return "from the header"
     unit = "e/adu" if "adu" in str(value.unit) else "e"

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations, permutations
-from typing import TypeAlias
+from typing import Any
 
 from astropy import units as u
 
 from ..errors import ProfileError, SectionError
 from .section import Section
-from .values import GAIN, quantity
+from .settings import Number, cards_in, check_number, depends_on_header
+from .values import ADDED, GAIN, changed, written
 
-__all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers"]
+__all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers", "check_linear"]
 
-Number: TypeAlias = "u.Quantity | Callable[[Mapping], u.Quantity | None] | None"
+_UNITS = {"gain": GAIN, "read_noise": u.electron, "saturation": u.adu, "linear": u.adu}
+"""The numbers of an amplifier, and their units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +33,12 @@ class Amplifier:
     overscan : str or None
         The *useful* strip of overscan or prescan; None if there is none, or if it does not follow
         the bias. There is no default: inspect a frame of the camera.
-    gain : Quantity, callable or None
-        Electrons per adu, or a function of the header; None if it is not known.
-    read_noise : Quantity, callable or None
+    gain : Quantity, str, Setting, Dated, callable or None
+        Electrons per adu: a quantity; the name of the card that contains it; a table over a setting
+        (`Setting`) or over dates (`Dated`); or a function of the header. None if it is not known.
+    read_noise : Quantity, str, Setting, Dated, callable or None
         In electron; None if it is not known.
-    saturation : Quantity, callable or None
+    saturation : Quantity, str, Setting, Dated, callable or None
         Saturation level of the raw frame in adu; pixels at or above it are flagged. None if it is
         not known.
     name : str
@@ -44,12 +48,15 @@ class Amplifier:
     detector : str or None
         The position of its data on the detector; needed only if every amplifier has its own
         extension, because its sections do not show the position then.
+    linear : Quantity, str, Setting, Dated, callable or None
+        Limit of linearity of the raw frame in adu, at or below the saturation level. Pixels above
+        it are flagged as non-linear, and used.
 
     Raises
     ------
     ProfileError
-        If a section cannot be read, the overscan overlaps the data or has other rows, or a
-        number has no unit or the wrong one.
+        If a section cannot be read, the overscan overlaps the data or has other rows, a
+        number has no unit or the wrong one, or the limit of linearity is above the saturation.
 
     Examples
     --------
@@ -72,15 +79,16 @@ class Amplifier:
     name: str = ""
     extension: int | str | None = None
     detector: str | None = None
+    linear: Number = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         data = _section(self.data, "data")
         if self.detector is not None:
             _section(self.detector, "detector")
-        for field, unit in (("gain", GAIN), ("read_noise", u.electron), ("saturation", u.adu)):
-            value = getattr(self, field)
-            if value is not None and not callable(value):
-                quantity(value, unit, field)
+        for name, unit in _UNITS.items():
+            check_number(getattr(self, name), unit, name)
+        if isinstance(self.linear, u.Quantity) and isinstance(self.saturation, u.Quantity):
+            check_linear(self.linear.to_value(u.adu), self.saturation.to_value(u.adu))
         if self.overscan is None:
             return
         overscan = _section(self.overscan, "overscan")
@@ -91,6 +99,33 @@ class Amplifier:
                 f"overscan {overscan} and data {data} do not have the same rows; "
                 "each row of the data needs its own overscan."
             )
+
+    @cached_property
+    def varies(self) -> tuple[str, ...]:
+        """Those of its numbers that are read from the header: by a card, a table or a function."""
+        return tuple(n for n in _UNITS if depends_on_header(getattr(self, n)))
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The cards that its numbers are read from, apart from those of functions."""
+        return tuple(card for field in self.varies for card in cards_in(getattr(self, field)))
+
+    def but(self, **changes: Any) -> Amplifier:
+        """Return an amplifier with other values of some fields.
+
+        Raises
+        ------
+        ProfileError
+            If there is no such field, or a value is not valid.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Amplifier
+        >>> left = Amplifier(name="left", data="[1:1024, :]", overscan=None)
+        >>> left.but(name="right", data="[1025:2048, :]").data
+        '[1025:2048, :]'
+        """
+        return changed(self, changes)
 
 
 @dataclass(frozen=True)
@@ -111,6 +146,8 @@ class Readout:
     saturation : float or None
         In adu.
     extension : int, str or None
+    linear : float or None
+        In adu.
     """
 
     name: str
@@ -121,6 +158,10 @@ class Readout:
     read_noise: float | None
     saturation: float | None
     extension: int | str | None = None
+    linear: float | None = field(default=None, metadata=ADDED)
+
+    # A part of the hash of products.
+    __repr__ = written
 
     @property
     def read_variance(self) -> float | None:
@@ -168,6 +209,20 @@ class AmplifierSet:
 
     def __str__(self) -> str:
         return " + ".join(str(r.data) for r in self.readouts)
+
+
+def check_linear(linear: float, saturation: float) -> None:
+    """Refuse a limit of linearity above the saturation level, both in adu.
+
+    Raises
+    ------
+    ProfileError
+    """
+    if linear > saturation:
+        raise ProfileError(
+            f"linear={linear:g} adu is above saturation={saturation:g} adu; the limit of linearity "
+            "is at or below the saturation level."
+        )
 
 
 def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:

@@ -14,9 +14,13 @@ from .frame_size import declared_size, sections_reach
 from .frame_types import FRAME_TYPES, STEPS
 from .header_values import lower_word
 from .recipe import Recipe
+from .settings import check_period
 from .values import nearest, one_of, read_only, several
 
-__all__ = ["checked", "checked_frame_size"]
+__all__ = ["STATUSES", "checked", "checked_frame_size"]
+
+STATUSES = ("tried on a real night", "headers seen", "from documents only")
+"""How well a profile is known."""
 
 _CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type")
 
@@ -44,6 +48,11 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     one_of(values["mixed_setup"], ("split", "refuse"), "mixed_setup")
     values["ignore_cards"] = _ignore_cards(values["ignore_cards"], values["match"])
     values["frame_types"] = _frame_types(values["frame_types"])
+    values["file_types"] = _file_types(values["file_types"])
+    if values["valid"] is not None:
+        values["valid"] = check_period(values["valid"], "valid")
+    if values["status"] != "":
+        one_of(values["status"], STATUSES, "status")
     size, amplifiers = values["frame_size"], values["amplifiers"]
     if size is not None and not callable(size):
         values["frame_size"] = checked_frame_size(size, () if callable(amplifiers) else amplifiers)
@@ -182,6 +191,22 @@ def _frame_types(frame_types: Any) -> Mapping:
                 f"{', '.join(FRAME_TYPES)} or None{nearest(frame_type, FRAME_TYPES)}."
             )
     return read_only({lower_word(word): kind for word, kind in frame_types.items()})
+
+
+def _file_types(file_types: Any) -> Mapping:
+    if not isinstance(file_types, Mapping):
+        raise ProfileError(
+            f"file_types={file_types!r} is not a dict of patterns; use file_types={{'Dark_*': "
+            "'dark'}."
+        )
+    for pattern, frame_type in file_types.items():
+        if not isinstance(pattern, str) or not pattern.strip():
+            raise ProfileError(
+                f"file_types: {pattern!r} is not a pattern of a path; use a text such as 'Dark_*'."
+            )
+        if frame_type is not None:
+            one_of(frame_type, FRAME_TYPES, f"file_types: {pattern!r}", " or None")
+    return read_only(file_types)
 
 
 def checked_frame_size(

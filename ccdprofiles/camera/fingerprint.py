@@ -6,7 +6,7 @@ import ast
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
+from dataclasses import Field
 from functools import partial
 from typing import Any
 
@@ -16,13 +16,15 @@ from ..errors import ProfileError
 from .amplifier import Amplifier
 from .frame_types import HASHED_FRAME_TYPES
 from .recipe import Recipe
-from .values import is_model
+from .settings import Dated, Setting
+from .values import is_model, used_fields
 from .watch import place, reason
 
 __all__ = ["fingerprint"]
 
 _ADDED_LATER = ("frame_size", "mixed_setup", "ignore_cards")
-"""Fields that enter the hash only if they are used, so that older hashes do not change."""
+"""Fields that enter the hash only if they are used, so that older hashes do not change, as those
+do that are marked `ADDED`."""
 
 
 def fingerprint(profile: Any, name: str) -> str:
@@ -39,7 +41,7 @@ def fingerprint(profile: Any, name: str) -> str:
     ProfileError
         If a value of the profile fails to describe itself.
     """
-    values = {f.name: getattr(profile, f.name) for f in fields(profile) if _counts(profile, f)}
+    values = {f.name: getattr(profile, f.name) for f in used_fields(profile) if _counts(profile, f)}
     values["frame_types"] = profile.frame_types or HASHED_FRAME_TYPES
     try:
         lines = [f"{field}={_written(value)}" for field, value in values.items()]
@@ -64,12 +66,18 @@ def _written(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "(" + ", ".join(map(_written, value)) + ")"
     if isinstance(value, Amplifier | Recipe):
-        inner = ", ".join(f"{f.name}={_written(getattr(value, f.name))}" for f in fields(value))
+        inner = ", ".join(
+            f"{f.name}={_written(getattr(value, f.name))}" for f in used_fields(value)
+        )
         return f"{type(value).__name__}({inner})"
     if is_model(value):
         return f"{value.__class__.__name__}{value.parameters.tolist()}"
     if isinstance(value, u.Quantity):
         return f"{value.value.tolist()} {value.unit}"
+    if isinstance(value, Setting):
+        return repr(value)  # written in one way, however it was given
+    if isinstance(value, Dated):
+        return f"Dated({_written(value.periods)}, {value.card})"
     if isinstance(value, partial):
         return (
             f"partial({_written(value.func)}, {_written(value.args)}, {_written(value.keywords)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -13,6 +14,7 @@ __all__ = [
     "MASTER_TYPES",
     "STEPS",
     "loose",
+    "path_fits",
     "possible_words",
     "with_common",
 ]
@@ -90,3 +92,17 @@ def possible_words(word: str, frame_types: Mapping[str, str | None]) -> Iterable
     if "dark" in word:
         return [w for w, kind in kinds.items() if kind == "dark" and "flat" in w]
     return [w for w, kind in kinds.items() if kind == "flat"]
+
+
+def path_fits(file: str, pattern: str) -> bool:
+    """Return True if a path inside a night fits a pattern, without case.
+
+    A pattern without ``/`` is compared with the name of the file, and ``*`` includes ``/``.
+
+    >>> from ccdprofiles.camera.frame_types import path_fits
+    >>> path_fits("flat/a.fits", "*/FLAT/*"), path_fits("d/dark_1.fits", "Dark_*")
+    (True, True)
+    """
+    path = f"/{file}" if "/" in pattern else file.rpartition("/")[2]
+    text = pattern if pattern.startswith(("*", "/")) or "/" not in pattern else f"/{pattern}"
+    return bool(file) and fnmatch.fnmatchcase(path.lower(), text.lower())

@@ -6,7 +6,9 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Real
 
 from astropy import units as u
@@ -25,6 +27,7 @@ __all__ = [
     "read_binning",
     "read_celsius",
     "read_seconds",
+    "time_of",
 ]
 
 UNKNOWN = ("", "indef", "n/a", "none", "unknown")
@@ -185,3 +188,15 @@ def read_binning(values: Iterable) -> tuple[int, int]:
     if whole != (x, y) or min(whole) < 1:
         raise ValueError(values)
     return whole
+
+
+@lru_cache(2**16)
+def time_of(date: object) -> float | None:
+    """Read a date and time as seconds since 1970; None if it cannot be read."""
+    if not isinstance(date, str):
+        return None
+    try:
+        when = datetime.fromisoformat(date.strip())
+    except ValueError:
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

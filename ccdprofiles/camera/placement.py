@@ -8,10 +8,10 @@ from dataclasses import replace
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
-from .amplifier import Amplifier, AmplifierSet, Number, Readout
+from .amplifier import Amplifier, AmplifierSet, Readout, check_linear
 from .section import Section, binned, compact
-from .values import GAIN, quantity
-from .watch import call
+from .settings import number_of
+from .values import GAIN
 
 __all__ = ["amplifier_set"]
 
@@ -87,30 +87,31 @@ def _beside(overscan: Section, data: Section, shape: tuple[int, int]) -> Section
 def _readout(
     amplifier: Amplifier, data: Section, overscan: Section | None, place: Section, header: Mapping
 ) -> Readout:
+    saturation = number_of(amplifier.saturation, header, u.adu, "saturation")
     return Readout(
         name=amplifier.name,
         data=data,
         overscan=overscan,
         place=place,
-        gain=_number(amplifier.gain, header, GAIN, "gain"),
-        read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),
-        saturation=_number(amplifier.saturation, header, u.adu, "saturation"),
+        gain=number_of(amplifier.gain, header, GAIN, "gain"),
+        read_noise=number_of(amplifier.read_noise, header, u.electron, "read_noise"),
+        saturation=saturation,
         extension=amplifier.extension,
+        linear=_linear(amplifier, header, saturation),
     )
 
 
-def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> float | None:
-    if not callable(value):
-        return None if value is None else quantity(value, unit, field)
-    result = call(value, header)
-    try:
-        return None if result is None else quantity(result, unit, field)
-    except ProfileError as error:
-        raise FrameRejected(
-            field,
-            f"{error} A function of the profile returned this value; correct the header, or {field}= in the "
-            "profile.",
-        ) from error
+def _linear(amplifier: Amplifier, header: Mapping, saturation: float | None) -> float | None:
+    """Return the limit of linearity, which is not above the saturation level."""
+    linear = number_of(amplifier.linear, header, u.adu, "linear")
+    if linear is not None and saturation is not None:
+        try:
+            check_linear(linear, saturation)
+        except ProfileError as error:
+            raise FrameRejected(
+                "linear", f"{error} Correct linear= or saturation= in the profile."
+            ) from error
+    return linear
 
 
 def _places(

@@ -17,10 +17,9 @@ from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
-from .frame_types import loose, possible_words, with_common
+from .frame_types import loose, path_fits, possible_words, with_common
 from .header_values import (
     UNKNOWN,
-    agrees,
     card_names,
     first_value,
     lower_word,
@@ -29,11 +28,13 @@ from .header_values import (
     read_celsius,
     read_seconds,
 )
+from .identity import Identity
 from .placement import amplifier_set
 from .recipe import Recipe
+from .settings import Period
 from .single_steps import SingleSteps
-from .values import nearest, picklable, several
-from .watch import Failure, call
+from .values import ADDED, changed, nearest, picklable
+from .watch import call
 
 __all__ = ["Profile"]
 
@@ -44,7 +45,7 @@ Cards = str | Sequence[str] | Callable[[Mapping], Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile(SingleSteps):
+class Profile(Identity, SingleSteps):
     """One camera: what its headers say, where its pixels lie, how it is calibrated.
 
     A function of the header may be used instead of almost any value.
@@ -52,8 +53,9 @@ class Profile(SingleSteps):
     Parameters
     ----------
     instrument : str, tuple of str, callable or None
-        The value or values of INSTRUME, exact but for outer blanks; or a function that
-        returns True for a header of this camera; None if it writes no INSTRUME.
+        The value or values of INSTRUME, exact but for outer blanks, or patterns with ``*`` and
+        ``?``, such as ``"ZWO *"``; or a function that returns True for a header of this camera;
+        None if it writes no INSTRUME. An exact value in any profile wins over a pattern.
     where : dict
         Other cards that must agree, such as ``{"OBSERVAT": "APO"}``. A value may be a
         number, a text, a shell pattern, or a tuple of these.
@@ -93,6 +95,17 @@ class Profile(SingleSteps):
     recipe : Recipe or callable
         How its frames are calibrated; a function of the header if one camera takes images and
         spectra.
+    file_types : dict
+        The type for patterns of the path of a file inside the night, asked in their order and
+        only if no card contains the type: ``{"*/FLAT/*": "flat", "Dark_*": "dark"}``. A pattern
+        without ``/`` is compared with the name of the file. Compared without case.
+    valid : tuple of str, or None
+        The dates of the frames that the profile is for, ``("2019-03-01", "2023-07-14")``: the
+        first included, the last not, None is open. Several profiles of one camera may have
+        periods that do not overlap.
+    status : str
+        How well the profile is known: "tried on a real night", "headers seen" or "from documents
+        only". It has no influence on the products.
     name, file, notes : str
         Filled in when the profile is read from its file.
 
@@ -137,6 +150,9 @@ class Profile(SingleSteps):
     mixed_setup: str = "split"
     ignore_cards: Sequence[str] = ()
     unit: u.UnitBase = u.adu
+    file_types: Mapping[str, str | None] = field(default_factory=dict, metadata=ADDED)
+    valid: Period | None = field(default=None, metadata=ADDED)
+    status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
     notes: str = field(default="", compare=False, repr=False)
@@ -161,57 +177,47 @@ class Profile(SingleSteps):
     def __reduce__(self):
         return picklable(self)
 
-    @property
-    def instruments(self) -> tuple[str, ...]:
-        """The values of INSTRUME; empty if a function or other cards identify the camera."""
-        if isinstance(self.instrument, str):
-            return (self.instrument,)
-        return self.instrument if isinstance(self.instrument, tuple) else ()
-
     @cached_property
     def amplifiers_vary(self) -> bool:
-        """True if the amplifiers, or a number of one of them, are a function of the header."""
+        """True if the amplifiers, or a number of one of them, depend on the header."""
         if callable(self.amplifiers) or callable(self.frame_size):
             return True
-        return any(
-            callable(n) for a in self.amplifiers for n in (a.gain, a.read_noise, a.saturation)
-        )
+        return any(a.varies for a in self.amplifiers)
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of everything that decides what the profile does, without comments and names."""
         return fingerprint(self, self._label)
 
-    def knows(self, header: Mapping) -> bool:
-        """Return True if INSTRUME, or the function in its place, fits this header."""
-        if callable(self.instrument):
-            try:
-                return bool(call(self.instrument, header))
-            except Failure:
-                raise
-            except (
-                Exception
-            ):  # the function was written for this camera, and the header is of another
-                return False
-        if self.instrument is None:
-            return True
-        value = header.get("INSTRUME")
-        return isinstance(value, str) and value.strip() in {n.strip() for n in self.instruments}
+    def but(self, **changes: Any) -> Profile:
+        """Return a profile of another camera that differs in a few fields.
 
-    def disagreement(self, header: Mapping) -> str | None:
-        """Return the first card of ``where`` that does not agree, in words, or None."""
-        for card, wanted in self.where.items():
-            value = header.get(card)
-            if not any(agrees(value, w) for w in (wanted if several(wanted) else (wanted,))):
-                return f"{card} = {quoted(value)}, not {quoted(wanted)}"
-        return None
+        Its name, file and notes are not those of this one. In the file of a profile it is named
+        after its variable; elsewhere give ``name=``.
 
-    def fits(self, header: Mapping) -> bool:
-        """Return True if a header is of this camera."""
-        return self.knows(header) and self.disagreement(header) is None
+        Raises
+        ------
+        ProfileError
+            If there is no such field, or a value is not valid.
 
-    def frame_type_of(self, header: Mapping) -> str | None:
+        Examples
+        --------
+        >>> from ccdprofiles import load_profile
+        >>> lfc = load_profile("lfc")
+        >>> other = lfc.but(name="lfc2", instrument="LFC 2", recipe=lfc.recipe.but(electrons=True))
+        >>> other
+        <Profile lfc2: 'LFC 2', 1 amplifier>
+        """
+        return changed(self, {"name": "", "file": "", "notes": "", "status": ""} | changes)
+
+    def frame_type_of(self, header: Mapping, file: str = "") -> str | None:
         """Return the type of a frame, or None if it is ignored on purpose.
+
+        Parameters
+        ----------
+        header : mapping
+        file : str
+            The path of the file inside the night, for ``file_types``.
 
         Raises
         ------
@@ -220,10 +226,14 @@ class Profile(SingleSteps):
         """
         value = self._value("frame_type", header)
         if value is None:
+            for pattern, kind in self.file_types.items():
+                if path_fits(file, pattern):
+                    return kind
+            path = f", and {file!r} fits no pattern of file_types=" if self.file_types else ""
             raise FrameRejected(
                 "no-type",
-                f"{self._missing('frame_type')}, so the type of the frame is not known; "
-                f"change frame_type= in {self._label}.",
+                f"{self._missing('frame_type')}{path}, so the type of the frame is not known; "
+                f"change frame_type={' or file_types=' if path else ''} in {self._label}.",
             )
         word = lower_word(value)
         if word in self.frame_types:

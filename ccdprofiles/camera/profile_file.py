@@ -17,6 +17,7 @@ from ..errors import ProfileError, words_of
 from .amplifier import Amplifier
 from .profile import Profile
 from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
+from .settings import Dated, Setting
 from .spelling import near_words
 from .watch import Failure, call
 
@@ -24,7 +25,10 @@ __all__ = ["read_profiles"]
 
 _CLASSES: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Amplifier, Combine, CosmicRays, Flat, Limits, Profile, Recipe, SpectralFlat)
+    for kind in (
+        *(Amplifier, Combine, CosmicRays, Dated, Flat, Limits, Profile, Recipe, Setting),
+        SpectralFlat,
+    )
 }
 
 

@@ -12,6 +12,7 @@ from ..errors import ProfileError
 from .frame_types import STEPS
 from .values import (
     boolean,
+    changed,
     check_model,
     count,
     fraction,
@@ -22,6 +23,7 @@ from .values import (
     quantity,
     read_only,
     several,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -278,6 +280,9 @@ class Limits:
             count(number, "frames")
         object.__setattr__(self, "frames", read_only(_FEWEST_FRAMES | dict(given)))
 
+    # A part of the hash of products.
+    __repr__ = written
+
     def __reduce__(self):
         return picklable(self)
 
@@ -410,6 +415,9 @@ class Recipe:
                 )
         _check_product_name(self.name)
 
+    # A part of the hash of products.
+    __repr__ = written
+
     def _check_parts(self) -> None:
         """Refuse parts of the recipe that are of a wrong type."""
         if self.flat is not None and not isinstance(self.flat, Flat | SpectralFlat):
@@ -463,6 +471,22 @@ class Recipe:
         elif frame_type != "arc":
             return self.combine
         return Combine(method="sum", clip=None) if frame_type == "arc" else Combine()
+
+    def but(self, **changes: Any) -> Recipe:
+        """Return a recipe with other values of some fields.
+
+        Raises
+        ------
+        ProfileError
+            If there is no such field, or a value is not valid.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Recipe
+        >>> Recipe(bias=True, dark="match").but(dark="scale").dark
+        'scale'
+        """
+        return changed(self, changes)
 
 
 def _checked_tolerance(value: Any) -> u.Quantity | tuple[u.Quantity, float]:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import chain, count
+from itertools import chain, combinations, count
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from ..errors import AmbiguousProfile, ProfileError, UnknownInstrument
 from ..files.places import local_path
+from .header_values import time_of
+from .identity import is_pattern
 from .installed import Unreadable, installed_profiles
 from .profile import Profile
 from .profile_file import read_profiles
+from .settings import overlapping, period_text, span_of
 from .spelling import near_words
 from .watch import call, place, reason
 
@@ -49,6 +52,11 @@ class Registry:
     replaced: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        dated = [p for p in self.profiles if p.valid is not None]
+        for one, two in combinations(dated, 2):
+            _refuse_overlap(one, two)
+
     @classmethod
     def gather(cls, named: str | Path | Profile | Iterable[str | Path | Profile] = ()) -> Registry:
         """Collect the caller's profiles, the user's, the installed and the shipped ones.
@@ -61,7 +69,8 @@ class Registry:
         Raises
         ------
         ProfileError
-            If a file that is named cannot be read as a profile.
+            If a file that is named cannot be read as a profile, or two profiles of one camera are
+            valid on the same dates.
         """
         items = [*_named_profiles(named), *_own_profiles()]
         for item in chain(installed_profiles(), _profiles_in(shipped_folder())):
@@ -122,10 +131,29 @@ class Registry:
         others = []
         for profile in self.profiles:
             for name in profile.instruments:
-                named.setdefault(name.strip(), []).append(profile)
+                if not is_pattern(name):
+                    named.setdefault(name.strip(), []).append(profile)
             if not profile.instruments:
                 others.append(profile)
         return named, others
+
+    @cached_property
+    def _of_word(self) -> dict[object, tuple[list[Profile], list[Profile]]]:
+        """The profiles that have a value of INSTRUME, and those with a pattern that fits it."""
+        return {}
+
+    def _known_by(self, word: object) -> tuple[list[Profile], list[Profile]]:
+        """Return the profiles with this value of INSTRUME, and those with a pattern that fits."""
+        if word not in self._of_word:
+            named = self._by_instrument[0].get(word, [])  # type: ignore[call-overload]
+            patterned = [p for p in self.profiles if isinstance(word, str) and p.fits_pattern(word)]
+            self._of_word[word] = named, [p for p in patterned if p not in named]
+        return self._of_word[word]
+
+    @cached_property
+    def _dated(self) -> bool:
+        """True if any profile is valid on some dates only."""
+        return any(p.valid is not None for p in self.profiles)
 
     @cached_property
     def _deciding(self) -> tuple[str, ...]:
@@ -146,38 +174,46 @@ class Registry:
             If none fits; the message names the most similar one.
         AmbiguousProfile
             If two fit; the message names both and the deciding cards.
+
+        Notes
+        -----
+        A profile with the exact value of INSTRUME is preferred to one with a pattern.
         """
         values = [header.get("INSTRUME"), *(header.get(card) for card in self._deciding)]
         known = tuple(p.knows(header) for p in self._by_instrument[1])
         # T, 1 and 1.0 are equal in Python, and not in a header.
         key = (*values, *map(type, values), known)
+        if self._dated:
+            key += tuple(p.is_valid_for(header) for p in self._dated_of(header))
         if key not in self._chosen:
             self._chosen[key] = self._fitting(header)
         return self._chosen[key]
 
+    def _dated_of(self, header: Mapping) -> list[Profile]:
+        """Return the profiles with ``valid`` that may be of this camera."""
+        named, patterned = self._known_by(_word(header))
+        others = (p for p in self._by_instrument[1] if p.knows(header))
+        return [p for p in (*named, *others, *patterned) if p.valid is not None]
+
     def _fitting(self, header: Mapping) -> Profile:
-        by_name, others = self._by_instrument
-        value: Any = header.get("INSTRUME")
-        # No name of a camera is longer, and the search for the closest takes time.
-        word = value.strip()[:100] if isinstance(value, str) else value
-        named = by_name.get(word, [])
-        fitting = [
-            p
-            for p in (*named, *(p for p in others if p.knows(header)))
-            if p.disagreement(header) is None
-        ]
-        if len(fitting) == 1:
-            return fitting[0]
-        if not fitting:
-            why = self._unknown(word, header, named)
-            raise UnknownInstrument(why + self._failed(header) + self._perhaps())
-        cards = sorted({"INSTRUME", *(card for p in fitting for card in p.where)})
-        raise AmbiguousProfile(
-            f"INSTRUME = {word!r} fits {len(fitting)} profiles, "
-            + " and ".join(f"{p.name} ({p.file or 'given by the caller'})" for p in fitting)
-            + f"; the cards that decide are {', '.join(cards)}; "
-            "add a where= that distinguishes them to one profile, or choose one with --profile."
-        )
+        word = _word(header)
+        named, patterned = self._known_by(word)
+        others = [p for p in self._by_instrument[1] if p.knows(header)]
+        outside: list[Profile] = []
+        for level in ([*named, *others], patterned):
+            agreeing = [p for p in level if p.disagreement(header) is None]
+            fitting = [p for p in agreeing if p.is_valid_for(header) is not False]
+            outside += [p for p in agreeing if p not in fitting]
+            if len(fitting) == 1:
+                return fitting[0]
+            if any(p.is_valid_for(header) is None for p in fitting):
+                raise UnknownInstrument(_undated(word, fitting, header))
+            if fitting:
+                raise AmbiguousProfile(_ambiguous(word, fitting, level is patterned))
+        if outside:
+            raise UnknownInstrument(_outside(word, outside, header))
+        why = self._unknown(word, header, [*named, *patterned])
+        raise UnknownInstrument(why + self._failed(header) + self._perhaps())
 
     def _unknown(self, word: object, header: Mapping, near: Iterable[Profile]) -> str:
         if word is None:
@@ -265,6 +301,76 @@ def shipped_folder() -> Path:
     here = Path(__file__).parents[1]
     inside = here / "profiles"
     return inside if inside.is_dir() else here.parent / "profiles"
+
+
+def _word(header: Mapping) -> object:
+    """Return INSTRUME without blanks around it."""
+    value = header.get("INSTRUME")
+    # No name of a camera is longer, and the search for the closest takes time.
+    return value.strip()[:100] if isinstance(value, str) else value
+
+
+def _source(profile: Profile) -> str:
+    """Return the name of a profile and its file."""
+    return f"{profile.name} ({profile.file or 'given by the caller'})"
+
+
+def _ambiguous(word: object, fitting: Sequence[Profile], by_pattern: bool) -> str:
+    """Return why none of several profiles is chosen."""
+    cards = sorted({"INSTRUME", *(card for p in fitting for card in p.where)})
+    what = "the patterns of " if by_pattern else ""
+    cure = "write the exact INSTRUME in one of them, " if by_pattern else ""
+    return (
+        f"INSTRUME = {word!r} fits {what}{len(fitting)} profiles, "
+        + " and ".join(map(_source, fitting))
+        + f"; the cards that decide are {', '.join(cards)}; {cure}"
+        "add a where= that distinguishes them to one profile, or choose one with --profile."
+    )
+
+
+def _undated(word: object, fitting: Iterable[Profile], header: Mapping) -> str:
+    """Return why none of several profiles is chosen for a frame without a date."""
+    listed = " and ".join(f"{_source(p)} {period_text(p.valid)}" for p in fitting if p.valid)
+    date = next((p.text_of("date", header) for p in fitting if p.valid), None)
+    shown = "missing" if date is None else f"{date[:60]!r}, which is not a date"
+    return (
+        f"INSTRUME = {word!r} fits {listed}, but the date of the frame is {shown}; correct the date "
+        "in its header, or choose a profile with --profile."
+    )
+
+
+def _outside(word: object, outside: Sequence[Profile], header: Mapping) -> str:
+    """Return why a frame is of no profile: its date is before, between or after their dates."""
+    date = outside[0].text_of("date", header)
+    now = time_of(date) or 0.0
+    spans = [(*span_of(p.valid), p) for p in outside if p.valid]
+    over = [(end, p) for _, end, p in spans if end <= now]
+    coming = [(start, p) for start, _, p in spans if start > now]
+    edges = []
+    if over:
+        last = max(over, key=itemgetter(0))[1]
+        edges.append(f"{last.valid[1]}, the end of {_source(last)}")  # type: ignore[index]
+    if coming:
+        first = min(coming, key=itemgetter(0))[1]
+        edges.append(f"{first.valid[0]}, the beginning of {_source(first)}")  # type: ignore[index]
+    between = "between" if edges[1:] else "after" if over else "before"
+    return (
+        f"no profile fits INSTRUME = {word!r} on {date}, which is {between} {' and '.join(edges)}; "
+        "extend valid= of a profile, write one for this date, or choose one with --profile."
+    )
+
+
+def _refuse_overlap(one: Profile, two: Profile) -> None:
+    """Refuse two profiles of one camera that are valid on the same dates."""
+    shared = {n.strip() for n in one.instruments} & {n.strip() for n in two.instruments}
+    if not (one.valid and two.valid and shared and one.where == two.where):
+        return
+    if overlapping(one.valid, two.valid):
+        raise ProfileError(
+            f"two profiles for INSTRUME = {min(shared)!r} are valid on the same dates: {_source(one)} "
+            f"{period_text(one.valid)} and {_source(two)} {period_text(two.valid)}; let valid= of the "
+            "first end when the second begins."
+        )
 
 
 def _named_profiles(

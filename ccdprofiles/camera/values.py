@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,8 +18,10 @@ from ..errors import ProfileError
 from .spelling import near_words
 
 __all__ = [
+    "ADDED",
     "GAIN",
     "boolean",
+    "changed",
     "check_model",
     "count",
     "fraction",
@@ -32,9 +34,16 @@ __all__ = [
     "quantity",
     "read_only",
     "several",
+    "unit_text",
+    "used_fields",
+    "written",
 ]
 
 GAIN = u.electron / u.adu
+
+ADDED = {"added": True}
+"""The metadata of a field that older profiles do not have. It is written and hashed only if it
+differs from its default, so that the hashes of profiles that do not use it stay the same."""
 
 _SMALLEST, _LARGEST = 1e-15, 1e15
 """The squares of these still fit into single precision."""
@@ -120,6 +129,56 @@ def quantity(value: object, unit: u.UnitBase, field: str) -> float:
             "cameras; correct it."
         )
     return float(number)
+
+
+def unit_text(unit: Any) -> str:
+    """Write a unit as a profile does: ``"u.electron / u.adu"``.
+
+    >>> from astropy import units as u
+    >>> from ccdprofiles.camera.values import unit_text
+    >>> unit_text(u.adu), unit_text(u.electron / u.s)
+    ('u.adu', "u.Unit('electron / s')")
+    """
+    return _SPELLED.get(unit) or f"u.Unit({str(unit)!r})"
+
+
+def used_fields(instance: Any) -> list[Field]:
+    """Return the fields of a dataclass without those marked `ADDED` that are not used."""
+    return [
+        f
+        for f in fields(instance)
+        if not f.metadata.get("added") or getattr(instance, f.name) != _default(f)
+    ]
+
+
+def _default(field: Field) -> Any:
+    factory: Any = field.default_factory
+    return field.default if factory is MISSING else factory()
+
+
+def written(instance: Any) -> str:
+    """Write a dataclass as Python would, without the added fields that are not used."""
+    pairs = (f"{f.name}={getattr(instance, f.name)!r}" for f in used_fields(instance) if f.repr)
+    return f"{type(instance).__qualname__}({', '.join(pairs)})"
+
+
+def changed(instance: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a dataclass with other values of some fields.
+
+    Raises
+    ------
+    ProfileError
+        If there is no such field, with the nearest spelling; or if a value is not valid.
+    """
+    names = [f.name for f in fields(instance)]
+    for name in changes:
+        if name not in names:
+            kind = type(instance).__name__
+            raise ProfileError(
+                f"{kind}.but({name}=...): {kind} has no {name!r}{nearest(name, names)}; use one of the "
+                f"fields that help({kind}) lists."
+            )
+    return replace(instance, **changes)
 
 
 def is_model(value: object) -> bool:

@@ -126,8 +126,11 @@ def _choices(frames: Sequence[Frame]) -> list[str]:
 
 def _disagreement(profile: Profile, header: Mapping[str, object]) -> str:
     """Return why a profile chosen by the caller would not be chosen for a header."""
+    from ..camera.settings import period_text
+
     if profile.knows(header):
-        return profile.disagreement(header) or ""
+        dates = f"it is valid {period_text(profile.valid)}" if profile.valid else ""
+        return profile.disagreement(header) or dates
     if "INSTRUME" not in header:
         return "the header has no INSTRUME"
     own = f", which is {' or '.join(map(repr, profile.instruments))}" if profile.instruments else ""

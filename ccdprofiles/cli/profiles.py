@@ -30,13 +30,16 @@ def _run(options: argparse.Namespace) -> int:
 
 def _list() -> None:
     from ..camera.registry import Registry
+    from ..camera.settings import period_text
 
     registry = Registry.gather()
     width = max(len(p.name) for p in registry.profiles)
     for profile in sorted(registry.profiles, key=lambda p: p.name):
         names = ", ".join(profile.instruments) or "by a function"
         where = "".join(f", {k} {v!r}" for k, v in profile.where.items())
-        show(f"{profile.name:{width}}  {names}{where}  {profile.telescope}".rstrip())
+        dates = f", {period_text(profile.valid)}" if profile.valid else ""
+        status = f"  [{profile.status}]" if profile.status else ""
+        show(f"{profile.name:{width}}  {names}{where}{dates}  {profile.telescope}{status}".rstrip())
     for sentence in registry.replaced:
         show(sentence)
 
@@ -56,3 +59,6 @@ def _show(name: str) -> None:
         return
     text = file.read_text(encoding="utf-8")
     show_verbatim(f"# {', '.join(p.name for p in chosen)}: {file}\n\n{text}")
+    if ".but(" in text:  # parts of a profile may be in another file
+        for profile in chosen:
+            show_verbatim(f"\n# {profile.name} with all its values:\n# {profile}")

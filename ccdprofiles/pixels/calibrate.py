@@ -21,7 +21,7 @@ from ..errors import FrameRejected
 from ..products.band import DQ, Band
 from .cosmics import detect_cosmics
 from .lacosmic.stars import saturated_stars
-from .prepare import SATURATED
+from .prepare import NON_LINEAR, SATURATED
 
 __all__ = [
     "BAD",
@@ -252,7 +252,7 @@ def find_cosmic_rays(
     electrons = (ccd.data * factor).astype("f4")
     flags = np.zeros(ccd.shape, "u2") if ccd.flags is None else ccd.flags.copy()
     # Hot pixels look like cosmic rays and are flagged anyway; saturated ones may be hit.
-    bad = ~np.isfinite(electrons) | ((flags & ~np.uint16(HOT | SATURATED)) != 0)
+    bad = ~np.isfinite(electrons) | ((flags & ~np.uint16(HOT | SATURATED | NON_LINEAR)) != 0)
     read_noise = _per_pixel([r.read_noise for r in amplifiers.readouts], amplifiers, 0, len(flags))
     if read_noise is None:
         raise ValueError("the read noise is not known")

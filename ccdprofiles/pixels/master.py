@@ -13,7 +13,7 @@ from ..products.band import Band
 from .calibrate import HOT, Noise, master_variance
 from .combine import Stacked, variance_factor
 from .noise import offset_variance_factor, pooled_scatter
-from .prepare import NO_DATA, SATURATED
+from .prepare import NO_DATA, NON_LINEAR, SATURATED
 from .response import illuminated
 from .statistics import MAD_TO_STD, exact_median, level
 
@@ -65,9 +65,11 @@ def combined_flags(
     if flags is not None:
         # A pixel that is saturated in half of the frames is saturated in their median; a
         # plain average or sum suffers from one.
-        times = ((flags & SATURATED) != 0).sum(axis=0)
         robust = how.method == "median" or how.clip is not None
-        combined[times * 2 >= number if robust else times > 0] |= SATURATED
+        bent = np.bitwise_or.reduce(flags, axis=None) & NON_LINEAR
+        for bit in (SATURATED, NON_LINEAR) if bent else (SATURATED,):
+            times = ((flags & bit) != 0).sum(axis=0)
+            combined[times * 2 >= number if robust else times > 0] |= bit
     combined[np.broadcast_to(stacked.n_used == 0, combined.shape)] |= NO_DATA
     return combined
 

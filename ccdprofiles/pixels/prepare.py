@@ -23,9 +23,9 @@ from ..products.band import DQ
 from .measure import Measured
 from .overscan import subtract_overscan
 
-__all__ = ["NO_DATA", "SATURATED", "prepare", "refuse_changes"]
+__all__ = ["NON_LINEAR", "NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
-SATURATED, NO_DATA = DQ.SATURATED.value, DQ.NO_DATA.value
+SATURATED, NO_DATA, NON_LINEAR = DQ.SATURATED.value, DQ.NO_DATA.value, DQ.NON_LINEAR.value
 
 _CACHE_BYTES = 2**19
 """Raw bytes that are converted to floats at a time, so that they stay in the cache."""
@@ -103,7 +103,7 @@ def _amplifier_band(
     ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
-    flags = _flags(ccd.data, readout.saturation, integers)
+    flags = _flags(ccd.data, readout, integers)
     if readout.overscan is not None:
         levels = [known(f.levels[number], "overscan level")[part] for f in frames]
         ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
@@ -191,19 +191,24 @@ def _unreadable(error: FrameRejected | OSError, raw: RawFile) -> FrameRejected:
     return FrameRejected("unreadable", why, str(raw.path))
 
 
-def _flags(data: np.ndarray, saturation: float | None, integers: bool) -> np.ndarray | None:
-    """Flag saturated and missing pixels of a raw band; None if there are none."""
+def _flags(data: np.ndarray, readout: Readout, integers: bool) -> np.ndarray | None:
+    """Flag saturated, non-linear and missing pixels of a raw band; None if there are none."""
+    saturation, linear = readout.saturation, readout.linear
     # The maximum is cheaper than a mask, and mostly enough. It is NaN if any pixel is; only
     # files of floats can also contain minus infinity.
     top = data.max()
     missing = not np.isfinite(top) or not (integers or np.isfinite(data.min()))
     full = saturation is not None and (missing or top >= saturation)
-    if not (missing or full):
+    bent = linear is not None and (missing or top > linear)
+    if not (missing or full or bent):
         return None
     flags = np.zeros(data.shape, "u2")
     if full:
         with np.errstate(invalid="ignore"):
             flags[data >= saturation] |= SATURATED
+    if bent:
+        with np.errstate(invalid="ignore"):
+            flags[data > linear] |= NON_LINEAR
     if missing:
         flags[~np.isfinite(data)] |= NO_DATA
     return flags if flags.any() else None

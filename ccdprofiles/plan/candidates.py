@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..camera.cards import Card
+from ..camera.header_values import time_of
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
 from .match_cards import (
@@ -21,7 +22,6 @@ from .nights import Nights
 from .plan import Master
 from .setup_cards import CHIP, SETUP, TOLERANCE, FrameSetup, plain_value, same_value
 from .setup_reader import SetupReader
-from .wording import time_of
 
 __all__ = [
     "Candidate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..camera.header_values import time_of
 from .candidates import Settings, temperature_tolerance
 from .frames import Frame
 from .groups import Part
@@ -14,7 +15,7 @@ from .names import Draft
 from .plan import Input, Master
 from .reason import Reason
 from .setup_cards import mean_setup
-from .wording import cards_phrase, time_of
+from .wording import cards_phrase
 
 __all__ = ["drafts_of"]
 

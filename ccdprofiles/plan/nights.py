@@ -19,8 +19,8 @@ from datetime import date, timedelta
 from functools import cached_property
 from itertools import pairwise
 
+from ..camera.header_values import time_of
 from .frames import Frame
-from .wording import time_of
 
 __all__ = ["Nights", "local_noon", "longitude_of"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from ..camera.header_values import time_of
 from .candidates import Candidate, Candidates, Settings
 from .frames import ACCEPTED, IGNORED, Frame
 from .plan import Input
 from .reason import Reason
 from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
-from .wording import cards_phrase, grouped, temperature_range, time_of
+from .wording import cards_phrase, grouped, temperature_range
 
 __all__ = ["choice_notes", "night_notes", "notes_of"]
 

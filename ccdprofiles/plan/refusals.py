@@ -10,6 +10,7 @@ from itertools import chain
 from ..camera.cards import spellings
 from ..camera.header_values import UNKNOWN
 from ..camera.profile import Cards, Profile
+from ..camera.settings import period_text, why_unknown
 from ..errors import FrameRejected
 from ..files.raw import RawFile
 from .frames import Frame
@@ -28,6 +29,11 @@ _REDUCED_HISTORY = re.compile(
 _UNITS = {
     "adu": "adu adus dn count counts ct cts",
     "electron": "electron electrons e e- photoelectrons",
+}
+_WORDS = {
+    "read_noise": "read noise",
+    "saturation": "saturation level",
+    "linear": "limit of linearity",
 }
 _RATES = ("/s", "/sec", "/second", " s-1", " s^-1")
 
@@ -79,6 +85,8 @@ def _deciding(profile: Profile) -> Iterator[str]:
     yield from profile.where
     for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
         yield from _cards_of(cards)
+    if not callable(profile.amplifiers):
+        yield from chain.from_iterable(a.cards for a in profile.amplifiers)
     match = profile.match
     matched = chain.from_iterable(match.values()) if isinstance(match, Mapping) else match
     yield from chain.from_iterable(map(spellings, matched))
@@ -147,6 +155,10 @@ def notes_of(frame: Frame, forced: bool) -> tuple[Reason, ...]:
         Whether its profile was chosen by the caller for all frames.
     """
     texts = [*_oddities(frame), *_other_exposure(frame), *_other_unit(frame)]
+    if frame.profile.amplifiers_vary:
+        texts += dict.fromkeys(_unknown_numbers(frame))
+    if frame.profile.valid is not None:
+        texts += _without_date(frame)
     if forced:
         texts += _of_another_camera(frame)
     return tuple(Reason.note(frame.file, text) for text in texts)
@@ -197,6 +209,29 @@ def _other_unit(frame: Frame) -> Iterator[str]:
         yield f"BUNIT = {unit!r}, but the unit {profile.unit} of {profile.name} is used."
 
 
+def _unknown_numbers(frame: Frame) -> Iterator[str]:
+    """Note the value of a card, or the date, that the table of a number does not have."""
+    profile = frame.profile
+    for amplifier in () if callable(profile.amplifiers) else profile.amplifiers:
+        for field in amplifier.varies:
+            if why := why_unknown(getattr(amplifier, field), frame.header):
+                yield (
+                    f"{why}, so its {_WORDS.get(field, field)} is not known; add the number to "
+                    f"{field}= in {profile.name}."
+                )
+
+
+def _without_date(frame: Frame) -> Iterator[str]:
+    """Note a frame whose date cannot be read, if the profile is not for all dates."""
+    profile, valid = frame.profile, frame.profile.valid
+    if valid is not None and profile.is_valid_for(frame.header) is None:
+        date = "is missing" if frame.date is None else f"{frame.date[:60]!r} cannot be read"
+        yield (
+            f"its date {date}, so it is not known whether the profile {profile.name}, which is valid "
+            f"{period_text(valid)}, is the right one; it is used. Correct the header."
+        )
+
+
 def _of_another_camera(frame: Frame) -> Iterator[str]:
     """Note a card because of which the profile chosen by the caller would not fit.
 
@@ -209,6 +244,11 @@ def _of_another_camera(frame: Frame) -> Iterator[str]:
         why = f"INSTRUME = {header['INSTRUME']!r}, but the profile {profile.name} is for {names}"
     elif all(card in header for card in profile.where) and (other := profile.disagreement(header)):
         why = f"{other}, which the profile {profile.name} expects"
+    elif profile.valid is not None and profile.is_valid_for(header) is False:
+        why = (
+            f"its date {frame.date} is outside the dates of the profile {profile.name}, "
+            f"{period_text(profile.valid)}"
+        )
     if why:
         yield (
             f"{why}; this profile was chosen for all frames and is used. "

@@ -135,7 +135,7 @@ class Scanner:
             filter=profile.text_of("filter", header),
         )
         try:
-            kind = profile.frame_type_of(header)
+            kind = profile.frame_type_of(header, frame.file)
         except FrameRejected as error:
             return frame.rejected(error.code, str(error))
         if kind is None:
@@ -371,7 +371,7 @@ def _amplifier_keys(frame: Frame, amplifiers: AmplifierSet) -> tuple[str, str]:
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
     given = frame.profile.amplifiers
-    if callable(given) or any(callable(a.gain) for a in given):
+    if callable(given) or any("gain" in a.varies for a in given):
         gains = [r.gain for r in amplifiers.readouts]
         ratios = [g and gains[0] and round(g / gains[0], 3) for g in gains]
         return _short_hash([*what, gains]), _short_hash([*what, ratios])

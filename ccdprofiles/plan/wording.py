@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 
 from .reason import Reason
 
@@ -77,18 +75,6 @@ def file_name(text: str) -> str:
     if clean.upper() in {"CON", "PRN", "AUX", "NUL"} or re.fullmatch(r"(?i)(com|lpt)\d", clean):
         clean = f"_{clean}"
     return clean or "unnamed"
-
-
-@lru_cache(2**16)
-def time_of(date: str | None) -> float | None:
-    """Read a date and time as seconds since 1970; None if it cannot be read."""
-    if not date:
-        return None
-    try:
-        when = datetime.fromisoformat(date.strip())
-    except ValueError:
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def grouped(reasons: Iterable[Reason]) -> list[str]:

@@ -7,7 +7,7 @@ from enum import IntFlag
 
 import numpy as np
 
-__all__ = ["DQ", "DQ_BITS", "MASKED", "Band", "flags_of_stored"]
+__all__ = ["DQ", "DQ_BITS", "MASKED", "NO_LEVEL", "Band", "flags_of_stored"]
 
 
 class DQ(IntFlag):
@@ -40,6 +40,10 @@ DQ_BITS = {
 
 MASKED = sum(DQ_BITS.values()) & ~(DQ.NON_LINEAR | DQ.HOT).value
 """The bits that set MASK; a hot pixel and one that is slightly non-linear can be used."""
+
+NO_LEVEL = 0xFFFF & ~DQ.NON_LINEAR.value
+"""The bits that exclude a pixel from the level of a flat: without the pixels above the limit of
+linearity, which differ from flat to flat, the levels of the flats would not be comparable."""
 
 
 def flags_of_stored(stored: np.ndarray) -> np.ndarray:

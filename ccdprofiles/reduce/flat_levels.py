@@ -15,7 +15,7 @@ from ..pixels.master import flat_level, flat_values, is_lit
 from ..pixels.statistics import Bracket, level
 from ..plan.plan import Input, too_few
 from ..plan.reason import Reason
-from ..products.band import Band
+from ..products.band import NO_LEVEL, Band
 from .flats import Flats, subtract_exactly
 from .inputs import JobInputs, bands_of, flat_recipe
 from .request import MasterRequest, are_exact, open_frames
@@ -137,7 +137,7 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
         ccd = flats.subtracted(ccd, bias, dark, chosen.dark_scale, first)
         image[first:stop] = ccd.data[0]
         if ccd.flags is not None:
-            good[first:stop] = ccd.flags[0] == 0
+            good[first:stop] = (ccd.flags[0] & NO_LEVEL) == 0
     return flat_values(image, good, flats.recipe.flat)
 
 
@@ -186,7 +186,7 @@ def _pick(
         done = flats.subtracted(ccd, _added(bias, dark, scale), None, 1.0, band[0])
         for place, n in enumerate(members):
             flags = None if done.flags is None else done.flags[place]
-            good = None if flags is None else np.flatnonzero(flags == 0)
+            good = None if flags is None else np.flatnonzero((flags & NO_LEVEL) == 0)
             rounded = done.data[place].reshape(-1)
             rounded = rounded if good is None else rounded[good]
             bracket = brackets[n]

@@ -18,7 +18,7 @@ from ..pixels.prepare import prepare
 from ..pixels.response import spectral_flat
 from ..pixels.statistics import level
 from ..plan.plan import Input
-from ..products.band import Band
+from ..products.band import NO_LEVEL, Band
 from .inputs import JobInputs
 
 __all__ = [
@@ -253,8 +253,8 @@ def subtract_exactly(
 
 
 def good_pixels(data: np.ndarray, flags: np.ndarray) -> np.ndarray:
-    """Return where pixels of a flat have no flag and are finite."""
-    return (flags == 0) & np.isfinite(data)
+    """Return where pixels of a flat are finite, and have no flag but that of a non-linear level."""
+    return ((flags & NO_LEVEL) == 0) & np.isfinite(data)
 
 
 def flat_norm(values: np.ndarray, scale: str, minimum: float) -> float:

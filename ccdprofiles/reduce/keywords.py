@@ -11,7 +11,7 @@ import numpy as np
 from .. import __version__
 from ..camera.cards import Card
 from ..camera.changes import concerning
-from ..camera.header_values import plain_value
+from ..camera.header_values import plain_value, time_of
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
@@ -20,7 +20,6 @@ from ..plan.frames import Frame
 from ..plan.match_cards import Match, cards_of
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
-from ..plan.wording import time_of
 from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
 from .inputs import JobInputs, flat_recipe, omitted_steps
 from .request import MasterRequest

@@ -306,7 +306,7 @@ def batches(
         i = request.chosen
         frame = frames[i.file]
         readouts = frame.amplifiers.readouts
-        numbers = tuple((r.gain, r.read_noise, r.saturation) for r in readouts)
+        numbers = tuple((r.gain, r.read_noise, r.saturation, r.linear) for r in readouts)
         profile = frame.profile.name
         recipe = texts[id(frame.recipe)]
         shared = (profile, frame.amplifier_key, frame.binning, numbers, recipe)

@@ -9,9 +9,9 @@ from html import escape
 from astropy.table import Table
 
 from .. import __version__
+from ..camera.header_values import time_of
 from ..plan.frames import NOT_CALIBRATED, SET_ASIDE
 from ..plan.plan import Input, Plan
-from ..plan.wording import time_of
 from ..reduce.made import Made
 from .table import texts_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -68,7 +69,7 @@ def _filled(cards: Mapping) -> fits.Header:
 def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Write the cards that the profile reads, if the instrument does not write them."""
     if profile.instruments and not profile.knows(header):
-        header["INSTRUME"] = profile.instruments[0]
+        header["INSTRUME"] = re.sub(r"[*?]", "x", profile.instruments[0])
     for _ in profile.where:
         disagreement = profile.disagreement(header)
         if disagreement is None:

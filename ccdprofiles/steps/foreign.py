@@ -10,6 +10,7 @@ from astropy.nddata import CCDData
 
 from ..errors import PlanError
 from ..pixels.statistics import MAD_TO_STD
+from ..products.band import NO_LEVEL
 from .ledger import State
 from .pipeline import add_history
 from .tracked import Master
@@ -79,7 +80,7 @@ def _good(master: Master) -> np.ndarray:
     """Return the values of a master that are numbers and not flagged."""
     good = np.isfinite(master.data)
     if master.flags is not None:
-        good &= master.flags == 0
+        good &= (master.flags & NO_LEVEL) == 0
     if not good.any():
         raise PlanError(f"{master.name} has no good pixel; inspect it, and remake it.")
     return master.data[good]

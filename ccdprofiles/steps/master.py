@@ -27,7 +27,7 @@ from ..pixels.master import (
     scatter_variance,
 )
 from ..pixels.prepare import NO_DATA
-from ..products.band import Band
+from ..products.band import NO_LEVEL, Band
 from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
 from .tracked import Master, Origin, mask_of
@@ -192,7 +192,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
     image = image if gain is None else image * gain
     good = np.isfinite(image)
     if origin.flags is not None:
-        good &= origin.flags == 0
+        good &= (origin.flags & NO_LEVEL) == 0
     if (mask := mask_of(frame)) is not None:
         good &= ~mask
     values = flat_values(image, good, how)

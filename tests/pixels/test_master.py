@@ -18,7 +18,7 @@ from ccdprofiles.pixels.master import (
     is_lit,
     scaled_variance,
 )
-from ccdprofiles.pixels.prepare import NO_DATA, SATURATED
+from ccdprofiles.pixels.prepare import NO_DATA, NON_LINEAR, SATURATED
 from ccdprofiles.products.band import Band
 
 MEAN, CLIPPED = Combine(method="average", clip=None), Combine(method="average", clip=5)
@@ -28,13 +28,14 @@ SUM, MEDIAN = Combine(method="sum", clip=None), Combine(method="median", clip=No
 @pytest.mark.parametrize(
     ("how", "least"), [(MEAN, 1), (SUM, 1), (CLIPPED, 2), (MEDIAN, 2)], ids=str
 )
-def test_a_robust_master_is_saturated_where_half_of_its_frames_are(how, least):
+@pytest.mark.parametrize("bit", [SATURATED, NON_LINEAR, SATURATED | NON_LINEAR])
+def test_a_robust_master_is_saturated_where_half_of_its_frames_are(how, least, bit):
     flags = np.zeros((4, 1, 5), "u2")
     for times in range(5):
-        flags[:times, 0, times] = SATURATED
+        flags[:times, 0, times] = bit
     flags = combined_flags(Stacked(np.ones((1, 5)), 4), how, 4, flags, [None])
     assert flags.dtype == "u2"
-    assert flags.tolist() == [[SATURATED * (times >= least) for times in range(5)]]
+    assert flags.tolist() == [[bit * (times >= least) for times in range(5)]]
 
 
 def test_a_master_has_no_data_where_no_value_was_used_and_where_its_bias_has_none():

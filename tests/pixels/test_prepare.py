@@ -20,7 +20,7 @@ from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.errors import FrameRejected
 from ccdprofiles.files.raw import read_raw
 from ccdprofiles.pixels.measure import measure, take_level
-from ccdprofiles.pixels.prepare import NO_DATA, SATURATED, prepare
+from ccdprofiles.pixels.prepare import NO_DATA, NON_LINEAR, SATURATED, prepare
 
 ROWS, COLUMNS, STRIP = 12, 20, 7
 
@@ -413,3 +413,25 @@ def test_a_file_that_grew_or_shrank_since_its_header_was_read_is_refused(tmp_pat
     (tmp_path / "a.fits").write_bytes((tmp_path / "a.fits").read_bytes()[:2900])
     with pytest.raises(FrameRejected):
         measure(raw, amplifiers, Recipe())
+
+
+def test_pixels_above_the_limit_of_linearity_are_flagged_beside_saturated_ones(tmp_path):
+    profile = camera(amplifier(saturation=60000 * u.adu, linear=50000 * u.adu))
+    data = frame(40000, 0)
+    data[2, 3:7] = 50000, 50001, 59999, 60000
+    ccd = prepared(tmp_path, data, profile)
+    wanted = np.zeros(ccd.shape[1:], "u2")
+    wanted[2, 3:7] = 0, NON_LINEAR, NON_LINEAR, NON_LINEAR | SATURATED
+    np.testing.assert_array_equal(ccd.flags[0], wanted)
+    alone = camera(amplifier(linear=50000 * u.adu))
+    flags = prepared(tmp_path, data, alone, name="b.fits").flags[0]
+    np.testing.assert_array_equal(flags, wanted & NON_LINEAR)
+    assert prepared(tmp_path, frame(40000, 0), profile, name="c.fits").flags is None
+
+
+def test_missing_pixels_are_not_non_linear(tmp_path):
+    data = frame(dtype="f4")
+    data[1, 2], data[3, 4] = np.nan, 55000
+    ccd = prepared(tmp_path, data, camera(amplifier(linear=50000 * u.adu)))
+    assert (ccd.flags[0, 1, 2], ccd.flags[0, 3, 4]) == (NO_DATA, NON_LINEAR)
+    assert (ccd.flags != 0).sum() == 2

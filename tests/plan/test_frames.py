@@ -13,7 +13,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, Limits, Profile, Recipe
+from ccdprofiles import Amplifier, Dated, Limits, Profile, Recipe, Setting
 from ccdprofiles.camera import watch
 from ccdprofiles.camera.registry import Registry, load_profile
 from ccdprofiles.errors import AmbiguousProfile, InputError, ProfileError
@@ -1011,3 +1011,112 @@ def test_a_card_that_decides_and_says_two_things_sets_its_frame_aside(tmp_path):
         "s.fits: EXPTIME occurs twice in its header with different values; correct the header."
     )
     assert by_hand.row(made, "t.fits")["verdict"] == "used"
+
+
+# What no card says, and what no table has.
+
+
+def test_the_types_of_a_night_may_be_those_of_its_folders(tmp_path):
+    types = {"*/FLAT/*": "flat", "Dark_*": "dark", "light/*": "science"}
+    for seed, name in enumerate(("M31/Flat/1.fits", "dark_1.fits", "light/1.fits", "1.fits")):
+        write(tmp_path / name, kind=None, seed=seed)
+    write(tmp_path / "light" / "2.fits", kind="BIAS", seed=7)
+    frames = {f.file: f for f in scanned(tmp_path, camera(file_types=types))}
+    assert {file: f.type for file, f in frames.items()} == {
+        "1.fits": "",
+        "M31/Flat/1.fits": "flat",
+        "dark_1.fits": "dark",
+        "light/1.fits": "science",
+        "light/2.fits": "bias",
+    }
+    assert said(frames["1.fits"]) == (
+        SET_ASIDE,
+        "no-type",
+        "IMAGETYP is missing, and '1.fits' fits no pattern of file_types=, so the type of the frame is "
+        "not known; change frame_type= or file_types= in testcam.",
+    )
+
+
+def test_the_types_of_calibrations_may_be_those_of_their_folder(tmp_path):
+    write(tmp_path / "night" / "1.fits")
+    write(tmp_path / "Flat" / "1.fits", kind=None, seed=1)
+    profile = camera(file_types={"*/flat/*": "flat"})
+    frames = scanned(tmp_path / "night", profile, calibrations=[tmp_path / "Flat"])
+    assert [f.type for f in frames] == ["science", "flat"]
+
+
+def with_numbers(**numbers):
+    return camera(amplifiers=[Amplifier(data="[1:10, 1:12]", overscan=None, **numbers)])
+
+
+def test_a_value_that_a_table_does_not_have_is_noted(tmp_path):
+    unit = u.electron / u.adu
+    gain = Setting("GAIN", {0: 0.77, 100: 0.25}, unit=unit)
+    changes = Dated({(None, "2019-03-01"): 5 * u.electron})
+    profile = with_numbers(gain=gain, read_noise=changes, saturation="SATURATE")
+    write(tmp_path / "a.fits", GAIN=55, **{"DATE-OBS": "2020-01-01"})
+    write(tmp_path / "b.fits", seed=1, GAIN="100", **{"DATE-OBS": "2018-01-01"})
+    write(tmp_path / "c.fits", seed=2, **{"DATE-OBS": "2018-01-01"})
+    a, b, c = scanned(tmp_path, profile)
+    assert [note.text for note in a.notes] == [
+        "GAIN = 55 is not in its table (0, 100), so its gain is not known; add the number to gain= in "
+        "testcam.",
+        "DATE-OBS = 2020-01-01 is in none of its periods (until 2019-03-01), so its read noise is not "
+        "known; add the number to read_noise= in testcam.",
+    ]
+    assert b.notes == c.notes == ()
+    assert [f.amplifiers.readouts[0].gain for f in (a, b, c)] == [None, 0.25, None]
+    assert len({f.amplifier_key for f in (a, b, c)}) == 2
+
+
+def test_a_number_that_is_none_sets_its_frame_aside(tmp_path):
+    write(tmp_path / "a.fits", EGAIN="high")
+    assert said(only(tmp_path, with_numbers(gain="EGAIN"))) == (
+        SET_ASIDE,
+        "setting",
+        "EGAIN = 'high' is not a number, but one in electron / adu was expected; correct the header, "
+        "or use another card or a number in the profile.",
+    )
+
+
+def test_frames_of_another_gain_share_no_master_by_whatever_means_it_is_read(tmp_path):
+    unit = u.electron / u.adu
+    write(tmp_path / "a.fits", EGAIN=1.0)
+    write(tmp_path / "b.fits", seed=1, EGAIN=2.0)
+    for gain in ("EGAIN", Setting("EGAIN", {1: 1, 2: 2}, unit=unit), lambda h: h["EGAIN"] * unit):
+        assert len({f.amplifier_key for f in scanned(tmp_path, with_numbers(gain=gain))}) == 2
+    for level in ("EGAIN", None):
+        keys = {f.amplifier_key for f in scanned(tmp_path, with_numbers(saturation=level))}
+        assert len(keys) == 1
+
+
+def test_a_frame_without_a_date_is_noted_if_the_profile_is_not_for_all_dates(tmp_path):
+    write(tmp_path / "a.fits")
+    write(tmp_path / "b.fits", seed=1, **{"DATE-OBS": "2020-01-01"})
+    a, b = scanned(tmp_path, camera(valid=("2019-03-01", None)))
+    assert [note.text for note in a.notes] == [
+        "its date is missing, so it is not known whether the profile testcam, which is valid from "
+        "2019-03-01, is the right one; it is used. Correct the header."
+    ]
+    assert b.notes == ()
+
+
+def test_a_frame_outside_the_dates_is_set_aside_unless_the_profile_is_forced(tmp_path):
+    profile = camera(valid=("2019-03-01", None))
+    write(tmp_path / "a.fits", **{"DATE-OBS": "2018-01-01"})
+    assert only(tmp_path, profile).code == "no-profile"
+    assert [note.text for note in only(tmp_path, forced=profile).notes] == [
+        "its date 2018-01-01 is outside the dates of the profile testcam, from 2019-03-01; this "
+        "profile was chosen for all frames and is used. Check that it is the profile of this camera."
+    ]
+
+
+def test_a_card_of_a_number_that_contradicts_itself_is_refused(tmp_path):
+    path = write(tmp_path / "a.fits", EGAIN=1.0, EGAIM=2.0)
+    changed(path, b"EGAIM   =", b"EGAIN   =")
+    assert said(only(tmp_path, with_numbers(gain="EGAIN"))) == (
+        SET_ASIDE,
+        "twice",
+        "EGAIN occurs twice in its header with different values; correct the header.",
+    )
+    assert only(tmp_path, with_numbers(saturation=5 * u.adu)).verdict == ACCEPTED

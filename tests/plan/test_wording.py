@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ccdprofiles.camera.header_values import time_of
 from ccdprofiles.plan.reason import Reason
 from ccdprofiles.plan.wording import (
     cards_phrase,
@@ -14,7 +15,6 @@ from ccdprofiles.plan.wording import (
     seconds,
     tally,
     temperature_range,
-    time_of,
 )
 
 

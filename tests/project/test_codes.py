@@ -17,7 +17,7 @@ ARGUMENT = {"FrameRejected": 0, "rejected": 0, "Reason": 1, "fail": 1}
 HANDED_ON = {"code", "error.code", "found.code", "outcome.code", "refused.code", "wrong.code"}
 """What stands in its place where a verdict is only handed on."""
 
-FIELDS = {"field": ("gain", "read_noise", "saturation")}
+FIELDS = {"field": ("gain", "read_noise", "saturation", "linear")}
 """Codes that are the names of numbers of an amplifier."""
 
 

@@ -37,7 +37,7 @@ def test_the_table_of_instruments_lists_every_profile(instruments):
     rows = [line for line in lines if line.startswith("   * - ``")]
     assert [p.name for p in shipped] == [row.split("``")[1] for row in rows]
     assert {p.name for p in shipped} <= set(known_profiles())
-    assert len([line for line in lines if line.startswith("     - ")]) == 6 * (len(rows) + 1)
+    assert len([line for line in lines if line.startswith("     - ")]) == 7 * (len(rows) + 1)
 
 
 def test_the_table_says_what_the_profile_says(instruments):
