@@ -77,7 +77,13 @@ def calibrate_frame(
     scale = scale_of_dark(
         origin.frame.exposure, recipe, used.get("dark"), _exposure_of(profile, used.get("dark"))
     )
-    origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
+    origin = replace(
+        origin,
+        bias=used.get("bias", origin.bias),
+        dark=used.get("dark", origin.dark),
+        flat=used.get("flat", origin.flat),
+        dark_scale=scale if "dark" in used else origin.dark_scale,
+    )
     science = origin.frame.type == "science"
     gain = electrons if electrons is not None else science and recipe.electrons
     if _untouched(state) and frame.unit == profile.unit:
@@ -87,7 +93,8 @@ def calibrate_frame(
         done = _electrons(done, origin) if gain else done
     flags = finite_or_flagged(done.data, done.flags, NO_DATA) if science else done.flags
     meta = step_cards(cards, origin, *masters)
-    if "flat" in used or done.unit == u.electron:
+    # Neither bias nor dark can follow a flat, or the gain where the recipe has no flat.
+    if "flat" in used or (done.unit == u.electron and recipe.flat is None):
         further += missing_steps(origin, meta["CALSTAT"])
     for note in further:
         log.warning("%s", note)

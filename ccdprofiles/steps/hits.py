@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -112,7 +113,7 @@ def detect_cosmics(
     >>> np.argwhere(hits.mask)
     array([[40, 20]])
     """
-    asked = {
+    asked: dict[str, Any] = {
         "sigclip": sigclip,
         "sigfrac": sigfrac,
         "objlim": objlim,
@@ -135,7 +136,7 @@ def detect_cosmics(
         _refuse_pedestal(ccd)
         usual = (psfmodel, psfsize, psfbeta, satlevel, pssl) == ("gauss", 7, 4.765, 65535, 0)
         plain = usual and psfk is inbkg is invar is None and asked.get("cleantype") != "median"
-        if plain and gain is None and np.ndim(readnoise) == 0:
+        if plain and gain is None and (readnoise is None or readnoise.isscalar):
             how = replace(recipe, **asked, repair=repair)
             return _of_profile(ccd, _with_read_noise(ccd, origin, readnoise), how)
     options = _checked(asked, recipe) | {
@@ -244,10 +245,11 @@ def _noise(
 ) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Return the gain and read noise of a search: those of the caller, else of the profile."""
     origin = ccd.origin if isinstance(ccd, TrackedCCD) else None
-    factor: float | np.ndarray | None = 1.0 if gain is None else gain.value
+    own: float | np.ndarray = 1.0 if gain is None else gain.value
     noise = _number(readnoise)
     if origin is None:
-        return factor, noise
+        return own, noise
+    factor: float | np.ndarray | None = own
     if gain is None and ccd.unit != u.electron:
         factor = noise_of_frame(origin.frame).gain
     if readnoise is None:

@@ -78,7 +78,7 @@ def _of_file(given: object, argument: str) -> tuple[CCDData, str]:
 
 
 @contextmanager
-def regular(path: str | Path, what: str) -> Iterator[BinaryIO]:
+def regular(path: str | Path, what: str) -> Iterator[io.BufferedReader[io.FileIO]]:
     """Open a regular file for reading; anything else is refused in words.
 
     Raises
@@ -100,7 +100,7 @@ def regular(path: str | Path, what: str) -> Iterator[BinaryIO]:
         yield buffered
 
 
-def check_axes(data: object, what: str) -> None:
+def check_axes(data: np.ndarray, what: str) -> None:
     """Refuse an image that does not have two axes.
 
     Raises

@@ -143,7 +143,7 @@ def check_masters(
             _check_camera(state, own, master)
         _check_plane(frame, master)
         _check_whole(master.meta, master.name)
-        _check_match(profile, frame, master, own is not None)
+        _check_match(profile, frame, master, foreign="CPPROF" not in master.meta)
     _check_pedestal(state, masters)
 
 
@@ -190,7 +190,7 @@ def _check_whole(meta: Mapping, name: str) -> None:
         )
 
 
-def _check_match(profile: Profile, frame: CCDData, master: Master, ours: bool) -> None:
+def _check_match(profile: Profile, frame: CCDData, master: Master, foreign: bool) -> None:
     """Refuse a flat in another filter, and a master that differs in a card of ``match``."""
     pairs = [
         (card, value, _text(master.meta.get(card)))
@@ -200,7 +200,7 @@ def _check_match(profile: Profile, frame: CCDData, master: Master, ours: bool) -
     if master.type == "flat" and "CPFILT" in master.meta:
         theirs = _text(master.meta["CPFILT"])
         pairs.append(("the filter", profile.text_of("filter", frame.meta), theirs))
-    elif master.type == "flat" and not ours and isinstance(profile.filter, str):
+    elif master.type == "flat" and foreign and isinstance(profile.filter, str):
         card = profile.filter
         if card in master.meta and card in frame.meta:
             pairs.append((card, _text(frame.meta[card]), _text(master.meta[card])))

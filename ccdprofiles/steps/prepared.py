@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +92,7 @@ def _prepared(
     profile: Profile, path: Path, name: str, night_level: Sequence[float | None] | None
 ) -> TrackedCCD:
     frame = scanned_frame(profile, path, name)
+    _refuse_cut(frame.header)
     for note in frame.notes:
         log.warning("%s", note)
     measured = measured_frame(frame, night_level)
@@ -102,6 +103,15 @@ def _prepared(
     variance = _variance(frame, ccd.data)
     meta = prepared_cards(frame, measured)
     return tracked(ccd.data, ccd.unit, variance, ccd.flags, meta, origin)
+
+
+def _refuse_cut(meta: Mapping) -> None:
+    """Refuse a slice, as its amplifiers are no longer where the profile expects them."""
+    if CUT in meta:
+        raise PlanError(
+            "this raw frame is a part of a frame, or was flipped (CPCUT = T), so its amplifiers are "
+            "not where the profile expects them; prepare the whole frame, and cut it afterwards."
+        )
 
 
 def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
@@ -123,11 +133,7 @@ def _refuse_prepared(profile: Profile, frame: CCDData) -> None:
             "this frame was already prepared: its overscan would be subtracted and its edges would "
             "be trimmed twice; use the raw frame, or continue with calibrate()."
         )
-    if CUT in frame.meta:
-        raise PlanError(
-            "this raw frame is a part of a frame, or was flipped (CPCUT = T), so its amplifiers are "
-            "not where the profile expects them; prepare the whole frame, and cut it afterwards."
-        )
+    _refuse_cut(frame.meta)
     if frame.unit != profile.unit:
         raise PlanError(
             f"this frame is in {frame.unit}, but raw frames of {profile.name} are in "

@@ -20,6 +20,7 @@ from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
 from ..pixels.statistics import level
+from .images import header_of
 from .ledger import State, check_alike, check_recorded, missing_steps
 from .limits import Limits
 from .master import make_master, unit_of
@@ -249,7 +250,9 @@ def _master(
     dtype: DTypeLike | None,
 ) -> CCDData:
     """Make the master that the recipe asks for."""
-    sources = [current(o, f.meta) for o, f in zip(sources, frames, strict=True)]
+    sources = [
+        current(o, header_of(f.meta, "a frame")) for o, f in zip(sources, frames, strict=True)
+    ]
     notes, settings = check_group(sources)
     first = sources[0].frame
     kind = first.type

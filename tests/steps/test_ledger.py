@@ -134,7 +134,7 @@ def test_a_master_of_another_kind_or_size_is_refused(made):
         lfc.calibrate(flat=lfc.dark)
     with pytest.raises(PlanError, match="has 80 columns and 10 rows, but the frame has 80 and 64"):
         lfc.calibrate(dark=lfc.dark[:10])
-    with pytest.raises(PlanError, match=r"dark=3 is not a master"):
+    with pytest.raises(PlanError, match=r"dark= is an int, but a CCDData or the path"):
         lfc.calibrate(dark=3)
 
 
@@ -600,3 +600,31 @@ def test_each_missing_master_is_named_once(made, caplog):
         assert f"no {kind} was subtracted" in str(done.meta["HISTORY"])
     done = kosmos.calibrate(done, electrons=True)
     assert sum("no dark was subtracted" in str(line) for line in done.meta["HISTORY"]) == 1
+
+
+def test_a_foreign_flat_in_another_filter_is_refused(made):
+    lfc = made("lfc")
+    card = lfc.profile.filter
+    lfc.calibrate(dark=lfc.dark, flat=foreign(lfc.flat, **{card: lfc.frame.meta[card]}))
+    with pytest.raises(PlanError, match=f"{card} is 'Z9' in master flat"):
+        lfc.calibrate(dark=lfc.dark, flat=foreign(lfc.flat, **{card: "Z9"}))
+
+
+def test_a_flipped_raw_frame_that_was_written_is_not_prepared(made, tmp_path):
+    lfc = made("lfc")
+    raw = lfc.profile.read(lfc.steps.path(lfc.chosen.file))
+    raw[::-1].write(tmp_path / "flipped.fits")
+    for given in (raw[::-1], tmp_path / "flipped.fits"):
+        with pytest.raises(PlanError, match="or was flipped"):
+            lfc.profile.prepare(given)
+
+
+def test_flats_that_still_hold_their_dark_are_combined_with_a_note(made, caplog):
+    lfc = made("lfc")
+    master = lfc.steps.night.plan.master(lfc.chosen.flat)
+    flats = [lfc.steps.prepared(i.file) for i in master.inputs]
+    with caplog.at_level(logging.WARNING):
+        done = combine(flats)
+    words = "no dark was subtracted, although the recipe of lfc uses one"
+    assert words in caplog.text
+    assert words in str(done.meta["HISTORY"])
