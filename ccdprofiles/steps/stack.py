@@ -116,8 +116,11 @@ def combine(
     Raises
     ------
     PlanError
-        If the frames differ in shape, unit, camera or in the steps done to them, a flat has no
-        light, or an option of `ccdproc.combine` is not supported.
+        If the frames differ in shape, unit, camera or in the steps done to them; if a night would
+        not combine them, because settings, exposure or filter differ; if a bias or dark is to be
+        scaled, or a flat has no light; if calibration frames of a profile were read from files and
+        ``method``, ``clip`` or, for flats, ``scale`` is missing; or if an option of
+        `ccdproc.combine` is not supported.
 
     Examples
     --------

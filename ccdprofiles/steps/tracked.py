@@ -23,6 +23,7 @@ __all__ = [
     "Origin",
     "TrackedCCD",
     "flags_of",
+    "left_out",
     "mask_of",
     "origins",
     "tracked",
@@ -195,6 +196,17 @@ def mask_of(ccd: CCDData) -> np.ndarray | None:
     if isinstance(ccd.flags, np.ndarray):
         mask = mask & ((ccd.flags & MASKED) == 0)
     return mask if mask.any() else None
+
+
+def left_out(ccd: CCDData) -> np.ndarray | None:
+    """Return the pixels that are not combined: masked and not flagged, or flagged as bad."""
+    mask = mask_of(ccd)
+    if not isinstance(ccd.flags, np.ndarray):
+        return mask
+    bad = (ccd.flags & _BAD) != 0
+    if mask is None:
+        return bad if bad.any() else None
+    return mask | bad
 
 
 def flags_of(ccd: CCDData) -> np.ndarray | None:
