@@ -26,6 +26,8 @@ from .uncertainty import variance_of
 __all__ = ["detect_cosmics"]
 
 _READ_NOISE = 6.5
+_LEAST_SIDE = 9
+"""The width of the widest median. Compiled code reads outside of images that are much smaller."""
 _GAIN = u.electron / u.adu
 
 
@@ -165,21 +167,24 @@ def _check_image(ccd: object) -> None:
         )
     data = np.asarray(ccd.data) if isinstance(ccd, CCDData) else ccd
     check_axes(data, "the image")
-    if data.dtype.kind not in "iuf":
+    if min(data.shape) < _LEAST_SIDE:
         raise PlanError(
-            f"the image has pixels of the type {data.dtype.name}, but numbers were expected; convert "
-            "them to float32."
+            f"the image has the shape {data.shape}, but the filters of the search need at least "
+            f"{_LEAST_SIDE} rows and columns; search the whole frame."
         )
 
 
 def _quantity(name: str, value: object) -> u.Quantity | None:
     """Return a number or quantity of the caller; one without a unit stays without."""
     try:
-        return None if value is None else u.Quantity(value)
+        quantity = None if value is None else u.Quantity(value)
     except TypeError as error:
         raise PlanError(
             f"{name}={value!r} is not a number; use one such as 1.5, with or without a unit."
         ) from error
+    if quantity is not None and not (quantity.value >= 0).all():
+        raise PlanError(f"{name}={value!r} is negative; use a positive number.")
+    return quantity
 
 
 def _refuse_pedestal(ccd: TrackedCCD) -> None:

@@ -101,7 +101,7 @@ def regular(path: str | Path, what: str) -> Iterator[io.BufferedReader[io.FileIO
 
 
 def check_axes(data: np.ndarray, what: str) -> None:
-    """Refuse an image that does not have two axes.
+    """Refuse an image that does not have two axes, or whose pixels are not numbers.
 
     Raises
     ------
@@ -113,6 +113,11 @@ def check_axes(data: np.ndarray, what: str) -> None:
         raise PlanError(
             f"{what} has {len(shape)} {axes} (shape {shape}), but an image of two axes, rows "
             "and columns, was expected; use one image at a time."
+        )
+    if np.asarray(data).dtype.kind not in "biuf":
+        raise PlanError(
+            f"{what} has pixels of the type {np.asarray(data).dtype.name}, but numbers were expected; "
+            "convert them to float32."
         )
 
 

@@ -416,9 +416,9 @@ def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
             levels = _mapped(threads)(lambda frame: level(_good(frame), scale), frames)
             found = [1 / one if one > 0 else np.nan for one in levels]
     elif callable(scale):
-        found = [float(scale(_pixels(frame))) for frame in frames]
+        found = [_number(scale(_pixels(frame))) for frame in frames]
     else:
-        found = [float(number) for number in np.ravel(scale)]
+        found = [_number(number) for number in np.ravel(np.asarray(scale, object))]
     if len(found) != len(frames):
         raise PlanError(
             f"scale= has {len(found)} numbers for {len(frames)} frames; use one for each frame."
@@ -427,6 +427,16 @@ def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
     if not (np.isfinite(factors) & (factors > 0)).all():
         raise PlanError(f"scale= gives {factors.tolist()}, but positive numbers are needed.")
     return factors
+
+
+def _number(factor: object) -> float:
+    try:
+        return float(cast("float", factor))
+    except (TypeError, ValueError) as error:
+        raise PlanError(
+            f"scale= gives {factor!r}, but a positive number was expected for each frame; use "
+            "numbers, a function that returns one, or 'median', 'mean' or 'mode'."
+        ) from error
 
 
 def _pixels(frame: CCDData | MemoryFrame | FileFrame) -> np.ndarray:

@@ -135,14 +135,13 @@ class TrackedCCD(CCDData):
         super().__init__(*args, **kwargs)
         self.origin = origin
 
-    def __getitem__(self, item: object) -> TrackedCCD:
-        """Return a slice; its header is its own."""
-        part = super().__getitem__(item)
+    def _slice(self, item: object) -> dict:
+        """Return the planes of a slice, as astropy asks for; its header is its own."""
+        planes = super()._slice(item)
         meta = header_of(self.meta, "this frame")
-        if not _same_pixels(part.data, self.data):
+        if not _same_pixels(planes["data"], self.data):
             meta[CUT] = (True, "a part of a frame, or flipped")
-        part.meta = meta
-        return part
+        return planes | {"meta": meta}
 
     def copy(self) -> TrackedCCD:
         """Return a copy with the same record."""

@@ -121,9 +121,23 @@ def test_data_of_other_than_two_axes_is_refused(lfc, shape):
             detect_cosmics(image, readnoise=5)
 
 
-def test_an_array_of_texts_is_refused():
-    with pytest.raises(PlanError, match="str"):
-        detect_cosmics(np.array([["a", "b"]]), readnoise=5)
+def test_pixels_that_are_not_numbers_are_refused(lfc):
+    texts = np.full(lfc.frame.shape, "a")
+    ccd = CCDData(texts, unit="adu")
+    for step in (
+        lambda: detect_cosmics(texts, readnoise=5),
+        lambda: combine([ccd, ccd]),
+        lambda: combine([CCDData(np.ones((9, 9), complex), unit="adu")] * 2),
+        lambda: lfc.calibrate(dark=ccd),
+    ):
+        with pytest.raises(PlanError, match=r"pixels of the type (str|complex)"):
+            step()
+
+
+@pytest.mark.parametrize("scale", [["a", "b"], lambda a: "x", 3 * [None], object()])
+def test_a_scale_that_is_not_a_number_is_refused(scale):
+    with pytest.raises(PlanError, match=r"scale= gives .* a positive number was expected"):
+        combine([CCDData(np.ones((9, 9)), unit="adu")] * 2, scale=scale)
 
 
 @pytest.mark.parametrize("name", ["gain", "readnoise"])
@@ -245,3 +259,16 @@ def test_a_raw_frame_of_the_wrong_kind_of_header_names_its_file(lfc, tmp_path):
         hdus.writeto(path)
     with pytest.raises(FrameRejected, match=r"odd\.fits: "):
         lfc.profile.prepare(path)
+
+
+@pytest.mark.parametrize("shape", [(0, 40), (3, 40), (40, 8), (1, 1)])
+def test_an_image_smaller_than_the_filters_is_not_searched(shape):
+    for image in (np.ones(shape, "f4"), CCDData(np.ones(shape, "f4"), unit="adu")):
+        with pytest.raises(PlanError, match="at least 9 rows and columns"):
+            detect_cosmics(image, readnoise=5)
+
+
+@pytest.mark.parametrize("name", ["gain", "readnoise"])
+def test_a_negative_gain_is_refused(name):
+    with pytest.raises(PlanError, match=f"{name}=-2 is negative"):
+        detect_cosmics(CCDData(np.ones((9, 9)), unit="adu"), **{name: -2})
