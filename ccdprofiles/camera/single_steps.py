@@ -119,7 +119,7 @@ class SingleSteps:
             As `ccdprofiles.combine` gives them, a master of `ccdprofiles.reduce_night`, or that
             of another program, trimmed as the frame is.
         electrons : bool, optional
-            Whether the gain is applied; False where further masters are to follow. Left out, as
+            Whether the gain is applied; False where further masters are to follow. Omitted, as
             the recipe says.
 
         Returns

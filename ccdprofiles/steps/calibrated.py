@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from ..camera.frame_types import STEPS
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
 from ..errors import PlanError, known
@@ -201,9 +202,7 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
     own = variance_of(frame)
     # The frame's own variance replaces the read noise, and includes that of its photons.
     noise = Noise(None, None) if own is None else Noise(np.inf, own[np.newaxis])
-    bias, dark, flat = (
-        plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")
-    )
+    bias, dark, flat = (plane_of(used.get(type), used.get("bias")) for type in STEPS)
     stack = CCDData(np.array(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame))
     done = calibrate(stack, noise, pedestal=False, bias=bias, dark=dark, flat=flat, scale=scale)
     return _of_stack(done, done.data[0])

@@ -14,7 +14,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from ..camera.recipe import CosmicRays
 from ..errors import FrameRejected, PlanError, known
 from ..pixels.calibrate import COSMIC_RAY, find_cosmic_rays
-from ..pixels.cosmics import CosmicRayHits
+from ..pixels.cosmics import LEAST_SIDE, CosmicRayHits
 from ..pixels.cosmics import detect_cosmics as search
 from ..products.band import MASKED
 from .images import check_axes, header_of, kind_of
@@ -26,8 +26,6 @@ from .uncertainty import variance_of
 __all__ = ["detect_cosmics"]
 
 _READ_NOISE = 6.5
-_LEAST_SIDE = 9
-"""The width of the widest median. Compiled code reads outside of images that are much smaller."""
 _GAIN = u.electron / u.adu
 
 
@@ -167,10 +165,10 @@ def _check_image(ccd: object) -> None:
         )
     data = np.asarray(ccd.data) if isinstance(ccd, CCDData) else ccd
     check_axes(data, "the image")
-    if min(data.shape) < _LEAST_SIDE:
+    if min(data.shape) < LEAST_SIDE:
         raise PlanError(
             f"the image has the shape {data.shape}, but the filters of the search need at least "
-            f"{_LEAST_SIDE} rows and columns; search the whole frame."
+            f"{LEAST_SIDE} rows and columns; search the whole frame."
         )
 
 

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..errors import PlanError
-from ..reduce.inputs import left_out
+from ..reduce.inputs import omitted_steps
 from .pipeline import LETTERS
 from .source import FileFrame, MemoryFrame
 from .tracked import CUT, Master, Origin
@@ -395,7 +395,7 @@ def missing_steps(origin: Origin, letters: str) -> list[str]:
     frame = origin.frame
     return [
         f"no {step} was subtracted, although the recipe of {origin.profile.name} uses one"
-        for step in left_out(("bias", "dark"), frame, frame.type)
+        for step in omitted_steps(("bias", "dark"), frame, frame.type)
         if LETTERS[step] not in letters
     ]
 

@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from numpy.typing import DTypeLike
 
+from ..camera.frame_types import MASTER_TYPES
 from ..camera.recipe import Combine, SpectralFlat
 from ..camera.values import one_of
 from ..errors import PlanError
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 _BAND_BYTES = 32 * 2**20
 _STATISTICS = ("median", "mode", "mean")
 _OF_RECIPE = "recipe"
-_MASTERS = ("bias", "dark", "flat", "arc")
 
 Frames = Sequence[MemoryFrame | FileFrame]
 Scale = str | Sequence[float] | np.ndarray | Callable[[np.ndarray], float]
@@ -230,7 +230,7 @@ def _known_origins(
         return None
     for origin, state in zip(sources, states, strict=True):
         used = {"B": origin.bias, "D": origin.dark, "F": origin.flat}
-        if state is None or states[0] is None or states[0].type not in _MASTERS:
+        if state is None or states[0] is None or states[0].type not in MASTER_TYPES:
             return None
         if any((letter in state.letters) != (used[letter] is not None) for letter in used):
             return None
