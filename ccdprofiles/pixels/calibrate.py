@@ -19,7 +19,7 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import CosmicRays
 from ..errors import FrameRejected
 from ..products.band import DQ, Band
-from .cosmics import detect_cosmics
+from .cosmics import LEAST_SIDE, detect_cosmics
 from .lacosmic.stars import saturated_stars
 from .prepare import NON_LINEAR, SATURATED
 
@@ -236,7 +236,7 @@ def find_cosmic_rays(
     Raises
     ------
     FrameRejected
-        ``noise`` if gain or read noise is unknown.
+        ``noise`` if gain or read noise is unknown; ``section`` if the frame is too small.
 
     Notes
     -----
@@ -247,6 +247,12 @@ def find_cosmic_rays(
         raise FrameRejected(
             "noise",
             "cosmic rays cannot be detected without gain and read noise; add both to the profile, or do not detect cosmic rays.",
+        )
+    if min(ccd.shape) < LEAST_SIDE:
+        raise FrameRejected(
+            "section",
+            f"the trimmed frame has {ccd.shape[1]} columns and {ccd.shape[0]} rows, but cosmic rays can "
+            f"be detected from {LEAST_SIDE} on; correct data= in the profile, or do not detect cosmic rays.",
         )
     factor = 1.0 if ccd.unit == u.electron else noise.gain
     electrons = (ccd.data * factor).astype("f4")

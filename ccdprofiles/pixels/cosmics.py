@@ -19,9 +19,12 @@ from astropy.nddata import CCDData
 from .lacosmic.options import Options
 from .lacosmic.search import search
 
-__all__ = ["CosmicRayHits", "detect_cosmics"]
+__all__ = ["LEAST_SIDE", "CosmicRayHits", "detect_cosmics"]
 
 F4 = np.float32
+
+LEAST_SIDE = 9
+"""The width of the widest median. Compiled code reads outside of images that are much smaller."""
 
 _one_at_a_time = threading.Lock()
 
@@ -110,7 +113,7 @@ def detect_cosmics(
     Raises
     ------
     ValueError
-        If the frame is not two-dimensional, if a gain is given for a frame in electron, or if
+        If the frame is not two-dimensional or is too small for the filters, if a gain is given for a frame in electron, or if
         ``cleantype="median"`` is not supported with the other options.
 
     Examples
@@ -203,6 +206,11 @@ def _data_and_mask(
         raise ValueError(
             f"cosmic rays are detected in an image of 2 dimensions, not in {data.ndim} dimensions; "
             "use one frame at a time"
+        )
+    if min(data.shape) < LEAST_SIDE:
+        raise ValueError(
+            f"the image has the shape {data.shape}, but the filters of the search need at least "
+            f"{LEAST_SIDE} rows and columns; search the whole frame"
         )
     if isinstance(ccd, CCDData):
         if ccd.unit == u.electron and gain != 1:

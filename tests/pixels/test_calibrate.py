@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, VarianceUncertainty
 
 from ccdprofiles import Amplifier, CosmicRays, Profile, Recipe
+from ccdprofiles.errors import FrameRejected
 from ccdprofiles.pixels.calibrate import (
     BAD,
     COSMIC_RAY,
@@ -350,6 +351,25 @@ def test_cosmic_rays_are_flagged_and_not_repaired():
     np.testing.assert_array_equal(found.data, image)
     np.testing.assert_array_equal(ccd.data, image)
     assert found.unit == u.electron
+
+
+def test_a_frame_that_is_too_small_for_the_search_is_set_aside():
+    profile = Profile(
+        instrument="Small",
+        amplifiers=[
+            Amplifier(
+                data="[1:8, 1:40]",
+                overscan=None,
+                gain=2 * u.electron / u.adu,
+                read_noise=3 * u.electron,
+            )
+        ],
+        recipe=Recipe(),
+    )
+    amplifiers = profile.amplifiers_of({}, {None: (40, 8)})
+    ccd = CCDData(np.zeros((40, 8), "f4"), unit=u.electron)
+    with pytest.raises(FrameRejected, match="8 columns and 40 rows"):
+        find_cosmic_rays(ccd, amplifiers, CosmicRays(), ONE)
 
 
 def test_cosmic_rays_are_repaired_where_that_was_asked():

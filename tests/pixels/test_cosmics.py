@@ -421,3 +421,9 @@ def test_without_noise_nothing_is_found():
     ccd = CCDData(np.zeros((100, 120), "f4"), unit=u.adu)
     with pytest.raises(FrameRejected, match="without gain and read noise"):
         find_cosmic_rays(ccd, amplifiers, CosmicRays(), Noise(2.0, None))
+
+
+@pytest.mark.parametrize("shape", [(0, 20), (3, 3), (8, 40), (40, 8)])
+def test_an_image_smaller_than_the_filters_is_refused(shape):
+    with pytest.raises(ValueError, match="need at least 9 rows and columns"):
+        detect_cosmics(np.zeros(shape, "f4"), readnoise=5)

@@ -70,16 +70,13 @@ def test_no_module_imports_a_private_name_of_another(path):
             assert not private, f"{node.module}: {private}"
 
 
-TYPES_ELSEWHERE = {"camera/frame_types.py", "steps/stack.py", "steps/calibrated.py"}
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_the_types_of_frames_and_masters_stand_in_one_module(path):
     tables = {FRAME_TYPES, MASTER_TYPES, STEPS}
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Tuple | ast.List | ast.Set):
             types = tuple(getattr(e, "value", None) for e in node.elts)
-            again = types in tables and name_of(path) not in TYPES_ELSEWHERE
+            again = types in tables and name_of(path) != "camera/frame_types.py"
             assert not again, f"line {node.lineno}: use the tuple of camera/frame_types.py"
 
 
