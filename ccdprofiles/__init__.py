@@ -17,7 +17,7 @@ _HOME = {
     "Combine": "camera.recipe",
     "CosmicRays": "camera.recipe",
     "Flat": "camera.recipe",
-    "Limits": "camera.recipe",
+    "Limits": "camera.limits",
     "Night": "night",
     "Profile": "camera.profile",
     "Recipe": "camera.recipe",

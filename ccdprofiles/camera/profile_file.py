@@ -15,8 +15,10 @@ from typing import Any
 
 from ..errors import ProfileError, words_of
 from .amplifier import Amplifier
+from .cards import Card
+from .limits import Limits
 from .profile import Profile
-from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
+from .recipe import Combine, CosmicRays, Flat, Recipe, SpectralFlat
 from .spelling import near_words
 from .watch import Failure, call
 
@@ -24,7 +26,7 @@ __all__ = ["read_profiles"]
 
 _CLASSES: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (Amplifier, Combine, CosmicRays, Flat, Limits, Profile, Recipe, SpectralFlat)
+    for kind in (Amplifier, Card, Combine, CosmicRays, Flat, Limits, Profile, Recipe, SpectralFlat)
 }
 
 
