@@ -18,7 +18,7 @@ _HOME = {
     "CosmicRays": "camera.recipe",
     "Dated": "camera.settings",
     "Flat": "camera.recipe",
-    "Limits": "camera.recipe",
+    "Limits": "camera.limits",
     "Night": "night",
     "Profile": "camera.profile",
     "Recipe": "camera.recipe",

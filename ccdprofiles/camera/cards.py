@@ -54,7 +54,7 @@ class Card:
     Card('ROTATOR', 'ROTATANG', within=2 * u.deg, absent='agrees')
     >>> rotator.agrees("359.5", "1"), rotator.agrees(44, 47), rotator.agrees(44, None)
     (True, False, True)
-    >>> Card("GAIN").agrees(100, "100.0"), Card("GAIN").agrees(100, None)
+    >>> Card("GAIN").agrees(100, "100.0"), Card("GAIN").agrees(None, 100)
     (True, False)
     """
 

@@ -13,8 +13,9 @@ from astropy import units as u
 
 from ..errors import ChangeError, ProfileError
 from .frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
+from .limits import Limits
 from .profile import Profile
-from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
+from .recipe import Combine, CosmicRays, Flat, Recipe, SpectralFlat
 from .spelling import near_words
 
 __all__ = ["Changes", "concerning", "read_change", "setting_names"]

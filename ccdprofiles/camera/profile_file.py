@@ -15,8 +15,10 @@ from typing import Any
 
 from ..errors import ProfileError, words_of
 from .amplifier import Amplifier
+from .cards import Card
+from .limits import Limits
 from .profile import Profile
-from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
+from .recipe import Combine, CosmicRays, Flat, Recipe, SpectralFlat
 from .settings import Dated, Setting
 from .spelling import near_words
 from .watch import Failure, call
@@ -26,7 +28,7 @@ __all__ = ["read_profiles"]
 _CLASSES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(Amplifier, Combine, CosmicRays, Dated, Flat, Limits, Profile, Recipe, Setting),
+        *(Amplifier, Card, Combine, CosmicRays, Dated, Flat, Limits, Profile, Recipe, Setting),
         SpectralFlat,
     )
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Limits
+from ..camera.limits import Limits
 from ..errors import FrameRejected
 from .quality import Quality, light_of
 from .statistics import MAD_TO_STD

@@ -98,7 +98,11 @@ def _of_other_settings(
     frame: Frame, master: Master, setups: tuple[FrameSetup, FrameSetup], places: Sequence[int]
 ) -> PlanError:
     its, own = (setup.phrase(places) for setup in setups)
-    allowed = f" (the recipe allows {temperature_tolerance(frame):g} °C)" if CHIP in places else ""
+    allowed = (
+        f" (the recipe allows {temperature_tolerance(frame, master.type):g} °C)"
+        if CHIP in places
+        else ""
+    )
     return PlanError(
         f"{master.name} was taken{its}, but the frame{own}{allowed}; use a {master.type} with the "
         "settings of the frame, or add a card that does not matter to ignore_cards= of the profile."

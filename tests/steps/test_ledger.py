@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from ccdprofiles import combine, detect_cosmics
+from ccdprofiles import Card, combine, detect_cosmics
 from ccdprofiles.errors import CCDProfilesError, FrameRejected, PlanError
 
 
@@ -142,6 +142,35 @@ def test_a_flat_in_another_filter_is_refused(made):
     lfc = made("lfc")
     with pytest.raises(PlanError, match="the filter is 'Z9' in master flat"):
         lfc.calibrate(dark=lfc.dark, flat=with_cards(lfc.flat, CPFILT="Z9"))
+
+
+def test_a_flat_of_another_rotator_angle_is_refused_and_one_without_the_card_is_not(made):
+    lfc = made("lfc")
+    rotator = Card("ROTATOR", "ROTATANG", within=2 * u.deg)
+    profile = replace(lfc.profile, match={"flat": (rotator, "SLIT")})
+    frame = with_cards(lfc.frame, ROTATOR=359.5)
+    for angle in (1.0, "358"):
+        profile.calibrate(frame, dark=lfc.dark, flat=with_cards(lfc.flat, ROTATANG=angle))
+    profile.calibrate(frame, dark=lfc.dark, flat=lfc.flat)
+    with pytest.raises(
+        PlanError,
+        match=r"ROTATANG is 90 in .*, but ROTATOR is 359.5 ± 2 deg in the frame; use a flat that was",
+    ):
+        profile.calibrate(frame, dark=lfc.dark, flat=with_cards(lfc.flat, ROTATANG=90))
+
+
+def test_a_dark_within_the_relative_tolerance_of_exposures_is_subtracted(made):
+    lfc = made("lfc")
+    for fraction, refused in ((1e-6, True), (0.01, False)):
+        recipe = replace(lfc.profile.recipe, exposure_tolerance=(1e-6 * u.s, fraction))
+        profile = replace(lfc.profile, recipe=recipe)
+        frame = profile.prepare(lfc.steps.path(lfc.chosen.file))
+        dark = with_cards(lfc.dark, EXPTIME=lfc.dark.meta["EXPTIME"] * 1.005)
+        if refused:
+            with pytest.raises(PlanError, match=r"but the recipe allows 0\.000300"):
+                profile.calibrate(frame, dark=dark)
+        else:
+            profile.calibrate(frame, dark=dark)
 
 
 def test_a_frame_of_another_profile_is_refused(made):
