@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from itertools import combinations, permutations
 from typing import TypeAlias
 
+import numpy as np
 from astropy import units as u
 
 from ..errors import ProfileError, SectionError
-from .section import Section
+from .pixel_map import PixelMap
+from .section import Section, read_position
 from .values import GAIN, quantity
 
 __all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers"]
@@ -42,8 +44,12 @@ class Amplifier:
     extension : int, str or None
         The HDU that contains it, if a file has one for each amplifier.
     detector : str or None
-        The position of its data on the detector; needed only if every amplifier has its own
-        extension, because its sections do not show the position then.
+        The position of its data on the detector, unbinned; needed if every amplifier has its own
+        extension, or if the amplifiers differ in height or width, because their sections do not
+        show the position then. A backward range, as in ``"[4096:2049, 1:2048]"``, means that this
+        axis is read from the far end; the data are flipped into place. If all amplifiers have
+        one, the frame is the smallest rectangle around them, and pixels that none of them read
+        are NaN and flagged ``no data``.
 
     Raises
     ------
@@ -76,7 +82,7 @@ class Amplifier:
     def __post_init__(self) -> None:
         data = _section(self.data, "data")
         if self.detector is not None:
-            _section(self.detector, "detector")
+            _position(self.detector)
         for field, unit in (("gain", GAIN), ("read_noise", u.electron), ("saturation", u.adu)):
             value = getattr(self, field)
             if value is not None and not callable(value):
@@ -111,6 +117,8 @@ class Readout:
     saturation : float or None
         In adu.
     extension : int, str or None
+    flipped : tuple of bool
+        Whether its columns, and its rows, are read from the far end.
     """
 
     name: str
@@ -121,6 +129,21 @@ class Readout:
     read_noise: float | None
     saturation: float | None
     extension: int | str | None = None
+    flipped: tuple[bool, bool] = (False, False)
+
+    def __repr__(self) -> str:
+        # It enters the keys of products, which fields that are not used must not change.
+        shown = (
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.default is MISSING or f.name == "extension" or getattr(self, f.name) != f.default
+        )
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+    @property
+    def in_frame(self) -> PixelMap:
+        """The transformation from its raw pixels to the trimmed frame."""
+        return PixelMap(self.data, self.place, flipped=self.flipped)
 
     @property
     def read_variance(self) -> float | None:
@@ -147,8 +170,24 @@ class AmplifierSet:
     @property
     def key(self) -> str:
         """A short hash that frames share when they were read out in the same way."""
-        text = "+".join(f"{r.extension}{r.data}{r.overscan}{r.place}" for r in self.readouts)
+        text = "+".join(
+            f"{r.extension}{r.data}{r.overscan}{r.place}{_unusual(r)}" for r in self.readouts
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def is_full(self) -> bool:
+        """True if every pixel of the trimmed frame was read by an amplifier."""
+        read = sum(r.place.width * r.place.height for r in self.readouts)
+        return read == self.shape[0] * self.shape[1]
+
+    def unread(self, first: int, stop: int) -> np.ndarray:
+        """Return which pixels of the rows ``first`` up to ``stop`` no amplifier read."""
+        unread = np.ones((stop - first, self.shape[1]), bool)
+        for readout in self.readouts:
+            rows, columns = readout.place.slices()
+            unread[max(rows.start - first, 0) : max(rows.stop - first, 0), columns] = False
+        return unread
 
     @property
     def has_overscan(self) -> bool:
@@ -188,6 +227,7 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
         raise ProfileError(
             "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each."
         )
+    _check_positions(amplifiers)
     names = [a.name for a in amplifiers]
     if len(set(names)) < len(names):
         raise ProfileError(
@@ -195,12 +235,23 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
         )
     rows = {(s.first_row, s.last_row) for s in (Section.parse(a.data) for a in amplifiers)}
     heights = {None if a is None or b is None else b - a + 1 for a, b in rows}
-    if len(heights) > 1:
+    if len(heights) > 1 and any(a.detector is None for a in amplifiers):
         raise ProfileError(
             "the amplifiers' data have different heights: "
             + ", ".join(a.data for a in amplifiers)
-            + "; use for each the rows that it reads."
+            + "; use for each the rows that it reads, or set detector='[…]' for each if this is right."
         )
+
+
+def _check_positions(amplifiers: Sequence[Amplifier]) -> None:
+    """Refuse two amplifiers that have a pixel of the detector in common."""
+    placed = [(a.detector, _position(a.detector)) for a in amplifiers if a.detector is not None]
+    for (one, first), (other, second) in combinations(placed, 2):
+        if first.overlaps(second):
+            raise ProfileError(
+                f"detector={one!r} and detector={other!r} of two amplifiers overlap; each pixel of "
+                "the detector is read by one amplifier; correct one of them."
+            )
 
 
 def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
@@ -231,3 +282,15 @@ def _section(text: str, field: str) -> Section:
         return Section.parse(text)
     except SectionError as error:
         raise ProfileError(f"{field}={text!r}: {error}") from error
+
+
+def _position(text: str) -> Section:
+    try:
+        return read_position(text)[0]
+    except SectionError as error:
+        raise ProfileError(f"detector={text!r}: {error}") from error
+
+
+def _unusual(readout: Readout) -> str:
+    """Write what few cameras have, so that the hashes of all others stay as they are."""
+    return f"flipped {readout.flipped}" if any(readout.flipped) else ""

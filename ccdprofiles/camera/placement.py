@@ -9,7 +9,7 @@ from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, Number, Readout
-from .section import Section, binned, compact
+from .section import Section, binned, compact, read_position
 from .values import GAIN, quantity
 from .watch import call
 
@@ -59,7 +59,7 @@ def amplifier_set(
             (overscan,) = binned([strip], whole, x, y, overscan_bins)
             overscan = _beside(overscan, section, shapes[amplifier.extension])
         readouts.append(_readout(amplifier, section, overscan, place, header))
-    return AmplifierSet(tuple(readouts), _shape(places, data))
+    return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data))
 
 
 def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int) -> Section:
@@ -96,6 +96,7 @@ def _readout(
         read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),
         saturation=_number(amplifier.saturation, header, u.adu, "saturation"),
         extension=amplifier.extension,
+        flipped=read_position(amplifier.detector)[1] if amplifier.detector else (False, False),
     )
 
 
@@ -119,21 +120,56 @@ def _places(
     """Return the position of the data of each amplifier in the trimmed frame."""
     if all(a.detector is None for a in amplifiers):
         return compact(data)
-    on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    places = compact(binned(on_chip, on_chip, *binning))
-    for place, section in zip(places, data, strict=True):
-        if (place.width, place.height) != (section.width, section.height):
+    on_chip = [read_position(a.detector or a.data) for a in amplifiers]
+    places = _on_detector(on_chip, data, binning)
+    if any(a.detector is None for a in amplifiers):
+        places = compact(places)
+    return places
+
+
+def _on_detector(
+    on_chip: Sequence[tuple[Section, tuple[bool, bool]]],
+    data: Sequence[Section],
+    binning: tuple[int, int],
+) -> list[Section]:
+    """Return the binned positions in the smallest rectangle around all positions.
+
+    Binned pixels are counted from the end of an amplifier that is read first, and stay in the
+    whole bins of the rectangle, so that amplifiers that touch on the detector still do.
+    """
+    left = min(section.first_column for section, _ in on_chip)
+    bottom = min(section.first_row for section, _ in on_chip)
+    places = []
+    for (on, flipped), section in zip(on_chip, data, strict=True):
+        columns = (on.first_column - left, on.last_column - left + 1)
+        rows = (on.first_row - bottom, on.last_row - bottom + 1)
+        size = tuple((b - a) // by for (a, b), by in zip((columns, rows), binning, strict=True))
+        place = Section(
+            *_bins(*columns, binning[0], flipped[0]), *_bins(*rows, binning[1], flipped[1])
+        )
+        if size != (section.width, section.height):
             raise SectionError(
                 f"the data {section} of an amplifier and its position {place} on the detector "
                 "differ in size; correct detector= in the profile."
             )
+        places.append(place)
     return places
 
 
-def _shape(places: list[Section], data: list[Section]) -> tuple[int, int]:
+def _bins(start: int, stop: int, by: int, flipped: bool) -> tuple[int, int]:
+    """Return the first and last bin, from 1, of the whole bins in ``stop - start`` pixels."""
+    number = (stop - start) // by
+    last = stop // by if flipped else start // by + number
+    return last - number + 1, last
+
+
+def _shape(
+    amplifiers: Sequence[Amplifier], places: list[Section], data: list[Section]
+) -> tuple[int, int]:
     """Return the rows and columns of the trimmed frame."""
     rows, columns = max(p.last_row for p in places), max(p.last_column for p in places)
-    if sum(p.width * p.height for p in places) != rows * columns:
+    holes = sum(p.width * p.height for p in places) != rows * columns
+    if holes and any(a.detector is None for a in amplifiers):
         raise SectionError(
             f"the amplifiers' data {' + '.join(map(str, data))} do not fill a rectangle of "
             f"{columns} columns and {rows} rows when they are joined; correct data= "

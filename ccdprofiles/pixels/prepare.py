@@ -68,6 +68,11 @@ def prepare(
     amplifiers = frames[0].amplifiers
     joined = np.empty((len(frames), stop - first, amplifiers.shape[1]), dtype)
     flags = None
+    if not amplifiers.is_full:
+        unread = amplifiers.unread(first, stop)
+        joined[:, unread] = np.nan
+        flags = np.zeros(joined.shape, "u2")
+        flags[:, unread] = NO_DATA
     with ExitStack() as files:
         opened = pixels or [files.enter_context(Pixels(f.raw)) for f in frames]
         for number, readout in enumerate(amplifiers.readouts):
@@ -76,7 +81,7 @@ def prepare(
             if rows.start >= rows.stop:
                 continue
             band = _amplifier_band(frames, opened, number, rows, unit, dtype)
-            if len(amplifiers.readouts) == 1:
+            if len(amplifiers.readouts) == 1 and not any(readout.flipped):
                 return band
             cut = (slice(None), slice(rows.start - first, rows.stop - first), columns)
             joined[cut] = band.data
@@ -96,10 +101,13 @@ def _amplifier_band(
 ) -> CCDData:
     """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
 
-    The frames are stacked vertically, so that one call of ccdproc processes all of them.
+    The frames are stacked vertically, so that one call of ccdproc processes all of them. All is
+    done in the order of the raw pixels, which are flipped into place at the end.
     """
     readout = frames[0].amplifiers.readouts[number]
-    part = slice(*(row - readout.place.slices()[0].start for row in (rows.start, rows.stop)))
+    start = readout.data.slices()[0].start
+    raw = readout.in_frame.raw_rows(rows.start, rows.stop)
+    part = slice(raw.start - start, raw.stop - start)
     ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
@@ -109,9 +117,9 @@ def _amplifier_band(
         ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
     shape = (len(frames), part.stop - part.start, readout.data.width)
     return CCDData(
-        ccd.data.reshape(shape),
+        readout.in_frame.flip(ccd.data.reshape(shape)),
         unit=unit,
-        flags=None if flags is None else flags.reshape(shape),
+        flags=None if flags is None else readout.in_frame.flip(flags.reshape(shape)),
     )
 
 

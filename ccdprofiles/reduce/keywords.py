@@ -18,7 +18,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
-from ..products.header import add_mjd, ascii_text, combined_header
+from ..products.header import add_mjd, ascii_text, combined_header, flip_wcs, shift_wcs
 from .inputs import JobInputs, flat_recipe, left_out
 from .request import MasterRequest
 
@@ -28,6 +28,7 @@ __all__ = [
     "hand_cards",
     "level_cards",
     "master_header",
+    "place_wcs",
     "setting_card",
     "setup_cards",
 ]
@@ -176,6 +177,29 @@ def common_cards(
         header.add_history(f"setting changed for this run: {setting_card(name, text)}")
     for number in amplifiers.missing:
         header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
+
+
+def place_wcs(header: ProductHeader, frame: Frame) -> None:
+    """Move world coordinates from the image that has them to the trimmed frame.
+
+    It is the first image of the file, and its data move as those of its first amplifier do.
+    """
+    raw, readouts = frame.raw, frame.amplifiers.readouts
+    beside = (r for r in readouts if raw.image(r.extension) is raw.images[0])
+    readout = next(beside, readouts[0])
+    data, place = readout.data, readout.place
+    ends = (
+        (data.first_column, data.last_column, place.first_column),
+        (data.first_row, data.last_row, place.first_row),
+    )
+    shifts = []
+    for axis, ((first, last, start), flipped) in enumerate(
+        zip(ends, readout.flipped, strict=True), 1
+    ):
+        shifts.append(0 if flipped else first - start)
+        if flipped:
+            flip_wcs(header, axis, last + start)
+    shift_wcs(header, *shifts)
 
 
 def setting_card(name: str, text: str) -> str:

@@ -78,8 +78,10 @@ def _digitised(
         for k, r in enumerate(readouts):
             if r.extension != extension:
                 continue
-            image[r.data.slices()] += charge[r.place.slices()] / np.float32(gains[k])
-            image[r.data.slices()] += structure[r.place.slices()]
+            image[r.data.slices()] += r.in_frame.flip(charge[r.place.slices()]) / np.float32(
+                gains[k]
+            )
+            image[r.data.slices()] += r.in_frame.flip(structure[r.place.slices()])
             columns, decay = layout.spills[k]
             image[:, columns] += _leak(simulation.camera, shot, decay, gains[k], stray)
             if r.overscan is not None:

@@ -47,8 +47,8 @@ class Layout:
         return (*next(iter(self.shapes.values())), *self.amplifiers.shape)
 
     def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Return for each pixel of the trimmed frame the value of its amplifier."""
-        image = np.empty(self.amplifiers.shape, np.float32)
+        """Return for each pixel of the trimmed frame the value of its amplifier, or NaN."""
+        image = np.full(self.amplifiers.shape, np.nan, np.float32)
         for readout, value in zip(self.amplifiers.readouts, values, strict=True):
             image[readout.place.slices()] = value
         return image

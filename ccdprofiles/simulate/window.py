@@ -11,7 +11,7 @@ from ..camera.amplifier import Amplifier
 from ..camera.frame_size import declared_size
 from ..camera.profile import Profile
 from ..camera.registry import load_profile
-from ..camera.section import Edge, Section
+from ..camera.section import Edge, Section, read_position
 from ..errors import ProfileError
 from .headers import camera_of
 
@@ -68,7 +68,7 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
 
 def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:
     """Return amplifiers that share ``size`` (rows, columns), unbinned."""
-    chip = [Section.parse(a.detector or a.data) for a in amplifiers]
+    chip = _chip(amplifiers)
     shares = _shares(chip, size)
     small = []
     for amplifier in amplifiers:
@@ -78,7 +78,7 @@ def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplif
                 amplifier,
                 data=_moved_section(amplifier.data, image, shares),
                 overscan=_moved_section(amplifier.overscan, image, shares),
-                detector=_moved_section(amplifier.detector, chip, shares),
+                detector=_moved_position(amplifier.detector, chip, shares),
             )
         )
     return tuple(small)
@@ -88,7 +88,7 @@ def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int
     """Return the size of the raw frame with smaller data and everything else unchanged."""
     if frame_size is None:
         return None
-    across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
+    across, along = _shares(_chip(amplifiers), size)
 
     def small(extension: int | str | None) -> tuple[int, int]:
         columns, rows = declared_size(frame_size, extension)  # type: ignore[misc]
@@ -129,6 +129,27 @@ def _moved_section(text: str | None, data: Sequence[Section], shares: tuple[int,
     (columns,), (rows,) = _columns([section]), _rows([section])
     across, along = shares
     return str(Section(*_moved(columns, _columns(data), across), *_moved(rows, _rows(data), along)))
+
+
+def _chip(amplifiers: Sequence[Amplifier]) -> list[Section]:
+    """Return where the amplifiers lie on the detector, or in the image if they do not say."""
+    return [
+        Section.parse(a.data) if a.detector is None else read_position(a.detector)[0]
+        for a in amplifiers
+    ]
+
+
+def _moved_position(
+    text: str | None, chip: Sequence[Section], shares: tuple[int, int]
+) -> str | None:
+    """Return a position on the detector when the data are cut; backward ranges stay so."""
+    if text is None:
+        return None
+    section, flipped = read_position(text)
+    moved = Section.parse(_moved_section(str(section), chip, shares))
+    ends = [(moved.first_column, moved.last_column), (moved.first_row, moved.last_row)]
+    ranges = [e[::-1] if f else e for e, f in zip(ends, flipped, strict=True)]
+    return f"[{', '.join(f'{first}:{last}' for first, last in ranges)}]"
 
 
 def _length(length: int, spans: list[Span], width: int) -> int:
