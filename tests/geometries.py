@@ -48,12 +48,17 @@ class Amp:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera, its amplifiers, and how its profile says so."""
+    """A camera, its amplifiers, and how its profile says so.
+
+    ``wander`` is by how many adu the pedestal changes from row to row, where there is a level for
+    each, and from column to column.
+    """
 
     profile: Profile
     amps: tuple[Amp, ...]
     shape: tuple[int, int]
     cards: dict = field(default_factory=dict)
+    wander: float = 0.7
 
     @property
     def read(self) -> np.ndarray:
@@ -108,8 +113,8 @@ class Camera:
         for amp in self.amps:
             rows, columns = amp.shape
             image = amp.pedestal + random.normal(0, amp.noise / amp.gain, amp.shape)
-            image += np.cumsum(random.normal(0, 0.7, rows))[:, None] if amp.beside else 0.0
-            image += np.cumsum(random.normal(0, 0.7, columns)) if amp.above else 0.0
+            image += np.cumsum(random.normal(0, self.wander, rows))[:, None] if amp.beside else 0.0
+            image += np.cumsum(random.normal(0, self.wander, columns)) if amp.above else 0.0
             image[amp.data] += charge[amp.place][:: amp.up, :: amp.across] / amp.gain
             image = np.clip(np.rint(image), 0, 65535).astype("u2")
             if amp.extension:

@@ -16,7 +16,7 @@ from .pixel_map import PixelMap
 from .section import Section, read_position
 from .values import GAIN, quantity
 
-__all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers"]
+__all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers", "check_strips"]
 
 Number: TypeAlias = "u.Quantity | Callable[[Mapping], u.Quantity | None] | None"
 
@@ -29,9 +29,16 @@ class Amplifier:
     ----------
     data : str
         The illuminated section, ``"[first column:last column, first row:last row]"``.
-    overscan : str or None
+    overscan : str, tuple of str or None
         The *useful* strip of overscan or prescan; None if there is none, or if it does not follow
-        the bias. There is no default: inspect a frame of the camera.
+        the bias. There is no default: inspect a frame of the camera. A strip beside the data, with
+        the same rows, gives a level for each row; one above or below them, with the same columns,
+        a level for each column. The pixels of several strips, as on both sides of the data, are
+        taken together.
+    parallel_overscan : str or None
+        A strip above or below the data that is corrected after ``overscan``, as the charge that
+        is left over when rows are shifted: a level for each column. The levels of the rows are
+        subtracted from it first.
     gain : Quantity, callable or None
         Electrons per adu, or a function of the header; None if it is not known.
     read_noise : Quantity, callable or None
@@ -71,7 +78,8 @@ class Amplifier:
     """
 
     data: str
-    overscan: str | None
+    overscan: str | tuple[str, ...] | None
+    parallel_overscan: str | None = None
     gain: Number = None
     read_noise: Number = None
     saturation: Number = None
@@ -87,16 +95,91 @@ class Amplifier:
             value = getattr(self, field)
             if value is not None and not callable(value):
                 quantity(value, unit, field)
-        if self.overscan is None:
-            return
-        overscan = _section(self.overscan, "overscan")
-        if overscan.overlaps(data):
-            raise _lit_overscan(overscan, data)
-        if (overscan.first_row, overscan.last_row) != (data.first_row, data.last_row):
+        self._check_strips(data)
+
+    def _check_strips(self, data: Section) -> None:
+        if isinstance(self.overscan, list) or self.overscan == ():
             raise ProfileError(
-                f"overscan {overscan} and data {data} do not have the same rows; "
+                f"overscan={self.overscan!r} is not a section, a tuple of sections or None; use None "
+                "if no strip is useful."
+            )
+        strips = [_section(text, "overscan") for text in self.strips]
+        parallel = self.parallel_overscan
+        if parallel is not None:
+            _section(parallel, "parallel_overscan")
+        try:
+            check_strips(data, strips, None if parallel is None else Section.parse(parallel))
+        except SectionError as error:
+            raise ProfileError(str(error)) from error
+
+    @property
+    def strips(self) -> tuple[str, ...]:
+        """The sections of ``overscan``."""
+        if self.overscan is None:
+            return ()
+        return (self.overscan,) if isinstance(self.overscan, str) else self.overscan
+
+
+def check_strips(data: Section, strips: Sequence[Section], parallel: Section | None) -> None:
+    """Refuse strips of overscan that do not give a level for each row, or for each column.
+
+    Parameters
+    ----------
+    data : Section
+    strips : sequence of Section
+        Of ``overscan``.
+    parallel : Section or None
+
+    Raises
+    ------
+    SectionError
+    """
+    for strip in (*strips, *([] if parallel is None else [parallel])):
+        if strip.overlaps(data):
+            raise _lit_overscan(strip, data)
+    for one, other in combinations(strips, 2):
+        if one.overlaps(other):
+            raise SectionError(
+                f"overscan {one} and overscan {other} overlap; use each pixel once, in one strip."
+            )
+    by_column = [_is_above(strip, data) for strip in strips]
+    for strip, above in zip(strips, by_column, strict=True):
+        if above:
+            _check_columns("overscan", strip, data)
+        elif (strip.first_row, strip.last_row) != (data.first_row, data.last_row):
+            raise SectionError(
+                f"overscan {strip} and data {data} do not have the same rows; "
                 "each row of the data needs its own overscan."
             )
+    if len({*by_column}) > 1:
+        raise SectionError(
+            f"overscan {' and '.join(map(str, strips))} are beside the data {data} and above or below "
+            "them; use overscan= for those beside, and parallel_overscan= for the other."
+        )
+    if parallel is None:
+        return
+    if not strips or by_column[0]:
+        raise SectionError(
+            f"parallel_overscan {parallel} is corrected after a level for each row, but overscan= has "
+            "no strip beside the data; use overscan= for it if it is the only one."
+        )
+    _check_columns("parallel_overscan", parallel, data)
+
+
+def _is_above(strip: Section, data: Section) -> bool:
+    """Return True if a strip is above or below the data, and not beside them."""
+    if (strip.first_column, strip.last_column) == (data.first_column, data.last_column):
+        return True
+    beside = Section(strip.first_column, strip.last_column, data.first_row, data.last_row)
+    return beside.overlaps(data)
+
+
+def _check_columns(field: str, strip: Section, data: Section) -> None:
+    if (strip.first_column, strip.last_column) != (data.first_column, data.last_column):
+        raise SectionError(
+            f"{field} {strip} is not beside the data {data} and does not have the same columns; "
+            "each column of the data needs its own overscan."
+        )
 
 
 @dataclass(frozen=True)
@@ -119,6 +202,9 @@ class Readout:
     extension : int, str or None
     flipped : tuple of bool
         Whether its columns, and its rows, are read from the far end.
+    more_overscan : tuple of Section
+        Strips whose pixels are taken together with those of ``overscan``.
+    parallel_overscan : Section or None
     """
 
     name: str
@@ -130,6 +216,8 @@ class Readout:
     saturation: float | None
     extension: int | str | None = None
     flipped: tuple[bool, bool] = (False, False)
+    more_overscan: tuple[Section, ...] = ()
+    parallel_overscan: Section | None = None
 
     def __repr__(self) -> str:
         # It enters the keys of products, which fields that are not used must not change.
@@ -144,6 +232,22 @@ class Readout:
     def in_frame(self) -> PixelMap:
         """The transformation from its raw pixels to the trimmed frame."""
         return PixelMap(self.data, self.place, flipped=self.flipped)
+
+    @property
+    def strips(self) -> tuple[Section, ...]:
+        """All strips of its overscan but the parallel one."""
+        return () if self.overscan is None else (self.overscan, *self.more_overscan)
+
+    @property
+    def by_column(self) -> bool:
+        """True if its overscan gives a level for each column, and not for each row."""
+        return self.overscan is not None and _is_above(self.overscan, self.data)
+
+    @property
+    def overscan_text(self) -> str:
+        """Its strips of overscan, for a header or a message."""
+        text = " + ".join(map(str, self.strips))
+        return text if self.parallel_overscan is None else f"{text}, then {self.parallel_overscan}"
 
     @property
     def read_variance(self) -> float | None:
@@ -265,14 +369,16 @@ def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
                 "each pixel is read by one amplifier."
             )
     for first, second in permutations(amplifiers, 2):
-        if second.overscan is None or first.extension != second.extension:
-            continue
-        if Section.parse(second.overscan).overlaps(Section.parse(first.data)):
-            raise _lit_overscan(second.overscan, first.data)
+        more = () if second.parallel_overscan is None else (second.parallel_overscan,)
+        for strip in (*second.strips, *more):
+            if first.extension == second.extension and Section.parse(strip).overlaps(
+                Section.parse(first.data)
+            ):
+                raise ProfileError(str(_lit_overscan(strip, first.data)))
 
 
-def _lit_overscan(overscan: object, data: object) -> ProfileError:
-    return ProfileError(
+def _lit_overscan(overscan: object, data: object) -> SectionError:
+    return SectionError(
         f"overscan {overscan} overlaps the data {data}; use the strip that receives no light."
     )
 
@@ -293,4 +399,6 @@ def _position(text: str) -> Section:
 
 def _unusual(readout: Readout) -> str:
     """Write what few cameras have, so that the hashes of all others stay as they are."""
-    return f"flipped {readout.flipped}" if any(readout.flipped) else ""
+    flips = f"flipped {readout.flipped}" if any(readout.flipped) else ""
+    more = readout.more_overscan or readout.parallel_overscan is not None
+    return flips + (f"strips {readout.overscan_text}" if more else "")

@@ -53,12 +53,12 @@ def amplifier_set(
     places = _places(amplifiers, data, binning)
     readouts = []
     for amplifier, section, place in zip(amplifiers, data, places, strict=True):
-        overscan = None
-        if amplifier.overscan is not None:
-            strip = Section.parse(amplifier.overscan)
-            (overscan,) = binned([strip], whole, x, y, overscan_bins)
-            overscan = _beside(overscan, section, shapes[amplifier.extension])
-        readouts.append(_readout(amplifier, section, overscan, place, header))
+        texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
+        strips = [
+            _along(strip, section, shapes[amplifier.extension])
+            for strip in binned(map(Section.parse, texts), whole, x, y, overscan_bins)
+        ]
+        readouts.append(_readout(amplifier, section, strips, place, header))
     return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data))
 
 
@@ -71,26 +71,32 @@ def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int)
     return section.within((rows * y, max(columns * x, section.last_column or 0)), "data section")
 
 
-def _beside(overscan: Section, data: Section, shape: tuple[int, int]) -> Section:
-    """Return the overscan of the same rows as its data."""
-    if overscan.first_row is None:
-        overscan = replace(overscan, first_row=data.first_row, last_row=data.last_row)
-    overscan = overscan.within(shape, "overscan")
-    if overscan.height != data.height:
+def _along(strip: Section, data: Section, shape: tuple[int, int]) -> Section:
+    """Return a strip of the same rows as its data, or of the same columns."""
+    if strip.first_row is None:
+        strip = replace(strip, first_row=data.first_row, last_row=data.last_row)
+    if strip.first_column is None:
+        strip = replace(strip, first_column=data.first_column, last_column=data.last_column)
+    strip = strip.within(shape, "overscan")
+    above = (strip.first_column, strip.last_column) == (data.first_column, data.last_column)
+    if not above and strip.height != data.height:
         raise SectionError(
-            f"overscan {overscan} has {overscan.height} rows and data {data} has "
+            f"overscan {strip} has {strip.height} rows and data {data} has "
             f"{data.height}; use the same rows for both in the profile."
         )
-    return overscan
+    return strip
 
 
 def _readout(
-    amplifier: Amplifier, data: Section, overscan: Section | None, place: Section, header: Mapping
+    amplifier: Amplifier, data: Section, strips: list[Section], place: Section, header: Mapping
 ) -> Readout:
+    parallel = None if amplifier.parallel_overscan is None else strips.pop()
     return Readout(
         name=amplifier.name,
         data=data,
-        overscan=overscan,
+        overscan=strips[0] if strips else None,
+        more_overscan=tuple(strips[1:]),
+        parallel_overscan=parallel,
         place=place,
         gain=_number(amplifier.gain, header, GAIN, "gain"),
         read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),

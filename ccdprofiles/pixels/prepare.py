@@ -21,7 +21,7 @@ from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
 from ..products.band import DQ
 from .measure import Measured
-from .overscan import subtract_overscan
+from .overscan import subtract_columns, subtract_overscan
 
 __all__ = ["NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
@@ -112,12 +112,18 @@ def _amplifier_band(
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
     flags = _flags(ccd.data, readout.saturation, integers)
-    if readout.overscan is not None:
+    if readout.overscan is not None and not readout.by_column:
         levels = [known(f.levels[number], "overscan level")[part] for f in frames]
         ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
     shape = (len(frames), part.stop - part.start, readout.data.width)
+    ccd = CCDData(ccd.data.reshape(shape), unit=unit)
+    if readout.by_column or readout.parallel_overscan is not None:
+        columns = [(f.levels if readout.by_column else f.column_levels)[number] for f in frames]
+        ccd = subtract_columns(
+            ccd, np.stack([known(c, "overscan level") for c in columns]).astype(dtype)
+        )
     return CCDData(
-        readout.in_frame.flip(ccd.data.reshape(shape)),
+        readout.in_frame.flip(ccd.data),
         unit=unit,
         flags=None if flags is None else readout.in_frame.flip(flags.reshape(shape)),
     )

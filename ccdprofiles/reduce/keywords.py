@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from .. import __version__
+from ..camera.amplifier import AmplifierSet
 from ..camera.changes import concerning
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
@@ -133,11 +134,13 @@ def common_cards(
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
         text = how if isinstance(how, str) else type(how).__name__
-        strips = " + ".join(str(r.overscan) for r in amplifiers.readouts)
+        strips = " + ".join(r.overscan_text for r in amplifiers.readouts)
         header["OVERSCAN"] = _short(f"{text} of {strips}", "OSSECn", "overscan subtracted")
         for n, readout in enumerate(amplifiers.readouts, 1):
-            header[f"OSSEC{n}"] = (str(readout.overscan), "overscan of this amplifier")
-        header.add_history(f"overscan subtracted: {text}, per amplifier and row")
+            header[f"OSSEC{n}"] = _short(
+                readout.overscan_text, "the profile", "overscan of this amplifier"
+            )
+        header.add_history(f"overscan subtracted: {text}, per amplifier and {_lines(amplifiers)}")
         letters += "O"
     header["TRIM"] = _short(str(amplifiers), "TRIMn", "data sections kept")
     for n, readout in enumerate(amplifiers.readouts, 1):
@@ -237,6 +240,13 @@ def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str
 def _rounded(value: float | str) -> float | str:
     """Return a temperature to a thousandth of a degree."""
     return value if isinstance(value, str) else round(value, 3)
+
+
+def _lines(amplifiers: AmplifierSet) -> str:
+    """Return what has a level of its own: a row, a column, or a row and then a column."""
+    if any(r.parallel_overscan is not None for r in amplifiers.readouts):
+        return "row, then column"
+    return "column" if any(r.by_column for r in amplifiers.readouts) else "row"
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:

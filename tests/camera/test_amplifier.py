@@ -51,6 +51,52 @@ def test_overscan_has_no_default():
             "each row of the data needs its own overscan.",
         ),
         (
+            {"overscan": "[1:2040, 4130:4140]"},
+            "overscan [1:2040, 4130:4140] is not beside the data [1:2048, 1:4128] and does not have the "
+            "same columns; each column of the data needs its own overscan.",
+        ),
+        (
+            {"overscan": ("[2056:2080, 1:4128]", "[1:2048, 4130:4140]")},
+            "overscan [2056:2080, 1:4128] and [1:2048, 4130:4140] are beside the data "
+            "[1:2048, 1:4128] and above or below them; use overscan= for those beside, and "
+            "parallel_overscan= for the other.",
+        ),
+        (
+            {"overscan": ("[2056:2080, 1:4128]", "[2080:2090, 1:4128]")},
+            "overscan [2056:2080, 1:4128] and overscan [2080:2090, 1:4128] overlap; use each pixel "
+            "once, in one strip.",
+        ),
+        (
+            {"overscan": ()},
+            "overscan=() is not a section, a tuple of sections or None; use None if no strip is "
+            "useful.",
+        ),
+        (
+            {"overscan": ["[2056:2080, 1:4128]"]},
+            "overscan=['[2056:2080, 1:4128]'] is not a section, a tuple of sections or None; use None "
+            "if no strip is useful.",
+        ),
+        (
+            {"overscan": None, "parallel_overscan": "[1:2048, 4130:4140]"},
+            "parallel_overscan [1:2048, 4130:4140] is corrected after a level for each row, but "
+            "overscan= has no strip beside the data; use overscan= for it if it is the only one.",
+        ),
+        (
+            {"overscan": "[1:2048, 4150:4160]", "parallel_overscan": "[1:2048, 4130:4140]"},
+            "parallel_overscan [1:2048, 4130:4140] is corrected after a level for each row, but "
+            "overscan= has no strip beside the data; use overscan= for it if it is the only one.",
+        ),
+        (
+            {"parallel_overscan": "[1:2040, 4130:4140]"},
+            "parallel_overscan [1:2040, 4130:4140] is not beside the data [1:2048, 1:4128] and does "
+            "not have the same columns; each column of the data needs its own overscan.",
+        ),
+        (
+            {"parallel_overscan": "[1:2048, 4120:4140]"},
+            "overscan [1:2048, 4120:4140] overlaps the data [1:2048, 1:4128]; use the strip that "
+            "receives no light.",
+        ),
+        (
             {"overscan": "[4096:4109]"},
             "overscan='[4096:4109]': '[4096:4109]' is not an image section: it has 1 axis; " + HOW,
         ),
@@ -143,6 +189,18 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="b", data="[11:20, 1:5]", overscan=None),
             ],
             "overscan [15:18, 1:5] overlaps the data [11:20, 1:5]; use the strip that receives no light.",
+        ),
+        (
+            [
+                Amplifier(
+                    name="a",
+                    data="[1:10, 1:5]",
+                    overscan="[25:30, 1:5]",
+                    parallel_overscan="[1:10, 7:9]",
+                ),
+                Amplifier(name="b", data="[1:10, 8:12]", overscan=None),
+            ],
+            "overscan [1:10, 7:9] overlaps the data [1:10, 8:12]; use the strip that receives no light.",
         ),
         (
             [
@@ -405,3 +463,34 @@ def test_a_flip_changes_the_key_and_nothing_else_does():
     assert other.is_full
     assert "flipped" not in repr(one)
     assert "flipped=(True, False)" in repr(other)
+
+
+def test_strips_are_binned_and_open_ends_are_those_of_the_data():
+    hdi = Amplifier(
+        data="[1:4096, 1:4110]",
+        overscan=("[4102:4151, 1:4110]", "[4160:4170, 1:4110]"),
+        parallel_overscan="[1:4096, 4121:4150]",
+    )
+    (readout,) = fitted(hdi, shape=(2075, 2085), binning=(2, 2)).readouts
+    assert readout.overscan_text == (
+        "[2052:2075, 1:2055] + [2081:2085, 1:2055], then [1:2048, 2061:2075]"
+    )
+    assert not readout.by_column
+    above = Amplifier(data="[:, 1:40]", overscan="[:, 45:50]")
+    (readout,) = fitted(above, shape=(50, 30)).readouts
+    assert readout.overscan_text == "[1:30, 45:50]"
+    assert readout.by_column
+
+
+def test_further_strips_change_the_key():
+    one = lfc()
+    keys = {
+        fitted(a, shape=(4140, 2100)).key
+        for a in (
+            one,
+            lfc(overscan=("[2056:2080, 1:4128]", "[2085:2090, 1:4128]")),
+            lfc(parallel_overscan="[1:2048, 4130:4140]"),
+        )
+    }
+    assert len(keys) == 3
+    assert fitted(one, shape=(4140, 2100)).key == fitted(one).key

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from astropy.modeling.models import Polynomial1D
 from astropy.wcs import WCS
 from geometries import PLAIN, Amp, Camera
 
 from ccdprofiles import Amplifier, Combine, CosmicRays, Profile, combine, reduce_night
+from ccdprofiles.camera.section import read_position
 from ccdprofiles.products.band import DQ
 from ccdprofiles.reduce import inputs
+from ccdprofiles.simulate import Exposures, simulate_night, windowed
 
 GAIN = u.electron / u.adu
 
@@ -121,7 +124,97 @@ def lsst():
     return Camera(profile, tuple(amps), (2 * tall, 8 * wide))
 
 
-CAMERAS = {make.__name__: make() for make in (sinistro, lsst)}
+def one(name, amp, **sections):
+    """A camera of one amplifier in one image, which is as large as it is cut."""
+    amplifier = Amplifier(data=section(*amp.data[::-1]), **sections, **numbers(amp))
+    rows, columns = amp.shape
+    profile = Profile(
+        instrument=name,
+        name=name,
+        amplifiers=[amplifier],
+        recipe=PLAIN,
+        frame_size=(columns, rows),
+    )
+    return Camera(profile, (amp,), (amp.place[0].stop, amp.place[1].stop))
+
+
+def hdi():
+    """WIYN 0.9 m HDI: overscan columns beside the data, and overscan rows above them."""
+    tall, wide = 150, 160
+    amp = Amp(
+        data=(slice(0, tall), slice(0, wide)),
+        place=(slice(0, tall), slice(0, wide)),
+        shape=(tall + 30, wide + 24),
+        extension=0,
+        beside=(slice(wide + 4, wide + 22),),
+        above=(slice(tall + 6, tall + 30),),
+        gain=1.3,
+        noise=7.0,
+    )
+    return one(
+        "hdi",
+        amp,
+        overscan=f"[{wide + 5}:{wide + 22}, 1:{tall}]",
+        parallel_overscan=f"[1:{wide}, {tall + 7}:{tall + 30}]",
+    )
+
+
+def hdi_below():
+    """The same, with its overscan rows below the data, and read from the upper right."""
+    camera = hdi()
+    (amp,) = camera.amps
+    amp = replace(
+        amp,
+        data=(slice(30, 180), slice(0, 160)),
+        above=(slice(2, 26),),
+        up=-1,
+        across=-1,
+    )
+    return one(
+        "hdi",
+        amp,
+        overscan="[165:182, 31:180]",
+        parallel_overscan="[1:160, 3:26]",
+        detector="[160:1, 150:1]",
+    )
+
+
+def alfosc():
+    """NOT ALFOSC: strips on both sides of the data are taken together."""
+    tall, wide, left = 200, 150, 50
+    amp = Amp(
+        data=(slice(0, tall), slice(left, left + wide)),
+        place=(slice(0, tall), slice(0, wide)),
+        shape=(tall, left + wide + 20),
+        extension=0,
+        beside=(slice(4, 16), slice(left + wide + 5, left + wide + 14)),
+        gain=0.7,
+        noise=4.0,
+    )
+    return one(
+        "ALFOSC_FASU",
+        amp,
+        overscan=(f"[5:16, 1:{tall}]", f"[{left + wide + 6}:{left + wide + 14}, 1:{tall}]"),
+    )
+
+
+def above():
+    """Overscan rows above and below the data, and no columns: a level for each column."""
+    tall, wide, low = 160, 170, 12
+    amp = Amp(
+        data=(slice(low, low + tall), slice(0, wide)),
+        place=(slice(0, tall), slice(0, wide)),
+        shape=(low + tall + 10, wide),
+        extension=0,
+        above=(slice(1, 9), slice(low + tall + 3, low + tall + 10)),
+        gain=2.0,
+        noise=6.0,
+    )
+    strips = [section(slice(0, wide), rows) for rows in amp.above]
+    return one("above", amp, overscan=tuple(strips))
+
+
+CAMERAS = {make.__name__: make() for make in (sinistro, lsst, hdi, hdi_below, alfosc, above)}
 
 
 @pytest.fixture(scope="module", params=CAMERAS)
@@ -213,6 +306,19 @@ def test_single_steps_make_the_master_of_the_night(night):
     np.testing.assert_array_equal(bias.flags, flags)
 
 
+@pytest.mark.parametrize("how", ["mean", "level", Polynomial1D(2)])
+@pytest.mark.parametrize("name", ["hdi", "alfosc", "above"])
+def test_other_levels_give_true_uncertainties(tmp_path, name, how):
+    """The pedestal does not wander here from row to row, which only a level of each row follows."""
+    camera = replace(CAMERAS[name], wander=0.7 if how == "mean" else 0.0)
+    recipe = replace(PLAIN, overscan=how)
+    camera = replace(camera, profile=replace(camera.profile, recipe=recipe))
+    camera.write(tmp_path / "raw")
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera.profile)
+    assert result.ok, str(result)
+    test_uncertainties_are_true((camera, tmp_path, result))
+
+
 def test_a_hole_keeps_its_flag_where_gains_agree_and_darks_are_subtracted(tmp_path):
     """Other paths of the arithmetic: adu, one gain, clipping, and cosmic rays that are searched."""
     camera = sinistro()
@@ -261,3 +367,36 @@ def test_world_coordinates_follow_a_flip(tmp_path):
         assert after.pixel_to_world_values(*place) == pytest.approx(
             before.pixel_to_world_values(column, row)
         )
+
+
+@pytest.mark.parametrize("name", ["sinistro", "hdi", "hdi_below", "alfosc", "above"])
+def test_the_simulator_knows_the_geometry(tmp_path, name):
+    profile = CAMERAS[name].profile
+    truth = simulate_night(profile, tmp_path / "raw", seed=5, cosmic_rays=False)
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert result.ok, str(result)
+    found = made(result)
+    flat, (wanted,) = found["flat"], truth.flats.values()
+    level = np.mean((flat[0] / wanted)[flat[2] == 0])
+    for file, light in truth.science.items():
+        data, sigma, flags = found[file]
+        good = (flags == 0) & ~truth.hot
+        # This recipe subtracts no dark.
+        dark = truth.dark * 60 / wanted
+        pulls = ((data - (light + dark) / level) / sigma)[good]
+        assert pulls.std() == pytest.approx(1, abs=0.03)
+        np.testing.assert_array_equal(np.isnan(data), np.isnan(truth.bias))
+
+
+@pytest.mark.parametrize("name", ["sinistro", "hdi", "hdi_below", "alfosc", "above", "lsst"])
+def test_a_small_copy_keeps_the_geometry(tmp_path, name):
+    profile = CAMERAS[name].profile
+    small = windowed(profile, 32, 32)
+    simulate_night(small, tmp_path, frames=[Exposures("bias", 1)])
+    found = small.prepare(next(tmp_path.glob("*.fits")))
+    assert found.shape[1] == 32
+    for amplifier, whole in zip(small.amplifiers, profile.amplifiers, strict=True):
+        assert len(amplifier.strips) == len(whole.strips)
+        assert (amplifier.parallel_overscan is None) == (whole.parallel_overscan is None)
+        flips = [read_position(a.detector)[1] for a in (amplifier, whole) if a.detector]
+        assert flips[:1] == flips[1:]
