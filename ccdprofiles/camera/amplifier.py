@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from fnmatch import fnmatchcase
 from itertools import combinations, permutations
 from typing import TypeAlias
 
@@ -13,10 +14,18 @@ from astropy import units as u
 
 from ..errors import ProfileError, SectionError
 from .pixel_map import PixelMap
-from .section import Section, read_position
+from .section import Section, is_card, read_position
+from .strips import check_strips, is_above, lit_overscan, without_serial
 from .values import GAIN, quantity
 
-__all__ = ["Amplifier", "AmplifierSet", "Readout", "check_amplifiers", "check_strips"]
+__all__ = [
+    "Amplifier",
+    "AmplifierSet",
+    "Readout",
+    "check_amplifiers",
+    "expanded",
+    "is_pattern",
+]
 
 Number: TypeAlias = "u.Quantity | Callable[[Mapping], u.Quantity | None] | None"
 
@@ -24,6 +33,13 @@ Number: TypeAlias = "u.Quantity | Callable[[Mapping], u.Quantity | None] | None"
 @dataclass(frozen=True, kw_only=True)
 class Amplifier:
     """One amplifier of a camera, in unbinned FITS sections.
+
+    Instead of a section there may be the name of a header card, such as ``"DATASEC"``, which is then
+    read from every frame: from the header of the amplifier's extension, or else from the primary
+    header. The sections in the cards of ``data``, ``overscan`` and ``parallel_overscan`` count the
+    pixels of the file as it is stored, and so binned ones; those in the card of ``detector``, such
+    as ``"DETSEC"``, unbinned pixels of the detector. An overscan may have more rows, or a parallel
+    one more columns, than the data; the others are not used.
 
     Parameters
     ----------
@@ -40,7 +56,8 @@ class Amplifier:
         is left over when rows are shifted: a level for each column. The levels of the rows are
         subtracted from it first.
     gain : Quantity, callable or None
-        Electrons per adu, or a function of the header; None if it is not known.
+        Electrons per adu, or a function of the header, which is that of its extension over the
+        primary one; None if it is not known.
     read_noise : Quantity, callable or None
         In electron; None if it is not known.
     saturation : Quantity, callable or None
@@ -49,7 +66,10 @@ class Amplifier:
     name : str
         Such as ``"left"``; may be empty for a camera with one amplifier.
     extension : int, str or None
-        The HDU that contains it, if a file has one for each amplifier.
+        The HDU that contains it, if a file has one for each amplifier: its number or its name. A
+        name with ``*`` or ``?``, such as ``"SCI*"``, stands for one amplifier in each extension
+        that it fits, named after the extension; ``detector`` must then be a card. Extensions of
+        one name are distinguished by EXTVER, as in ``"SCI,2"``.
     detector : str or None
         The position of its data on the detector, unbinned; needed if every amplifier has its own
         extension, or if the amplifiers differ in height or width, because their sections do not
@@ -75,6 +95,14 @@ class Amplifier:
     ... )
     >>> amplifier.read_noise is None
     True
+
+    A mosaic whose extensions SCI1, SCI2, … have sections of their own:
+
+    >>> chips = Amplifier(
+    ...     data="DATASEC", overscan="BIASSEC", detector="DETSEC", extension="SCI*"
+    ... )
+    >>> chips.section_cards
+    ('DATASEC', 'BIASSEC', 'DETSEC')
     """
 
     data: str
@@ -88,29 +116,36 @@ class Amplifier:
     detector: str | None = None
 
     def __post_init__(self) -> None:
-        data = _section(self.data, "data")
-        if self.detector is not None:
-            _position(self.detector)
-        for field, unit in (("gain", GAIN), ("read_noise", u.electron), ("saturation", u.adu)):
-            value = getattr(self, field)
-            if value is not None and not callable(value):
-                quantity(value, unit, field)
-        self._check_strips(data)
-
-    def _check_strips(self, data: Section) -> None:
         if isinstance(self.overscan, list) or self.overscan == ():
             raise ProfileError(
                 f"overscan={self.overscan!r} is not a section, a tuple of sections or None; use None "
                 "if no strip is useful."
             )
+        data = _section(self.data, "data")
         strips = [_section(text, "overscan") for text in self.strips]
-        parallel = self.parallel_overscan
-        if parallel is not None:
-            _section(parallel, "parallel_overscan")
+        parallel = None
+        if self.parallel_overscan is not None:
+            parallel = _section(self.parallel_overscan, "parallel_overscan")
+        if self.detector is not None and not is_card(self.detector):
+            _position(self.detector)
+        for field, unit in (("gain", GAIN), ("read_noise", u.electron), ("saturation", u.adu)):
+            value = getattr(self, field)
+            if value is not None and not callable(value):
+                quantity(value, unit, field)
+        if self.parallel_overscan is not None and not strips:
+            raise ProfileError(str(without_serial(self.parallel_overscan)))
+        if data is None or None in strips or (self.parallel_overscan and parallel is None):
+            return  # they are compared in every frame, once the cards are read
         try:
-            check_strips(data, strips, None if parallel is None else Section.parse(parallel))
+            check_strips(data, [strip for strip in strips if strip], parallel)
         except SectionError as error:
             raise ProfileError(str(error)) from error
+
+    @property
+    def section_cards(self) -> tuple[str, ...]:
+        """The cards that its sections are read from."""
+        texts = (self.data, *self.strips, self.parallel_overscan, self.detector)
+        return tuple(text for text in texts if text is not None and is_card(text))
 
     @property
     def strips(self) -> tuple[str, ...]:
@@ -118,68 +153,6 @@ class Amplifier:
         if self.overscan is None:
             return ()
         return (self.overscan,) if isinstance(self.overscan, str) else self.overscan
-
-
-def check_strips(data: Section, strips: Sequence[Section], parallel: Section | None) -> None:
-    """Refuse strips of overscan that do not give a level for each row, or for each column.
-
-    Parameters
-    ----------
-    data : Section
-    strips : sequence of Section
-        Of ``overscan``.
-    parallel : Section or None
-
-    Raises
-    ------
-    SectionError
-    """
-    for strip in (*strips, *([] if parallel is None else [parallel])):
-        if strip.overlaps(data):
-            raise _lit_overscan(strip, data)
-    for one, other in combinations(strips, 2):
-        if one.overlaps(other):
-            raise SectionError(
-                f"overscan {one} and overscan {other} overlap; use each pixel once, in one strip."
-            )
-    by_column = [_is_above(strip, data) for strip in strips]
-    for strip, above in zip(strips, by_column, strict=True):
-        if above:
-            _check_columns("overscan", strip, data)
-        elif (strip.first_row, strip.last_row) != (data.first_row, data.last_row):
-            raise SectionError(
-                f"overscan {strip} and data {data} do not have the same rows; "
-                "each row of the data needs its own overscan."
-            )
-    if len({*by_column}) > 1:
-        raise SectionError(
-            f"overscan {' and '.join(map(str, strips))} are beside the data {data} and above or below "
-            "them; use overscan= for those beside, and parallel_overscan= for the other."
-        )
-    if parallel is None:
-        return
-    if not strips or by_column[0]:
-        raise SectionError(
-            f"parallel_overscan {parallel} is corrected after a level for each row, but overscan= has "
-            "no strip beside the data; use overscan= for it if it is the only one."
-        )
-    _check_columns("parallel_overscan", parallel, data)
-
-
-def _is_above(strip: Section, data: Section) -> bool:
-    """Return True if a strip is above or below the data, and not beside them."""
-    if (strip.first_column, strip.last_column) == (data.first_column, data.last_column):
-        return True
-    beside = Section(strip.first_column, strip.last_column, data.first_row, data.last_row)
-    return beside.overlaps(data)
-
-
-def _check_columns(field: str, strip: Section, data: Section) -> None:
-    if (strip.first_column, strip.last_column) != (data.first_column, data.last_column):
-        raise SectionError(
-            f"{field} {strip} is not beside the data {data} and does not have the same columns; "
-            "each column of the data needs its own overscan."
-        )
 
 
 @dataclass(frozen=True)
@@ -220,13 +193,7 @@ class Readout:
     parallel_overscan: Section | None = None
 
     def __repr__(self) -> str:
-        # It enters the keys of products, which fields that are not used must not change.
-        shown = (
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in fields(self)
-            if f.default is MISSING or f.name == "extension" or getattr(self, f.name) != f.default
-        )
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        return _used_fields(self)
 
     @property
     def in_frame(self) -> PixelMap:
@@ -241,7 +208,7 @@ class Readout:
     @property
     def by_column(self) -> bool:
         """True if its overscan gives a level for each column, and not for each row."""
-        return self.overscan is not None and _is_above(self.overscan, self.data)
+        return self.overscan is not None and is_above(self.overscan, self.data)
 
     @property
     def overscan_text(self) -> str:
@@ -266,10 +233,16 @@ class AmplifierSet:
     readouts : tuple of Readout
     shape : tuple of int
         Rows and columns of the trimmed frame.
+    origin : tuple of int or None
+        Column and row of the detector where the frame begins, if positions are read from cards.
     """
 
     readouts: tuple[Readout, ...]
     shape: tuple[int, int]
+    origin: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return _used_fields(self)
 
     @property
     def key(self) -> str:
@@ -277,6 +250,7 @@ class AmplifierSet:
         text = "+".join(
             f"{r.extension}{r.data}{r.overscan}{r.place}{_unusual(r)}" for r in self.readouts
         )
+        text += "" if self.origin is None else f"from {self.origin}"
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
@@ -327,6 +301,13 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
             )
     _check_overlaps(amplifiers)
     extensions = {a.extension for a in amplifiers}
+    for amplifier in amplifiers:
+        if is_pattern(amplifier.extension) and not is_card(amplifier.detector):
+            raise ProfileError(
+                f"extension={amplifier.extension!r} stands for several extensions, but "
+                f"detector={amplifier.detector!r} gives no position to each; use the name of a card "
+                "that each has, such as detector='DETSEC'."
+            )
     if len(extensions) > 1 and any(a.detector is None for a in amplifiers):
         raise ProfileError(
             "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each."
@@ -337,7 +318,8 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
         raise ProfileError(
             "two amplifiers have the same name; use different names, such as name='left'."
         )
-    rows = {(s.first_row, s.last_row) for s in (Section.parse(a.data) for a in amplifiers)}
+    data = [Section.parse(a.data) for a in amplifiers if not is_card(a.data)]
+    rows = {(s.first_row, s.last_row) for s in data}
     heights = {None if a is None or b is None else b - a + 1 for a, b in rows}
     if len(heights) > 1 and any(a.detector is None for a in amplifiers):
         raise ProfileError(
@@ -349,7 +331,8 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
 
 def _check_positions(amplifiers: Sequence[Amplifier]) -> None:
     """Refuse two amplifiers that have a pixel of the detector in common."""
-    placed = [(a.detector, _position(a.detector)) for a in amplifiers if a.detector is not None]
+    texts = [a.detector for a in amplifiers if a.detector is not None]
+    placed = [(text, _position(text)) for text in texts if not is_card(text)]
     for (one, first), (other, second) in combinations(placed, 2):
         if first.overlaps(second):
             raise ProfileError(
@@ -360,7 +343,8 @@ def _check_positions(amplifiers: Sequence[Amplifier]) -> None:
 
 def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
     """Refuse two amplifiers of one image if one uses data of the other as data or overscan."""
-    for first, second in combinations(amplifiers, 2):
+    known = [a for a in amplifiers if not is_card(a.data)]
+    for first, second in combinations(known, 2):
         if first.extension == second.extension and Section.parse(first.data).overlaps(
             Section.parse(second.data)
         ):
@@ -368,22 +352,54 @@ def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
                 f"the amplifiers' data {first.data} and {second.data} overlap; "
                 "each pixel is read by one amplifier."
             )
-    for first, second in permutations(amplifiers, 2):
-        more = () if second.parallel_overscan is None else (second.parallel_overscan,)
-        for strip in (*second.strips, *more):
-            if first.extension == second.extension and Section.parse(strip).overlaps(
-                Section.parse(first.data)
-            ):
-                raise ProfileError(str(_lit_overscan(strip, first.data)))
+    for first, second in permutations(known, 2):
+        for strip in (*second.strips, second.parallel_overscan):
+            if strip is None or is_card(strip) or first.extension != second.extension:
+                continue
+            if Section.parse(strip).overlaps(Section.parse(first.data)):
+                raise ProfileError(str(lit_overscan(strip, first.data)))
 
 
-def _lit_overscan(overscan: object, data: object) -> SectionError:
-    return SectionError(
-        f"overscan {overscan} overlaps the data {data}; use the strip that receives no light."
-    )
+def is_pattern(extension: int | str | None) -> bool:
+    """Return True if the name of an extension stands for all that it fits."""
+    return isinstance(extension, str) and any(letter in extension for letter in "*?[")
 
 
-def _section(text: str, field: str) -> Section:
+def expanded(amplifiers: Sequence[Amplifier], extensions: Iterable) -> tuple[Amplifier, ...]:
+    """Return amplifiers with one for each extension that a pattern fits, in the order of the file.
+
+    Parameters
+    ----------
+    amplifiers : sequence of Amplifier
+    extensions : iterable of (int, str or None)
+        Those of a file, by all their names.
+
+    Raises
+    ------
+    KeyError
+        If no extension fits a pattern; its argument is the pattern.
+    """
+    found: list[Amplifier] = []
+    for amplifier in amplifiers:
+        pattern = amplifier.extension
+        if not isinstance(pattern, str) or not is_pattern(pattern):
+            found.append(amplifier)
+            continue
+        names = [e for e in extensions if isinstance(e, str) and fnmatchcase(e, pattern)]
+        # Extensions of one name are known by it and by their versions, as SCI, SCI,1 and SCI,2.
+        names = [n for n in names if not any(other.startswith(f"{n},") for other in names)]
+        if not names:
+            raise KeyError(pattern)
+        for name in names:
+            label = f"{amplifier.name} {name}".strip()
+            found.append(replace(amplifier, extension=name, name=label))
+    return tuple(found)
+
+
+def _section(text: str, field: str) -> Section | None:
+    """Read a section of the profile; None if it is the name of a card."""
+    if is_card(text):
+        return None
     try:
         return Section.parse(text)
     except SectionError as error:
@@ -402,3 +418,13 @@ def _unusual(readout: Readout) -> str:
     flips = f"flipped {readout.flipped}" if any(readout.flipped) else ""
     more = readout.more_overscan or readout.parallel_overscan is not None
     return flips + (f"strips {readout.overscan_text}" if more else "")
+
+
+def _used_fields(instance: Readout | AmplifierSet) -> str:
+    """Write an object without the fields that are not used; the text enters the keys of products."""
+    shown = (
+        f"{f.name}={getattr(instance, f.name)!r}"
+        for f in fields(instance)
+        if f.default is MISSING or f.name == "extension" or getattr(instance, f.name) != f.default
+    )
+    return f"{type(instance).__qualname__}({', '.join(shown)})"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, Number, Readout
-from .section import Section, binned, compact, read_position
+from .card_sections import CardReader, refuse_overlaps, within_data
+from .section import Section, binned, compact, is_card, read_position
+from .strips import check_strips
 from .values import GAIN, quantity
 from .watch import call
 
@@ -22,6 +24,7 @@ def amplifier_set(
     binning: tuple[int, int],
     overscan_bins: bool,
     header: Mapping,
+    headers: Mapping | None = None,
 ) -> AmplifierSet:
     """Fit amplifiers into one frame.
 
@@ -35,31 +38,87 @@ def amplifier_set(
     overscan_bins : bool
         See `ccdprofiles.camera.section.binned`.
     header : mapping
-        Passed to the functions that are used instead of numbers.
+        Passed to the functions that are used instead of numbers, and read for sections.
+    headers : mapping, optional
+        The header of every extension, used instead of ``header``.
 
     Raises
     ------
     SectionError
-        If a section is outside the frame.
+        If a section is outside the frame, or a card has no section that is possible.
     FrameRejected
         If a function returns a wrong number for this header.
     """
-    x, y = binning
-    whole = [_unbinned_data(a, shapes[a.extension], x, y) for a in amplifiers]
-    data = [
-        section.within(shapes[a.extension], "data section")
-        for section, a in zip(binned(whole, whole, x, y, overscan_bins), amplifiers, strict=True)
+    cards = [
+        CardReader(
+            (headers or {}).get(a.extension, header), a.extension, shapes[a.extension], binning
+        )
+        for a in amplifiers
     ]
-    places = _places(amplifiers, data, binning)
-    readouts = []
-    for amplifier, section, place in zip(amplifiers, data, places, strict=True):
-        texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
-        strips = [
-            _along(strip, section, shapes[amplifier.extension])
-            for strip in binned(map(Section.parse, texts), whole, x, y, overscan_bins)
+    whole = {
+        a.extension: [
+            _unbinned_data(b, shapes[b.extension], *binning)
+            for b in amplifiers
+            if b.extension == a.extension and not is_card(b.data)
         ]
-        readouts.append(_readout(amplifier, section, strips, place, header))
-    return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data))
+        for a in amplifiers
+    }
+
+    def stored(texts: Iterable[str], a: Amplifier) -> list[Section]:
+        """Return the sections of the profile in the binned frame."""
+        if is_card(a.data) and not overscan_bins and binning[0] > 1:
+            raise SectionError(
+                f"data={a.data!r} is a card, so {' and '.join(texts)} cannot be placed in a binned frame "
+                "whose overscan is not binned; use the card of the overscan in the profile."
+            )
+        sections = map(Section.parse, texts)
+        return binned(sections, whole[a.extension], *binning, overscan_bins)
+
+    data = [_data(a, own, stored) for a, own in zip(amplifiers, cards, strict=True)]
+    places, flips, origin = _places(amplifiers, data, binning, cards)
+    readouts = []
+    for n, (amplifier, own) in enumerate(zip(amplifiers, cards, strict=True)):
+        texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
+        strips = [_strip(text, amplifier, data[n], own, stored) for text in texts]
+        if amplifier.section_cards:
+            _check_cards(amplifier, data[n], strips)
+        readouts.append(_readout(amplifier, data[n], strips, places[n], flips[n], own.header))
+    if any(a.section_cards for a in amplifiers):
+        for extension in whole:
+            here = [r for r in readouts if r.extension == extension]
+            refuse_overlaps([(r.data, r.strips) for r in here], places)
+    return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data), origin)
+
+
+def _data(amplifier: Amplifier, cards: CardReader, stored: Callable) -> Section:
+    """Return the data of an amplifier in the raw frame."""
+    if is_card(amplifier.data):
+        return cards.section(amplifier.data, "data")
+    whole = _unbinned_data(amplifier, cards.shape, *cards.binning)
+    (section,) = stored([str(whole)], amplifier)
+    return section.within(cards.shape, "data section")
+
+
+def _strip(
+    text: str, amplifier: Amplifier, data: Section, cards: CardReader, stored: Callable
+) -> Section:
+    """Return a strip of overscan in the raw frame, of the same rows or columns as the data."""
+    if is_card(text):
+        return within_data(cards.section(text, "overscan"), data)
+    (strip,) = stored([text], amplifier)
+    return _along(strip, data, cards.shape)
+
+
+def _check_cards(amplifier: Amplifier, data: Section, strips: list[Section]) -> None:
+    """Refuse data and overscan that do not belong to each other, of which some are in cards."""
+    serial, parallel = strips[: len(amplifier.strips)], strips[len(amplifier.strips) :]
+    try:
+        check_strips(data, serial, parallel[0] if parallel else None)
+    except SectionError as error:
+        raise SectionError(
+            f"{' and '.join(amplifier.section_cards)}: {str(error).rstrip('.')}; correct the header, or "
+            "write the sections in the profile."
+        ) from error
 
 
 def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int) -> Section:
@@ -88,7 +147,12 @@ def _along(strip: Section, data: Section, shape: tuple[int, int]) -> Section:
 
 
 def _readout(
-    amplifier: Amplifier, data: Section, strips: list[Section], place: Section, header: Mapping
+    amplifier: Amplifier,
+    data: Section,
+    strips: list[Section],
+    place: Section,
+    flipped: tuple[bool, bool],
+    header: Mapping,
 ) -> Readout:
     parallel = None if amplifier.parallel_overscan is None else strips.pop()
     return Readout(
@@ -102,7 +166,7 @@ def _readout(
         read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),
         saturation=_number(amplifier.saturation, header, u.adu, "saturation"),
         extension=amplifier.extension,
-        flipped=read_position(amplifier.detector)[1] if amplifier.detector else (False, False),
+        flipped=flipped,
     )
 
 
@@ -121,16 +185,35 @@ def _number(value: Number, header: Mapping, unit: u.UnitBase, field: str) -> flo
 
 
 def _places(
-    amplifiers: Sequence[Amplifier], data: list[Section], binning: tuple[int, int]
-) -> list[Section]:
-    """Return the position of the data of each amplifier in the trimmed frame."""
+    amplifiers: Sequence[Amplifier],
+    data: list[Section],
+    binning: tuple[int, int],
+    cards: Sequence[CardReader],
+) -> tuple[list[Section], list[tuple[bool, bool]], tuple[int, int] | None]:
+    """Return the positions in the trimmed frame, the flips, and where the frame begins if cards tell.
+
+    An amplifier without a position stands where its data are.
+    """
     if all(a.detector is None for a in amplifiers):
-        return compact(data)
-    on_chip = [read_position(a.detector or a.data) for a in amplifiers]
+        return compact(data), [(False, False)] * len(data), None
+    on_chip = []
+    for amplifier, section, own in zip(amplifiers, data, cards, strict=True):
+        text = amplifier.detector
+        if text is not None and is_card(text):
+            position = own.position(text)
+            own.check_size(text, position[0], section)
+        else:
+            position = read_position(text or amplifier.data)
+        on_chip.append(position)
     places = _on_detector(on_chip, data, binning)
+    flips = [flipped for _, flipped in on_chip]
     if any(a.detector is None for a in amplifiers):
-        places = compact(places)
-    return places
+        return compact(places), flips, None
+    if not any(is_card(a.detector) for a in amplifiers):
+        return places, flips, None
+    left = min(section.first_column for section, _ in on_chip)
+    bottom = min(section.first_row for section, _ in on_chip)
+    return places, flips, (left, bottom)
 
 
 def _on_detector(

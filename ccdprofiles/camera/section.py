@@ -20,9 +20,10 @@ from typing import Any
 
 from ..errors import SectionError
 
-__all__ = ["Section", "binned", "binned_size", "compact", "read_position"]
+__all__ = ["Section", "binned", "binned_size", "compact", "is_card", "read_position"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
+_CARD = re.compile(r"[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 
 Edge = Any
@@ -142,6 +143,16 @@ def _parsed(text: str) -> Section:
             )
         edges += [first, last]
     return Section(*edges)
+
+
+def is_card(text: object) -> bool:
+    """Return True if a text is the name of a header card and not a section.
+
+    >>> from ccdprofiles.camera.section import is_card
+    >>> is_card("DATASEC"), is_card("[1:2048, 1:4128]"), is_card("1:2048, 1:4128")
+    (True, False, False)
+    """
+    return isinstance(text, str) and _CARD.fullmatch(text) is not None
 
 
 def read_position(text: str) -> tuple[Section, tuple[bool, bool]]:

@@ -12,7 +12,7 @@ from ..camera.amplifier import Amplifier, AmplifierSet, Readout
 from ..camera.frame_size import declared_size, sections_reach
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
-from ..camera.section import Section, binned
+from ..camera.section import Section, binned, is_card
 from .cameras import Camera
 from .exposures import Exposure
 from .headers import frame_header
@@ -196,7 +196,8 @@ def _shape(
     open_rows, open_columns = simulation.camera.shape
     columns, rows = declared_size(size, extension) or sections_reach(here)
     width, height = columns or open_columns, rows or open_rows
-    whole = [Section.parse(a.data).within((height, width)) for a in here]
+    literal = [Section.parse(a.data) for a in here if not is_card(a.data)]
+    whole = [section.within((height, width)) for section in literal]
     (image,) = binned([Section(1, width, 1, height)], whole, *binning, profile.overscan_bins)
     return image.height, image.width
 

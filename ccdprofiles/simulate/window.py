@@ -36,7 +36,8 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     Raises
     ------
     ProfileError
-        If the rows or columns cannot be divided evenly among the amplifiers.
+        If the rows or columns cannot be divided evenly among the amplifiers, or the sections are in
+        cards.
 
     Examples
     --------
@@ -68,6 +69,12 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
 
 def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:
     """Return amplifiers that share ``size`` (rows, columns), unbinned."""
+    cards = [card for a in amplifiers for card in a.section_cards]
+    if cards:
+        raise ProfileError(
+            f"the sections of this camera are in cards ({', '.join(dict.fromkeys(cards))}), so it cannot be "
+            "made smaller; write the sections of a smaller chip in a copy of the profile."
+        )
     chip = _chip(amplifiers)
     shares = _shares(chip, size)
     small = []

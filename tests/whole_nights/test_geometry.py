@@ -12,6 +12,7 @@ from geometries import PLAIN, Amp, Camera
 
 from ccdprofiles import Amplifier, Combine, CosmicRays, Profile, combine, reduce_night
 from ccdprofiles.camera.section import read_position
+from ccdprofiles.errors import PlanError, ProfileError
 from ccdprofiles.products.band import DQ
 from ccdprofiles.reduce import inputs
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
@@ -214,7 +215,64 @@ def above():
     return one("above", amp, overscan=tuple(strips))
 
 
-CAMERAS = {make.__name__: make() for make in (sinistro, lsst, hdi, hdi_below, alfosc, above)}
+def gain(header):
+    return header["GAIN"] * GAIN
+
+
+def read_noise(header):
+    return header["RDNOISE"] * u.electron
+
+
+def mef(name="SCI{}", pattern="SCI*"):
+    """The Sinistro's chip, written with all sections and numbers in the header of each extension.
+
+    The overscan of the cards is longer than the data, as that of many cameras.
+    """
+    camera = sinistro()
+    amps = []
+    for n, (amp, amplifier) in enumerate(
+        zip(camera.amps, camera.profile.amplifiers, strict=True), 1
+    ):
+        rows, columns = amp.shape
+        cards = {
+            "EXTNAME": name.format(n),
+            "EXTVER": n,
+            "DATASEC": section(slice(2, 92), slice(1, rows + 1)),
+            "BIASSEC": section(slice(95, columns + 2), slice(0, rows + 3)),
+            "DETSEC": amplifier.detector,
+            "GAIN": amp.gain,
+            "RDNOISE": amp.noise,
+        }
+        amps.append(
+            replace(
+                amp,
+                data=(slice(1, rows + 1), slice(2, 92)),
+                beside=(slice(95, columns + 2),),
+                shape=(rows + 3, columns + 2),
+                cards=cards,
+            )
+        )
+    amplifier = Amplifier(
+        data="DATASEC",
+        overscan="BIASSEC",
+        detector="DETSEC",
+        extension=pattern,
+        gain=gain,
+        read_noise=read_noise,
+        saturation=65535 * u.adu,
+    )
+    profile = Profile(instrument="mef", name="mef", amplifiers=[amplifier], recipe=PLAIN)
+    # Numbers of the primary header, which those of the extensions override.
+    return Camera(profile, tuple(amps), camera.shape, {"GAIN": 9.9, "RDNOISE": 99.0})
+
+
+def versions():
+    """The same as SALT's RSS writes it: all extensions have one name, and versions."""
+    return mef("SCI", "SCI*")
+
+
+MAKERS = (sinistro, lsst, hdi, hdi_below, alfosc, above, mef, versions)
+CAMERAS = {make.__name__: make() for make in MAKERS}
 
 
 @pytest.fixture(scope="module", params=CAMERAS)
@@ -400,3 +458,55 @@ def test_a_small_copy_keeps_the_geometry(tmp_path, name):
         assert (amplifier.parallel_overscan is None) == (whole.parallel_overscan is None)
         flips = [read_position(a.detector)[1] for a in (amplifier, whole) if a.detector]
         assert flips[:1] == flips[1:]
+
+
+def from_cards(tmp_path):
+    """A frame of a camera whose sections are in cards, prepared and saved."""
+    profile = Profile(
+        instrument="C",
+        amplifiers=[Amplifier(data="DATASEC", overscan=None)],
+        recipe=replace(PLAIN, flat=None, electrons=False),
+    )
+    _, image, hdu = corner(DATASEC="[5:20,1:12]")
+    hdu.writeto(tmp_path / "a.fits")
+    return profile, image, profile.prepare(tmp_path / "a.fits")
+
+
+def test_single_steps_read_sections_from_cards(tmp_path):
+    profile, image, ccd = from_cards(tmp_path)
+    np.testing.assert_array_equal(ccd.data, image[:, 4:])
+    assert profile.calibrate(ccd, electrons=False).shape == (12, 16)
+    again = profile.prepare(profile.read(tmp_path / "a.fits"))
+    np.testing.assert_array_equal(again.data, ccd.data)
+
+
+def test_a_saved_frame_has_lost_the_sections_of_its_cards(tmp_path):
+    profile, _, ccd = from_cards(tmp_path)
+    ccd.write(tmp_path / "b.fits")
+    with pytest.raises(PlanError) as refusal:
+        profile.calibrate(tmp_path / "b.fits", electrons=False)
+    assert str(refusal.value) == (
+        "the sections of this camera are in cards of its raw frames (DATASEC), which a saved frame "
+        "does not have; calibrate the frame that prepare() returned before you save it."
+    )
+
+
+def test_a_camera_with_sections_in_cards_is_not_made_smaller():
+    with pytest.raises(ProfileError) as refusal:
+        windowed(CAMERAS["mef"].profile, 32, 32)
+    assert str(refusal.value) == (
+        "the sections of this camera are in cards (DATASEC, BIASSEC, DETSEC), so it cannot be made "
+        "smaller; write the sections of a smaller chip in a copy of the profile."
+    )
+
+
+def test_the_simulator_takes_sections_from_the_cards_it_is_given(tmp_path):
+    cards = {"DATASEC": "[1:48,1:60]", "BIASSEC": "[51:60,1:64]"}
+    amplifier = Amplifier(data="DATASEC", overscan="BIASSEC", **numbers(CAMERAS["alfosc"].amps[0]))
+    profile = Profile(
+        instrument="C", amplifiers=[amplifier], recipe=PLAIN, frame_size=(60, 64), name="c"
+    )
+    truth = simulate_night(profile, tmp_path / "raw", header=lambda *_: cards)
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert result.ok
+    assert made(result)["flat"][0].shape == (60, 48)
