@@ -27,6 +27,7 @@ from .plan.plan import Plan
 from .plan.request import NightRequest, Planned
 from .report.progress import progress_bar
 from .run.executors import check_executor, executor_of
+from .run.interpreter import collector_paused
 from .run.memory import Memory
 from .run.state import Outcome
 
@@ -160,6 +161,7 @@ def _in_words() -> Iterator[None]:
 
 
 @_in_words()
+@collector_paused()
 def scan_night(folder: str | Path, **options: Any) -> tuple[Frame, ...]:
     """Read the headers of a night, and choose the profile of each frame.
 
@@ -217,6 +219,7 @@ def plan_night(
 
 
 @_in_words()
+@collector_paused()
 def frames_and_plan(
     folder: str | Path, *, output: str | Path | None = None, **options: Any
 ) -> Planned:
@@ -374,6 +377,7 @@ def reduce_night(
     return night
 
 
+@collector_paused()
 def _planned(request: NightRequest, out: OutputFolder) -> Planned:
     """Read the headers of a night and plan it."""
     scanned = request.scan(out.names)

@@ -12,6 +12,7 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import ChangeError, ProfileError
+from .frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
 from .profile import Profile
 from .recipe import Combine, CosmicRays, Flat, Limits, Recipe, SpectralFlat
 from .spelling import near_words
@@ -25,7 +26,6 @@ _PARTS = {
     "limits": (Limits,),
 }
 _BY_TYPE = {"combine": ("method", "clip"), "limits": ("frames",)}
-_MASTERS = ("bias", "dark", "flat", "arc")
 _UNITS = {
     "exposure_tolerance": "s",
     "overscan_drift": "adu",
@@ -34,7 +34,7 @@ _UNITS = {
 }
 
 _CONCERNED = {
-    "bias": ("bias", "dark", "flat", "arc", "science"),
+    "bias": FRAME_TYPES,
     "dark": ("dark", "flat", "science"),
     "flat": ("flat", "science"),
     "arc": ("arc",),
@@ -200,8 +200,8 @@ def setting_names() -> list[str]:
     names = [f.name for f in fields(Recipe)]
     for part, kinds in _PARTS.items():
         names += dict.fromkeys(f"{part}.{f.name}" for kind in kinds for f in fields(kind))
-    names += [f"combine.{kind}.{field}" for kind in _MASTERS for field in _BY_TYPE["combine"]]
-    names += [f"limits.frames.{kind}" for kind in _MASTERS]
+    names += [f"combine.{kind}.{field}" for kind in MASTER_TYPES for field in _BY_TYPE["combine"]]
+    names += [f"limits.frames.{kind}" for kind in MASTER_TYPES]
     return names
 
 
@@ -219,7 +219,7 @@ def concerning(changes: Iterable[tuple[str, str]], kind: str) -> list[tuple[str,
 
 def _concerned(name: str) -> tuple[str, ...]:
     part, *path = name.split(".")
-    if part == "combine" and path[:1] and path[0] in _MASTERS:
+    if part == "combine" and path[:1] and path[0] in MASTER_TYPES:
         return _CONCERNED[path[0]]
     if part == "limits" and len(path) == 2:
         return _CONCERNED[path[1]]
@@ -345,8 +345,8 @@ def _changed(setting: str, value: Any, whole: Any, recipe: Recipe, profile: str)
 def _combined(path: list[str], value: Any, recipe: Recipe) -> dict[str, Combine]:
     """Return how masters are combined, with one setting of all or of one type changed."""
     own = dict(recipe.combine) if isinstance(recipe.combine, Mapping) else {}
-    kinds = path[:1] if len(path) == 2 else ("bias", "dark", "flat")
-    all_of_them = {kind: recipe.combine_for(kind) for kind in ("bias", "dark", "flat")} | own
+    kinds = path[:1] if len(path) == 2 else STEPS
+    all_of_them = {kind: recipe.combine_for(kind) for kind in STEPS} | own
     for kind in kinds:
         was = all_of_them.get(kind, recipe.combine_for(kind))
         all_of_them[kind] = replace(was, **{path[-1]: value})

@@ -10,7 +10,7 @@ from astropy import units as u
 from ..errors import ProfileError
 from .amplifier import Amplifier, check_amplifiers
 from .frame_size import declared_size, sections_reach
-from .frame_types import FRAME_TYPES
+from .frame_types import FRAME_TYPES, STEPS
 from .header_values import lower_word
 from .recipe import Recipe
 from .values import nearest, one_of, read_only, several
@@ -132,7 +132,7 @@ def _match(match: Any) -> Any:
     if not isinstance(match, Mapping):
         return _tuple_of_cards(match, "match")
     for frame_type, cards in match.items():
-        one_of(frame_type, ("bias", "dark", "flat"), "match")
+        one_of(frame_type, STEPS, "match")
         if not isinstance(cards, tuple | list):
             raise ProfileError(
                 f"match={match!r} contains {cards!r}, which is not a tuple of header cards; "

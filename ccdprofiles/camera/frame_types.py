@@ -10,12 +10,20 @@ __all__ = [
     "COMMON_FRAME_TYPES",
     "FRAME_TYPES",
     "HASHED_FRAME_TYPES",
+    "MASTER_TYPES",
+    "STEPS",
     "loose",
     "possible_words",
     "with_common",
 ]
 
-FRAME_TYPES = ("bias", "dark", "flat", "arc", "science")
+STEPS = ("bias", "dark", "flat")
+"""The types whose masters calibrate other frames: the steps that can be omitted."""
+
+MASTER_TYPES = (*STEPS, "arc")
+"""The types of which masters are made, each after those that it may need."""
+
+FRAME_TYPES = (*MASTER_TYPES, "science")
 """All types of frame."""
 
 _WORDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -150,8 +151,10 @@ class Profile(SingleSteps):
         return f"<Profile {self.name or '(no name)'}: {cards}{number}{file}>"
 
     def __str__(self) -> str:
-        shown = (f for f in fields(self) if f.repr)
-        return f"Profile({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        shown["file"] = Path(self.file).name
+        text = f"Profile({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return re.sub(r" at 0x[0-9a-f]+>", ">", text)
 
     def __reduce__(self):
         return picklable(self)

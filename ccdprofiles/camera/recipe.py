@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from ..errors import ProfileError
+from .frame_types import STEPS
 from .values import (
     boolean,
     check_model,
@@ -366,7 +367,7 @@ class Recipe:
         self._check_parts()
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))
-        for frame_type in ("bias", "dark", "flat"):
+        for frame_type in STEPS:
             if self.combine_for(frame_type).method == "sum":
                 raise ProfileError(
                     f"combine='sum' for a {frame_type}: a master {frame_type} has the level of one "

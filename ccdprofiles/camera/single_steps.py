@@ -32,7 +32,9 @@ class SingleSteps:
         Raises
         ------
         FrameRejected
-            If the file cannot be read, or holds several images.
+            If its content cannot be read, or it holds several images.
+        PlanError
+            If there is no such file.
 
         Examples
         --------
@@ -75,7 +77,8 @@ class SingleSteps:
         FrameRejected
             If the header rules the frame out.
         PlanError
-            If it was prepared before, or is not in the unit of raw frames.
+            If it was prepared before, is not in the unit of raw frames, is a slice, or is not an
+            image.
 
         Examples
         --------
@@ -105,7 +108,8 @@ class SingleSteps:
         The dark is scaled and the gain applied where the recipe says so; the gain to science
         frames only. A master without the cards of this package is measured: a flat whose median
         is not 1 is divided by it, and whether a dark holds its pedestal is told from its level.
-        What was found is logged as a warning and stands in HISTORY.
+        This is logged as a warning and stands in HISTORY, as do settings that differ and need
+        not be wrong, and a flat that is used without the bias or dark of the recipe.
 
         Parameters
         ----------
@@ -127,8 +131,9 @@ class SingleSteps:
         ------
         PlanError
             If the numbers would be wrong: a bias subtracted twice, a dark scaled that holds its
-            pedestal, a flat that divides a pedestal, adu and electron mixed, or a master of
-            another camera, amplifier set, binning, exposure or filter.
+            pedestal, a flat that divides a pedestal, adu and electron mixed, a slice, a master of
+            another camera, amplifier set, binning, exposure or filter, or a bias or dark of other
+            settings, as a night compares them. Also if an argument is not an image.
 
         Examples
         --------

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ..errors import PlanError
 from .notebook import folded
 from .reason import Reason
 from .wording import grouped, in_filter, plural, seconds
 
-__all__ = ["STEPS", "Input", "Master", "Plan", "Product"]
+__all__ = ["Input", "Master", "Plan", "Product"]
 
-STEPS = ("bias", "dark", "flat")
-"""The steps that ``without`` can omit."""
 _FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
 
@@ -213,8 +212,21 @@ class Plan:
         return not (self.missing or {r.file for r in self.set_aside} - set(self.reject))
 
     def master(self, name: str) -> Master:
-        """Return a master by its name."""
-        return next(m for m in self.masters if m.name == name)
+        """Return a master by its name, such as ``masters/lfc_dark_300s_1x1.fits``.
+
+        Raises
+        ------
+        PlanError
+            If no master of the plan has this name.
+        """
+        for master in self.masters:
+            if master.name == name:
+                return master
+        names = ", ".join(m.name for m in self.masters)
+        raise PlanError(
+            f"{name!r} is not a master of this plan; "
+            + (f"use one of {names}." if names else "it has none.")
+        )
 
     @property
     def remedies(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..camera.frame_types import MASTER_TYPES, STEPS
 from ..camera.values import nearest
 from ..errors import PlanError
 from .candidates import Candidate, Candidates, adopted, read_out
@@ -14,7 +15,7 @@ from .groups import groups_of, split_by_settings
 from .masters import choose_masters
 from .names import Draft, master_names, product_names
 from .notes import choice_notes, notes_of
-from .plan import STEPS, Input, Plan, Product
+from .plan import Input, Plan, Product
 from .reason import Reason
 
 __all__ = ["check_steps", "make_plan"]
@@ -60,7 +61,7 @@ def make_plan(
     done = _Done(Candidates(accepted))
     done = replace(done, masters=done.masters.with_(_of_other_nights(frames, done.masters)))
     asking = _asked_for(accepted, without)
-    for kind in ("bias", "dark", "flat", "arc"):
+    for kind in MASTER_TYPES:
         done = _with_masters(kind, done, asking, without, min_frames)
     done = _with_inputs(accepted.get("science", ()), done, without)
     missing = {reason.file: reason for reason in done.missing}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import Changes
+from ..camera.frame_types import STEPS
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.registry import Registry
@@ -288,9 +289,9 @@ def _distinct_names(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, s
 
 def _calibration(frame: Frame, registry: Registry) -> Frame:
     """Return a frame of a calibration folder; science frames and arcs are ignored."""
-    if frame.master in ("bias", "dark", "flat"):
+    if frame.master in STEPS:
         return _master(frame, registry)
-    if frame.verdict == ACCEPTED and frame.type not in ("bias", "dark", "flat"):
+    if frame.verdict == ACCEPTED and frame.type not in STEPS:
         article = "an" if frame.type == "arc" else "a"
         text = f"{article} {frame.type} frame in a calibration folder."
         return frame.rejected("not-calibration", text, IGNORED)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.frame_types import STEPS
 from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
@@ -24,8 +25,8 @@ __all__ = [
     "ProfileLabel",
     "bands_of",
     "flat_recipe",
-    "left_out",
     "noise_of",
+    "omitted_steps",
     "pedestal_off",
     "picklable",
 ]
@@ -155,10 +156,10 @@ def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
     return recipe.flat
 
 
-def left_out(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
+def omitted_steps(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
     """Return the steps omitted on purpose that this frame would otherwise have."""
     steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
-    wanted = steps.get(kind, ("bias", "dark", "flat"))
+    wanted = steps.get(kind, STEPS)
     return [step for step in without if step in wanted and getattr(frame.recipe, step)]
 
 

@@ -19,8 +19,15 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
-from ..products.header import add_mjd, ascii_text, combined_header, flip_wcs, shift_wcs
-from .inputs import JobInputs, flat_recipe, left_out
+from ..products.header import (
+    add_mjd,
+    ascii_text,
+    combined_header,
+    copied_header,
+    flip_wcs,
+    shift_wcs,
+)
+from .inputs import JobInputs, flat_recipe, omitted_steps
 from .request import MasterRequest
 
 __all__ = [
@@ -29,7 +36,7 @@ __all__ = [
     "hand_cards",
     "level_cards",
     "master_header",
-    "place_wcs",
+    "prepared_header",
     "setting_card",
     "setup_cards",
 ]
@@ -46,7 +53,7 @@ class _UsedMaster(Protocol):
 
 
 class CardInputs(Protocol):
-    """What the cards need of a job: its masters, and what was left out or changed on purpose."""
+    """What the cards need of a job: its masters, and what was omitted or changed on purpose."""
 
     @property
     def masters(self) -> Mapping[str, _UsedMaster]:
@@ -54,11 +61,19 @@ class CardInputs(Protocol):
 
     @property
     def without(self) -> Sequence[str]:
-        """The steps that are left out on purpose."""
+        """The steps that are omitted on purpose."""
 
     @property
     def changes(self) -> Sequence[tuple[str, str]]:
         """The settings of the recipe that are changed."""
+
+
+def prepared_header(frame: Frame) -> ProductHeader:
+    """Return the cards of a raw frame as they hold for its trimmed image, with its MJD."""
+    header = copied_header(frame.raw.header)
+    _place_wcs(header, frame)
+    add_mjd(header, frame.date)
+    return header
 
 
 def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
@@ -170,7 +185,7 @@ def common_cards(
     header["HASPED"] = (not off, "whether the pedestal is still in it")
     dark = 0.0 if chosen.dark or kind == "bias" else frame.exposure or 0.0
     header["HASDARK"] = (dark, "[s] of dark current still in it")
-    for step in left_out(inputs.without, frame, kind):
+    for step in omitted_steps(inputs.without, frame, kind):
         header[f"NO{step.upper()}"] = (True, f"{step} left out on purpose")
         header.add_history(f"{step} left out on purpose")
     if kind == "dark" and chosen.dark is None:
@@ -182,7 +197,7 @@ def common_cards(
         header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
 
 
-def place_wcs(header: ProductHeader, frame: Frame) -> None:
+def _place_wcs(header: ProductHeader, frame: Frame) -> None:
     """Move world coordinates from the image that has them to the trimmed frame.
 
     It is the first image of the file, and its data move as those of its first amplifier do.

@@ -24,10 +24,9 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.reason import Reason
 from ..products.band import Band
-from ..products.header import add_mjd, copied_header
 from ..products.product import ProductFile, sync_folders
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
-from .keywords import common_cards, hand_cards, level_cards, place_wcs
+from .keywords import common_cards, hand_cards, level_cards, prepared_header
 from .request import open_frames
 
 __all__ = ["ScienceRequest", "Written", "batches", "open_products", "write_science"]
@@ -250,9 +249,7 @@ class Batch:
     def _header(
         self, request: ScienceRequest, frame: Frame, shared: ProductHeader
     ) -> ProductHeader:
-        header = copied_header(frame.raw.header)
-        place_wcs(header, frame)
-        add_mjd(header, frame.date)
+        header = prepared_header(frame)
         header.update(shared)
         header["CPKEY"] = (request.key, "hash of all that went in")
         if self.electrons:

@@ -8,7 +8,6 @@ nothing else, and the caller's own script is not run again.
 
 from __future__ import annotations
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -25,12 +24,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..files.threads import LIBRARIES, NOT_STARTED, stay_single
-from .pools import (
+from .interpreter import (
     FewerProcesses,
     NotStarted,
     first_answer,
     has_ended,
     kill_processes,
+    leave_uncollected,
     stop_results,
 )
 
@@ -214,9 +214,7 @@ class Processes(FewerProcesses):
 
 def _settle() -> None:
     """Leave signals to the process that submits the jobs, and end when it ends."""
-    # The collector would write to, and so copy, every page that was there before the fork. A
-    # night of 10 s of processor time takes 0.2 s more without it (six paired runs).
-    gc.freeze()
+    leave_uncollected()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from .. import __version__
 from ..camera.changes import concerning
+from ..camera.frame_types import STEPS
 from ..files.layout import MASTERS
 from ..plan.plan import Input
 from ..products.header import ascii_text
 from ..products.saved import CheckedProduct, check_product
-from ..reduce.inputs import left_out
+from ..reduce.inputs import omitted_steps
 from ..reduce.keywords import setting_card
 from .runstate import RunState
 
@@ -22,7 +23,6 @@ __all__ = ["still_holds"]
 log = logging.getLogger(__name__)
 
 _MASTER = "master "
-_STEPS = ("bias", "dark", "flat")
 
 
 def still_holds(
@@ -158,8 +158,8 @@ def _settings(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator
 
 def _steps(state: RunState, saved: CheckedProduct, chosen: Input) -> Iterator[str]:
     frame = state.frames[chosen.file]
-    now = left_out(state.plan.without, frame, frame.type)
-    for step in _STEPS:
+    now = omitted_steps(state.plan.without, frame, frame.type)
+    for step in STEPS:
         was = f"NO{step.upper()}" in saved.header
         if was != (step in now):
             yield f"its settings changed: {step} {'no longer ' if was else ''}omitted on purpose"

@@ -20,7 +20,7 @@ from ..plan.reason import Reason
 from ..products.header import ascii_text
 from ..products.product import product_key
 from ..products.saved import CheckedProduct, SavedProduct
-from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, left_out, picklable
+from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, omitted_steps, picklable
 from ..reduce.made import Made
 
 __all__ = ["RunState", "Settings", "no_progress"]
@@ -149,7 +149,7 @@ class RunState:
             more,
             profile.name,
             used,
-            left_out(self.plan.without, self.frames[first.file], kind),
+            omitted_steps(self.plan.without, self.frames[first.file], kind),
         )
         if changes := concerning(self.plan.changes, kind):
             parts["changes"] = changes

@@ -23,15 +23,20 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from ..errors import CCDProfilesError, FrameRejected, InputError, OutputError
 from ..files.threads import NOT_STARTED, Threads
+from .interpreter import (
+    NotStarted,
+    first_answer,
+    has_ended,
+    keep_memory,
+    kill_processes,
+    renewed,
+    size_of,
+)
 from .jobs import FlatLevelsJob, MasterJob, MeasureJob, RowsJob, ScienceJob
-from .pools import NotStarted, first_answer, has_ended, kill_processes, renewed, size_of
 
 __all__ = ["Job", "Workers", "check_workers", "workers_of"]
 
@@ -261,18 +266,6 @@ class Workers:
         if self._stopped.is_set():
             raise OutputError("the run was interrupted.")
         return self._frugally(work, band)
-
-
-@lru_cache
-def keep_memory() -> None:
-    """Let a process keep the memory of its bands for the next ones.
-
-    Once glibc has freed so large a block, it no longer returns smaller ones to the system,
-    page by page, only to ask for them again. A night takes 6 % more processor time without
-    it (the medians of six paired runs).
-    """
-    with suppress(MemoryError):
-        np.empty(31 * 2**20, "u1")
 
 
 def _run(job: Job) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,23 @@ from ..pixels.calibrate import Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
 from .foreign import measured_masters
-from .ledger import State, check_masters, check_steps, check_unit, scale_of_dark
+from .images import header_of, image_of
+from .ledger import (
+    State,
+    check_masters,
+    check_steps,
+    check_unit,
+    missing_steps,
+    scale_of_dark,
+)
 from .pipeline import add_history, finite_or_flagged, noise_of_frame, plane_of, step_cards
-from .tracked import Master, Origin, TrackedCCD, flags_of, read_ccd, tracked, variance_of
+from .settings import current, setting_notes
+from .tracked import Master, Origin, TrackedCCD, flags_of, tracked
+from .uncertainty import variance_of
 
 __all__ = ["calibrate_frame"]
+
+log = logging.getLogger(__name__)
 
 
 def calibrate_frame(
@@ -33,7 +46,8 @@ def calibrate_frame(
     electrons: bool | None = None,
 ) -> TrackedCCD:
     """Subtract and divide masters; see `ccdprofiles.Profile.calibrate`."""
-    frame = read_ccd(frame) if isinstance(frame, str | Path) else frame
+    frame = image_of(frame, "frame")
+    cards = header_of(frame.meta, "this frame")
     state = State.of(frame.meta)
     if state is None:
         raise PlanError(
@@ -43,6 +57,7 @@ def calibrate_frame(
     check_steps(frame.meta, state, "this frame")
     check_unit(profile, frame)
     origin = getattr(frame, "origin", None) or _origin(profile, frame, state)
+    origin = current(origin, cards)
     if frame.shape != origin.frame.amplifiers.shape:
         raise PlanError(
             f"this frame has the shape {frame.shape}, but a prepared frame of its camera "
@@ -54,14 +69,21 @@ def calibrate_frame(
         if (own := State.of(master.meta)) is not None:
             check_steps(master.meta, own, master.name)
             _check_lamp(master, origin)
-    masters, notes = measured_masters(frame, state, masters)
     recipe = origin.frame.recipe
+    masters, notes = measured_masters(frame, state, recipe, masters)
     check_masters(profile, frame, state, recipe, masters)
+    further = setting_notes(origin.frame, masters)
     used = {m.type: m for m in masters}
     scale = scale_of_dark(
         origin.frame.exposure, recipe, used.get("dark"), _exposure_of(profile, used.get("dark"))
     )
-    origin = replace(origin, **used, dark_scale=scale if "dark" in used else origin.dark_scale)
+    origin = replace(
+        origin,
+        bias=used.get("bias", origin.bias),
+        dark=used.get("dark", origin.dark),
+        flat=used.get("flat", origin.flat),
+        dark_scale=scale if "dark" in used else origin.dark_scale,
+    )
     science = origin.frame.type == "science"
     gain = electrons if electrons is not None else science and recipe.electrons
     if _untouched(state) and frame.unit == profile.unit:
@@ -70,7 +92,13 @@ def calibrate_frame(
         done = _further(frame, used, scale)
         done = _electrons(done, origin) if gain else done
     flags = finite_or_flagged(done.data, done.flags, NO_DATA) if science else done.flags
-    meta = add_history(step_cards(frame.meta, origin, *masters), *notes)
+    meta = step_cards(cards, origin, *masters)
+    # Neither bias nor dark can follow a flat, or the gain where the recipe has no flat.
+    if "flat" in used or (done.unit == u.electron and recipe.flat is None):
+        further += missing_steps(origin, meta["CALSTAT"])
+    for note in further:
+        log.warning("%s", note)
+    meta = add_history(meta, *further, *notes)
     if done.unit == u.electron:
         for card in ("GAIN", "EGAIN"):
             if card in meta:
@@ -182,9 +210,7 @@ def _further(frame: CCDData, used: dict[str, Master], scale: float) -> CCDData:
     bias, dark, flat = (
         plane_of(used.get(type), used.get("bias")) for type in ("bias", "dark", "flat")
     )
-    stack = CCDData(
-        np.asarray(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame)
-    )
+    stack = CCDData(np.array(frame.data, "f4")[np.newaxis], unit=frame.unit, flags=_stacked(frame))
     done = calibrate(stack, noise, pedestal=False, bias=bias, dark=dark, flat=flat, scale=scale)
     return _of_stack(done, done.data[0])
 

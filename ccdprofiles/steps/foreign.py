@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 
 import numpy as np
 from astropy.nddata import CCDData
 
-from ..errors import PlanError
+from ..camera.recipe import Flat, Recipe, SpectralFlat
+from ..errors import PlanError, known
+from ..pixels.calibrate import NO_FLAT
 from ..pixels.statistics import MAD_TO_STD
+from ..products.band import Band
+from ..reduce.flats import flat_norm, normalise_flat
 from .ledger import State
 from .pipeline import add_history
 from .tracked import Master
@@ -21,10 +26,12 @@ log = logging.getLogger(__name__)
 _NEAR_ONE = 0.1
 _SIGMAS = 10
 """The least level of a pedestal, in standard deviations of a pixel."""
+_FREE = 3
+"""The highest level of a bias without its pedestal."""
 
 
 def measured_masters(
-    frame: CCDData, state: State, masters: list[Master]
+    frame: CCDData, state: State, recipe: Recipe, masters: list[Master]
 ) -> tuple[list[Master], list[str]]:
     """Measure masters without the cards of ccdprofiles, and record what they contain.
 
@@ -34,6 +41,8 @@ def measured_masters(
         From which they are subtracted.
     state : State
         Of the frame.
+    recipe : Recipe
+        For the lowest value of a flat.
     masters : list of Master
 
     Returns
@@ -55,7 +64,7 @@ def measured_masters(
             done.append(master)
             continue
         if master.type == "flat":
-            master, sentence = _flat(master)
+            master, sentence = _flat(master, recipe.flat or Flat())
         elif master.type == "dark":
             master, sentence = _dark(frame, state, master, bias)
         else:
@@ -85,36 +94,43 @@ def _good(master: Master) -> np.ndarray:
     return master.data[good]
 
 
-def _flat(master: Master) -> tuple[Master, str]:
-    """Divide a flat by its median, unless that is 1."""
-    level = float(np.median(_good(master)))
+def _flat(master: Master, how: Flat | SpectralFlat) -> tuple[Master, str]:
+    """Divide a flat by its median, unless that is 1; pixels below the minimum become 1."""
+    good = _good(master)
+    level = float(np.median(good))
     if not level > 0:
         raise PlanError(
             f"the median of {master.name} is {level:.6g}, but that of a flat must be positive; inspect it, and use another flat."
         )
+    level = flat_norm(good, "median", how.minimum)
     near = abs(level - 1) <= _NEAR_ONE
+    norm = 1.0 if near else level
+    flags = np.zeros(master.data.shape, "u2") if master.flags is None else master.flags
+    band = normalise_flat(Band(master.data, master.variance, flags), norm, how.minimum)
+    unusable = int(np.count_nonzero(known(band.flags, "flags") & NO_FLAT))
     sentence = f"{master.name}: its median is {level:.6g}, " + (
         "so it was taken as normalised" if near else "so it was divided by that"
     )
-    meta = _cards(master, 1.0 if near else level)
-    if near:
-        return replace(master, meta=meta), sentence
-    variance = None if master.variance is None else master.variance / level**2
-    return replace(master, data=master.data / np.float32(level), variance=variance, meta=meta), (
-        sentence
-    )
+    if unusable:
+        sentence += f"; {unusable} pixels are below {how.minimum:g} of it, or bad, and have no flat"
+    meta = _cards(master, norm)
+    changed = replace(master, data=band.data, variance=band.variance, flags=band.flags, meta=meta)
+    return changed, sentence
 
 
 def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> tuple[Master, str]:
     """Record whether a dark contains a pedestal, by comparison with the bias or the frame."""
     level = float(np.median(_good(master)))
+    overscan = _overscan_level(frame)
     if bias is not None:
         zero, what = float(np.median(_good(bias))), f"the bias's {{:.6g}} {frame.unit}"
+    elif overscan is not None:
+        zero, what = overscan, f"the frame's overscan level of {{:.6g}} {frame.unit}"
     else:
         zero, what = _darkest(frame), f"the frame's darkest pixels at {{:.6g}} {frame.unit}"
     holds = _stands_above_zero(master, level) and level > zero / 2
-    if not state.pedestal and bias is None:
-        # Without the overscan level the frame has only its light, which is less than any pedestal.
+    if overscan is None and not state.pedestal and bias is None:
+        # The frame has only its light, which is less than any pedestal.
         holds = _stands_above_zero(master, level) and level > max(zero, 0)
     sentence = (
         f"{master.name}: its median is {level:.6g} {master.unit} beside {what.format(zero)}, so it "
@@ -132,20 +148,37 @@ def _dark(frame: CCDData, state: State, master: Master, bias: Master | None) -> 
 
 
 def _bias(frame: CCDData, state: State, master: Master) -> tuple[Master, str]:
-    """Refuse a bias that contains a pedestal which was already subtracted from the frame."""
-    level, zero = float(np.median(_good(master))), _darkest(frame)
+    """Refuse a bias that would subtract a pedestal twice, or leave that of the frame in it."""
+    level, overscan = float(np.median(_good(master))), _overscan_level(frame)
+    if overscan is None:
+        zero, what = _darkest(frame), "the frame's darkest pixels at"
+    else:
+        zero, what = overscan, "the frame's overscan level of"
     holds = _stands_above_zero(master, level)
     sentence = (
-        f"{master.name}: its median is {level:.6g} {master.unit} beside the frame's darkest pixels "
-        f"at {zero:.6g} {frame.unit}, so it "
+        f"{master.name}: its median is {level:.6g} {master.unit} beside {what} {zero:.6g} "
+        f"{frame.unit}, so it "
         f"{'holds its pedestal' if holds else 'was taken as free of its pedestal'}"
     )
-    if holds and not state.pedestal and level > max(zero, 0):
+    too_high = max(zero, 0) if overscan is None else overscan / 2
+    if holds and not state.pedestal and level > too_high:
         raise PlanError(
             f"{sentence}, which was already subtracted from the frame and would be subtracted twice; "
             "prepare the biases in the same way as the frame, and combine them."
         )
+    # A pedestal is several times the noise, so that no pixel falls below 0.
+    if state.pedestal and not _stands_above_zero(master, level, _FREE) and zero > _scatter(master):
+        raise PlanError(
+            f"{sentence}, but the frame still contains its own; combine biases from which no "
+            "pedestal was subtracted."
+        )
     return replace(master, meta=_cards(master, None, "", holds)), sentence
+
+
+def _overscan_level(frame: CCDData) -> float | None:
+    """Return the median overscan level that was subtracted from a frame, or None."""
+    levels = [frame.meta[card] for card in frame.meta if re.fullmatch(r"OSLEV\d+", card)]
+    return float(np.median(levels)) if levels else None
 
 
 def _darkest(frame: CCDData) -> float:
@@ -154,11 +187,15 @@ def _darkest(frame: CCDData) -> float:
     return float(np.percentile(values, 1)) if values.size else 0.0
 
 
-def _stands_above_zero(master: Master, level: float) -> bool:
+def _stands_above_zero(master: Master, level: float, sigmas: float = _SIGMAS) -> bool:
     """Return True if the level of a master is more than its noise."""
+    return level > sigmas * _scatter(master)
+
+
+def _scatter(master: Master) -> float:
+    """Return the standard deviation of the pixels of a master."""
     values = _good(master)
-    scatter = MAD_TO_STD * float(np.median(np.abs(values - level)))
-    return level > _SIGMAS * scatter
+    return MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
 
 
 def _cards(master: Master, norm: float | None, letters: str = "", pedestal: bool = False) -> object:

@@ -11,11 +11,21 @@ from astropy.nddata import CCDData
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..errors import PlanError
+from ..reduce.inputs import omitted_steps
 from .pipeline import LETTERS
 from .source import FileFrame, MemoryFrame
-from .tracked import Master
+from .tracked import CUT, Master, Origin
 
-__all__ = ["State", "check_alike", "check_masters", "check_steps", "check_unit", "scale_of_dark"]
+__all__ = [
+    "State",
+    "check_alike",
+    "check_masters",
+    "check_recorded",
+    "check_steps",
+    "check_unit",
+    "missing_steps",
+    "scale_of_dark",
+]
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ def check_masters(
     ------
     PlanError
     """
+    _check_whole(frame.meta, "this frame")
     if state.profile != profile.name:
         raise PlanError(
             f"this frame was prepared by the profile {state.profile or '(no name)'}, but "
@@ -131,8 +142,8 @@ def check_masters(
         if own is not None:
             _check_camera(state, own, master)
         _check_plane(frame, master)
-        if own is not None:
-            _check_match(profile, frame, master)
+        _check_whole(master.meta, master.name)
+        _check_match(profile, frame, master, foreign="CPPROF" not in master.meta)
     _check_pedestal(state, masters)
 
 
@@ -170,7 +181,16 @@ def _check_camera(state: State, own: State, master: Master) -> None:
             )
 
 
-def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
+def _check_whole(meta: Mapping, name: str) -> None:
+    """Refuse a slice, as its amplifiers are no longer where its cards say."""
+    if CUT in meta:
+        raise PlanError(
+            f"{name} is a part of a frame, or was flipped (CPCUT = T), so its amplifiers are not "
+            "where its other cards say; calibrate whole frames, and cut them afterwards."
+        )
+
+
+def _check_match(profile: Profile, frame: CCDData, master: Master, foreign: bool) -> None:
     """Refuse a flat in another filter, and a master that differs in a card of ``match``."""
     pairs = [
         (card, value, _text(master.meta.get(card)))
@@ -180,6 +200,10 @@ def _check_match(profile: Profile, frame: CCDData, master: Master) -> None:
     if master.type == "flat" and "CPFILT" in master.meta:
         theirs = _text(master.meta["CPFILT"])
         pairs.append(("the filter", profile.text_of("filter", frame.meta), theirs))
+    elif master.type == "flat" and foreign and isinstance(profile.filter, str):
+        card = profile.filter
+        if card in master.meta and card in frame.meta:
+            pairs.append((card, _text(frame.meta[card]), _text(master.meta[card])))
     for card, ours, theirs in pairs:
         if ours != theirs:
             raise PlanError(
@@ -260,6 +284,7 @@ def check_alike(
     frames: Sequence[CCDData | FileFrame | MemoryFrame],
     states: list[State | None],
     method: str | None = None,
+    scaled: bool = False,
 ) -> None:
     """Refuse a stack whose frames do not belong together.
 
@@ -280,7 +305,7 @@ def check_alike(
             )
         if state is not None:
             check_steps(frame.header, state, f"frame {number}")
-            _check_kind(number, frame, state, method)
+            _check_kind(number, frame, state, method, scaled)
         first = states[0]
         if (state is None) != (first is None):
             without, prepared = (number, 1) if state is None else (1, number)
@@ -306,7 +331,11 @@ def check_alike(
 
 
 def _check_kind(
-    number: int, frame: CCDData | FileFrame | MemoryFrame, state: State, method: str | None
+    number: int,
+    frame: CCDData | FileFrame | MemoryFrame,
+    state: State,
+    method: str | None,
+    scaled: bool,
 ) -> None:
     """Refuse a calibration frame of which no master can be made."""
     if state.type in (*LETTERS, "arc") and frame.unit == u.electron:
@@ -319,11 +348,56 @@ def _check_kind(
             f"frame {number} is a {state.type}, and a master {state.type} has the level of one frame; "
             "use method='average' or 'median', as only arcs and science frames are summed."
         )
+    if scaled and state.type in ("bias", "dark"):
+        raise PlanError(
+            f"frame {number} is a {state.type}, and its level must not be changed before it is "
+            "subtracted; omit scale=, as only flats are scaled."
+        )
     if state.type == "flat" and state.pedestal:
         raise PlanError(
             f"frame {number} is a flat that still contains its pedestal (HASPED = T), so its level "
             "is not that of its light; subtract bias or dark with calibrate() before flats are combined."
         )
+
+
+def check_recorded(
+    frames: Sequence[FileFrame | MemoryFrame], states: Sequence[State | None], missing: str
+) -> None:
+    """Refuse calibration frames that would lose what their recipe asks for without a word.
+
+    Parameters
+    ----------
+    frames : sequence of FileFrame or MemoryFrame
+        Without a record of their profile, or of their masters.
+    states : sequence of State or None
+        Of each.
+    missing : str
+        The options with which the caller can say how they are combined, and did not.
+
+    Raises
+    ------
+    PlanError
+    """
+    for number, (frame, state) in enumerate(zip(frames, states, strict=True), 1):
+        if missing and state is not None and state.type in (*LETTERS, "arc"):
+            name = f"frame {number}"
+            name += f" ({frame.name})" if isinstance(frame, FileFrame) else ""
+            raise PlanError(
+                f"{name} is {'an' if state.type == 'arc' else 'a'} {state.type} without the record "
+                "that prepare() and calibrate() keep in memory (it was read from a file, cut or "
+                f"changed), so the recipe of {state.profile or 'its profile'} cannot be followed; "
+                f"combine frames in memory, or specify {missing} for plain images."
+            )
+
+
+def missing_steps(origin: Origin, letters: str) -> list[str]:
+    """Name the bias and dark that the recipe of a frame uses and that were not subtracted."""
+    frame = origin.frame
+    return [
+        f"no {step} was subtracted, although the recipe of {origin.profile.name} uses one"
+        for step in omitted_steps(("bias", "dark"), frame, frame.type)
+        if LETTERS[step] not in letters
+    ]
 
 
 def _text(value: object) -> str | None:

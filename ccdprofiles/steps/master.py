@@ -31,7 +31,7 @@ from ..pixels.prepare import NO_DATA
 from ..products.band import Band
 from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
-from .tracked import Master, Origin, mask_of
+from .tracked import Master, Origin, left_out
 
 __all__ = ["make_master", "unit_of"]
 
@@ -118,11 +118,11 @@ class _Stack:
         return gain if isinstance(gain, np.ndarray) else None
 
     def rows(self, first: int, stop: int, dtype: str) -> np.ndarray:
-        """Return rows of all frames, NaN where a pixel is masked but not flagged."""
+        """Return rows of all frames, NaN where a pixel is left out."""
         rows = [self.plus_bias(f.data[first:stop], first, stop) for f in self.frames]
         stack = np.stack(rows).astype(dtype, copy=False)
         for frame, values in zip(self.frames, stack, strict=True):
-            mask = mask_of(frame)
+            mask = left_out(frame)
             if mask is not None:
                 values[mask[first:stop]] = np.nan
         gain = self.relative_gain(first, stop)
@@ -194,7 +194,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
     good = np.isfinite(image)
     if origin.flags is not None:
         good &= origin.flags == 0
-    if (mask := mask_of(frame)) is not None:
+    if (mask := left_out(frame)) is not None:
         good &= ~mask
     values = flat_values(image, good, how)
     found, offset = flat_level(values, statistic) if values.size else (0.0, 1.0)

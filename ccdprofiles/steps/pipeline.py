@@ -25,9 +25,9 @@ from ..plan.frames import ACCEPTED, Frame
 from ..plan.plan import Input
 from ..plan.scan import Scanner
 from ..products.band import Band
-from ..products.header import add_mjd, ascii_text, combined_header, copied_header
+from ..products.header import add_mjd, ascii_text, combined_header
 from ..reduce.inputs import bands_of, noise_of
-from ..reduce.keywords import common_cards, level_cards, place_wcs
+from ..reduce.keywords import common_cards, level_cards, prepared_header, setup_cards
 from ..reduce.request import is_exact
 from .tracked import Master, Origin
 
@@ -35,8 +35,9 @@ __all__ = [
     "LETTERS",
     "add_history",
     "bands_of",
+    "cards_of",
     "combined_cards",
-    "exposure_and_dates",
+    "exposure_of_all",
     "finite_or_flagged",
     "is_exact",
     "master_cards",
@@ -49,6 +50,9 @@ __all__ = [
     "scanned_frame",
     "step_cards",
 ]
+
+_CARD = 72
+"""Letters of one HISTORY card."""
 
 LETTERS = {"bias": "B", "dark": "D", "flat": "F"}
 
@@ -129,9 +133,7 @@ def plane_of(
 def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     """Make the header of a prepared frame."""
     raw = frame.raw
-    header = copied_header(raw.header)
-    place_wcs(header, frame)
-    add_mjd(header, frame.date)
+    header = prepared_header(frame)
     header["CPTYPE"] = (frame.type, "what this frame is")
     if None in raw.shapes:
         rows, columns = raw.shapes[None]
@@ -154,7 +156,8 @@ def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Head
     letters = [*meta.get("CALSTAT", ""), *own["CALSTAT"]]
     own["CALSTAT"] = "".join(letter for letter in "OBDF" if letter in letters)
     own["HASPED"] = bool(meta.get("HASPED", True) and own["HASPED"])
-    own["HASDARK"] = min(float(meta.get("HASDARK", 0.0)), float(own["HASDARK"]))
+    if not meta.get("HASDARK", 0.0):
+        own["HASDARK"] = 0.0
     return merged(meta, own)
 
 
@@ -179,21 +182,26 @@ def merged(meta: fits.Header, own: fits.Header) -> fits.Header:
 
 def add_history(header: fits.Header, *lines: str) -> fits.Header:
     """Add the lines that are not there yet to the history of a header, and return it."""
-    known = set(map(str, header.get("HISTORY", ())))
     for line in lines:
-        if str(line) not in known:
-            header.add_history(str(line))
+        text = ascii_text(str(line).replace("°", "deg "))
+        # A long line is stored in several cards.
+        pieces = [text[n : n + _CARD].rstrip() for n in range(0, len(text), _CARD)]
+        cards = [str(card).rstrip() for card in header.get("HISTORY", ())]
+        if not any(cards[n : n + len(pieces)] == pieces for n in range(len(cards))):
+            header.add_history(text)
     return header
 
 
-def combined_cards(headers: Sequence[fits.Header], summed: bool) -> fits.Header:
-    """Make the header of combined frames: the cards they share, and the times of all."""
-    cards = [Cards(_block(h)) for h in headers]
-    header = combined_header(cards)
-    exposures = [h["EXPTIME"] for h in headers if isinstance(h.get("EXPTIME"), int | float)]
-    if exposures:
-        total = sum(exposures) if summed else sum(exposures) / len(exposures)
-        header["EXPTIME"] = (float(total), "[s] exposure: " + ("sum" if summed else "mean"))
+def combined_cards(
+    headers: Sequence[fits.Header],
+    summed: bool,
+    settings: Sequence[tuple[str, float | str]] = (),
+) -> fits.Header:
+    """Make the header of combined frames: the cards they share, their settings and times."""
+    header = combined_header([cards_of(h) for h in headers])
+    setup_cards(header, settings)
+    _combine_seconds(header, "EXPTIME", headers, summed)
+    _combine_seconds(header, "HASDARK", headers, summed)
     dates = [h["DATE-OBS"] for h in headers if isinstance(h.get("DATE-OBS"), str)]
     for card, when in (("DATE-OBS", min), ("DATE-END", max)):
         header.discard(card)
@@ -207,12 +215,23 @@ def combined_cards(headers: Sequence[fits.Header], summed: bool) -> fits.Header:
     return header.as_fits()
 
 
-def _block(header: fits.Header) -> bytes:
-    """Return the cards of a header as text, without those that are not ASCII."""
-    return header.tostring(endcard=False, padding=False).encode("ascii", "replace")
+def _combine_seconds(
+    header: ProductHeader, card: str, headers: Sequence[fits.Header], summed: bool
+) -> None:
+    """Set a card that adds up in a sum, if all frames have it."""
+    values = [h[card] for h in headers if isinstance(h.get(card), int | float)]
+    if values and (card == "EXPTIME" or len(values) == len(headers)):
+        total = sum(values) if summed else sum(values) / len(values)
+        what = "exposure" if card == "EXPTIME" else "of dark current still in it"
+        header[card] = (float(total), f"[s] {what}: " + ("sum" if summed else "mean"))
 
 
-def exposure_and_dates(header: fits.Header, frames: Sequence[Frame], summed: bool) -> fits.Header:
+def cards_of(header: fits.Header) -> Cards:
+    """Return a header as the plan of a night reads it, without characters that are not ASCII."""
+    return Cards(header.tostring(endcard=False, padding=False).encode("ascii", "replace"))
+
+
+def exposure_of_all(header: fits.Header, frames: Sequence[Frame], summed: bool) -> fits.Header:
     """Set the exposure of combined frames as their profile reads it."""
     exposures = [f.exposure for f in frames if f.exposure is not None]
     if exposures:
@@ -241,6 +260,8 @@ def master_cards(
     header = _own_cards(frame, chosen, {m.name: m for m in masters}, frame.type)
     header["OBJECT"] = f"master {frame.type}"
     header["CPTYPE"] = (frame.type, "what this master is")
+    if how.method == "sum":
+        header.discard("HASDARK")  # that of all frames together stands
     header["CPINEFF"] = (variance_factor(number, how), "variance of 1 / (1/NCOMBINE)")
     if frame.type in ("flat", "arc") and frame.filter:
         header["CPFILT"] = (ascii_text(frame.filter), "filter, as the profile reads it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ..files.pixels import Pixels
 from ..files.raw import read_raw
 from ..pixels.calibrate import BAD
 from ..plan.frames import Frame
+from ..plan.refusals import refuse_cubes
+from .images import check_axes, header_of, kind_of, regular, without_storage
 from .pipeline import (
     is_exact,
     measured_frame,
@@ -26,7 +28,7 @@ from .pipeline import (
     prepared_pixels,
     scanned_frame,
 )
-from .tracked import Origin, TrackedCCD, tracked, without_storage
+from .tracked import CUT, Origin, TrackedCCD, tracked
 
 __all__ = ["prepare_frame", "read_frame"]
 
@@ -35,8 +37,12 @@ log = logging.getLogger(__name__)
 
 def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
     """Read a raw frame unchanged; see `ccdprofiles.Profile.read`."""
-    path = Path(path)
-    raw = read_raw(path)
+    path = _raw_path(path, "read()", "")
+    try:
+        raw = read_raw(path)
+        refuse_cubes(raw)
+    except FrameRejected as error:
+        raise FrameRejected(error.code, f"{path.name}: {error}", str(path)) from error
     if len(raw.images) != 1:
         raise FrameRejected(
             "mef",
@@ -53,20 +59,27 @@ def read_frame(profile: Profile, path: str | Path) -> TrackedCCD:
     return TrackedCCD(data, unit=profile.unit, meta=without_storage(header))
 
 
+def _raw_path(path: object, step: str, more: str) -> Path:
+    """Return the path of a raw frame, or refuse what is not a file."""
+    if not isinstance(path, str | Path):
+        raise PlanError(
+            f"{step} cannot use {kind_of(path)}: the path of a raw frame{more} was expected; pass "
+            "that."
+        )
+    with regular(path, str(path)):
+        return Path(path)
+
+
 def prepare_frame(
     profile: Profile,
     frame: CCDData | str | Path,
     night_level: Sequence[float | None] | None = None,
 ) -> TrackedCCD:
     """Prepare a raw frame; see `ccdprofiles.Profile.prepare`."""
-    if isinstance(frame, str | Path):
-        path = Path(frame)
-        return _prepared(profile, path, path.name, night_level)
     if not isinstance(frame, CCDData):
-        raise PlanError(
-            f"prepare() cannot use a {type(frame).__name__}; pass the path of a raw frame, or a "
-            "CCDData from read()."
-        )
+        path = _raw_path(frame, "prepare()", ", or a CCDData from read(),")
+        return _prepared(profile, path, path.name, night_level)
+    check_axes(frame.data, "the raw frame")
     _refuse_prepared(profile, frame)
     with tempfile.TemporaryDirectory(prefix="ccdprofiles-") as folder:
         path = Path(folder, "frame.fits")
@@ -79,6 +92,7 @@ def _prepared(
     profile: Profile, path: Path, name: str, night_level: Sequence[float | None] | None
 ) -> TrackedCCD:
     frame = scanned_frame(profile, path, name)
+    _refuse_cut(frame.header)
     for note in frame.notes:
         log.warning("%s", note)
     measured = measured_frame(frame, night_level)
@@ -89,6 +103,15 @@ def _prepared(
     variance = _variance(frame, ccd.data)
     meta = prepared_cards(frame, measured)
     return tracked(ccd.data, ccd.unit, variance, ccd.flags, meta, origin)
+
+
+def _refuse_cut(meta: Mapping) -> None:
+    """Refuse a slice, as its amplifiers are no longer where the profile expects them."""
+    if CUT in meta:
+        raise PlanError(
+            "this raw frame is a part of a frame, or was flipped (CPCUT = T), so its amplifiers are "
+            "not where the profile expects them; prepare the whole frame, and cut it afterwards."
+        )
 
 
 def _variance(frame: Frame, data: np.ndarray) -> np.ndarray | None:
@@ -110,6 +133,7 @@ def _refuse_prepared(profile: Profile, frame: CCDData) -> None:
             "this frame was already prepared: its overscan would be subtracted and its edges would "
             "be trimmed twice; use the raw frame, or continue with calibrate()."
         )
+    _refuse_cut(frame.meta)
     if frame.unit != profile.unit:
         raise PlanError(
             f"this frame is in {frame.unit}, but raw frames of {profile.name} are in "
@@ -124,7 +148,7 @@ def _as_stored(frame: CCDData) -> fits.PrimaryHDU:
         low, high = data.min(), data.max()
         if low >= 0 and high < 2**16 and np.array_equal(whole := data.astype("u2"), data):
             data = whole
-    return fits.PrimaryHDU(data, without_storage(fits.Header(frame.meta)))
+    return fits.PrimaryHDU(data, without_storage(header_of(frame.meta, "the raw frame")))
 
 
 def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:

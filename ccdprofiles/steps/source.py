@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, VarianceUncertainty
+from astropy.nddata import CCDData, NDUncertainty
 
 from ..errors import FrameRejected, PlanError
 from ..files.pixels import Pixels
 from ..files.raw import RawFile, RawImage, read_raw
 from ..products.band import MASKED, flags_of_stored
-from .tracked import variance_of
+from .images import check_axes, header_of, kind_of, regular
+from .uncertainty import uncertainty_type, variance_from, variance_of
 
 __all__ = ["FileFrame", "MemoryFrame", "frames_of", "listed"]
 
@@ -26,14 +27,17 @@ class MemoryFrame:
     Parameters
     ----------
     ccd : CCDData
+    name : str
+        For messages.
     """
 
-    def __init__(self, ccd: CCDData):
+    def __init__(self, ccd: CCDData, name: str = "a frame"):
+        check_axes(ccd.data, name)
         self.ccd = ccd
-        self.name = ""
+        self.name = name
         self.unit = ccd.unit
         self.shape = ccd.shape
-        self.header = fits.Header(ccd.meta)
+        self.header = header_of(ccd.meta, name)
 
     def rows(self, first: int, stop: int) -> np.ndarray:
         """Return rows ``first`` to ``stop`` (exclusive); NaN where they are masked."""
@@ -46,7 +50,7 @@ class MemoryFrame:
 
     def variance(self, first: int, stop: int) -> np.ndarray | None:
         """Return the variance of these rows, or None."""
-        return variance_of(self.ccd, slice(first, stop))
+        return variance_of(self.ccd, slice(first, stop), self.name)
 
     def close(self) -> None:
         """Do nothing, because no file is open."""
@@ -100,15 +104,12 @@ class FileFrame:
         if plane is None:
             return None
         values = self._pixels.rows(plane, first, stop, "f8")
-        kind = self._kind(plane)
-        if kind == VarianceUncertainty.__name__:
-            return values
-        with np.errstate(divide="ignore"):
-            return 1 / values if kind == InverseVariance.__name__ else values * values
+        return variance_from(values, self._kind(plane))
 
-    def _kind(self, plane: RawImage) -> str:
-        with open(self.raw.path, "rb") as file:
-            return str(fits.getval(file, "UTYPE", plane.index))
+    def _kind(self, plane: RawImage) -> type[NDUncertainty]:
+        with regular(self.raw.path, self.name) as file:
+            name = fits.getheader(file, plane.index).get("UTYPE", "StdDevUncertainty")
+        return uncertainty_type(str(name), self.name)
 
     def close(self) -> None:
         """Close the file."""
@@ -123,14 +124,19 @@ def _raw(path: Path) -> RawFile:
     PlanError
         If it cannot be read.
     """
+    with regular(path, str(path)):
+        pass  # what is not a file is refused in the same words as by the other steps
     try:
-        return read_raw(path)
-    except FrameRejected as error:
+        raw = read_raw(path)
+    except (FrameRejected, OSError) as error:
         raise PlanError(f"{path.name}: {error}") from error
-    except OSError as error:
-        raise PlanError(
-            f"{path}: it cannot be opened ({error.strerror}); use the path of a FITS file."
-        ) from error
+    for image in raw.images:
+        if image.planes > 1:
+            raise PlanError(
+                f"{path.name}: it is a cube of {image.planes} planes, but an image of two axes was "
+                "expected; write each plane to its own file."
+            )
+    return raw
 
 
 def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
@@ -144,7 +150,12 @@ def _unit(name: str, bunit: object, given: object) -> u.UnitBase:
         raise PlanError(
             f"{name}: BUNIT is {text!r}, which is not a unit; use unit='adu', or the unit of its pixels."
         )
-    return u.Unit(given)
+    try:
+        return u.Unit(given)
+    except (TypeError, ValueError) as error:
+        raise PlanError(
+            f"unit={given!r} is not a unit; use unit='adu', or the unit of the pixels."
+        ) from error
 
 
 def listed(
@@ -155,14 +166,18 @@ def listed(
         images = [path.strip() for path in images.split(",")]
     elif isinstance(images, Path | CCDData):
         images = [images]
+    if not isinstance(images, Iterable):
+        raise PlanError(
+            f"combine() was given {kind_of(images)}, but a list of CCDData or of paths was "
+            "expected; pass [frame, frame, ...]."
+        )
     found = list(images)
     if not found:
         raise PlanError("there is nothing to combine; pass a list of CCDData or of paths.")
     for each in found:
         if not isinstance(each, CCDData | str | Path):
             raise PlanError(
-                f"combine() cannot use a {type(each).__name__}; pass CCDData or paths of FITS "
-                "files."
+                f"combine() cannot use {kind_of(each)}; pass CCDData or paths of FITS files."
             )
     return found
 
@@ -173,9 +188,10 @@ def frames_of(
     """Return the frames of a stack; if one is refused, the files that are open are closed."""
     frames: list[MemoryFrame | FileFrame] = []
     try:
-        for each in images:
+        for number, each in enumerate(images, 1):
             memory = isinstance(each, CCDData)
-            frames.append(MemoryFrame(each) if memory else FileFrame(each, unit, hdu))
+            name = f"frame {number}"
+            frames.append(MemoryFrame(each, name) if memory else FileFrame(each, unit, hdu))
     except BaseException:
         for frame in frames:
             frame.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -15,24 +15,29 @@ from numpy.typing import DTypeLike
 
 from ..camera.recipe import Combine, SpectralFlat
 from ..camera.values import one_of
-from ..errors import PlanError, known
+from ..errors import PlanError
 from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
-from ..pixels.statistics import MAD_TO_STD, level, nanmedian
-from .ledger import State, check_alike
+from ..pixels.statistics import level
+from .images import header_of
+from .ledger import State, check_alike, check_recorded, missing_steps
+from .limits import Limits
 from .master import make_master, unit_of
 from .pipeline import (
     add_history,
     combined_cards,
-    exposure_and_dates,
+    exposure_of_all,
     master_cards,
     merged,
 )
+from .settings import check_group, current
 from .source import FileFrame, MemoryFrame, frames_of, listed
 from .tracked import Master, Origin, TrackedCCD, origins, tracked
 
 __all__ = ["combine"]
+
+log = logging.getLogger(__name__)
 
 _BAND_BYTES = 32 * 2**20
 _STATISTICS = ("median", "mode", "mean")
@@ -111,8 +116,11 @@ def combine(
     Raises
     ------
     PlanError
-        If the frames differ in shape, unit, camera or in the steps done to them, a flat has no
-        light, or an option of `ccdproc.combine` is not supported.
+        If the frames differ in shape, unit, camera or in the steps done to them; if a night would
+        not combine them, because settings, exposure or filter differ; if a bias or dark is to be
+        scaled, or a flat has no light; if calibration frames of a profile were read from files and
+        ``method``, ``clip`` or, for flats, ``scale`` is missing; or if an option of
+        `ccdproc.combine` is not supported.
 
     Examples
     --------
@@ -127,7 +135,7 @@ def combine(
     _refuse(of_ccdproc, sigma_clip_func, sigma_clip_dev_func)
     images = listed(img_list)
     states = [State.of(i.meta) if isinstance(i, CCDData) else None for i in images]
-    limits = _Limits.of(
+    limits = Limits.of(
         clip if sigma_clip is False else None,
         (sigma_clip_low_thresh, sigma_clip_high_thresh) if sigma_clip else None,
         (minmax_clip_min, minmax_clip_max) if minmax_clip else None,
@@ -137,15 +145,28 @@ def combine(
         _refuse_spectral(sources[0])
     if sources is not None and limits.plain:
         prepared = [image for image in images if isinstance(image, TrackedCCD)]
-        check_alike(prepared, states, method)
+        check_alike(prepared, states, method, scale is not None)
         return _master(prepared, sources, method, scale, limits, dtype)
     frames = frames_of(images, unit, hdu)
     try:
-        check_alike(frames, [State.of(f.header) for f in frames], method)
+        states = [State.of(f.header) for f in frames]
+        check_alike(frames, states, method, scale is not None)
+        check_recorded(frames, states, _missing_options(states, method, limits, scale))
         return _plain(frames, _how(method, limits.clip), scale, limits, mem_limit, dtype)
     finally:
         for frame in frames:
             frame.close()
+
+
+def _missing_options(
+    states: Sequence[State | None], method: str | None, limits: Limits, scale: Scale | None
+) -> str:
+    """Name the options that plain images of these types need if one is missing, or nothing."""
+    flats = any(state is not None and state.type == "flat" for state in states)
+    open_clip = limits.clip == _OF_RECIPE
+    if method is not None and not open_clip and (scale is not None or not flats):
+        return ""
+    return "method=, clip= and scale=" if flats else "method= and clip="
 
 
 def _refuse_spectral(origin: Origin) -> None:
@@ -188,52 +209,6 @@ def _refuse(others: dict[str, object], centre: object, deviation: object) -> Non
             )
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """Which values of a pixel are rejected: by their distance from the median, or by limits."""
-
-    clip: float | str | None
-    sides: tuple[float | None, float | None] | None
-    ends: tuple[float | None, float | None] | None
-
-    @classmethod
-    def of(cls, clip: float | str | None, sides: tuple | None, ends: tuple | None) -> _Limits:
-        """Return one clip for two equal limits."""
-        if sides is not None and sides[0] == sides[1]:
-            clip, sides = sides[0], None
-        return cls(clip, sides, ends)
-
-    @property
-    def plain(self) -> bool:
-        """Whether a single limit is enough."""
-        return self.sides is None and self.ends is None
-
-    def applied(self, values: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
-        """Return the values, NaN where they lie outside."""
-        if self.ends is not None:
-            low, high = self.ends
-            outside = np.zeros(values.shape, bool)
-            with np.errstate(invalid="ignore"):
-                outside |= False if low is None else values < low
-                outside |= False if high is None else values > high
-            values = np.where(outside, np.nan, values)
-        if self.sides is None:
-            return values
-        scaled = values if scales is None else values * scales[:, np.newaxis, np.newaxis]
-        centre = _median_of_pixels(scaled)
-        reach = _median_of_pixels(np.abs(scaled - centre)) * MAD_TO_STD
-        low, high = (np.inf if side is None else side for side in self.sides)
-        off = scaled - centre
-        with np.errstate(invalid="ignore"):
-            return np.where((off < -low * reach) | (off > high * reach), np.nan, values)
-
-
-def _median_of_pixels(stack: np.ndarray) -> np.ndarray:
-    """Return the median of the finite values of each pixel; NaN where there is none."""
-    finite = np.where(np.isfinite(stack), stack, np.nan)
-    return nanmedian(finite.reshape(len(stack), -1)).reshape(stack.shape[1:])
-
-
 def _how(method: str | None, clip: float | str | None) -> Combine:
     """Return how frames without a profile are combined."""
     one_of(method or "average", ("average", "median", "sum"), "method")
@@ -274,13 +249,20 @@ def _master(
     sources: Sequence[Origin],
     method: str | None,
     scale: Scale | None,
-    limits: _Limits,
+    limits: Limits,
     dtype: DTypeLike | None,
 ) -> CCDData:
     """Make the master that the recipe asks for."""
+    sources = [
+        current(o, header_of(f.meta, "a frame")) for o, f in zip(sources, frames, strict=True)
+    ]
+    notes, settings = check_group(sources)
     first = sources[0].frame
     kind = first.type
-    _check_exposures(sources)
+    if kind == "flat":
+        notes += missing_steps(sources[0], str(frames[0].meta["CALSTAT"]))
+    for note in notes:
+        log.warning("%s", note)
     recipe = first.recipe
     usual = recipe.combine_for(kind)
     how = Combine(
@@ -295,7 +277,7 @@ def _master(
     with Threads(_threads()) as threads:
         whole, norm = make_master(frames, sources, how, factors, _mapped(threads))
     masters = [m for m in (sources[0].bias, sources[0].dark) if m is not None]
-    meta = _master_meta(frames, sources, how, masters)
+    meta = add_history(_master_meta(frames, sources, how, masters, settings), *notes)
     if norm is not None:
         meta["FLATNORM"] = (norm, "the flat was divided by this")
         lines = [f"each scaled by 1 / {scale}, then normalised"] if isinstance(scale, str) else []
@@ -307,28 +289,18 @@ def _master(
     return tracked(data, unit, whole.variance, whole.flags, meta, None)
 
 
-def _check_exposures(sources: Sequence[Origin]) -> None:
-    """Refuse darks of different exposures."""
-    if sources[0].frame.type != "dark":
-        return
-    exposures = [known(o.frame.exposure, "exposure") for o in sources]
-    recipe = sources[0].frame.recipe
-    tolerance = min(recipe.exposure_tolerance.to_value("s"), 0.01 * min(exposures))
-    if max(exposures) - min(exposures) > tolerance:
-        raise PlanError(
-            f"the exposures of the darks are {min(exposures):g} s to {max(exposures):g} s; combine those of one "
-            "exposure."
-        )
-
-
 def _master_meta(
-    frames: Sequence[TrackedCCD], sources: Sequence[Origin], how: Combine, masters: list[Master]
+    frames: Sequence[TrackedCCD],
+    sources: Sequence[Origin],
+    how: Combine,
+    masters: list[Master],
+    settings: Sequence[tuple[str, float | str]],
 ) -> fits.Header:
     """Make the header of a master."""
     summed = how.method == "sum"
     first = sources[0]
-    meta = combined_cards([f.meta for f in frames], summed)
-    meta = exposure_and_dates(meta, [o.frame for o in sources], summed)
+    meta = combined_cards([f.meta for f in frames], summed, settings)
+    meta = exposure_of_all(meta, [o.frame for o in sources], summed)
     meta = merged(meta, master_cards(first, masters, len(frames), how))
     return add_history(meta, *_lines(len(frames), how))
 
@@ -338,6 +310,14 @@ def _lines(number: int, how: Combine) -> list[str]:
     return [f"{how.method} of {number} frames{clip}"]
 
 
+def _plain_line(number: int, how: Combine, limits: Limits, scale: Scale | None) -> str:
+    """Describe how plain frames were combined; a single clip is not used for a median."""
+    clip = None if how.method == "median" else how.clip
+    scaled = "" if scale is None else ", each scaled"
+    scaled += f" by 1 / {scale}" if isinstance(scale, str) else ""
+    return f"{how.method} of {number} frames{limits.phrase(clip)}{scaled}"
+
+
 # Frames without a profile.
 
 
@@ -345,7 +325,7 @@ def _plain(
     frames: Frames,
     how: Combine,
     scale: Scale | None,
-    limits: _Limits,
+    limits: Limits,
     mem_limit: float,
     dtype: DTypeLike | None,
 ) -> CCDData:
@@ -380,7 +360,8 @@ def _plain(
         mask=mask if mask.any() or any(_has_mask(f) for f in frames) else None,
         uncertainty=None if std is None else StdDevUncertainty(std),
         meta=add_history(
-            combined_cards([f.header for f in frames], how.method == "sum"), *_lines(number, how)
+            combined_cards([f.header for f in frames], how.method == "sum"),
+            _plain_line(number, how, limits, scale),
         ),
     )
 
@@ -435,9 +416,9 @@ def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
             levels = _mapped(threads)(lambda frame: level(_good(frame), scale), frames)
             found = [1 / one if one > 0 else np.nan for one in levels]
     elif callable(scale):
-        found = [float(scale(_pixels(frame))) for frame in frames]
+        found = [_number(scale(_pixels(frame))) for frame in frames]
     else:
-        found = [float(number) for number in np.ravel(scale)]
+        found = [_number(number) for number in np.ravel(np.asarray(scale, object))]
     if len(found) != len(frames):
         raise PlanError(
             f"scale= has {len(found)} numbers for {len(frames)} frames; use one for each frame."
@@ -446,6 +427,16 @@ def _factors(frames: Sequence, scale: Scale) -> np.ndarray:
     if not (np.isfinite(factors) & (factors > 0)).all():
         raise PlanError(f"scale= gives {factors.tolist()}, but positive numbers are needed.")
     return factors
+
+
+def _number(factor: object) -> float:
+    try:
+        return float(cast("float", factor))
+    except (TypeError, ValueError) as error:
+        raise PlanError(
+            f"scale= gives {factor!r}, but a positive number was expected for each frame; use "
+            "numbers, a function that returns one, or 'median', 'mean' or 'mode'."
+        ) from error
 
 
 def _pixels(frame: CCDData | MemoryFrame | FileFrame) -> np.ndarray:
@@ -463,5 +454,7 @@ def _good(frame: MemoryFrame | FileFrame) -> np.ndarray:
     data = data if data.dtype.kind == "f" else data.astype("f8")
     good = np.isfinite(data)
     if not good.any():
-        raise PlanError(f"{frame.name or 'a frame'} has no good pixel; omit it.")
+        raise PlanError(
+            f"{frame.name} has no good pixel, but its level was to be measured; omit it."
+        )
     return data.reshape(-1) if good.all() else data[good]

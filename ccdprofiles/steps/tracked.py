@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
+from astropy.nddata import CCDData, StdDevUncertainty
 
 from ..camera.profile import Profile
-from ..errors import PlanError
 from ..plan.frames import Frame
 from ..products.band import DQ, MASKED
+from .images import hashed_image, header_of
+from .uncertainty import variance_of
 
 __all__ = [
+    "CUT",
     "Master",
     "Origin",
     "TrackedCCD",
     "flags_of",
+    "left_out",
     "mask_of",
     "origins",
-    "read_ccd",
     "tracked",
-    "variance_of",
-    "without_storage",
 ]
 
 _BAD = np.uint16(DQ.BAD_PIXEL.value)
+
+CUT = "CPCUT"
+"""The card of a slice: its amplifiers are no longer where the other cards say."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +69,25 @@ class Master:
 
     @classmethod
     def of(cls, given: CCDData | str | Path | None, type: str) -> Master | None:
-        """Return the planes of a master, from its file or from memory."""
+        """Return the planes of a master, from its file or from memory.
+
+        Raises
+        ------
+        PlanError
+            If it is not an image.
+        """
         if given is None:
             return None
-        if isinstance(given, str | Path):
-            # One opening, so that the SHA-256 is that of the bytes that are used.
-            with open(given, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                name, ccd = Path(given).name, _ccd_of(file)
-        elif isinstance(given, CCDData):
-            ccd, name = given, f"master {type}"
-            sha256 = hashlib.sha256(np.ascontiguousarray(ccd.data).data).hexdigest()
-        else:
-            raise PlanError(
-                f"{type}={given!r} is not a master; use a CCDData or the path of a FITS file."
-            )
-        flags = ccd.flags
-        if flags is None and ccd.mask is not None:
-            flags = np.asarray(ccd.mask) * _BAD
+        ccd, sha256 = hashed_image(given, type)
+        name = f"master {type}" if isinstance(given, CCDData) else Path(given).name
+        flags = flags_of(ccd)
         if flags is not None and not flags.any():
             flags = None
         data = np.asarray(ccd.data, "f4")
-        variance = variance_of(ccd)
+        variance = variance_of(ccd, what=name)
         variance = None if variance is None else variance.astype("f4", copy=False)
-        return cls(type, name, fits.Header(ccd.meta), data, ccd.unit, variance, flags, sha256)
+        meta = header_of(ccd.meta, name)
+        return cls(type, name, meta, data, ccd.unit, variance, flags, sha256)
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,8 @@ class TrackedCCD(CCDData):
     """A `~astropy.nddata.CCDData` with a record of its profile and its masters.
 
     `ccdprofiles.combine` and `ccdprofiles.detect_cosmics` read the noise and the recipe from there.
-    The results of arithmetic and slices have no record, and are treated as any CCDData.
+    The results of arithmetic and slices have no record. A slice that is not the whole frame, or is
+    flipped, has the card CPCUT, because its amplifiers are no longer where its other cards say.
 
     Parameters
     ----------
@@ -139,6 +135,14 @@ class TrackedCCD(CCDData):
         super().__init__(*args, **kwargs)
         self.origin = origin
 
+    def _slice(self, item: object) -> dict:
+        """Return the planes of a slice, as astropy asks for; its header is its own."""
+        planes = super()._slice(item)
+        meta = header_of(self.meta, "this frame")
+        if not _same_pixels(planes["data"], self.data):
+            meta[CUT] = (True, "a part of a frame, or flipped")
+        return planes | {"meta": meta}
+
     def copy(self) -> TrackedCCD:
         """Return a copy with the same record."""
         flags = None if self.flags is None else self.flags.copy()
@@ -150,6 +154,12 @@ class TrackedCCD(CCDData):
         if self.flags is not None and not kwargs.get("hdu_flags"):
             hdus.append(fits.ImageHDU(np.asarray(self.flags, "u2"), name="DQ"))
         return hdus
+
+
+def _same_pixels(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return True if two arrays are the same pixels in the same order."""
+    places = (a.__array_interface__["data"][0] for a in (one, other))
+    return one.shape == other.shape and one.strides == other.strides and len({*places}) == 1
 
 
 def tracked(
@@ -177,62 +187,6 @@ def tracked(
     )
 
 
-def read_ccd(path: str | Path) -> CCDData:
-    """Read a CCDData and its flags, in the unit of BUNIT, or in adu if it has none."""
-    with open(path, "rb") as file:
-        return _ccd_of(file)
-
-
-def _ccd_of(file: BinaryIO) -> CCDData:
-    with fits.open(file) as hdus:
-        image = next(h for h in hdus if getattr(h, "is_image", False) and h.data is not None)
-        planes = {h.name: np.array(h.data) for h in hdus if h.name in ("MASK", "UNCERT", "DQ")}
-        kind = hdus["UNCERT"].header.get("UTYPE", "StdDevUncertainty") if "UNCERT" in hdus else ""
-        meta, data = without_storage(image.header), np.array(image.data, _native(image.data))
-    kinds = {k.__name__: k for k in (StdDevUncertainty, VarianceUncertainty, InverseVariance)}
-    unit = str(meta.get("BUNIT", "adu")).strip()
-    meta.remove("BUNIT", ignore_missing=True)
-    return CCDData(
-        data,
-        unit=u.dimensionless_unscaled if unit in ("", "1") else unit.lower(),
-        mask=planes["MASK"].astype(bool) if "MASK" in planes else None,
-        uncertainty=kinds[kind](planes["UNCERT"].astype("f4")) if "UNCERT" in planes else None,
-        flags=planes["DQ"].astype("u2") if "DQ" in planes else None,
-        meta=meta,
-    )
-
-
-def without_storage(header: fits.Header) -> fits.Header:
-    """Return a copy of a header without the cards that concern the stored bytes only."""
-    header = header.copy()
-    for card in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
-        header.remove(card, ignore_missing=True)
-    return header
-
-
-def _native(data: np.ndarray) -> str:
-    """Return the float type that represents the stored pixels."""
-    return "f4" if data.dtype.itemsize <= 2 or data.dtype == np.dtype(">f4") else "f8"
-
-
-def variance_of(ccd: CCDData, rows: slice = slice(None)) -> np.ndarray | None:
-    """Return the variance of rows of a frame, whatever kind of uncertainty it has."""
-    if ccd.uncertainty is None:
-        return None
-    values = np.asarray(ccd.uncertainty.array)[rows]
-    if isinstance(ccd.uncertainty, StdDevUncertainty):
-        return values * values
-    if isinstance(ccd.uncertainty, VarianceUncertainty):
-        return values
-    if isinstance(ccd.uncertainty, InverseVariance):
-        with np.errstate(divide="ignore"):
-            return 1 / values
-    raise PlanError(
-        f"an uncertainty of the kind {ccd.uncertainty.uncertainty_type!r} cannot be propagated; "
-        "use a StdDevUncertainty, VarianceUncertainty or InverseVariance."
-    )
-
-
 def mask_of(ccd: CCDData) -> np.ndarray | None:
     """Return the pixels that are masked but not flagged, or None."""
     if ccd.mask is None or ccd.mask is np.ma.nomask:
@@ -241,6 +195,17 @@ def mask_of(ccd: CCDData) -> np.ndarray | None:
     if isinstance(ccd.flags, np.ndarray):
         mask = mask & ((ccd.flags & MASKED) == 0)
     return mask if mask.any() else None
+
+
+def left_out(ccd: CCDData) -> np.ndarray | None:
+    """Return the pixels that are not combined: masked and not flagged, or flagged as bad."""
+    mask = mask_of(ccd)
+    if not isinstance(ccd.flags, np.ndarray):
+        return mask
+    bad = (ccd.flags & _BAD) != 0
+    if mask is None:
+        return bad if bad.any() else None
+    return mask | bad
 
 
 def flags_of(ccd: CCDData) -> np.ndarray | None:

@@ -794,3 +794,19 @@ def test_a_partial_with_another_number_is_another_profile():
         return dataclasses.replace(by_hand.camera(), amplifiers=[amplifier])
 
     assert profile(1.5).hash == profile(1.5).hash != profile(2.5).hash
+
+
+def test_a_printed_profile_shows_names_instead_of_addresses_and_folders():
+    """Another process prints the same, and the hash does not depend on it."""
+
+    def gain_of(header):
+        return 1.5
+
+    whole = Amplifier(data="[1:100, 1:100]", overscan=None, gain=gain_of)
+    profile = camera(amplifiers=[whole], date=gain_of, file="/home/me/mycam.py")
+    text = str(profile)
+    assert "gain=<function test_a_printed_profile_shows_names_instead_of_addresses" in text
+    assert "date=<function test_a_printed_profile" in text
+    assert "file='mycam.py')" in text
+    assert "0x" not in text
+    assert "/home" not in text

@@ -8,45 +8,13 @@ import pytest
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_by_hand import everything, noise, refused, write
 
 from ccdprofiles.errors import FrameRejected
 from ccdprofiles.files import hdus as hdus_module
 from ccdprofiles.files import raw as raw_module
 from ccdprofiles.files.pixels import Pixels
 from ccdprofiles.files.raw import read_raw
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_written(tmp_path):
-    """Hold every file of a test against what it was when it was last made on purpose."""
-    yield
-    for path in tmp_path.rglob("*"):
-        assert not path.name.endswith(".tmp")
-
-
-def write(path, data, header=None, **cards):
-    header = fits.Header() if header is None else header
-    for card, said in cards.items():
-        header[card] = said
-    fits.PrimaryHDU(data, header).writeto(path)
-    return path
-
-
-def everything(path, dtype="f4"):
-    raw = read_raw(path)
-    with Pixels(raw) as pixels:
-        image = raw.images[0]
-        return pixels.rows(image, 0, image.shape[0], dtype)
-
-
-def refused(path):
-    with pytest.raises(FrameRejected) as error:
-        everything(path)
-    return error.value.code, str(error.value)
-
-
-def noise(seed=0, shape=(13, 7), dtype="u2"):
-    return np.random.default_rng(seed).integers(0, 60000, shape).astype(dtype)
 
 
 def test_a_file_is_described_without_its_pixels(tmp_path):

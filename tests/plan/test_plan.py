@@ -128,6 +128,16 @@ def test_each_master_is_made_of_its_own_frames():
     assert plan.complete
 
 
+def test_a_master_that_is_not_planned_is_refused_with_the_names_there_are():
+    plan = planner.make_plan(some("bias", 3, 0.0))
+    name = plan.masters[0].name
+    with pytest.raises(PlanError) as refusal:
+        plan.master("bias")
+    assert str(refusal.value) == f"'bias' is not a master of this plan; use one of {name}."
+    with pytest.raises(PlanError, match=r"'bias' is not a master of this plan; it has none\."):
+        planner.make_plan([]).master("bias")
+
+
 def test_a_plan_is_printed_for_people():
     frames = [
         *a_night(),

@@ -2,13 +2,9 @@
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
-
-import ccdprofiles
-
-HOUSE = Path(ccdprofiles.__file__).parent
+from package_source import HOUSE, SOURCES, module_of
 
 FLOORS = {
     "errors": 1,
@@ -35,10 +31,7 @@ HANDED_UP = {"camera.single_steps": "steps"}
 ``Profile.read``, ``prepare`` and ``calibrate``, as people look for the steps of their camera there.
 """
 
-# An installed package holds the profiles, too.
-SOURCES = [p for p in HOUSE.rglob("*.py") if p.parent != HOUSE / "profiles"]
-
-MODULES = {".".join(p.relative_to(HOUSE).with_suffix("").parts): p for p in SOURCES}
+MODULES = {module_of(path): path for path in SOURCES}
 
 
 def imported(module):

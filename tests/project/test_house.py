@@ -2,14 +2,11 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from package_source import HOUSE, SOURCES
 
-import ccdprofiles
-
-HOUSE = Path(ccdprofiles.__file__).parent
-MODULES = sorted(p for p in HOUSE.rglob("*.py") if p.parent != HOUSE / "profiles")
+from ccdprofiles.camera.frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
 
 LONGEST = 500
 """Lines of a module."""
@@ -46,12 +43,12 @@ def declared(owner):
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_module_is_not_too_long(path):
     assert len(path.read_text("utf-8").splitlines()) <= LONGEST
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_no_attribute_appears_outside_a_constructor(path):
     for owner in ast.walk(tree_of(path)):
         if not isinstance(owner, ast.ClassDef):
@@ -65,7 +62,7 @@ def test_no_attribute_appears_outside_a_constructor(path):
                 assert not late, f"{owner.name}.{method.name} makes {sorted(late)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_no_module_imports_a_private_name_of_another(path):
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -73,8 +70,21 @@ def test_no_module_imports_a_private_name_of_another(path):
             assert not private, f"{node.module}: {private}"
 
 
+TYPES_ELSEWHERE = {"camera/frame_types.py", "steps/stack.py", "steps/calibrated.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_the_types_of_frames_and_masters_stand_in_one_module(path):
+    tables = {FRAME_TYPES, MASTER_TYPES, STEPS}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            types = tuple(getattr(e, "value", None) for e in node.elts)
+            again = types in tables and name_of(path) not in TYPES_ELSEWHERE
+            assert not again, f"line {node.lineno}: use the tuple of camera/frame_types.py"
+
+
 def test_the_rules_see_the_source():
-    assert len(MODULES) > 100
+    assert len(SOURCES) > 100
     owner = ast.parse("class A:\n def __init__(self): self.a = 1\n def f(self): self.b = 2").body[0]
     assert declared(owner) == {"a"}
     assert set(set_attributes(owner.body[1])) == {"b"}

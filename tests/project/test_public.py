@@ -4,9 +4,9 @@ import importlib
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from package_source import SOURCES, module_of
 
 import ccdprofiles
 
@@ -30,14 +30,7 @@ PUBLIC = [
     "verify_night",
 ]
 
-HOUSE = Path(ccdprofiles.__file__).parent
-
-MODULES = sorted(
-    ".".join(p.relative_to(HOUSE).with_suffix("").parts)
-    for p in HOUSE.rglob("*.py")
-    if not p.stem.startswith("__") and p.parent != HOUSE / "profiles"
-)
-
+MODULES = sorted(module_of(path) for path in SOURCES if not path.stem.startswith("__"))
 
 HEAVY = ("astropy", "ccdproc", "numpy", "scipy", "astroscrappy")
 

@@ -575,15 +575,6 @@ def until(true, seconds=10):
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs the table of Linux")
 
 
-def test_the_command_line_looks_for_no_garbage_in_what_it_imports():
-    script = (
-        "import gc; from ccdprofiles.cli import reduce; reduce._keep_imports(); "
-        "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
-    )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (told.stdout, told.stderr) == ("True True\n", "")
-
-
 @linux
 def test_a_script_runs_once_and_leaves_no_process(begun, tmp_path):
     process = begun(tmp_path / "out")

@@ -160,3 +160,37 @@ def test_a_pixel_that_was_masked_by_hand_is_left_out_of_a_master(steps_of):
     frames[0].mask[5, 6] = True
     others = combine(frames[1:], clip=None)
     assert combine(frames, clip=None).data[5, 6] == pytest.approx(others.data[5, 6], rel=1e-6)
+
+
+@pytest.mark.parametrize("how", ["raw mask", "flags", "flags and mask"])
+def test_a_pixel_that_was_called_bad_is_left_out_of_a_master(steps_of, how):
+    steps = steps_of("lfc")
+    master = next(m for m in steps.night.plan.masters if m.type == "dark")
+    frames = [steps.calibrated(i) for i in master.inputs]
+    if how == "raw mask":
+        raw = steps.profile.read(steps.path(master.inputs[0].file))
+        raw.data[5, 6] = 50_000
+        raw.mask = np.zeros(raw.shape, bool)
+        raw.mask[5, 6] = True
+        frames[0] = steps.profile.prepare(raw, night_level=steps.night_level)
+    else:
+        frames[0].data[5, 6] = 50_000
+        frames[0].flags[5, 6] |= 1
+        frames[0].mask[5, 6] = "mask" in how
+    expected = combine(frames[1:], clip=None).data[5, 6]
+    assert combine(frames, clip=None).data[5, 6] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_bad_pixel_of_a_dark_is_flagged_in_the_flat(steps_of):
+    steps = steps_of("lfc")
+    master = next(m for m in steps.night.plan.masters if m.type == "flat")
+    dark = steps.masters[master.inputs[0].dark].copy()
+    dark.mask[5, 6] = True
+    flats = [steps.profile.calibrate(steps.prepared(i.file), dark=dark) for i in master.inputs]
+    flat = combine(flats)
+    assert flat.mask[5, 6]
+    assert flat.data[5, 6] == 1
+    usual = steps.masters[master.name]
+    others = np.ones(flat.shape, bool)
+    others[5, 6] = False
+    np.testing.assert_allclose(flat.data[others], usual.data[others], rtol=1e-2)

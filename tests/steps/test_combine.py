@@ -300,3 +300,61 @@ def test_a_pixel_without_values_is_clipped_without_a_warning(recwarn):
     combined = combine(stack, sigma_clip=True, sigma_clip_high_thresh=5)
     assert combined.mask[2, 3]
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "average of 5 frames"),
+        ({"method": "median"}, "median of 5 frames"),
+        ({"method": "sum", "clip": 4}, "sum of 5 frames, clipped at 4 mad_std"),
+        ({"method": "median", "clip": 4}, "median of 5 frames"),
+        (
+            {"sigma_clip": True, "sigma_clip_high_thresh": 5},
+            "average of 5 frames, clipped at 3 and 5 mad_std",
+        ),
+        (
+            {"sigma_clip": True, "sigma_clip_low_thresh": None},
+            "average of 5 frames, clipped above 3 mad_std",
+        ),
+        (
+            {"minmax_clip": True, "minmax_clip_min": 990, "minmax_clip_max": 2000},
+            "average of 5 frames, of values from 990 to 2000",
+        ),
+        (
+            {"minmax_clip": True, "minmax_clip_max": 2000, "clip": 3},
+            "average of 5 frames, clipped at 3 mad_std, of values up to 2000",
+        ),
+        ({"scale": "median"}, "average of 5 frames, each scaled by 1 / median"),
+        ({"scale": [1] * 5}, "average of 5 frames, each scaled"),
+    ],
+)
+def test_history_says_how_frames_were_combined(options, line):
+    meta = combine(frames(5), **options).meta
+    assert list(map(str, meta["HISTORY"])) == [line]
+    assert meta["NCOMBINE"] == 5
+
+
+def test_cards_of_a_sum_and_a_mean_of_prepared_frames(steps_of):
+    steps = steps_of("lfc")
+    files = [p.input.file for p in steps.night.plan.products[:2]]
+    science = [steps.prepared(f) for f in files]
+    seconds = [f.meta["EXPTIME"] for f in science]
+    for method, of in (("sum", np.sum), ("average", np.mean)):
+        meta = combine(science, method).meta
+        assert meta["NCOMBINE"] == 2
+        assert meta["EXPTIME"] == pytest.approx(of(seconds))
+        assert meta["HASDARK"] == pytest.approx(of(seconds))
+        assert meta["HISTORY"][-1] == f"{method} of 2 frames"
+    science = [steps.calibrated(p.input) for p in steps.night.plan.products[:2]]
+    assert combine(science, "sum").meta["HASDARK"] == 0
+
+
+def test_cards_of_a_sum_of_arcs(steps_of):
+    steps = steps_of("kosmos")
+    master = next(m for m in steps.night.plan.masters if m.type == "arc")
+    arcs = [steps.calibrated(i) for i in master.inputs] * 2
+    meta = combine(arcs, "sum").meta
+    seconds = sum(f.meta["EXPTIME"] for f in arcs)
+    assert (meta["NCOMBINE"], meta["EXPTIME"], meta["HASDARK"]) == (len(arcs), seconds, seconds)
+    assert f"sum of {len(arcs)} frames" in meta["HISTORY"][-1]

@@ -154,3 +154,73 @@ def test_where_nobody_knows_the_noise_it_is_asked_for(steps_of):
         detect_cosmics(frame)
     with_numbers = detect_cosmics(frame, gain=GAIN, readnoise=8 * u.electron)
     assert with_numbers.unit == u.electron
+
+
+# What the caller does not give comes from the profile.
+
+
+@pytest.mark.parametrize("name", ["lfc", "kosmos", "kosmos+two gains"])
+def test_a_read_noise_alone_keeps_the_gain_and_the_recipe_of_the_profile(steps_of, name):
+    steps = steps_of(name)
+    frame = steps.calibrated(steps.night.plan.products[0].input)
+    profile = steps.profile
+    noise = 2 * profile.amplifiers[0].read_noise
+    amplifiers = [replace(a, read_noise=noise) for a in profile.amplifiers]
+    twin = replace(profile, amplifiers=amplifiers)
+    origin = replace(
+        frame.origin,
+        frame=frame.origin.frame.with_(
+            amplifiers=twin.amplifiers_of(
+                frame.meta, {None: tuple(map(int, frame.meta["CPRAW"].split("x")))[::-1]}
+            )
+        ),
+    )
+    expected = detect_cosmics(type(frame)(frame, flags=frame.flags, origin=origin))
+    for given in (noise, noise.value):
+        ours = detect_cosmics(frame, readnoise=given)
+        assert ours.unit == frame.unit
+        np.testing.assert_array_equal(ours.flags, expected.flags)
+    assert name != "lfc" or (ours.flags != detect_cosmics(frame).flags).any()
+
+
+def test_a_gain_alone_keeps_the_read_noise_of_the_profile(steps_of):
+    steps = steps_of("lfc")
+    recipe = replace(steps.profile.recipe, electrons=False)
+    profile = replace(steps.profile, recipe=recipe)
+    frame = profile.prepare(steps.path(steps.night.plan.products[0].input.file))
+    noise = profile.amplifiers[0].read_noise
+    ours = detect_cosmics(frame, gain=GAIN)
+    theirs = detect_cosmics(frame, gain=GAIN, readnoise=noise)
+    assert ours.unit == theirs.unit == u.electron
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+    assert (ours.mask != detect_cosmics(frame, gain=GAIN, readnoise=80).mask).any()
+
+
+@pytest.mark.parametrize("name", ["lfc", "kosmos+two gains"])
+@pytest.mark.parametrize("options", [{"psfsize": 5}, {"pssl": 30.0}, {"psfbeta": 3.0}])
+def test_other_options_keep_gain_and_read_noise_of_the_profile(steps_of, name, options):
+    steps = steps_of(name)
+    frame = steps.profile.calibrate(
+        steps.prepared(steps.night.plan.products[0].input.file), electrons=False
+    )
+    noise = steps.profile.amplifiers[0].read_noise
+    ours = detect_cosmics(frame, **options)
+    assert ours.unit == frame.unit
+    np.testing.assert_array_equal(ours.data, frame.data)
+    gains = np.empty(frame.shape, "f4")
+    for readout in frame.origin.frame.amplifiers.readouts:
+        gains[readout.place.slices()] = readout.gain
+    electrons = CCDData(frame.data * gains, unit="electron", mask=frame.mask)
+    level = options.get("pssl", 0) * float(gains[0, 0])
+    if "pssl" in options and "two" in name:
+        return
+    theirs = detect_cosmics(electrons, readnoise=noise, **(options | {"pssl": level}))
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+
+
+def test_a_pedestal_is_not_searched_whatever_is_given(steps_of):
+    steps = steps_of("proem")
+    frame = steps.prepared(steps.night.plan.products[0].input.file)
+    for options in ({"readnoise": 5}, {"gain": GAIN}, {"gain": GAIN, "readnoise": 5}):
+        with pytest.raises(PlanError, match="still contains its pedestal"):
+            detect_cosmics(frame, **options)

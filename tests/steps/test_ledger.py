@@ -134,7 +134,7 @@ def test_a_master_of_another_kind_or_size_is_refused(made):
         lfc.calibrate(flat=lfc.dark)
     with pytest.raises(PlanError, match="has 80 columns and 10 rows, but the frame has 80 and 64"):
         lfc.calibrate(dark=lfc.dark[:10])
-    with pytest.raises(PlanError, match=r"dark=3 is not a master"):
+    with pytest.raises(PlanError, match=r"dark= is an int, but a CCDData or the path"):
         lfc.calibrate(dark=3)
 
 
@@ -160,7 +160,7 @@ def test_a_frame_is_prepared_once_and_first(made):
         lfc.calibrate(raw, dark=lfc.dark)
     with pytest.raises(PlanError, match="in electron, but raw frames of lfc are in adu"):
         lfc.profile.prepare(CCDData(raw.data, unit="electron", meta=raw.meta))
-    with pytest.raises(PlanError, match=r"prepare.. cannot use a int"):
+    with pytest.raises(PlanError, match=r"prepare.. cannot use an int"):
         lfc.profile.prepare(3)
 
 
@@ -409,7 +409,7 @@ def test_spectral_flats_do_not_keep_their_lamp(made, tmp_path):
     for flat, path in zip(flats, paths, strict=True):
         flat.write(path)
     with pytest.raises(PlanError, match="master flat has no FLATNORM"):
-        kosmos.calibrate(bias=kosmos.bias, flat=combine(paths))
+        kosmos.calibrate(bias=kosmos.bias, flat=combine(paths, "average", clip=5, scale="median"))
     assert combine(flats, clip=5).meta["FLATNORM"] > 0
 
 
@@ -425,3 +425,206 @@ def test_a_part_of_a_frame_is_refused(made):
     lfc = made("lfc")
     with pytest.raises(PlanError, match=r"this frame has the shape \(10, 80\), but a prepared"):
         lfc.calibrate(lfc.frame[:10], dark=lfc.dark[:10])
+
+
+# Frames without a record of their masters.
+
+
+@pytest.mark.parametrize("kind", ["dark", "flat"])
+@pytest.mark.parametrize("given", ["path", "CCDData", "product"])
+def test_prepared_frames_without_their_record_are_not_combined_by_the_recipe(
+    made, kind, given, tmp_path
+):
+    lfc = made("lfc")
+    master = lfc.steps.night.plan.master(getattr(lfc.chosen, kind))
+    frames = [lfc.steps.calibrated(i) for i in master.inputs]
+    paths = [tmp_path / f"{n}.fits" for n in range(len(frames))]
+    for frame, path in zip(frames, paths, strict=True):
+        frame.write(path)
+    read = {
+        "path": paths,
+        "CCDData": [CCDData.read(path) for path in paths],
+        "product": [frame.multiply(1, handle_meta="first_found") for frame in frames],
+    }[given]
+    words = "method= and clip=" if kind == "dark" else "method=, clip= and scale="
+    lacking = [{}, {"method": "average"}, {"clip": 5}]
+    if kind == "flat":
+        lacking += [{"clip": 5, "scale": "median"}, {"method": "average", "clip": 5}]
+    for options in lacking:
+        with pytest.raises(PlanError, match=rf"frame 1.* is a {kind} .* recipe of lfc.* {words}"):
+            combine(read, **options)
+    options = {"method": "average", "clip": 5} | ({"scale": "median"} if kind == "flat" else {})
+    plain = combine(read, **options)
+    assert plain.meta["NCOMBINE"] == len(frames)
+    assert combine(frames).meta["NCOMBINE"] == len(frames)
+
+
+def test_science_frames_without_their_record_are_combined_as_ever(made, tmp_path):
+    lfc = made("lfc")
+    lfc.frame.write(tmp_path / "a.fits")
+    assert combine([tmp_path / "a.fits"] * 2).meta["NCOMBINE"] == 2
+
+
+@pytest.mark.parametrize("scale", ["median", [1, 2], lambda a: 1.0])
+@pytest.mark.parametrize("kind", ["bias", "dark"])
+def test_biases_and_darks_are_not_scaled(made, kind, scale, tmp_path):
+    camera = made("cg16m")
+    master = next(m for m in camera.steps.night.plan.masters if m.type == kind)
+    frames = [camera.steps.calibrated(i) for i in master.inputs[:2]]
+    with pytest.raises(PlanError, match=rf"frame 1 is a {kind}, .* omit scale="):
+        combine(frames, scale=scale)
+    for n, frame in enumerate(frames):
+        frame.write(tmp_path / f"{n}.fits")
+    with pytest.raises(PlanError, match=rf"frame 1 is a {kind}, .* omit scale="):
+        combine(sorted(tmp_path.glob("*.fits")), "average", clip=None, scale=scale)
+
+
+# Foreign masters.
+
+
+def test_a_foreign_pedestal_is_compared_with_the_overscan_of_the_frame(made):
+    lfc = made("lfc")
+    bright = lfc.frame.copy()
+    bright.data = bright.data + np.float32(20_000)
+    for kind in ("bias", "dark"):
+        whole = foreign(lfc.dark)
+        whole.data = whole.data + np.float32(1049)
+        with pytest.raises(PlanError, match=r"1\d\d\d.* overscan level .* 1049"):
+            lfc.calibrate(bright, **{kind: whole})
+    ours = lfc.calibrate(bright, dark=lfc.dark)
+    theirs = lfc.calibrate(bright, dark=foreign(lfc.dark))
+    np.testing.assert_array_equal(ours.data, theirs.data)
+    # A warm chip and a dark sky: the dark is as high as the frame, and has no pedestal.
+    warm, dim = foreign(lfc.dark), lfc.frame.copy()
+    warm.data = warm.data + np.float32(100)
+    dim.data = warm.data.copy()
+    assert lfc.calibrate(dim, dark=warm).meta["CALSTAT"] == "OD"
+
+
+def test_a_foreign_bias_without_its_pedestal_does_not_remove_one(made):
+    camera = made("cg16m")
+    bias = foreign(camera.bias)
+    bias.data = bias.data - np.median(bias.data)
+    with pytest.raises(PlanError, match="free of its pedestal, but the frame still contains"):
+        camera.calibrate(bias=bias)
+    camera.calibrate(bias=foreign(camera.bias))
+    lfc = made("lfc")
+    free = foreign(lfc.dark)
+    free.data = free.data * 0
+    lfc.calibrate(bias=free)
+
+
+def test_a_foreign_flat_has_the_minimum_of_the_recipe(made):
+    lfc = made("lfc")
+    dim, hole = (12, 13), (20, 30)
+    for factor in (1, 21_000):
+        flat = foreign(lfc.flat)
+        flat.data = flat.data * np.float32(factor)
+        flat.data[dim], flat.data[hole] = 0.01 * factor, np.nan
+        done = lfc.calibrate(dark=lfc.dark, flat=flat)
+        undivided = lfc.calibrate(dark=lfc.dark)
+        for pixel in (dim, hole):
+            assert done.flags[pixel] & 128
+            assert done.mask[pixel]
+            assert done.data[pixel] == undivided.data[pixel]
+        assert not done.flags[14, 15] & 128
+    recipe = replace(lfc.profile.recipe, flat=replace(lfc.profile.recipe.flat, minimum=0.0))
+    without = replace(lfc.profile, recipe=recipe)
+    flat = foreign(lfc.flat)
+    flat.data[dim] = 0.01
+    frame = without.prepare(lfc.steps.path(lfc.chosen.file))
+    assert not without.calibrate(frame, dark=lfc.dark, flat=flat).flags[dim] & 128
+
+
+def test_a_mask_that_was_set_on_a_master_counts(made):
+    lfc = made("lfc")
+    for dark in (lfc.dark.copy(), foreign(lfc.dark)):
+        dark.mask = np.zeros(dark.shape, bool) if dark.mask is None else dark.mask.copy()
+        assert not lfc.calibrate(dark=dark).mask[5, 6]
+        dark.mask[5, 6] = True
+        done = lfc.calibrate(dark=dark)
+        assert done.mask[5, 6]
+        assert done.flags[5, 6] & 1
+
+
+# Slices.
+
+
+@pytest.mark.parametrize(
+    "part", [np.s_[::-1], np.s_[:, ::-1], np.s_[::-1, ::-1], np.s_[:40], np.s_[2:, 3:]], ids=str
+)
+def test_a_flip_or_a_part_of_a_frame_is_not_calibrated(made, part, tmp_path):
+    kosmos = made("kosmos+two gains")
+    raw = kosmos.profile.read(kosmos.steps.path(kosmos.chosen.file))
+    with pytest.raises((PlanError, FrameRejected), match=r"part|section|pixels"):
+        kosmos.profile.prepare(raw[part])
+    cut, bias = kosmos.frame[part], kosmos.bias[part]
+    cut.write(tmp_path / "cut.fits")
+    for frame in (cut, tmp_path / "cut.fits"):
+        with pytest.raises(PlanError, match=r"has the shape|is a part of a frame, or was flipped"):
+            kosmos.calibrate(frame, bias=kosmos.bias)
+    with pytest.raises(PlanError, match=r"columns and|is a part of a frame, or was flipped"):
+        kosmos.calibrate(bias=bias)
+    assert "CPCUT" not in kosmos.frame.meta
+    whole = kosmos.frame[:, :]
+    assert kosmos.calibrate(whole, bias=kosmos.bias).meta["CALSTAT"] == "OB"
+
+
+# Masters that the recipe wants.
+
+
+def test_a_flat_without_the_dark_that_the_recipe_wants_is_noted(made, caplog):
+    lfc = made("lfc")
+    with caplog.at_level(logging.WARNING):
+        done = lfc.calibrate(flat=lfc.flat)
+    words = "no dark was subtracted, although the recipe of lfc uses one"
+    assert words in caplog.text
+    assert words in str(done.meta["HISTORY"])
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        lfc.calibrate(dark=lfc.dark)
+        done = lfc.calibrate(dark=lfc.dark, flat=lfc.flat)
+        lfc.calibrate(lfc.calibrate(dark=lfc.dark), flat=lfc.flat)
+        without = replace(lfc.profile, recipe=replace(lfc.profile.recipe, dark=None))
+        frame = without.prepare(lfc.steps.path(lfc.chosen.file))
+        without.calibrate(frame, flat=lfc.flat)
+    assert words not in str(done.meta["HISTORY"])
+    assert "no dark was subtracted" not in caplog.text
+
+
+def test_each_missing_master_is_named_once(made, caplog):
+    kosmos = made("kosmos")
+    with caplog.at_level(logging.WARNING):
+        done = kosmos.calibrate(flat=kosmos.flat)
+    for kind in ("bias", "dark"):
+        assert f"no {kind} was subtracted" in str(done.meta["HISTORY"])
+    done = kosmos.calibrate(done, electrons=True)
+    assert sum("no dark was subtracted" in str(line) for line in done.meta["HISTORY"]) == 1
+
+
+def test_a_foreign_flat_in_another_filter_is_refused(made):
+    lfc = made("lfc")
+    card = lfc.profile.filter
+    lfc.calibrate(dark=lfc.dark, flat=foreign(lfc.flat, **{card: lfc.frame.meta[card]}))
+    with pytest.raises(PlanError, match=f"{card} is 'Z9' in master flat"):
+        lfc.calibrate(dark=lfc.dark, flat=foreign(lfc.flat, **{card: "Z9"}))
+
+
+def test_a_flipped_raw_frame_that_was_written_is_not_prepared(made, tmp_path):
+    lfc = made("lfc")
+    raw = lfc.profile.read(lfc.steps.path(lfc.chosen.file))
+    raw[::-1].write(tmp_path / "flipped.fits")
+    for given in (raw[::-1], tmp_path / "flipped.fits"):
+        with pytest.raises(PlanError, match="or was flipped"):
+            lfc.profile.prepare(given)
+
+
+def test_flats_that_still_hold_their_dark_are_combined_with_a_note(made, caplog):
+    lfc = made("lfc")
+    master = lfc.steps.night.plan.master(lfc.chosen.flat)
+    flats = [lfc.steps.prepared(i.file) for i in master.inputs]
+    with caplog.at_level(logging.WARNING):
+        done = combine(flats)
+    words = "no dark was subtracted, although the recipe of lfc uses one"
+    assert words in caplog.text
+    assert words in str(done.meta["HISTORY"])
