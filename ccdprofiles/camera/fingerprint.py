@@ -53,10 +53,11 @@ def fingerprint(profile: Any, name: str) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _counts(profile: Any, field: Field) -> bool:
+def _counts(owner: Any, field: Field) -> bool:
+    """Return True if a field of a profile, an amplifier or a recipe enters the hash."""
     if not field.compare or field.name == "telescope":
         return False
-    return field.name not in _ADDED_LATER or getattr(profile, field.name) != field.default
+    return field.name not in _ADDED_LATER or getattr(owner, field.name) != field.default
 
 
 def _written(value: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from ..errors import SectionError
-from .amplifier import Amplifier
-from .section import Section, binned_size
+from .amplifier import Amplifier, is_pattern
+from .section import Section, binned_size, is_card
 
 __all__ = ["check_frame_size", "declared_size", "sections_reach"]
 
@@ -18,13 +19,18 @@ def declared_size(
     frame_size: tuple[int, int] | Mapping | None, extension: int | str | None
 ) -> tuple[int, int] | None:
     """Return the unbinned columns and rows that a profile gives for an extension, or None."""
-    return frame_size.get(extension) if isinstance(frame_size, Mapping) else frame_size
+    if not isinstance(frame_size, Mapping):
+        return frame_size
+    names = (k for k in frame_size if is_pattern(k) and fnmatchcase(str(extension), k))
+    return frame_size.get(extension) or frame_size.get(next(names, None))
 
 
-def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | None]:
-    """Return the last column and row of all sections, unbinned; None if one is open."""
-    texts = [t for a in amplifiers for t in (a.data, a.overscan) if t is not None]
-    sections = [Section.parse(text) for text in texts]
+def sections_reach(amplifiers: Sequence[Amplifier]) -> tuple[int | None, int | None]:
+    """Return the last column and row of all sections, unbinned; None if one is open or a card."""
+    if any(a.section_cards for a in amplifiers):
+        return None, None
+    texts = [t for a in amplifiers for t in (a.data, *a.strips, a.parallel_overscan)]
+    sections = [Section.parse(text) for text in texts if text is not None]
     return _last([s.last_column for s in sections]), _last([s.last_row for s in sections])
 
 
@@ -60,7 +66,9 @@ def check_frame_size(
     for extension in dict.fromkeys(a.extension for a in amplifiers):
         here = [a for a in amplifiers if a.extension == extension]
         size = declared_size(frame_size, extension) or sections_reach(here)
-        data = [Section.parse(a.data) for a in here]
+        data = [Section.parse(a.data) for a in here if not is_card(a.data)]
+        if len(data) < len(here) and not overscan_bins and binning[0] > 1:
+            size = (None, size[1])  # how many of the columns are overscan stands in the cards
         expected = binned_size(size, data, *binning, overscan_bins)
         rows, columns = shapes[extension]
         if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, Readout, check_linear
-from .section import Section, binned, compact
+from .card_sections import CardReader, refuse_overlaps, within_data
+from .section import Section, binned, compact, is_card, read_position
 from .settings import number_of
+from .strips import check_strips
 from .values import GAIN
 
 __all__ = ["amplifier_set"]
@@ -22,6 +24,7 @@ def amplifier_set(
     binning: tuple[int, int],
     overscan_bins: bool,
     header: Mapping,
+    headers: Mapping | None = None,
 ) -> AmplifierSet:
     """Fit amplifiers into one frame.
 
@@ -35,31 +38,87 @@ def amplifier_set(
     overscan_bins : bool
         See `ccdprofiles.camera.section.binned`.
     header : mapping
-        Passed to the functions that are used instead of numbers.
+        Passed to the functions that are used instead of numbers, and read for sections.
+    headers : mapping, optional
+        The header of every extension, used instead of ``header``.
 
     Raises
     ------
     SectionError
-        If a section is outside the frame.
+        If a section is outside the frame, or a card has no section that is possible.
     FrameRejected
         If a function returns a wrong number for this header.
     """
-    x, y = binning
-    whole = [_unbinned_data(a, shapes[a.extension], x, y) for a in amplifiers]
-    data = [
-        section.within(shapes[a.extension], "data section")
-        for section, a in zip(binned(whole, whole, x, y, overscan_bins), amplifiers, strict=True)
+    cards = [
+        CardReader(
+            (headers or {}).get(a.extension, header), a.extension, shapes[a.extension], binning
+        )
+        for a in amplifiers
     ]
-    places = _places(amplifiers, data, binning)
+    whole = {
+        a.extension: [
+            _unbinned_data(b, shapes[b.extension], *binning)
+            for b in amplifiers
+            if b.extension == a.extension and not is_card(b.data)
+        ]
+        for a in amplifiers
+    }
+
+    def stored(texts: Iterable[str], a: Amplifier) -> list[Section]:
+        """Return the sections of the profile in the binned frame."""
+        if is_card(a.data) and not overscan_bins and binning[0] > 1:
+            raise SectionError(
+                f"data={a.data!r} is a card, so {' and '.join(texts)} cannot be placed in a binned frame "
+                "whose overscan is not binned; use the card of the overscan in the profile."
+            )
+        sections = map(Section.parse, texts)
+        return binned(sections, whole[a.extension], *binning, overscan_bins)
+
+    data = [_data(a, own, stored) for a, own in zip(amplifiers, cards, strict=True)]
+    places, flips, origin = _places(amplifiers, data, binning, cards)
     readouts = []
-    for amplifier, section, place in zip(amplifiers, data, places, strict=True):
-        overscan = None
-        if amplifier.overscan is not None:
-            strip = Section.parse(amplifier.overscan)
-            (overscan,) = binned([strip], whole, x, y, overscan_bins)
-            overscan = _beside(overscan, section, shapes[amplifier.extension])
-        readouts.append(_readout(amplifier, section, overscan, place, header))
-    return AmplifierSet(tuple(readouts), _shape(places, data))
+    for n, (amplifier, own) in enumerate(zip(amplifiers, cards, strict=True)):
+        texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
+        strips = [_strip(text, amplifier, data[n], own, stored) for text in texts]
+        if amplifier.section_cards:
+            _check_cards(amplifier, data[n], strips)
+        readouts.append(_readout(amplifier, data[n], strips, places[n], flips[n], own.header))
+    if any(a.section_cards for a in amplifiers):
+        for extension in whole:
+            here = [r for r in readouts if r.extension == extension]
+            refuse_overlaps([(r.data, r.strips) for r in here], places)
+    return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data), origin)
+
+
+def _data(amplifier: Amplifier, cards: CardReader, stored: Callable) -> Section:
+    """Return the data of an amplifier in the raw frame."""
+    if is_card(amplifier.data):
+        return cards.section(amplifier.data, "data")
+    whole = _unbinned_data(amplifier, cards.shape, *cards.binning)
+    (section,) = stored([str(whole)], amplifier)
+    return section.within(cards.shape, "data section")
+
+
+def _strip(
+    text: str, amplifier: Amplifier, data: Section, cards: CardReader, stored: Callable
+) -> Section:
+    """Return a strip of overscan in the raw frame, of the same rows or columns as the data."""
+    if is_card(text):
+        return within_data(cards.section(text, "overscan"), data)
+    (strip,) = stored([text], amplifier)
+    return _along(strip, data, cards.shape)
+
+
+def _check_cards(amplifier: Amplifier, data: Section, strips: list[Section]) -> None:
+    """Refuse data and overscan that do not belong to each other, of which some are in cards."""
+    serial, parallel = strips[: len(amplifier.strips)], strips[len(amplifier.strips) :]
+    try:
+        check_strips(data, serial, parallel[0] if parallel else None)
+    except SectionError as error:
+        raise SectionError(
+            f"{' and '.join(amplifier.section_cards)}: {str(error).rstrip('.')}; correct the header, or "
+            "write the sections in the profile."
+        ) from error
 
 
 def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int) -> Section:
@@ -71,33 +130,45 @@ def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int)
     return section.within((rows * y, max(columns * x, section.last_column or 0)), "data section")
 
 
-def _beside(overscan: Section, data: Section, shape: tuple[int, int]) -> Section:
-    """Return the overscan of the same rows as its data."""
-    if overscan.first_row is None:
-        overscan = replace(overscan, first_row=data.first_row, last_row=data.last_row)
-    overscan = overscan.within(shape, "overscan")
-    if overscan.height != data.height:
+def _along(strip: Section, data: Section, shape: tuple[int, int]) -> Section:
+    """Return a strip of the same rows as its data, or of the same columns."""
+    if strip.first_row is None:
+        strip = replace(strip, first_row=data.first_row, last_row=data.last_row)
+    if strip.first_column is None:
+        strip = replace(strip, first_column=data.first_column, last_column=data.last_column)
+    strip = strip.within(shape, "overscan")
+    above = (strip.first_column, strip.last_column) == (data.first_column, data.last_column)
+    if not above and strip.height != data.height:
         raise SectionError(
-            f"overscan {overscan} has {overscan.height} rows and data {data} has "
+            f"overscan {strip} has {strip.height} rows and data {data} has "
             f"{data.height}; use the same rows for both in the profile."
         )
-    return overscan
+    return strip
 
 
 def _readout(
-    amplifier: Amplifier, data: Section, overscan: Section | None, place: Section, header: Mapping
+    amplifier: Amplifier,
+    data: Section,
+    strips: list[Section],
+    place: Section,
+    flipped: tuple[bool, bool],
+    header: Mapping,
 ) -> Readout:
     saturation = number_of(amplifier.saturation, header, u.adu, "saturation")
+    parallel = None if amplifier.parallel_overscan is None else strips.pop()
     return Readout(
         name=amplifier.name,
         data=data,
-        overscan=overscan,
+        overscan=strips[0] if strips else None,
+        more_overscan=tuple(strips[1:]),
+        parallel_overscan=parallel,
         place=place,
         gain=number_of(amplifier.gain, header, GAIN, "gain"),
         read_noise=number_of(amplifier.read_noise, header, u.electron, "read_noise"),
         saturation=saturation,
         extension=amplifier.extension,
         linear=_linear(amplifier, header, saturation),
+        flipped=flipped,
     )
 
 
@@ -115,26 +186,80 @@ def _linear(amplifier: Amplifier, header: Mapping, saturation: float | None) -> 
 
 
 def _places(
-    amplifiers: Sequence[Amplifier], data: list[Section], binning: tuple[int, int]
-) -> list[Section]:
-    """Return the position of the data of each amplifier in the trimmed frame."""
+    amplifiers: Sequence[Amplifier],
+    data: list[Section],
+    binning: tuple[int, int],
+    cards: Sequence[CardReader],
+) -> tuple[list[Section], list[tuple[bool, bool]], tuple[int, int] | None]:
+    """Return the positions in the trimmed frame, the flips, and where the frame begins if cards tell.
+
+    An amplifier without a position stands where its data are.
+    """
     if all(a.detector is None for a in amplifiers):
-        return compact(data)
-    on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    places = compact(binned(on_chip, on_chip, *binning))
-    for place, section in zip(places, data, strict=True):
-        if (place.width, place.height) != (section.width, section.height):
+        return compact(data), [(False, False)] * len(data), None
+    on_chip = []
+    for amplifier, section, own in zip(amplifiers, data, cards, strict=True):
+        text = amplifier.detector
+        if text is not None and is_card(text):
+            position = own.position(text)
+            own.check_size(text, position[0], section)
+        else:
+            position = read_position(text or amplifier.data)
+        on_chip.append(position)
+    places = _on_detector(on_chip, data, binning)
+    flips = [flipped for _, flipped in on_chip]
+    if any(a.detector is None for a in amplifiers):
+        return compact(places), flips, None
+    if not any(is_card(a.detector) for a in amplifiers):
+        return places, flips, None
+    left = min(section.first_column for section, _ in on_chip)
+    bottom = min(section.first_row for section, _ in on_chip)
+    return places, flips, (left, bottom)
+
+
+def _on_detector(
+    on_chip: Sequence[tuple[Section, tuple[bool, bool]]],
+    data: Sequence[Section],
+    binning: tuple[int, int],
+) -> list[Section]:
+    """Return the binned positions in the smallest rectangle around all positions.
+
+    Binned pixels are counted from the end of an amplifier that is read first, and stay in the
+    whole bins of the rectangle, so that amplifiers that touch on the detector still do.
+    """
+    left = min(section.first_column for section, _ in on_chip)
+    bottom = min(section.first_row for section, _ in on_chip)
+    places = []
+    for (on, flipped), section in zip(on_chip, data, strict=True):
+        columns = (on.first_column - left, on.last_column - left + 1)
+        rows = (on.first_row - bottom, on.last_row - bottom + 1)
+        size = tuple((b - a) // by for (a, b), by in zip((columns, rows), binning, strict=True))
+        place = Section(
+            *_bins(*columns, binning[0], flipped[0]), *_bins(*rows, binning[1], flipped[1])
+        )
+        if size != (section.width, section.height):
             raise SectionError(
                 f"the data {section} of an amplifier and its position {place} on the detector "
                 "differ in size; correct detector= in the profile."
             )
+        places.append(place)
     return places
 
 
-def _shape(places: list[Section], data: list[Section]) -> tuple[int, int]:
+def _bins(start: int, stop: int, by: int, flipped: bool) -> tuple[int, int]:
+    """Return the first and last bin, from 1, of the whole bins in ``stop - start`` pixels."""
+    number = (stop - start) // by
+    last = stop // by if flipped else start // by + number
+    return last - number + 1, last
+
+
+def _shape(
+    amplifiers: Sequence[Amplifier], places: list[Section], data: list[Section]
+) -> tuple[int, int]:
     """Return the rows and columns of the trimmed frame."""
     rows, columns = max(p.last_row for p in places), max(p.last_column for p in places)
-    if sum(p.width * p.height for p in places) != rows * columns:
+    holes = sum(p.width * p.height for p in places) != rows * columns
+    if holes and any(a.detector is None for a in amplifiers):
         raise SectionError(
             f"the amplifiers' data {' + '.join(map(str, data))} do not fill a rectangle of "
             f"{columns} columns and {rows} rows when they are joined; correct data= "

@@ -12,7 +12,7 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
-from .amplifier import Amplifier, AmplifierSet, check_amplifiers
+from .amplifier import Amplifier, AmplifierSet, check_amplifiers, expanded
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
@@ -362,7 +362,15 @@ class Profile(Identity, SingleSteps):
                 pairs.append((card, None if value is None else str(value).strip()))
         return tuple(pairs)
 
-    def amplifiers_of(self, header: Mapping, shapes: Mapping) -> AmplifierSet:
+    @cached_property
+    def section_cards(self) -> tuple[str, ...]:
+        """The cards that the sections of its amplifiers are read from."""
+        amplifiers = () if callable(self.amplifiers) else self.amplifiers
+        return tuple(dict.fromkeys(card for a in amplifiers for card in a.section_cards))
+
+    def amplifiers_of(
+        self, header: Mapping, shapes: Mapping, headers: Mapping | None = None
+    ) -> AmplifierSet:
         """Fit the amplifiers into a frame.
 
         Parameters
@@ -371,11 +379,15 @@ class Profile(Identity, SingleSteps):
         shapes : mapping
             Rows and columns for each extension; the key None means the image of a file that has a
             single one.
+        headers : mapping, optional
+            The header of each extension, over the primary one; it is used instead of ``header`` for
+            the sections and the numbers of its amplifier.
 
         Raises
         ------
         FrameRejected
-            ``section`` if the size of the frame does not agree with the sections,
+            ``section`` if the size of the frame does not agree with the sections, or a card has
+            no section that is possible,
             ``missing-extension`` if it lacks one, and ``mef`` if it has several images and the
             profile expects one.
         ProfileError
@@ -385,6 +397,15 @@ class Profile(Identity, SingleSteps):
         if callable(amplifiers):
             amplifiers = tuple(call(amplifiers, header))
             check_amplifiers(amplifiers)
+        try:
+            amplifiers = expanded(amplifiers, shapes)
+        except KeyError as error:
+            raise FrameRejected(
+                "missing-extension",
+                f"no extension has a name like {error.args[0]!r}, but {self._label} expects an "
+                f"amplifier in each of them; the file has {list(shapes)}; correct extension= in the "
+                "profile, or copy the file again if it was truncated.",
+            ) from error
         for amplifier in amplifiers:
             self._check_extension(amplifier, shapes)
         binning = self.binning_of(header)
@@ -396,7 +417,8 @@ class Profile(Identity, SingleSteps):
             check_frame_size(
                 amplifiers, shapes, binning, self.overscan_bins, size, self._binning_cards
             )
-            return amplifier_set(amplifiers, shapes, binning, self.overscan_bins, header)
+            bins = self.overscan_bins
+            return amplifier_set(amplifiers, shapes, binning, bins, header, headers)
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
 

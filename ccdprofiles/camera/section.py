@@ -20,9 +20,10 @@ from typing import Any
 
 from ..errors import SectionError
 
-__all__ = ["Section", "binned", "binned_size", "compact"]
+__all__ = ["Section", "binned", "binned_size", "compact", "is_card", "read_position"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
+_CARD = re.compile(r"[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 
 Edge = Any
@@ -142,6 +143,53 @@ def _parsed(text: str) -> Section:
             )
         edges += [first, last]
     return Section(*edges)
+
+
+def is_card(text: object) -> bool:
+    """Return True if a text is the name of a header card and not a section.
+
+    >>> from ccdprofiles.camera.section import is_card
+    >>> is_card("DATASEC"), is_card("[1:2048, 1:4128]"), is_card("1:2048, 1:4128")
+    (True, False, False)
+    """
+    return isinstance(text, str) and _CARD.fullmatch(text) is not None
+
+
+def read_position(text: str) -> tuple[Section, tuple[bool, bool]]:
+    """Read a position on the detector, whose ranges may be backward; also return which are.
+
+    A backward range means that an amplifier reads this axis from the far end.
+
+    Returns
+    -------
+    section : Section
+        With ascending ranges, and without open ends.
+    flipped : tuple of bool
+        Whether the columns, and the rows, were backward.
+
+    Raises
+    ------
+    SectionError
+
+    Examples
+    --------
+    >>> from ccdprofiles.camera.section import read_position
+    >>> section, flipped = read_position("[4096:2049, 1:2048]")
+    >>> str(section), flipped
+    ('[2049:4096, 1:2048]', (True, False))
+    """
+    match = _SECTION.fullmatch(re.sub(r"\s", "", text)) if isinstance(text, str) else None
+    ranges = [_RANGE.fullmatch(part) for part in match.groups()] if match else []
+    ends = [tuple(map(int, pair.groups())) for pair in ranges if pair]
+    if len(ends) < 2:
+        section = Section.parse(text)
+        raise SectionError(
+            f"{section} has an open end, so it is not a position on the detector; write both ends "
+            "of its columns and rows."
+        )
+    columns, rows = (sorted(pair) for pair in ends)
+    section = Section.parse(f"[{columns[0]}:{columns[1]}, {rows[0]}:{rows[1]}]")
+    return section, (ends[0][0] > ends[0][1], ends[1][0] > ends[1][1])
 
 
 def binned(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -55,6 +55,8 @@ class RawImage:
         Of the data of its HDU.
     datasum : int or None
         The sum of these in the header.
+    version : int
+        EXTVER, or 1.
     """
 
     index: int
@@ -70,6 +72,7 @@ class RawImage:
     axes: int = 2
     nbytes: int = 0
     datasum: int | None = None
+    version: int = 1
 
     @property
     def stored(self) -> np.dtype:
@@ -97,6 +100,8 @@ class RawFile:
         Time of its last change, to check that it is still the same file.
     end : int
         Where the data of its last HDU end, in bytes from the start of the decompressed file.
+    image_headers : tuple of Cards
+        Of each image, over those of the primary HDU.
     """
 
     path: Path
@@ -107,25 +112,42 @@ class RawFile:
     padded: bool = field(default=True, compare=False)
     mtime_ns: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
+    image_headers: tuple[Cards, ...] = field(default=(), compare=False, repr=False)
+
+    @cached_property
+    def extensions(self) -> dict[int | str | None, int]:
+        """The place in ``images`` by extension: by its number, its name, and its name and version.
+
+        None means the image of a file that has one; a version counts only where names are equal.
+        """
+        extensions: dict[int | str | None, int] = {None: 0} if len(self.images) == 1 else {}
+        names = [image.name for image in self.images]
+        for place, image in enumerate(self.images):
+            extensions[image.index] = place
+            if image.name:
+                extensions.setdefault(image.name, place)
+                if names.count(image.name) > 1:
+                    extensions.setdefault(f"{image.name},{image.version}", place)
+        return extensions
 
     @cached_property
     def shapes(self) -> dict[int | str | None, tuple[int, int]]:
         """Rows and columns by extension; None means the image of a file that has one."""
-        shapes: dict[int | str | None, tuple[int, int]] = {}
-        if len(self.images) == 1:
-            shapes[None] = self.images[0].shape
-        for image in self.images:
-            shapes[image.index] = image.shape
-            if image.name:
-                shapes[image.name] = image.shape
-        return shapes
+        return {name: self.images[place].shape for name, place in self.extensions.items()}
+
+    @property
+    def headers(self) -> dict[int | str | None, Cards]:
+        """The header of each extension, over that of the primary HDU."""
+        headers = self.image_headers
+        return {name: headers[place] for name, place in self.extensions.items()} if headers else {}
 
     def image(self, extension: int | str | None) -> RawImage:
         """Return the image of an extension; None means the first."""
-        for image in self.images:
-            if extension in (None, image.index) or (image.name and extension == image.name):
-                return image
-        raise KeyError(extension)
+        return self.images[0 if extension is None else self.extensions[extension]]
+
+    def without_headers(self) -> RawFile:
+        """Return the same file without the headers of its images, for other processes."""
+        return replace(self, image_headers=())
 
 
 def read_raw(path: Path) -> RawFile:
@@ -206,6 +228,7 @@ def _described(
         padded=gzipped or padded(hdu.end) <= size,
         mtime_ns=file.st_mtime_ns,
         end=hdu.end,
+        image_headers=tuple(headers),
     )
 
 
@@ -266,6 +289,7 @@ def _image(hdu: HDU) -> RawImage | None:
         axes=len(axes),
         nbytes=hdu.nbytes,
         datasum=int(datasum) if datasum.isdecimal() and len(datasum) <= 10 else None,
+        version=integer(cards, "EXTVER", 1),
     )
 
 

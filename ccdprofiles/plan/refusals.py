@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
+from ..camera.amplifier import expanded
 from ..camera.cards import spellings
 from ..camera.header_values import UNKNOWN
 from ..camera.profile import Cards, Profile
@@ -212,9 +213,11 @@ def _other_unit(frame: Frame) -> Iterator[str]:
 def _unknown_numbers(frame: Frame) -> Iterator[str]:
     """Note the value of a card, or the date, that the table of a number does not have."""
     profile = frame.profile
-    for amplifier in () if callable(profile.amplifiers) else profile.amplifiers:
+    given = () if callable(profile.amplifiers) else profile.amplifiers
+    for amplifier in expanded(given, frame.raw.shapes):
+        header = frame.raw.headers.get(amplifier.extension, frame.header)
         for field in amplifier.varies:
-            if why := why_unknown(getattr(amplifier, field), frame.header):
+            if why := why_unknown(getattr(amplifier, field), header):
                 yield (
                     f"{why}, so its {_WORDS.get(field, field)} is not known; add the number to "
                     f"{field}= in {profile.name}."

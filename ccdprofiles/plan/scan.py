@@ -167,13 +167,14 @@ class Scanner:
 
     def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str, str]:
         """Return the amplifiers of a frame, and the hashes of its read-out."""
-        profile, header, shapes = frame.profile, frame.header, frame.raw.shapes
+        profile, header, raw = frame.profile, frame.header, frame.raw
         if profile.amplifiers_vary:
-            amplifiers = profile.amplifiers_of(header, shapes)
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
             return amplifiers, *_amplifier_keys(frame, amplifiers)
-        key = (id(profile), frame.binning, tuple(shapes.items()))
+        sections = tuple(h.get(card) for card in profile.section_cards for h in raw.image_headers)
+        key = (id(profile), frame.binning, tuple(raw.shapes.items()), sections)
         if key not in self._amplifiers:
-            amplifiers = profile.amplifiers_of(header, shapes)
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
             self._amplifiers[key] = amplifiers, *_amplifier_keys(frame, amplifiers)
         return self._amplifiers[key]
 

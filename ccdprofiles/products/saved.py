@@ -221,7 +221,8 @@ class SavedProduct:
 
     def __reduce__(self):
         path = self.path.absolute()
-        return SavedProduct, (path, self._sha256, replace(self.raw, path=path))
+        raw = replace(self.raw.without_headers(), path=path)
+        return SavedProduct, (path, self._sha256, raw)
 
     @property
     def header(self) -> Cards:

@@ -148,7 +148,7 @@ class JobInputs:
 def picklable(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the absolute path of its file."""
     raw, profile = frame.raw, frame.profile
-    raw = replace(raw, path=raw.path.absolute())
+    raw = replace(raw.without_headers(), path=raw.path.absolute())
     match = dict(profile.match) if isinstance(profile.match, Mapping) else profile.match
     label = ProfileLabel(profile.name, profile.hash, profile.unit, match)
     return frame.with_(profile=label, raw=raw, path=raw.path)

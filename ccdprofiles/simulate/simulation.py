@@ -12,7 +12,7 @@ from ..camera.amplifier import Amplifier, AmplifierSet, Readout
 from ..camera.frame_size import declared_size, sections_reach
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
-from ..camera.section import Section, binned
+from ..camera.section import Section, binned, is_card
 from .cameras import Camera
 from .exposures import Exposure
 from .headers import frame_header
@@ -47,8 +47,8 @@ class Layout:
         return (*next(iter(self.shapes.values())), *self.amplifiers.shape)
 
     def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Return for each pixel of the trimmed frame the value of its amplifier."""
-        image = np.empty(self.amplifiers.shape, np.float32)
+        """Return for each pixel of the trimmed frame the value of its amplifier, or NaN."""
+        image = np.full(self.amplifiers.shape, np.nan, np.float32)
         for readout, value in zip(self.amplifiers.readouts, values, strict=True):
             image[readout.place.slices()] = value
         return image
@@ -196,7 +196,8 @@ def _shape(
     open_rows, open_columns = simulation.camera.shape
     columns, rows = declared_size(size, extension) or sections_reach(here)
     width, height = columns or open_columns, rows or open_rows
-    whole = [Section.parse(a.data).within((height, width)) for a in here]
+    literal = [Section.parse(a.data) for a in here if not is_card(a.data)]
+    whole = [section.within((height, width)) for section in literal]
     (image,) = binned([Section(1, width, 1, height)], whole, *binning, profile.overscan_bins)
     return image.height, image.width
 
@@ -232,7 +233,7 @@ def _spill(
     after = columns[columns >= last]
     distance = np.where(columns < first, first - columns, columns - after[:1].sum() + 1)
     useful = np.zeros(owners.shape[1], bool)
-    for section in (r.overscan for r in beside if r.overscan is not None):
+    for section in (strip for r in beside for strip in r.strips):
         useful[section.slices()[1]] = True
     lit = ~useful[columns]
     return columns[lit], np.exp(-(distance[lit] - 1) / reach).astype(np.float32)

@@ -124,6 +124,12 @@ def _untouched(state: State) -> bool:
 
 def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
     """Determine the amplifiers of a frame from its cards."""
+    if profile.section_cards:
+        raise PlanError(
+            f"the sections of this camera are in cards of its raw frames "
+            f"({', '.join(profile.section_cards)}), which a saved frame does not have; calibrate the "
+            "frame that prepare() returned before you save it."
+        )
     size = re.fullmatch(r"(\d+)x(\d+)", str(frame.meta.get("CPRAW", "")))
     if size is None:
         raise PlanError(

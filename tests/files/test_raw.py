@@ -242,3 +242,25 @@ def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path_factory, data
     except FrameRejected as error:
         refused = error
     assert refused is None or (refused.code and str(refused).endswith("."))
+
+
+def test_extensions_of_one_name_are_known_by_their_versions(tmp_path):
+    """SALT's RSS names all its extensions SCI."""
+    images = [
+        fits.ImageHDU(noise(n, (5 + n, 7)), fits.Header([("GAIN", n)]), name="SCI", ver=n)
+        for n in (1, 2)
+    ]
+    primary = fits.PrimaryHDU(header=fits.Header([("GAIN", 9), ("EXPTIME", 30.0)]))
+    fits.HDUList([primary, *images, fits.ImageHDU(noise(), name="X")]).writeto(tmp_path / "a.fits")
+    raw = read_raw(tmp_path / "a.fits")
+    assert list(raw.shapes) == [1, "SCI", "SCI,1", 2, "SCI,2", 3, "X"]
+    assert raw.shapes["SCI"] == raw.shapes["SCI,1"] == (6, 7)
+    assert raw.image("SCI,2") is raw.image(2) is raw.images[1]
+    assert raw.image(None) is raw.image("SCI") is raw.images[0]
+    with pytest.raises(KeyError):
+        raw.image("SCI,3")
+    headers = raw.headers
+    assert [headers[e]["GAIN"] for e in ("SCI,1", "SCI,2", "X")] == [1, 2, 9]
+    assert headers["SCI,2"]["EXPTIME"] == 30
+    assert raw.without_headers().headers == {}
+    assert raw.without_headers() == raw

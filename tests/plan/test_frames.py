@@ -1120,3 +1120,65 @@ def test_a_card_of_a_number_that_contradicts_itself_is_refused(tmp_path):
         "EGAIN occurs twice in its header with different values; correct the header.",
     )
     assert only(tmp_path, with_numbers(saturation=5 * u.adu)).verdict == ACCEPTED
+
+
+# Sections that stand in cards.
+
+
+def test_frames_with_other_sections_in_their_cards_are_read_out_differently(tmp_path, monkeypatch):
+    """The amplifiers are determined once for all frames whose cards are the same."""
+    asked = []
+    usual = Profile.amplifiers_of
+
+    def counted(self, *args):
+        asked.append(args)
+        return usual(self, *args)
+
+    monkeypatch.setattr(Profile, "amplifiers_of", counted)
+    profile = camera(amplifiers=[Amplifier(data="DATASEC", overscan="BIASSEC")])
+    whole = {"DATASEC": "[1:8, 1:12]", "BIASSEC": "[9:10, 1:12]"}
+    for n in range(3):
+        write(tmp_path / f"whole{n}.fits", seed=n, **whole)
+        write(tmp_path / f"part{n}.fits", seed=n + 5, **whole | {"DATASEC": "[3:8, 1:12]"})
+    write(tmp_path / "wrong.fits", seed=9, **whole | {"BIASSEC": "[9:11, 1:12]"})
+    frames = {f.file: f for f in scanned(tmp_path, profile)}
+    wrong = frames.pop("wrong.fits")
+    assert (wrong.verdict, wrong.code) == (SET_ASIDE, "section")
+    assert wrong.reason == (
+        "wrong.fits: testcam: BIASSEC = '[9:11, 1:12]' reaches beyond the image, which has 10 columns "
+        "and 12 rows; it should count the pixels of the file as stored, here at a binning of 1 x 1; "
+        "correct the header, or write the section in the profile."
+    )
+    keys = {name: frame.amplifier_key for name, frame in frames.items()}
+    assert len({keys[f"whole{n}.fits"] for n in range(3)}) == 1
+    assert len({keys[f"part{n}.fits"] for n in range(3)}) == 1
+    assert keys["whole0.fits"] != keys["part0.fits"]
+    assert len(asked) == 3
+
+
+def test_each_amplifier_reads_the_cards_of_its_own_extension(tmp_path):
+    images = [
+        fits.ImageHDU(pixels(n), fits.Header([("GAIN", 1.0 + n), ("DATASEC", sec)]), name=f"IM{n}")
+        for n, sec in ((1, "[1:10, 1:12]"), (2, "[3:10, 1:12]"))
+    ]
+    primary = fits.PrimaryHDU()
+    cards = {"INSTRUME": "TestCam", "IMAGETYP": "LIGHT", "EXPTIME": 30.0, "GAIN": 99.0, "RON": 5.0}
+    primary.header.update(cards)
+    fits.HDUList([primary, *images]).writeto(tmp_path / "a.fits")
+
+    def half(n, detector):
+        return Amplifier(
+            name=str(n),
+            data="DATASEC",
+            overscan=None,
+            extension=n,
+            detector=detector,
+            gain=lambda header: header["GAIN"] * u.electron / u.adu,
+            read_noise=lambda header: header["RON"] * u.electron,
+        )
+
+    profile = camera(amplifiers=[half(1, "[1:10, 1:12]"), half(2, "[18:11, 1:12]")])
+    readouts = only(tmp_path, profile).amplifiers.readouts
+    assert [r.gain for r in readouts] == [2, 3]
+    assert [r.read_noise for r in readouts] == [5, 5]
+    assert [str(r.data) for r in readouts] == ["[1:10, 1:12]", "[3:10, 1:12]"]
