@@ -9,6 +9,7 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import ProfileError
+from .frame_types import STEPS
 from .values import (
     count,
     is_number,
@@ -98,7 +99,7 @@ class Limits:
             quantity(self.level, u.adu, "level")
         if isinstance(self.temperature, Mapping):
             for kind, limit in self.temperature.items():
-                one_of(kind, ("bias", "dark", "flat"), "temperature")
+                one_of(kind, STEPS, "temperature")
                 quantity(limit, u.deg_C, f"temperature[{kind!r}]")
             object.__setattr__(self, "temperature", read_only(self.temperature))
         elif self.temperature is not None:
