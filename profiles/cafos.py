@@ -20,8 +20,9 @@ from ccdprofiles import Amplifier, Flat, Profile, Recipe, SpectralFlat
 
 
 def amplifiers(header):
-    """The whole window but for its first row and columns."""
-    columns, rows = (header[f"NAXIS{n}"] * header[f"CCDBIN{a}"] for n, a in ((1, "X"), (2, "Y")))
+    """Return the amplifier with the window without its first row and columns."""
+    columns = header["NAXIS1"] * header["CCDBINX"]
+    rows = header["NAXIS2"] * header["CCDBINY"]
     return [
         Amplifier(
             data=f"[6:{columns}, 2:{rows}]",  # seen in the biases
@@ -56,7 +57,7 @@ profile = Profile(
     match={
         "bias": WINDOW,
         "dark": WINDOW,
-        "flat": (*WINDOW, "INSGRNAM"),
+        "flat": (*WINDOW, "INSGRNAM", "INSAPDY"),
     },
     recipe=recipe,
     status="tried on a real night",

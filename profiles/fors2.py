@@ -52,7 +52,7 @@ def chip(number, overscan):
         amplifiers=[
             Amplifier(
                 data="[1:4096, 11:2058]",  # PypeIt; its 2059 is one row too many for the chip
-                overscan=overscan,
+                overscan=overscan,  # PypeIt
                 gain="ESO DET OUT1 CONAD",  # 0.70 in PypeIt, for spectra
                 read_noise="ESO DET OUT1 RON",  # 2.9 and 3.15 in PypeIt, for spectra
                 saturation=65535 * u.adu,  # 16 bits

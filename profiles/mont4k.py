@@ -37,7 +37,7 @@ profile = Profile(
             read_noise="RDNOISE",  # 6.3 and 6.7
             saturation=65535 * u.adu,  # inferred: 16 bits
         )
-        for number, name in enumerate(("left", "right"), start=1)
+        for number, name in ((1, "left"), (2, "right"))
     ],
     binning=("CCDBIN1", "CCDBIN2"),
     overscan_bins=False,

@@ -18,7 +18,7 @@ from ccdprofiles import Amplifier, Profile, Recipe, SpectralFlat
 
 
 def amplifiers(header):
-    """The quarters of the rows that were read."""
+    """Return the quarters of the rows that were read."""
     middle = header["NAXIS2"] // 2
     return [
         Amplifier(

@@ -21,7 +21,7 @@ def binning(header):
 
 
 def filters(header):
-    """What is in the three wheels."""
+    """Return what is in the three wheels."""
     wheels = (str(header.get(f"FILTNME{n}", "")).strip() for n in (1, 2, 3))
     return "+".join(w for w in wheels if w.lower() not in ("", "open", "empty")) or "none"
 

@@ -36,7 +36,7 @@ profile = Profile(
             read_noise=None,  # not known
             saturation=65535 * u.adu,  # inferred: 16 bits
         )
-        for number, name in enumerate(("first", "second"), start=1)
+        for number, name in ((1, "first"), (2, "second"))
     ],
     binning=("CCDBIN1", "CCDBIN2"),
     overscan_bins=False,
