@@ -1,0 +1,261 @@
+"""Shipped profiles of cameras at observatories: their headers, and raw frames of their sizes."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from ccdprofiles import SpectralFlat, plan_night, reduce_night
+from ccdprofiles.camera.profile_file import read_profiles
+from ccdprofiles.camera.registry import Registry, shipped_folder
+from ccdprofiles.errors import UnknownInstrument
+
+FILES = "acam bok_bc cafos cfccd deveny dolores fors2 lmi mont4k osmos prism vatt4k".split()
+PROFILES = {p.name: p for f in FILES for p in read_profiles(shipped_folder() / f"{f}.py")}
+HEADERS = Path(__file__).parents[1] / "headers"
+NIGHT = os.environ.get("CCDPROFILES_CAFOS")  # CAFOS_pipeline_tutorial_dataset
+
+# header: type, exposure, filter, object, date, what is left of the frame after trimming
+KNOWN = {
+    "cafos-bias": ("bias", 0, "free", "[bias] N.0001", "2024-07-20T15:22:33", (1599, 1095)),
+    "cafos-flat": ("flat", 5, "free", "[flat] Dome  N.0001", "2024-07-20T14:28:32", (1599, 1095)),
+    "cafos-arc": ("arc", 3, "free", "[arc]  N.0001", "2024-07-20T14:44:12", (1599, 1095)),
+    "cafos-science": (
+        "science",
+        1350,
+        "free",
+        "AT2024psn G200",
+        "2024-07-20T22:24:10",
+        (1599, 1095),
+    ),
+    "cfccd-science": (
+        *("science", 120, "RG715 HoloPhAg", "HD205905", "2017-06-02T06:42:01.306"),
+        (2048, 2048),
+    ),
+    "deveny-arc": ("arc", 15, "Clear (C)", "HD92788", "2025-02-03T08:12:09.97", (508, 2043)),
+}
+
+# profile, cards, raw shapes of its extensions, and what is left after trimming
+QUARTERS = {"CCDXBIN": 1, "CCDYBIN": 1}
+LOIS = {"NAXIS1": 2148, "NAXIS2": 516, "TRIMSEC": "[54:2096,5:512]", "BIASSEC": "[2101:2144,5:512]"}
+AZCAM = {"DATASEC": "[1:600,1:400]", "BIASSEC": "[601:620,1:400]", "CCDBIN1": 2, "CCDBIN2": 2}
+FORS2 = {"ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 2}
+SHAPES = [
+    ("acam", {}, {1: (2501, 1074)}, (2501, 1074)),
+    ("bok_bc", AZCAM, {None: (400, 620)}, (400, 600)),
+    (
+        "cafos",
+        {"NAXIS1": 1100, "NAXIS2": 1600, "CCDBINX": 1, "CCDBINY": 1},
+        {None: (1600, 1100)},
+        (1599, 1095),
+    ),
+    ("deveny", LOIS | {"CCDSUM": "1 1"}, {None: (516, 2148)}, (508, 2043)),
+    ("dolores", {}, {None: (2100, 2100)}, (2100, 2100)),
+    ("fors2_chip1", FORS2, {None: (1034, 2048)}, (1024, 2048)),
+    ("fors2_chip2", FORS2, {None: (1034, 2048)}, (1024, 2048)),
+    ("lmi", LOIS | {"CCDSUM": "2 2"}, {None: (516, 2148)}, (508, 2043)),
+    ("osmos", QUARTERS | {"NAXIS2": 4064}, {None: (4064, 4128)}, (4064, 4064)),
+    ("osmos", QUARTERS | {"NAXIS2": 1016}, {None: (1016, 4128)}, (1016, 4064)),
+    ("prism", {"CCDSUM": "1 1"}, {None: (2064, 2138)}, (2062, 2048)),
+]
+
+
+def header(name):
+    return fits.Header.fromstring((HEADERS / f"{name}.header").read_text(), sep="\n")
+
+
+def profile_of(name):
+    return PROFILES[name.partition("-")[0]]
+
+
+def shape(cards):
+    return {None: (cards["NAXIS2"], cards["NAXIS1"])}
+
+
+def write(path, cards):
+    """Write a frame of zeros, as a file with a hole."""
+    text = cards.copy()
+    text.insert(0, ("SIMPLE", True))
+    path.write_bytes(text.tostring().encode())
+    size = path.stat().st_size + 2 * cards["NAXIS1"] * cards["NAXIS2"]
+    os.truncate(path, -(-size // 2880) * 2880)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(p.stem for p in HEADERS.glob("*") if p.stem.partition("-")[0] in PROFILES)
+)
+def test_its_headers_are_recognised_by_it_and_by_no_other(name):
+    assert [p.name for p in PROFILES.values() if p.fits(header(name))] == [profile_of(name).name]
+    assert Registry.gather().choose(header(name)).name == profile_of(name).name
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_reads_its_headers(name):
+    cards, profile = header(name), profile_of(name)
+    assert (
+        profile.frame_type_of(cards),
+        profile.exposure_of(cards),
+        profile.text_of("filter", cards),
+        profile.text_of("object", cards),
+        profile.text_of("date", cards),
+        profile.amplifiers_of(cards, shape(cards)).shape,
+    ) == KNOWN[name]
+
+
+def test_numbers_are_those_of_the_headers():
+    found = {}
+    for name in ("cafos-bias", "cfccd-science", "deveny-arc"):
+        cards = header(name)
+        readouts = profile_of(name).amplifiers_of(cards, shape(cards)).readouts
+        found[name] = {(r.gain, r.read_noise) for r in readouts}
+    assert found == {
+        "cafos-bias": {(1.43, 9.0)},  # the read noise was measured
+        "cfccd-science": {(3.0, 12.0)},
+        "deveny-arc": {(1.52, 4.9)},
+    }
+
+
+@pytest.mark.parametrize(("name", "cards", "raw", "trimmed"), SHAPES)
+def test_sections_fit_the_raw_frames(name, cards, raw, trimmed):
+    assert PROFILES[name].amplifiers_of(cards, raw).shape == trimmed
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("deveny-arc", {"INSTRUME": "DEVENY2"}),
+        ("cfccd-science", {"AMPLIST": "21 22"}),
+        ("cfccd-science", {"TELESCOP": "CTIO 1.5 meter telescope"}),
+        ("cafos-bias", {"CCDNAME": "LORAL#11i"}),
+    ],
+)
+def test_other_cameras_and_modes_are_strangers(name, changes):
+    cards = header(name)
+    cards.update(changes)
+    with pytest.raises(UnknownInstrument):
+        Registry.gather().choose(cards)
+
+
+def test_every_profile_has_a_status():
+    seen = {p.stem.partition("-")[0] for p in HEADERS.glob("*.header")}
+    for name, profile in PROFILES.items():
+        assert profile.status in ("tried on a real night", "headers seen", "from documents only")
+        assert (profile.status == "from documents only") is (name not in seen)
+
+
+def test_one_header_of_each_type_is_planned(tmp_path):
+    for name in KNOWN:
+        write(tmp_path / f"{name}.fits", header(name))
+    found = plan_night(tmp_path)
+    assert {f.file: f.profile for f in found.frames} == {
+        f"{name}.fits": profile_of(name).name for name in KNOWN
+    }
+
+
+# What one camera asks for and others do not.
+
+
+@pytest.mark.parametrize(
+    ("cards", "kind"),
+    [
+        ({"EXPTIME": 0, "OBS-TYPE": "OBJECT", "LMP_ID": "Parking"}, "bias"),
+        ({"EXPTIME": 3.0, "OBS-TYPE": "CALIB", "LMP_ID": "Halogen"}, "flat"),
+        ({"EXPTIME": 3.0, "OBS-TYPE": "CALIB", "LMP_ID": "Ne+Hg"}, "arc"),
+        ({"EXPTIME": 3.0, "OBS-TYPE": "OBJECT", "LMP_ID": "Parking", "OBJCAT": "skyflat"}, "flat"),
+        ({"EXPTIME": 3.0, "OBS-TYPE": "OBJECT", "OBJCAT": "M 67"}, "science"),
+    ],
+)
+def test_dolores_types(cards, kind):
+    assert PROFILES["dolores"].frame_type_of(cards) == kind
+
+
+@pytest.mark.parametrize(
+    ("cards", "kind"),
+    [
+        ({"IMAGETYP": "zero", "OBJECT": "anything"}, "bias"),
+        ({"IMAGETYP": "object", "OBJECT": "Dome Flat"}, "flat"),
+        ({"IMAGETYP": "object", "OBJECT": "BIAS"}, "bias"),
+        ({"IMAGETYP": "object", "OBJECT": "HeAr", "COMPLAMP": "HE/AR"}, "arc"),
+        ({"IMAGETYP": "object", "OBJECT": "Feige 34"}, "science"),
+    ],
+)
+def test_bok_types(cards, kind):
+    assert PROFILES["bok_bc"].frame_type_of(cards) == kind
+
+
+@pytest.mark.parametrize(
+    ("wheels", "name"),
+    [
+        (("Open", "R", "Empty"), "R"),
+        (("Open", "Open", "Open"), "none"),
+        (("V", "Open", "ND"), "V+ND"),
+    ],
+)
+def test_prism_has_three_wheels(wheels, name):
+    cards = {f"FILTNME{n}": w for n, w in enumerate(wheels, 1)}
+    assert PROFILES["prism"].text_of("filter", cards) == name
+
+
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ({"OBJNAME": "SN 2025a", "SCITARG": "HD 1"}, "SN 2025a"),
+        ({"OBJNAME": "  ", "SCITARG": "HD 1"}, "HD 1"),
+        ({"OBJNAME": "UNKNOWN", "SCITARG": ""}, None),
+    ],
+)
+def test_deveny_names(cards, name):
+    assert PROFILES["deveny"].text_of("object", cards) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "cards", "dispersion"),
+    [
+        ("acam", {"ACAMMODE": "SPECTROSCOPY      "}, "y"),
+        ("acam", {"ACAMMODE": "IMAGING"}, None),
+        ("cafos", {"INSGRNAM": "green-200 "}, "y"),
+        ("cafos", {"INSGRNAM": "FREE"}, None),
+        ("dolores", {"GRM_ID": "LR-B"}, "x"),
+        ("dolores", {"GRM_ID": "OPEN"}, None),
+        ("fors2_chip1", {"ESO DPR TECH": "SPECTRUM"}, "x"),
+        ("fors2_chip1", {"ESO DPR TECH": "IMAGE"}, None),
+    ],
+)
+def test_images_and_spectra_have_their_own_flats(name, cards, dispersion):
+    flat = PROFILES[name].recipe_of(cards).flat
+    assert isinstance(flat, SpectralFlat) is (dispersion is not None)
+    assert getattr(flat, "dispersion", None) == dispersion
+
+
+def test_fors2_slit_masks_have_no_flat():
+    assert PROFILES["fors2_chip2"].recipe_of({"ESO DPR TECH": "MXU"}).flat is None
+
+
+@pytest.mark.parametrize("name", ["mont4k", "vatt4k"])
+def test_azcam_halves_are_put_together(name):
+    """The sections are those that azcam computes for a binning of 2; the second half is mirrored."""
+    across = name == "mont4k"
+    raw, trimmed = ((2048, 1044), (2048, 2048)) if across else ((1016, 2052), (2032, 2032))
+    columns, rows = raw[1] - 20, raw[0]
+    size = 4096 if across else 4064
+    half = size // 2
+    common = {
+        **{"DATASEC": f"[1:{columns},1:{rows}]", "CCDBIN1": 2, "CCDBIN2": 2},
+        **{"BIASSEC": f"[{columns + 1}:{columns + 20},1:{rows}]", "GAIN": 3.19, "RDNOISE": 6.3},
+    }
+    first = f"[1:{half},1:{size}]" if across else f"[{size}:1,{size}:{half + 1}]"
+    second = f"[{size}:{half + 1},1:{size}]" if across else f"[1:{size},1:{half}]"
+    headers = {1: common | {"DETSEC": first}, 2: common | {"DETSEC": second}}
+    found = PROFILES[name].amplifiers_of(headers, {1: raw, 2: raw})  # TODO: cards of extensions
+    assert found.shape == trimmed
+
+
+@pytest.mark.skipif(not NIGHT, reason="CCDPROFILES_CAFOS does not name the folder of the frames")
+def test_a_real_night_of_cafos(tmp_path):
+    raw = shutil.copytree(NIGHT, tmp_path / "raw")
+    night = reduce_night(raw, output=tmp_path / "out")
+    assert len(list((tmp_path / "out" / "science").glob("*_cal.fits"))) == 3
+    assert len(list((tmp_path / "out" / "masters").glob("*.fits"))) == 4
+    assert night is not None
