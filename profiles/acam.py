@@ -2,8 +2,8 @@
 
 One chip, one amplifier, in the first extension. Windows differ from night to night, and only
 the whole chip has overscan: columns 7 to 47 (THELI, ACAM@WHT). So the whole window is used,
-with biases of the same window, which RTDATSEC tells. Frames of two windows have two
-extensions and are refused.
+with biases of the same window, which RTDATSEC tells. Of two windows, which stand in two
+extensions, the first is reduced.
 
 Seen: the first part of the header of a spectrum of December 2011, on ING's page "ACAM example
 science FITS header", and the extension of another camera of ING's data acquisition system on
