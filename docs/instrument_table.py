@@ -4,7 +4,7 @@
 of each profile, with the sources of its numbers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ccdprofiles import Profile, Recipe, SpectralFlat
@@ -42,13 +42,13 @@ def notes(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _row(profile: Profile) -> tuple[str, ...]:
-    first = profile.amplifiers[0]
+    overscan = callable(profile.amplifiers) or profile.amplifiers[0].overscan
     return (
         f"``{profile.name}``",
         profile.telescope,
         _chosen_by(profile),
         _each(profile, "data"),
-        _each(profile, "overscan") if first.overscan else "none",
+        _each(profile, "overscan") if overscan else "none",
         f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
     )
@@ -66,10 +66,14 @@ def _values(value: object) -> str:
 
 
 def _each(profile: Profile, field: str) -> str:
+    if callable(profile.amplifiers):
+        return "from the header"
     return ", ".join(f"``{getattr(a, field)}``" for a in profile.amplifiers)
 
 
 def _number(profile: Profile, field: str) -> str:
+    if callable(profile.amplifiers):
+        return "from the header"
     values = (_quantity(getattr(a, field)) for a in profile.amplifiers)
     return ", ".join(dict.fromkeys(values))
 
@@ -83,7 +87,9 @@ def _quantity(value: object) -> str:
     return f"{value.value:g}\N{NO-BREAK SPACE}{unit}"
 
 
-def _recipe(recipe: Recipe) -> str:
+def _recipe(recipe: Recipe | Callable[[Mapping], Recipe]) -> str:
+    if callable(recipe):
+        return "by the header"
     steps = ["bias"] if recipe.bias else []
     if recipe.dark:
         steps.append({"match": "matched dark", "scale": "scaled dark"}[recipe.dark])

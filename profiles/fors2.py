@@ -35,7 +35,7 @@ def recipe(header):
     """Images and spectra share their biases but need different flats."""
     flats = {"IMAGE": Flat(), "SPECTRUM": SpectralFlat(dispersion="x")}  # PypeIt, specaxis
     return Recipe(
-        overscan="level",
+        overscan="level",  # five rows at 2 x 2
         bias=True,
         dark=None,  # 2 electrons an hour: PypeIt
         flat=flats.get(str(header.get("ESO DPR TECH")).strip()),

@@ -22,33 +22,45 @@ def binning(header):
     return str(header.get("CCDSUM", "1 1")).split()
 
 
-def quarter(name, gain):
-    """Return an amplifier; the right and upper quarters begin behind the cross."""
-    columns, strip = ("1:2032", "2033:2052") if "left" in name else ("2073:4104", "2053:2072")
-    rows, below = ("1:2032", "2033:2052") if "lower" in name else ("2073:4104", "2053:2072")
-    return Amplifier(
-        name=name,
-        data=f"[{columns}, {rows}]",  # STIPS, y4kcam.yaml
-        overscan=f"[{strip}, {rows}]",  # STIPS
-        parallel_overscan=f"[{columns}, {below}]",  # STIPS
-        gain=gain * u.electron / u.adu,  # STIPS
-        read_noise=None,  # not known
-        saturation=65535 * u.adu,  # STIPS
-        linear=60000 * u.adu,  # STIPS
+def halves(binned):
+    """Return data and overscan before the centre, and behind it, in unbinned pixels."""
+    n = 20 * int(binned)
+    return (
+        ("1:2032", f"2033:{2032 + n}"),
+        (f"{2033 + 2 * n}:{4064 + 2 * n}", f"{2033 + n}:{2032 + 2 * n}"),
     )
+
+
+def amplifiers(header):
+    """Return the four quarters; their overscan has 20 pixels at every binning."""
+    left, right = halves(binning(header)[0])
+    lower, upper = halves(binning(header)[1])
+    quarters = {
+        "lower left": (left, lower, 1.384),
+        "lower right": (right, lower, 1.423),
+        "upper left": (left, upper, 1.435),
+        "upper right": (right, upper, 1.484),
+    }
+    return [
+        Amplifier(
+            name=name,
+            data=f"[{columns}, {rows}]",  # STIPS, y4kcam.yaml
+            overscan=f"[{beside}, {rows}]",  # STIPS
+            parallel_overscan=f"[{columns}, {below}]",  # STIPS
+            gain=gain * u.electron / u.adu,  # STIPS
+            read_noise=None,  # not known
+            saturation=65535 * u.adu,  # STIPS
+            linear=60000 * u.adu,  # STIPS
+        )
+        for name, ((columns, beside), (rows, below), gain) in quarters.items()
+    ]
 
 
 profile = Profile(
     instrument="Y4KCam",
     telescope="CTIO / SMARTS 1.0 m",
-    amplifiers=[
-        quarter("lower left", 1.384),
-        quarter("lower right", 1.423),
-        quarter("upper left", 1.435),
-        quarter("upper right", 1.484),
-    ],
+    amplifiers=amplifiers,
     binning=binning,
-    overscan_bins=False,
     filter="FILTERID",
     frame_type=("OBSTYPE", "IMGTYPE"),
     recipe=Recipe(bias=True, dark=None),

@@ -22,11 +22,24 @@ FIXTURES = {p.stem: p for p in sorted((Path(__file__).parents[1] / "headers").gl
 
 # fixture: profile, type, exposure, filter, object, date, binning
 KNOWN = {
+    "cafos-arc": ("cafos", "arc", 3, "free", "[arc]  N.0001", "2024-07-20T14:44:12", (1, 1)),
+    "cafos-bias": ("cafos", "bias", 0, "free", "[bias] N.0001", "2024-07-20T15:22:33", (1, 1)),
+    "cafos-flat": (
+        ("cafos", "flat", 5, "free", "[flat] Dome  N.0001", "2024-07-20T14:28:32", (1, 1))
+    ),
+    "cafos-science": (
+        ("cafos", "science", 1350, "free", "AT2024psn G200", "2024-07-20T22:24:10", (1, 1))
+    ),
+    "cfccd-science": (
+        *("cfccd", "science", 120, "RG715 HoloPhAg", "HD205905", "2017-06-02T06:42:01.306"),
+        (1, 1),
+    ),
     "cg16m-bias": ("cg16m", "bias", 0, None, None, "2018-08-23T00:50:00", (1, 1)),
     "cg16m-dark": ("cg16m", "dark", 90, None, None, "2018-08-23T10:30:00", (1, 1)),
     "cg16m-flat": ("cg16m", "flat", 1, "r", None, "2018-08-23T01:25:17", (1, 1)),
     "cg16m-flat-2017": ("cg16m", "flat", 1, "R", None, "2017-04-12T03:28:40", (1, 1)),
     "cg16m-science": ("cg16m", "science", 90, "r", "kelt-16-b", "2018-08-23T08:49:30", (1, 1)),
+    "deveny-arc": ("deveny", "arc", 15, "Clear (C)", "HD92788", "2025-02-03T08:12:09.97", (1, 1)),
     "dis_blue-arc": ("dis_blue", "arc", 30, None, "HeNeAr", "2019-10-18T22:45:10.9", (1, 1)),
     "dis_blue-bias": ("dis_blue", "bias", 0, None, "bias", "2019-10-18T22:01:00.1", (1, 1)),
     "dis_blue-dark": ("dis_blue", "dark", 1200, None, "dark", "2019-10-19T12:40:00.1", (1, 1)),
@@ -78,10 +91,32 @@ KNOWN = {
     "sbo-flat": ("sbo", "flat", 4, "V", None, "2021-03-04T01:10:00", (2, 2)),
     "sbo-science": ("sbo", "science", 60, "V", "M 67", "2021-03-04T03:30:00", (2, 2)),
 }
-STRANGERS = sorted(FIXTURES.keys() - KNOWN.keys())
+PARTS = {"acam-science": "acam"}  # headers that were found without date and exposure time
+CHOSEN = {fixture: known[0] for fixture, known in KNOWN.items()} | PARTS
+STRANGERS = sorted(FIXTURES.keys() - CHOSEN.keys())
 
-# profile, raw shape, binning cards, and what is left of it after trimming
+# Sections in the header; LOIS is that of a real frame, the others have numbers of this test.
+AZCAM = {"DATASEC": "[1:600,1:400]", "BIASSEC": "[601:620,1:400]", "CCDBIN1": 2, "CCDBIN2": 2}
+ING = {"TRIMSEC": "[54:2101,3:4098]", "BIASSEC": "[10:45,3:4098]", "CCDXBIN": 1, "CCDYBIN": 1}
+WINDOW = {"NAXIS1": 1100, "NAXIS2": 1600, "CCDBINX": 1, "CCDBINY": 1}
+LOIS = {"NAXIS1": 2148, "NAXIS2": 516, "TRIMSEC": "[54:2096,5:512]", "BIASSEC": "[2101:2144,5:512]"}
+
+# profile, raw shape (or one for each extension), cards, and what is left of it after trimming
 SHAPES = [
+    ("acam", {1: (2501, 1074)}, {}, (2501, 1074)),
+    ("bok_bc", (400, 620), AZCAM, (400, 600)),
+    ("cafos", (1600, 1100), WINDOW, (1599, 1095)),
+    ("deveny", (516, 2148), LOIS | {"CCDSUM": "1 1"}, (508, 2043)),
+    ("dolores", (2100, 2100), {"CRDELT1": 1, "CRDELT2": 1}, (2100, 2100)),
+    ("fors2_chip1", (1034, 2048), {"ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 2}, (1024, 2048)),
+    ("fors2_chip2", (1034, 2048), {"ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 2}, (1024, 2048)),
+    ("lmi", (516, 2148), LOIS | {"CCDSUM": "2 2"}, (508, 2043)),
+    ("osmos", (4064, 4128), {"CCDXBIN": 1, "CCDYBIN": 1, "NAXIS2": 4064}, (4064, 4064)),
+    ("osmos", (1016, 4128), {"CCDXBIN": 1, "CCDYBIN": 1, "NAXIS2": 1016}, (1016, 4064)),
+    ("prism", (2064, 2138), {"CCDSUM": "1 1"}, (2062, 2048)),
+    ("wfc_ccd4", {4: (4200, 2154)}, ING, (4096, 2048)),
+    ("y4kcam", (4104, 4104), {"CCDSUM": "1 1"}, (4064, 4064)),
+    ("y4kcam", (2072, 2072), {"CCDSUM": "2 2"}, (2032, 2032)),
     ("lfc", (4128, 2080), {"CCDBIN1": 1, "CCDBIN2": 1}, (4128, 2048)),
     ("cg16m", (4096, 4109), {"XBINNING": 1, "YBINNING": 1}, (4096, 4096)),
     ("proem", (256, 256), {"XBIN": 4, "YBIN": 4}, (256, 256)),
@@ -105,6 +140,11 @@ def shape(cards):
     return {None: (cards["NAXIS2"], cards["NAXIS1"])}
 
 
+def amplifiers(profile):
+    """Return the amplifiers that a profile writes down, and none if its header decides."""
+    return () if callable(profile.amplifiers) else profile.amplifiers
+
+
 # Every shipped profile.
 
 
@@ -122,7 +162,7 @@ def test_lists_what_is_not_known(name):
     profile = PROFILES[name]
     unknown = {
         field
-        for amplifier in profile.amplifiers
+        for amplifier in amplifiers(profile)
         for field in ("gain", "read_noise", "saturation")
         if getattr(amplifier, field) is None
     }
@@ -138,10 +178,14 @@ def test_is_told_from_others_by_a_plain_instrume(name):
 def test_has_a_header_of_every_type_that_it_reduces(name):
     profile = PROFILES[name]
     found = {known[1] for known in KNOWN.values() if known[0] == name} - {None}
+    if profile.status in ("headers seen", "from documents only"):
+        assert (name in CHOSEN.values()) is (profile.status == "headers seen")
+        return
+    recipe = profile.recipe_of(header(f"{name}-science"))
     wanted = {"flat", "science"}
-    wanted |= {"bias"} if profile.recipe.bias else set()
-    wanted |= {"dark"} if profile.recipe.dark else set()
-    wanted |= {"arc"} if isinstance(profile.recipe.flat, SpectralFlat) else set()
+    wanted |= {"bias"} if recipe.bias else set()
+    wanted |= {"dark"} if recipe.dark else set()
+    wanted |= {"arc"} if isinstance(recipe.flat, SpectralFlat) else set()
     assert found >= wanted
 
 
@@ -153,7 +197,7 @@ def test_two_readings_of_a_file_agree(name):
 
 @pytest.mark.parametrize(("name", "raw", "cards", "trimmed"), SHAPES)
 def test_sections_fit_the_raw_frames(name, raw, cards, trimmed):
-    found = PROFILES[name].amplifiers_of(cards, {None: raw})
+    found = PROFILES[name].amplifiers_of(cards, raw if isinstance(raw, dict) else {None: raw})
     assert found.shape == trimmed
 
 
@@ -169,7 +213,8 @@ def test_a_frame_cut_short_is_rejected(name):
 
 
 def test_every_shipped_profile_is_tried_on_a_raw_shape():
-    assert {s[0] for s in SHAPES} == PROFILES.keys()
+    in_two_extensions = {"mont4k", "vatt4k"}  # tried in test_observatories
+    assert {s[0] for s in SHAPES} | in_two_extensions == PROFILES.keys()
 
 
 # Its headers.
@@ -183,11 +228,11 @@ def test_a_fixture_says_where_it_is_from_and_names_no_machine(name):
     assert not re.search(r"/(home|root|tmp|usr|var|work|Users)/|~/|[A-Z]:\\", text)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_its_headers_are_recognised_by_it_and_by_no_other(name):
     cards = header(name)
-    assert [p.name for p in PROFILES.values() if p.fits(cards)] == [KNOWN[name][0]]
-    assert REGISTRY.choose(cards).name == KNOWN[name][0]
+    assert [p.name for p in PROFILES.values() if p.fits(cards)] == [CHOSEN[name]]
+    assert REGISTRY.choose(cards).name == CHOSEN[name]
 
 
 @pytest.mark.parametrize("name", STRANGERS)
@@ -346,7 +391,8 @@ def test_lfc_overscan_stays_clear_of_the_leak_and_reaches_every_row():
 
 
 def test_the_recipes_of_the_tutorials():
-    recipes = {name: profile.recipe for name, profile in PROFILES.items()}
+    names = {"lfc", "cg16m", "proem", "pt5m", "kosmos", "dis_blue", "dis_red", "sbo"}
+    recipes = {name: PROFILES[name].recipe for name in names}
     assert {name: (r.bias, r.dark) for name, r in recipes.items()} == {
         "lfc": (False, "match"),
         "cg16m": (True, "scale"),
