@@ -39,7 +39,8 @@ profile = Profile(
             overscan="BIASSEC",  # the reduction by pyraf
             gain="GAIN",  # about 2.89
             read_noise="RDNOISE",  # about 6
-            saturation=65535 * u.adu,  # 16 bits; linear to 65,000: DART
+            saturation=65535 * u.adu,  # 16 bits
+            linear=65000 * u.adu,  # DART
         )
     ],
     frame_size=frame_size,

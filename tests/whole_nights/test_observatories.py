@@ -12,23 +12,8 @@ from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.camera.registry import Registry, shipped_folder
 from ccdprofiles.errors import UnknownInstrument
 
-FILES = [
-    "acam",
-    "bok_bc",
-    "cafos",
-    "cfccd",
-    "deveny",
-    "dolores",
-    "fors2",
-    "lmi",
-    "mont4k",
-    "osmos",
-    "prism",
-    "vatt4k",
-    "wfc",
-    "y4kcam",
-]
-PROFILES = {p.name: p for f in FILES for p in read_profiles(shipped_folder() / f"{f}.py")}
+FILES = [p for p in shipped_folder().glob("*.py") if not p.name.startswith("_")]
+PROFILES = {p.name: p for file in FILES for p in read_profiles(file)}
 HEADERS = Path(__file__).parents[1] / "headers"
 NIGHT = os.environ.get("CCDPROFILES_CAFOS")  # CAFOS_pipeline_tutorial_dataset
 
@@ -84,18 +69,17 @@ def test_other_cameras_and_modes_are_strangers(name, changes):
 
 
 def test_one_header_of_each_type_is_planned(tmp_path):
-    names = (
-        "cafos-bias",
-        "cafos-flat",
-        "cafos-arc",
-        "cafos-science",
-        "cfccd-science",
-        "deveny-arc",
-    )
+    names = [
+        *("cafos-bias", "cafos-flat", "cafos-arc", "cafos-science"),
+        *("cfccd-science", "deveny-arc"),
+    ]
     for name in names:
         write(tmp_path / f"{name}.fits", header(name))
-    found = {f.file: (f.profile, f.frame_type) for f in plan_night(tmp_path).frames}
-    assert found == {f"{n}.fits": (profile_of(n).name, n.partition("-")[2]) for n in names}
+    plan = plan_night(tmp_path, min_frames=1)
+    assert (plan.found, plan.set_aside) == (6, ())
+    assert [name for name, _ in plan.profiles] == ["cafos", "cfccd", "deveny"]
+    assert [p.name for p in plan.products] == ["science/cafos-science_cal.fits"]
+    assert [m.type for m in plan.masters] == ["bias", "flat", "arc"]
 
 
 # What one camera asks for and others do not.
@@ -196,8 +180,9 @@ def test_azcam_halves_are_put_together(name):
     first = f"[1:{half},1:{size}]" if across else f"[{size}:1,{size}:{half + 1}]"
     second = f"[{size}:{half + 1},1:{size}]" if across else f"[1:{size},1:{half}]"
     headers = {1: common | {"DETSEC": first}, 2: common | {"DETSEC": second}}
-    found = PROFILES[name].amplifiers_of(headers, {1: raw, 2: raw})  # TODO: cards of extensions
+    found = PROFILES[name].amplifiers_of(common, {1: raw, 2: raw}, headers)
     assert found.shape == trimmed
+    assert [any(r.flipped) for r in found.readouts] == [not across, across]
 
 
 @pytest.mark.skipif(not NIGHT, reason="CCDPROFILES_CAFOS does not name the folder of the frames")
