@@ -7,8 +7,10 @@ the useful sections of every frame. The wavelength runs along the rows, and decr
 OBJECT is often blank: OBJNAME has the name of a target, and SCITARG that of the telescope's
 control system (PypeIt). Frames with a lamp on are arcs, those of a focus sequence too.
 
-Seen: the header of a comparison frame of February 2025, in LowellObservatory/LDTObserverTools.
-The words of the other types are those that PypeIt's ldt_deveny compares.
+Seen: three comparison frames of February 2025, in LowellObservatory/LDTObserverTools. Light falls
+on columns 50 to 2096, so TRIMSEC is on it and BIASSEC is clear of it; the pixels of BIASSEC
+scatter by 4.0 electrons, and RDNOISE is 4.9. The words of the other types are those that
+PypeIt's ldt_deveny compares.
 
 Not known: headers of biases, flats and targets.
 """
