@@ -25,11 +25,11 @@ def amplifiers(header):
     return [
         Amplifier(
             name=name,
-            data=f"DSEC{name}",  # in the image
-            overscan=f"BSEC{name}",
+            data=f"DSEC{name}",  # in the frame
+            overscan=f"BSEC{name}",  # in the frame
             detector=f"CSEC{name}",  # on the chip, unbinned
-            gain=f"GTGAIN{name}",
-            read_noise=f"GTRON{name}",
+            gain=f"GTGAIN{name}",  # electrons per adu, by the speed
+            read_noise=f"GTRON{name}",  # electrons, by the speed
             saturation=65535 * u.adu,  # the limit of 16 bits
         )
         for name in str(header["AMPLIST"]).split()

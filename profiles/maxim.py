@@ -24,7 +24,7 @@ profile = Profile(
     telescope="any",
     amplifiers=[
         Amplifier(
-            data="[:, :]",
+            data="[:, :]",  # the whole frame
             overscan=None,  # its place is not known
             gain="EGAIN",  # electrons per adu: MaxIm DL's manual, "FITS File Header Definitions"
             read_noise=None,  # not known

@@ -1,7 +1,7 @@
 """QHYCCD cameras: a family, whatever program takes the frames.
 
-INSTRUME is "QHY268C" by NINA's own driver, and "QHY CCD QHY268M-b93fd94" by INDI, with the
-serial number of the camera at the end.
+INSTRUME is "QHY268C" by NINA's own driver, "QHYCCD-Cameras-Capture" for any model by the ASCOM
+driver, and "QHY CCD QHY268M-b93fd94" by INDI, with the serial number of the camera at the end.
 
 The read mode decides gain, read noise and full well. NINA writes its name in READOUTM, INDI its
 number in READMODE, SGP at times nothing: frames of two modes in one night cannot be
@@ -25,7 +25,7 @@ profile = Profile(
     telescope="any",
     amplifiers=[
         Amplifier(
-            data="[:, :]",
+            data="[:, :]",  # the whole frame
             overscan=None,  # see above
             gain=None,  # differs with model, mode and setting
             read_noise=None,  # as the gain
@@ -34,7 +34,6 @@ profile = Profile(
     ],
     binning=("XBINNING", "YBINNING"),
     exposure=("EXPTIME", "EXPOSURE"),
-    frame_types={"snapshot": "science"},  # NINA
     file_types={  # SharpCap
         "*dark*flat*/*": "dark",
         "*flat*dark*/*": "dark",
@@ -43,7 +42,9 @@ profile = Profile(
         "*flat*/*": "flat",
         "*light*/*": "science",
     },
+    # A choice, not a measured limit.
     match={"flat": (Card("ROTATOR", "ROTATANG", within=2 * u.deg, absent="agrees"),)},
+    # The same: enough for programs that write the exposure to the millisecond.
     recipe=Recipe(bias=False, dark="match", exposure_tolerance=(0.05 * u.s, 0.001)),
     status="headers seen",
 )

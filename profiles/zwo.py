@@ -26,18 +26,17 @@ zwo = Profile(
     telescope="any",
     amplifiers=[
         Amplifier(
-            data="[:, :]",
+            data="[:, :]",  # the whole frame
             overscan=None,  # none in the files
             gain=None,  # differs with model and setting, see above
             read_noise=None,  # as the gain
-            # Cameras of 12 bits end at 65504: an ASI290MM, bbs.zwoastro.com, d/8396. Those of 14
-            # and 16 bits end above it.
+            # Cameras of 12 bits end at 65504 (an ASI290MM, bbs.zwoastro.com, d/8396), those of
+            # 14 and 16 bits above it.
             saturation=65504 * u.adu,
         )
     ],
     binning=("XBINNING", "YBINNING"),
     exposure=("EXPTIME", "EXPOSURE"),  # SGP writes EXPOSURE only
-    frame_types={"snapshot": "science"},  # NINA
     file_types={  # SharpCap
         "*dark*flat*/*": "dark",
         "*flat*dark*/*": "dark",
@@ -46,7 +45,9 @@ zwo = Profile(
         "*flat*/*": "flat",
         "*light*/*": "science",
     },
+    # A choice, not a measured limit.
     match={"flat": (Card("ROTATOR", "ROTATANG", within=2 * u.deg, absent="agrees"),)},
+    # The same: enough for programs that write the exposure to the millisecond.
     recipe=Recipe(bias=False, dark="match", exposure_tolerance=(0.05 * u.s, 0.001)),
     status="headers seen",
 )
@@ -55,11 +56,12 @@ asi2600 = zwo.but(
     instrument=(
         *("ZWO ASI2600MM Pro", "ZWO ASI2600MC Pro", "ASI2600MM", "ASI2600MC"),
         *("ZWO CCD ASI2600MM Pro", "ZWO CCD ASI2600MC Pro"),  # INDI
+        *("ZWO ASI2600MC Pro(2600)", "ZWO CCD ASI2600MC Pro(2600)"),
     ),
     amplifiers=[
         Amplifier(
-            data="[:, :]",
-            overscan=None,
+            data="[:, :]",  # as above
+            overscan=None,  # as above
             # 50000 electrons in 65536 adu at GAIN = 0: bbs.zwoastro.com, d/10979
             gain=Setting("GAIN", {0: 0.76}, unit=u.electron / u.adu, else_card="EGAIN"),
             read_noise=None,  # only plots are published
