@@ -68,6 +68,13 @@ def test_other_cameras_and_modes_are_strangers(name, changes):
         Registry.gather().choose(cards)
 
 
+def test_a_part_of_a_header_is_recognised():
+    cards = header("acam-science")
+    assert Registry.gather().choose(cards).name == "acam"
+    assert PROFILES["acam"].frame_type_of(cards) == "science"
+    assert PROFILES["acam"].text_of("filter", cards) == "CLEAR+V400"
+
+
 def test_one_header_of_each_type_is_planned(tmp_path):
     names = [
         *("cafos-bias", "cafos-flat", "cafos-arc", "cafos-science"),
