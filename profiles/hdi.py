@@ -20,7 +20,7 @@ from ccdprofiles import Amplifier, Profile, Recipe
 
 
 def binning(header):
-    """A header may lack these cards; a frame that was binned has another size and is set aside."""
+    """Return 1 if the header lacks the cards; a binned frame has another size and is set aside."""
     return header.get("CCDBIN1", 1), header.get("CCDBIN2", 1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from ccdprofiles import SpectralFlat, load_profile, plan_night, reduce_night
+from ccdprofiles import SpectralFlat, load_profile, reduce_night
 from ccdprofiles.camera.registry import Registry
 from ccdprofiles.errors import FrameRejected, UnknownInstrument
 from ccdprofiles.night import frames_and_plan
