@@ -276,8 +276,8 @@ def test_hdi_has_an_overscan_of_columns_and_one_of_rows():
 @pytest.mark.parametrize(
     ("name", "data", "overscan"),
     [
-        ("arctic-bias-1x1", "[3:4098, 1:4096]", "[4101:4198, 1:4096]"),
-        ("arctic-bias-2x1", "[3:2050, 1:4096]", "[2053:2101, 1:4096]"),
+        ("arctic-bias-1x1", "[3:4098, 1:4096]", "[4101:4200, 1:4096]"),
+        ("arctic-bias-2x1", "[3:2050, 1:4096]", "[2053:2100, 1:4096]"),
         ("arctic-bias", "[3:2050, 1:2048]", "[2053:2100, 1:2048]"),
     ],
 )
