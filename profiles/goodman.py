@@ -2,7 +2,7 @@
 
 Two cameras, red and blue (INSTCONF), each with two profiles. Before August 2019 spectra and images
 had INSTRUME = 'Goodman Spectro'; WAVMODE tells them apart. Rows are read in windows of any size;
-the columns of spectra are always all 4142, binned 1 to 3. Compressed files (.fz) are read as they are.
+spectra have all 4142 columns, binned 1 to 3.
 
 Red: columns 1 to 50 are prescan. In focus frames of 2019 columns 1 to 5 and the first row contain
 other signal (up to 1200 adu against 492), and column 51 is the first one with light. Blue:
@@ -46,7 +46,6 @@ blue_chip = red_chip.but(
     overscan="[2:16, :]",  # PypeIt; goodman_pipeline: columns 1 to 16
     saturation=Setting("GAIN", WELL_BLUE, unit=u.adu),  # see WELL_BLUE
 )
-
 red = Profile(
     instrument=("ghts_red", "GHTS_RED", "Goodman Spectro"),
     where={"INSTCONF": "Red", "WAVMODE": "[!Ii]*"},  # not Imaging

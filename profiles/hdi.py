@@ -19,6 +19,11 @@ from astropy import units as u
 from ccdprofiles import Amplifier, Profile, Recipe
 
 
+def binning(header):
+    """Return 1 if the header lacks the cards; a binned frame has another size and is set aside."""
+    return header.get("CCDBIN1", 1), header.get("CCDBIN2", 1)
+
+
 def filter(header):
     """Return the places of both wheels, as in "107,204"."""
     places = [str(header.get(card, "")).strip() for card in ("FILTER1", "FILTER2")]
@@ -40,7 +45,7 @@ profile = Profile(
         )
     ],
     frame_size=(4150, 4150),
-    binning=("CCDBIN1", "CCDBIN2"),
+    binning=binning,
     filter=filter,
     frame_type="OBSTYPE",
     frame_types={"BIAS": "bias", "FLAT": "flat", "OBJECT": "science"},

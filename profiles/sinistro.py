@@ -4,7 +4,8 @@ Four amplifiers in four extensions, all named SCI, whose sections, gains and pos
 their own headers. DETSEC is written backwards where an amplifier reads from the far end; which
 amplifier reads which corner differs from camera to camera, so nothing is assumed here. Frames of
 the mode "central_2k_2x2" are the middle of the chip, binned 2 by 2, and need calibrations
-of the same mode.
+of the same mode. In a raw frame of fa05 of 2021 the stars continue across the borders of the four, the
+sky agrees within 2 %, and the overscan scatters by the 7 electrons of RDNOISE.
 
 The primary header contains sections and a gain that are not valid (GAIN = 0, TRIMSEC =
 '[1:1024,1:1024]'); those of the extensions count. RDNOISE, SATURATE and MAXLIN are in the

@@ -14,7 +14,12 @@ from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
 
-SHIPPED = ["cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"]
+SHIPPED = sorted(
+    profile.name
+    for file in registry.shipped_folder().glob("*.py")
+    if not file.name.startswith("_")
+    for profile in read_profiles(file)
+)
 
 TEXT = '''"""{notes}"""
 
