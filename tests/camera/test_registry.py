@@ -249,7 +249,7 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
     found = Registry.gather()
     kpno = {"INSTRUME": "KOSMOS  ", "OBSERVAT": "KPNO    "}
     assert refusal_of(found.choose, kpno, kind=UnknownInstrument) == (
-        "no profile fits INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos); "
+        "no profile fits INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos), 'OSMOS' (osmos); "
         "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, kpno | {"INSTRUME": "kosmos"}, kind=UnknownInstrument) == (
@@ -262,7 +262,7 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
 def test_an_unknown_instrument_names_the_closest():
     found = Registry.gather()
     assert refusal_of(found.choose, {"INSTRUME": "LFC2"}, kind=UnknownInstrument) == (
-        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc); "
+        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc), 'WFC' (wfc_ccd4); "
         "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, {"INSTRUME": "STE3 CCD"}, kind=UnknownInstrument) == (
