@@ -56,7 +56,8 @@ profile = Profile(
     temperature="CCDATEMP",
     frame_type="OBSTYPE",
     match=("CONFMODE",),
-    # As banzai: one level of the overscan for each amplifier, biases, darks scaled by the exposure.
-    recipe=Recipe(overscan="level", bias=True, dark="scale"),
+    # As banzai: one level of the overscan for each amplifier, biases, darks scaled by the exposure,
+    # electrons because the gains differ.
+    recipe=Recipe(overscan="level", bias=True, dark="scale", electrons=True),
     status="headers seen",
 )
