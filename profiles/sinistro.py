@@ -37,13 +37,13 @@ def quadrant(number):
     return Amplifier(
         name=f"Q{number}",
         extension=number,
-        data="DATASEC",
-        overscan="BIASSEC",
-        detector="DETSEC",
-        gain="GAIN",
-        read_noise="RDNOISE",
-        saturation=level("SATURATE"),
-        linear=level("MAXLIN"),
+        data="DATASEC",  # in the frame
+        overscan="BIASSEC",  # in the frame
+        detector="DETSEC",  # on the chip, unbinned
+        gain="GAIN",  # of the extension
+        read_noise="RDNOISE",  # of the primary header, as the two below
+        saturation=level("SATURATE"),  # see above
+        linear=level("MAXLIN"),  # see above
     )
 
 
@@ -56,7 +56,8 @@ profile = Profile(
     temperature="CCDATEMP",
     frame_type="OBSTYPE",
     match=("CONFMODE",),
-    # As banzai: one level of the overscan for each amplifier, biases, darks scaled by the exposure.
-    recipe=Recipe(overscan="level", bias=True, dark="scale"),
+    # As banzai: one level of the overscan for each amplifier, biases, darks scaled by the exposure,
+    # electrons because the gains differ.
+    recipe=Recipe(overscan="level", bias=True, dark="scale", electrons=True),
     status="headers seen",
 )

@@ -297,7 +297,7 @@ def test_a_window_of_arctic_has_wrong_sections_and_is_set_aside(registry):
 def test_quadrants_of_sinistro_are_put_where_their_headers_say(tmp_path):
     write(tmp_path / "a.fits", "sinistro-science")
     (frame,) = frames_and_plan(tmp_path).frames
-    assert frame.profile == "sinistro"
+    assert frame.profile.name == "sinistro"
     places = {r.name: (str(r.place), r.flipped, r.gain) for r in frame.amplifiers.readouts}
     assert places == {
         "Q1": ("[1:512, 513:1024]", (False, True), 6.42),
