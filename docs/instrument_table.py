@@ -7,7 +7,7 @@ of each profile, with the sources of its numbers.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ccdprofiles import Dated, Profile, Recipe, Setting, SpectralFlat
+from ccdprofiles import Amplifier, Dated, Profile, Recipe, Setting, SpectralFlat
 from ccdprofiles.camera.header_values import card_names
 from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.camera.registry import shipped_folder
@@ -47,13 +47,13 @@ def notes(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _row(profile: Profile) -> tuple[str, ...]:
-    first = profile.amplifiers[0]
+    amplifiers = _amplifiers(profile)
     return (
         f"``{profile.name}``",
         profile.telescope,
         _chosen_by(profile),
         _each(profile, "data"),
-        _each(profile, "overscan") if first.overscan else "none",
+        _each(profile, "overscan") if not amplifiers or amplifiers[0].overscan else "none",
         f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
         profile.status,
@@ -72,13 +72,19 @@ def _values(value: object) -> str:
     return " or ".join("missing" if v is None else f"``{v}``" for v in values)
 
 
+def _amplifiers(profile: Profile) -> Sequence[Amplifier]:
+    """Return the amplifiers, or none if they are those of a header."""
+    return () if callable(profile.amplifiers) else profile.amplifiers
+
+
 def _each(profile: Profile, field: str) -> str:
-    return ", ".join(f"``{getattr(a, field)}``" for a in profile.amplifiers)
+    shown = dict.fromkeys(f"``{getattr(a, field)}``" for a in _amplifiers(profile))
+    return ", ".join(shown) or "from the header"
 
 
 def _number(profile: Profile, field: str) -> str:
-    values = (_quantity(getattr(a, field)) for a in profile.amplifiers)
-    return ", ".join(dict.fromkeys(values))
+    values = (_quantity(getattr(a, field)) for a in _amplifiers(profile))
+    return ", ".join(dict.fromkeys(values)) or "from the header"
 
 
 def _quantity(value: object) -> str:
@@ -96,7 +102,9 @@ def _quantity(value: object) -> str:
     return f"{value.value:g}\N{NO-BREAK SPACE}{unit}"
 
 
-def _recipe(recipe: Recipe) -> str:
+def _recipe(recipe: object) -> str:
+    if not isinstance(recipe, Recipe):
+        return "differs by frame"  # a function of the header
     steps = ["bias"] if recipe.bias else []
     if recipe.dark:
         steps.append({"match": "matched dark", "scale": "scaled dark"}[recipe.dark])

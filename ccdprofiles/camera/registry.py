@@ -94,7 +94,9 @@ class Registry:
         return cls(tuple(first.values()), tuple(replaced), broken)
 
     def __repr__(self) -> str:
-        return f"<Registry: {', '.join(p.name for p in self.profiles)}>"
+        names = [p.name for p in self.profiles]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return f"<Registry: {', '.join(names[:8])}{more}>"
 
     def __getitem__(self, name: str) -> Profile:
         for profile in self.profiles:

@@ -14,7 +14,12 @@ from ccdprofiles.camera.registry import Registry
 from ccdprofiles.cli.command import main
 from ccdprofiles.errors import AmbiguousProfile, ProfileError, UnknownInstrument
 
-SHIPPED = ["cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"]
+SHIPPED = sorted(
+    profile.name
+    for file in registry.shipped_folder().glob("*.py")
+    if not file.name.startswith("_")
+    for profile in read_profiles(file)
+)
 
 TEXT = '''"""{notes}"""
 
@@ -244,7 +249,7 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
     found = Registry.gather()
     kpno = {"INSTRUME": "KOSMOS  ", "OBSERVAT": "KPNO    "}
     assert refusal_of(found.choose, kpno, kind=UnknownInstrument) == (
-        "no profile fits INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos); "
+        "no profile fits INSTRUME = 'KOSMOS'; the closest: 'kosmos' (kosmos), 'OSMOS' (osmos); "
         "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, kpno | {"INSTRUME": "kosmos"}, kind=UnknownInstrument) == (
@@ -257,7 +262,7 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
 def test_an_unknown_instrument_names_the_closest():
     found = Registry.gather()
     assert refusal_of(found.choose, {"INSTRUME": "LFC2"}, kind=UnknownInstrument) == (
-        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc); "
+        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc), 'WFC' (wfc_ccd4); "
         "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, {"INSTRUME": "STE3 CCD"}, kind=UnknownInstrument) == (

@@ -22,9 +22,9 @@ def write(path, **cards):
 def night(tmp_path):
     """Frames of two unknown cameras, and one whose profile is shipped."""
     folder = tmp_path / "night"
-    zwo = {"INSTRUME": "ZWO ASI2600MM Pro", "XBINNING": 2, "YBINNING": 2}
-    write(folder / "a.fits", **zwo, IMAGETYP="LIGHT", EXPTIME=300.0, FILTER="Ha", OBJECT="M 31")
-    write(folder / "b.fits", **zwo, IMAGETYP="DARKFLAT", EXPOSURE=2.5, CAMERA="cold one")
+    altair = {"INSTRUME": "Altair 26M", "XBINNING": 2, "YBINNING": 2}
+    write(folder / "a.fits", **altair, IMAGETYP="LIGHT", EXPTIME=300.0, FILTER="Ha", OBJECT="M 31")
+    write(folder / "b.fits", **altair, IMAGETYP="DARKFLAT", EXPOSURE=2.5, CAMERA="cold one")
     write(folder / "c.fits", DETNAM="X4", FRAME=12, OBSTYPE="sky", ITIME=3, CCDSUM="1 2")
     write(
         folder / "d.fits",
@@ -55,7 +55,7 @@ def test_the_table_shows_the_words_of_headers_that_no_profile_knows(night, capsy
 def test_the_cards_are_listed_camera_by_camera(night, capsys):
     text = info(night, capsys)
     assert "values with a ? are the words of their headers" in text
-    begin = text.index("  INSTRUME = 'ZWO ASI2600MM Pro': 2 files")
+    begin = text.index("  INSTRUME = 'Altair 26M': 2 files")
     assert [" ".join(line.split()) for line in text[begin:].splitlines()[1:7]] == [
         "type IMAGETYP: LIGHT (1), DARKFLAT (1)",
         "exposure EXPTIME: 300 (1); EXPOSURE: 2.5 (1)",
@@ -70,7 +70,7 @@ def test_the_cards_are_listed_camera_by_camera(night, capsys):
 def test_json_has_the_cards_and_leaves_known_frames_as_they_are(night, capsys):
     rows = {row["file"]: row for row in json.loads(info(night, capsys, "--json"))}
     assert rows["a.fits"]["header"] == {
-        "camera": {"INSTRUME": "ZWO ASI2600MM Pro"},
+        "camera": {"INSTRUME": "Altair 26M"},
         "type": {"IMAGETYP": "LIGHT"},
         "exposure": {"EXPTIME": 300.0},
         "filter": {"FILTER": "Ha"},
@@ -100,7 +100,7 @@ def test_a_named_profile_is_compared_with_what_the_header_has(night, capsys):
     text = info(night, capsys, "--profile", str(profile))
     assert "x4: 1 file, chosen by you; the header has no INSTRUME\n" in text
     assert (
-        "x4: 2 files, chosen by you; INSTRUME = 'ZWO ASI2600MM Pro' is not that of the profile, "
+        "x4: 2 files, chosen by you; INSTRUME = 'Altair 26M' is not that of the profile, "
         "which is 'SBO'\n" in text
     )
     assert "x4: 1 file, chosen by you; FILTER = missing, not 'V'\n" in text

@@ -24,6 +24,7 @@ from ccdprofiles.products.header import (
 )
 
 HEADERS = sorted((Path(__file__).parents[1] / "headers").glob("*.header"))
+HEADERS = [p for p in HEADERS if "_extension-" not in p.name]  # a part of a header
 REAL = Path(
     os.environ.get("CCDPROFILES_REALDATA", Path(__file__).parents[2] / ".." / "shared" / "realdata")
 )

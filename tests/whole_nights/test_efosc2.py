@@ -1,4 +1,4 @@
-"""EFOSC2 by the profile of the how-to: its headers, and its real night where that is at hand.
+"""EFOSC2, the profile that the how-to develops: its headers, and its real night where it is at hand.
 
 The 24 frames are those of the repository jkrogager/PyNOT. The folder that holds them,
 ``efosc2-pynot``, is looked for in the one that CCDPROFILES_REALDATA names.
@@ -21,7 +21,7 @@ from astropy.stats import mad_std
 from ccdprofiles import Flat, SpectralFlat, known_profiles, load_profile, reduce_night
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "docs" / "howto" / "efosc2.py"
+FILE = ROOT / "profiles" / "efosc2.py"
 PROFILE = load_profile(FILE)
 HEADERS = {
     path.stem.removeprefix("efosc2-"): fits.Header.fromstring(path.read_text(), sep="\n")
@@ -52,8 +52,8 @@ def test_headers_are_recognised_and_typed(kind):
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_no_shipped_profile_takes_them(kind):
-    assert not [p.name for p in known_profiles().values() if p.fits(HEADERS[kind])]
+def test_the_shipped_profile_alone_takes_them(kind):
+    assert [p.name for p in known_profiles().values() if p.fits(HEADERS[kind])] == ["efosc2"]
 
 
 def test_a_bias_is_a_dark_of_no_time():
