@@ -116,14 +116,13 @@ def _amplifier_band(
         levels = [known(f.levels[number], "overscan level")[part] for f in frames]
         ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
     shape = (len(frames), part.stop - part.start, readout.data.width)
-    ccd = CCDData(ccd.data.reshape(shape), unit=unit)
+    data = ccd.data.reshape(shape)
     if readout.by_column or readout.parallel_overscan is not None:
         columns = [(f.levels if readout.by_column else f.column_levels)[number] for f in frames]
-        ccd = subtract_columns(
-            ccd, np.stack([known(c, "overscan level") for c in columns]).astype(dtype)
-        )
+        of_frames = np.stack([known(each, "overscan level") for each in columns]).astype(dtype)
+        data = subtract_columns(CCDData(data, unit=unit), of_frames).data
     return CCDData(
-        readout.in_frame.flip(ccd.data),
+        readout.in_frame.flip(data),
         unit=unit,
         flags=None if flags is None else readout.in_frame.flip(flags.reshape(shape)),
     )

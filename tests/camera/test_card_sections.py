@@ -1,12 +1,19 @@
 """Sections from header cards: read from every frame, checked against it and each other."""
 
 import dataclasses
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.camera.amplifier import check_amplifiers
 from ccdprofiles.errors import FrameRejected, ProfileError
+from ccdprofiles.files.raw import read_raw
+from ccdprofiles.pixels.measure import measure
+from ccdprofiles.pixels.prepare import prepare
 
 CARDS = {"DATASEC": "[3:22,1:12]", "BIASSEC": "[25:30,1:14]"}
 CURE = "correct the header, or write the section in the profile."
@@ -223,3 +230,48 @@ def test_cards_enter_the_hash():
     assert one.section_cards == ("DATASEC", "BIASSEC")
     parallel = Amplifier(data="DATASEC", overscan="BIASSEC", parallel_overscan="PSEC")
     assert camera(parallel).hash != one.hash
+
+
+def test_sections_of_a_real_mosaic():
+    """Two segments of an LSST sensor, as the headers of its test stand have them."""
+    segments = {
+        "Segment10": {"DATASEC": "[11:522,1:2002]", "DETSEC": "[512:1,1:2002]"},
+        "Segment11": {"DATASEC": "[11:522,1:2002]", "DETSEC": "[1024:513,1:2002]"},
+    }
+    profile = camera(
+        Amplifier(
+            data="DATASEC",
+            overscan="[526:573, 1:2002]",
+            detector="DETSEC",
+            extension="Segment*",
+        )
+    )
+    shapes = dict.fromkeys(segments, (2048, 576))
+    found = profile.amplifiers_of({}, shapes, segments)
+    assert found.shape == (2002, 1024)
+    assert [str(r.place) for r in found.readouts] == ["[1:512, 1:2002]", "[513:1024, 1:2002]"]
+    assert {r.flipped for r in found.readouts} == {(True, False)}
+
+
+REAL = Path(
+    os.environ.get("CCDPROFILES_REALDATA", Path(__file__).parents[2] / ".." / "shared" / "realdata")
+)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the public frames are not here")
+def test_a_real_frame_with_sections_in_its_cards():
+    """A SAAO frame: sections with blanks inside, its overscan on the left."""
+    profile = Profile(
+        instrument=None,
+        where={"OBSERVAT": "*"},
+        amplifiers=[Amplifier(data="TRIMSEC", overscan="BIASSEC")],
+        recipe=Recipe(),
+    )
+    raw = read_raw(REAL / "ccdproc-tests" / "a8280271.fits")
+    found = profile.amplifiers_of(raw.header, raw.shapes, raw.headers)
+    assert str(found.readouts[0].overscan) == "[4:13, 1:520]"
+    (data,) = prepare([measure(raw, found, profile.recipe)], 0, 520).data
+    with fits.open(raw.path) as hdus:
+        image = hdus[0].data.astype("f8")
+    wanted = image[:, 16:528] - np.median(image[:, 3:13], axis=1, keepdims=True)
+    np.testing.assert_allclose(data, wanted, rtol=1e-6)

@@ -10,7 +10,18 @@ from astropy.modeling.models import Polynomial1D
 from astropy.wcs import WCS
 from geometries import PLAIN, Amp, Camera
 
-from ccdprofiles import Amplifier, Combine, CosmicRays, Profile, combine, reduce_night
+from ccdprofiles import (
+    Amplifier,
+    Combine,
+    CosmicRays,
+    Flat,
+    Profile,
+    Recipe,
+    SpectralFlat,
+    combine,
+    reduce_night,
+    verify_night,
+)
 from ccdprofiles.camera.section import read_position
 from ccdprofiles.errors import PlanError, ProfileError
 from ccdprofiles.products.band import DQ
@@ -510,3 +521,27 @@ def test_the_simulator_takes_sections_from_the_cards_it_is_given(tmp_path):
     result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
     assert result.ok
     assert made(result)["flat"][0].shape == (60, 48)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(bias=False, dark="match", flat=Flat(scale="mode"), electrons=True),
+        Recipe(bias=True, dark="scale", flat=Flat(), combine=Combine(method="median", clip=None)),
+        Recipe(bias=True, dark="match", flat=SpectralFlat(dispersion="x"), electrons=True),
+    ],
+)
+def test_a_hole_stays_a_hole_in_every_recipe(tmp_path, recipe):
+    """Also in darks and arcs, in flats of another level or with a lamp, and when it is resumed."""
+    profile = replace(sinistro().profile, recipe=recipe)
+    truth = simulate_night(profile, tmp_path / "raw", seed=3)
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known)
+    assert result.ok, str(result)
+    hole = np.isnan(truth.bias)
+    assert hole.any()
+    for data, sigma, flags in made(result).values():
+        np.testing.assert_array_equal(np.isnan(data), hole)
+        np.testing.assert_array_equal(np.isnan(sigma), hole)
+        np.testing.assert_array_equal((flags & DQ.NO_DATA.value) != 0, hole)
+    assert verify_night(tmp_path / "out").ok
+    assert reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known).ok
