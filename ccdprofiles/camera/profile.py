@@ -157,6 +157,11 @@ class Profile(SingleSteps):
         return picklable(self)
 
     @property
+    def folder(self) -> Path:
+        """Where the files are that the recipe names: beside the profile, or else here."""
+        return Path(self.file).absolute().parent if self.file else Path.cwd()
+
+    @property
     def instruments(self) -> tuple[str, ...]:
         """The values of INSTRUME; empty if a function or other cards identify the camera."""
         if isinstance(self.instrument, str):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from ..errors import ProfileError
+from .corrections import file_names
 from .values import (
     boolean,
     check_model,
@@ -319,6 +320,12 @@ class Recipe:
     cosmic_rays : None or CosmicRays
     limits : Limits
         When a raw frame is set aside, and how many frames a master needs.
+    bad_pixels : str, dict or None
+        The FITS file of a bad-pixel mask beside the profile, such as ``"mask_1x1.fits"``:
+        an image of the trimmed frame in which every pixel other than 0 is bad. In the name
+        ``{binning}`` stands for columns x rows, as in ``"mask_{binning}.fits"``; a dict gives a
+        name for each binning. Bad pixels are flagged in masters and in science frames, and do
+        not count for the level of a flat.
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
 
@@ -345,6 +352,7 @@ class Recipe:
     electrons: bool = False
     cosmic_rays: CosmicRays | None = None
     limits: Limits = field(default_factory=Limits)
+    bad_pixels: str | Mapping[str, str] | None = None
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -364,6 +372,7 @@ class Recipe:
         if self.overscan_drift is not None:
             quantity(self.overscan_drift, u.adu, "overscan_drift")
         self._check_parts()
+        object.__setattr__(self, "bad_pixels", file_names(self.bad_pixels, "bad_pixels"))
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))
         for frame_type in ("bias", "dark", "flat"):

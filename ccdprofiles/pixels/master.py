@@ -40,6 +40,7 @@ def combined_flags(
     number: int,
     flags: np.ndarray | None,
     subtracted: Iterable[Band | None],
+    bad: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the flags of combined rows, from those of the frames and of subtracted masters.
 
@@ -53,6 +54,8 @@ def combined_flags(
         Of the frames that have flags.
     subtracted : iterable of (Band or None)
         The same rows of the masters that were subtracted from the frames.
+    bad : ndarray of uint16, shape (rows, columns), or None
+        The flags of the bad pixels that all frames share.
 
     Returns
     -------
@@ -68,6 +71,8 @@ def combined_flags(
         times = ((flags & SATURATED) != 0).sum(axis=0)
         robust = how.method == "median" or how.clip is not None
         combined[times * 2 >= number if robust else times > 0] |= SATURATED
+    if bad is not None:
+        combined |= bad
     combined[np.broadcast_to(stacked.n_used == 0, combined.shape)] |= NO_DATA
     return combined
 

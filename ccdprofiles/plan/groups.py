@@ -8,6 +8,7 @@ from math import inf
 
 from astropy import units as u
 
+from ..camera.corrections import used_corrections
 from .candidates import Settings, match_of, read_out, temperature_tolerance
 from .frames import Frame
 from .missing import mixed_setup
@@ -69,7 +70,9 @@ def _treatment(kind: str, frame: Frame) -> str:
     """Return the steps of the recipe for a frame; frames of different recipes are not combined."""
     recipe = frame.recipe
     of_flat = (recipe.flat, recipe.electrons) if kind == "flat" else ()
-    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat))
+    corrections = used_corrections(recipe, kind)
+    used = (corrections,) if corrections else ()
+    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat, *used))
 
 
 def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:

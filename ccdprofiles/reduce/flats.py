@@ -13,12 +13,14 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
+from ..pixels.bad_pixels import flag_bad_pixels
 from ..pixels.calibrate import BAD, NO_FLAT, UNILLUMINATED, Noise, subtract_masters
 from ..pixels.prepare import prepare
 from ..pixels.response import spectral_flat
 from ..pixels.statistics import level
 from ..plan.plan import Input
 from ..products.band import Band
+from .corrections import bad_pixels_of
 from .inputs import JobInputs
 
 __all__ = [
@@ -205,8 +207,9 @@ class Flats:
         """Return rows of some of the flats with their overscan subtracted."""
         measured = [self.inputs.measured[i.file] for i in chosen]
         opened = [pixels[i.file] for i in chosen]
-        unit = self.inputs.frames[chosen[0].file].profile.unit
-        return prepare(measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
+        frame = self.inputs.frames[chosen[0].file]
+        ccd = prepare(measured, first, stop, unit=frame.profile.unit, dtype=dtype, pixels=opened)
+        return flag_bad_pixels(ccd, bad_pixels_of(frame, first, stop))
 
     def subtracted(
         self,

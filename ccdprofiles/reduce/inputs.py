@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from astropy import units as u
 
@@ -45,11 +46,14 @@ class ProfileLabel:
     name, hash : str
     unit : Unit
         Of the raw pixels.
+    folder : Path
+        Where the files are that its recipe names.
     """
 
     name: str
     hash: str
     unit: u.UnitBase
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def picklable(frame: Frame) -> Frame:
     """Return a frame without the functions of its profile, with the absolute path of its file."""
     raw, profile = frame.raw, frame.profile
     raw = replace(raw, path=raw.path.absolute())
-    label = ProfileLabel(profile.name, profile.hash, profile.unit)
+    label = ProfileLabel(profile.name, profile.hash, profile.unit, profile.folder)
     return frame.with_(profile=label, raw=raw, path=raw.path)
 
 

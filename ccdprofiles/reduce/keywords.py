@@ -19,6 +19,7 @@ from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
 from ..products.header import add_mjd, ascii_text, combined_header
+from .corrections import correction_cards
 from .inputs import JobInputs, flat_recipe, left_out
 from .request import MasterRequest
 
@@ -128,6 +129,7 @@ def common_cards(
     header["CPKEY"] = (key, "hash of all that went in")
     header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
+    correction_cards(header, frame, kind)
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan

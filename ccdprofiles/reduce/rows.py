@@ -12,6 +12,7 @@ from ..pixels.combine import combine
 from ..pixels.master import FlatGroup, combined_flags, combined_variance, scaled_variance
 from ..pixels.prepare import prepare
 from ..products.band import Band
+from .corrections import bad_pixels_of
 from .flats import Flats
 from .inputs import bands_of, noise_of
 from .request import MasterRequest, are_exact
@@ -88,7 +89,8 @@ def combine_rows(
         # The same bias is in every frame, so it is subtracted once.
         times = len(chosen) if how.method == "sum" else 1
         value = value - times * bias.data.astype("f8")
-    flags = combined_flags(stacked, how, len(chosen), ccd.flags, [bias])
+    bad = bad_pixels_of(request.frame, first, stop)
+    flags = combined_flags(stacked, how, len(chosen), ccd.flags, [bias], bad)
     n_used = np.maximum(stacked.n_used, 1)
     if not request.has_variance or scatter:
         return CombinedRows(Band(value, None, flags), stacked.scatter, n_used)
@@ -122,7 +124,8 @@ def _combine_flats(
     )
     value = scaled.whole(stacked.data)
     masters = [m for pair in pairs.values() for m in pair]
-    flags = combined_flags(stacked, request.how, len(flats.chosen), scaled.flags, masters)
+    bad = bad_pixels_of(request.frame, first, stop)
+    flags = combined_flags(stacked, request.how, len(flats.chosen), scaled.flags, masters, bad)
     n_used = np.maximum(stacked.n_used, 1)
     if not request.has_variance:
         return CombinedRows(Band(value, None, flags), None, n_used)

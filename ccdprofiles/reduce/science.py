@@ -18,6 +18,7 @@ from ..files.header import ProductHeader
 from ..files.pixels import Pixels
 from ..files.threads import Threads
 from ..files.writer import Writers
+from ..pixels.bad_pixels import flag_bad_pixels
 from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
 from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
@@ -26,6 +27,7 @@ from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
+from .corrections import bad_pixels_of
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
 from .keywords import common_cards, hand_cards, level_cards
 from .request import open_frames
@@ -197,6 +199,7 @@ class Batch:
         measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
         opened = [pixels[r.chosen.file] for r in self.requests]
         ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened)
+        ccd = flag_bad_pixels(ccd, bad_pixels_of(self.frame, first, stop))
         bias, dark, flat = self.inputs.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,

@@ -1,0 +1,51 @@
+"""Check that the corrections of a recipe fit a frame, before any pixel is read."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from ..camera.corrections import used_files
+from ..errors import FrameRejected, words_of
+from ..files.raw import read_raw
+from .frames import Frame
+
+__all__ = ["refuse_corrections"]
+
+
+def refuse_corrections(frame: Frame) -> None:
+    """Refuse a frame if a file with which it is to be corrected is missing or has another shape.
+
+    Raises
+    ------
+    FrameRejected
+        ``correction``
+    """
+    for field, path in used_files(frame, frame.type):
+        found, wanted = _shape(field, path), frame.amplifiers.shape
+        if found != wanted:
+            raise FrameRejected(
+                "correction",
+                f"{path.name}, which {field}= of the profile {frame.profile.name} names, has "
+                f"{found[1]} columns and {found[0]} rows, but the trimmed frame has {wanted[1]} and "
+                f"{wanted[0]}; use a file of the trimmed frame in this binning.",
+            )
+
+
+def _shape(field: str, path: Path) -> tuple[int, int]:
+    try:
+        now = os.stat(path)
+        return _shape_of(path, now.st_mtime_ns, now.st_size)
+    except (FrameRejected, OSError) as error:
+        why = words_of(error) if isinstance(error, OSError) else str(error)
+        raise FrameRejected(
+            "correction",
+            f"{path.name}, which {field}= of the profile names, cannot be read ({why.rstrip('.')}); "
+            "write it again.",
+        ) from error
+
+
+@lru_cache(256)
+def _shape_of(path: Path, mtime_ns: int, size: int) -> tuple[int, int]:
+    return read_raw(path).images[0].shape
