@@ -48,6 +48,8 @@ _OF_SETTINGS = {
     "flat": ("flat", "science"),
     "electrons": ("flat", "science"),
     "cosmic_rays": ("science",),
+    "linearity": ("dark", "flat", "arc", "science"),
+    "shutter": ("flat", "science"),
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
 }

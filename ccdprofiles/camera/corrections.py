@@ -30,6 +30,8 @@ __all__ = [
 
 _AFFECTED = {
     "bad_pixels": ("bias", "dark", "flat", "arc", "science"),
+    "linearity": ("dark", "flat", "arc", "science"),
+    "shutter": ("flat", "science"),
 }
 """The fields of a recipe that name corrections, and the frames whose pixels each changes."""
 

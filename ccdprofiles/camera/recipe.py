@@ -10,6 +10,7 @@ from astropy import units as u
 
 from ..errors import ProfileError
 from .corrections import file_names
+from .linearity import check_linearity
 from .values import (
     boolean,
     check_model,
@@ -326,6 +327,17 @@ class Recipe:
         ``{binning}`` stands for columns x rows, as in ``"mask_{binning}.fits"``; a dict gives a
         name for each binning. Bad pixels are flagged in masters and in science frames, and do
         not count for the level of a flat.
+    linearity : Polynomial1D, sequence of (raw, linear), str, dict or None
+        Counts in adu above the bias, and what they would be if they were proportional to the light:
+        a polynomial without a constant term, a table that begins at (0, 0), or the name of a table
+        beside the profile, such as ``"linearity.ecsv"``, with the columns ``raw`` and ``linear``,
+        and ``amplifier`` if they differ. A dict gives a curve for each amplifier. Applied after
+        overscan and bias, before the dark. Pixels beyond the end of a table are flagged as
+        non-linear.
+    shutter : str, dict or None
+        The FITS file of an image of the trimmed frame in seconds, named as ``bad_pixels`` is: how
+        much longer than ``exposure`` each pixel is exposed. Flats and science frames are multiplied
+        by t / (t + s).
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
 
@@ -353,6 +365,8 @@ class Recipe:
     cosmic_rays: CosmicRays | None = None
     limits: Limits = field(default_factory=Limits)
     bad_pixels: str | Mapping[str, str] | None = None
+    linearity: Any = None
+    shutter: str | Mapping[str, str] | None = None
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -372,7 +386,9 @@ class Recipe:
         if self.overscan_drift is not None:
             quantity(self.overscan_drift, u.adu, "overscan_drift")
         self._check_parts()
-        object.__setattr__(self, "bad_pixels", file_names(self.bad_pixels, "bad_pixels"))
+        for name in ("bad_pixels", "shutter"):
+            object.__setattr__(self, name, file_names(getattr(self, name), name))
+        object.__setattr__(self, "linearity", check_linearity(self.linearity))
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))
         for frame_type in ("bias", "dark", "flat"):

@@ -23,9 +23,9 @@ from ..products.band import DQ
 from .measure import Measured
 from .overscan import subtract_overscan
 
-__all__ = ["NO_DATA", "SATURATED", "prepare", "refuse_changes"]
+__all__ = ["NON_LINEAR", "NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
-SATURATED, NO_DATA = DQ.SATURATED.value, DQ.NO_DATA.value
+SATURATED, NO_DATA, NON_LINEAR = DQ.SATURATED.value, DQ.NO_DATA.value, DQ.NON_LINEAR.value
 
 _CACHE_BYTES = 2**19
 """Raw bytes that are converted to floats at a time, so that they stay in the cache."""

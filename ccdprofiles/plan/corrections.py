@@ -6,8 +6,9 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from ..camera.corrections import used_files
-from ..errors import FrameRejected, words_of
+from ..camera.corrections import used_corrections, used_files
+from ..camera.linearity import curves_of
+from ..errors import FrameRejected, ProfileError, words_of
 from ..files.raw import read_raw
 from .frames import Frame
 
@@ -22,7 +23,20 @@ def refuse_corrections(frame: Frame) -> None:
     FrameRejected
         ``correction``
     """
+    used = used_corrections(frame.recipe, frame.type)
+    if not used:
+        return
+    if "linearity" in used:
+        _refuse_linearity(frame)
+    if "shutter" in used and not frame.exposure:
+        raise FrameRejected(
+            "correction",
+            "it has no exposure, with which shutter= of the profile "
+            f"{frame.profile.name} corrects it; correct the header, or exposure= in the profile.",
+        )
     for field, path in used_files(frame, frame.type):
+        if field == "linearity":
+            continue
         found, wanted = _shape(field, path), frame.amplifiers.shape
         if found != wanted:
             raise FrameRejected(
@@ -31,6 +45,22 @@ def refuse_corrections(frame: Frame) -> None:
                 f"{found[1]} columns and {found[0]} rows, but the trimmed frame has {wanted[1]} and "
                 f"{wanted[0]}; use a file of the trimmed frame in this binning.",
             )
+
+
+def _refuse_linearity(frame: Frame) -> None:
+    """Refuse a frame whose level above the bias is not known, or an amplifier without a curve."""
+    if not (frame.amplifiers.has_overscan or frame.recipe.bias):
+        raise FrameRejected(
+            "correction",
+            f"linearity= of the profile {frame.profile.name} needs the counts above the bias, but the "
+            "camera has no useful overscan and the recipe subtracts no bias; use bias=True.",
+        )
+    names = [readout.name for readout in frame.amplifiers.readouts]
+    try:
+        curves_of(frame.recipe.linearity, names, frame.profile.folder)
+    except (ProfileError, OSError) as error:
+        why = words_of(error) if isinstance(error, OSError) else str(error)
+        raise FrameRejected("correction", f"the profile {frame.profile.name}: {why}") from error
 
 
 def _shape(field: str, path: Path) -> tuple[int, int]:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..camera.corrections import Corrected, correction_file, sha256_of_file
+from ..camera.corrections import (
+    Corrected,
+    correction_file,
+    sha256_of_file,
+    used_corrections,
+)
+from ..camera.linearity import curves_of, linearity_text
+from ..errors import FrameRejected, known
 from ..files.header import ProductHeader
 from ..files.planes import plane
 from ..pixels.bad_pixels import bad_pixel_flags
+from ..pixels.linearity import BandLinearity
+from ..pixels.shutter import shutter_factor
+from ..plan.frames import Frame
+from ..plan.plan import Input
 from ..products.header import ascii_text
 
-__all__ = ["bad_pixels_of", "correction_cards"]
+__all__ = [
+    "LINEAR",
+    "bad_pixels_of",
+    "correction_cards",
+    "linearity_of",
+    "refuse_pedestal",
+    "shutter_of",
+]
+
+LINEAR = ("dark", "flat", "arc", "science")
+"""The types of frames whose linearity is corrected; a bias has no light."""
 
 
 def bad_pixels_of(frame: Corrected, first: int, stop: int) -> np.ndarray | None:
@@ -23,6 +46,53 @@ def bad_pixels_of(frame: Corrected, first: int, stop: int) -> np.ndarray | None:
     """
     path = correction_file(frame, "bad_pixels")
     return None if path is None else bad_pixel_flags(plane(path)[first:stop])
+
+
+def linearity_of(frame: Frame, first: int) -> BandLinearity | None:
+    """Return the linearity of rows of a frame from ``first``; None if it is not corrected."""
+    value = frame.recipe.linearity
+    if value is None or frame.type not in LINEAR:
+        return None
+    names = [readout.name for readout in frame.amplifiers.readouts]
+    curves = curves_of(value, names, frame.profile.folder)
+    return BandLinearity(curves, frame.amplifiers, first)
+
+
+def refuse_pedestal(frame: Frame, chosen: Input) -> None:
+    """Refuse to correct the linearity of a frame that still contains its bias.
+
+    Raises
+    ------
+    FrameRejected
+        ``correction``
+    """
+    if not (frame.amplifiers.has_overscan or chosen.bias):
+        raise FrameRejected(
+            "correction",
+            "its linearity cannot be corrected, because the bias is not subtracted; do not leave out "
+            "the bias, or use --set linearity=None.",
+        )
+
+
+def shutter_of(frames: Sequence[Frame], first: int, stop: int) -> np.ndarray | None:
+    """Return by how much the light of frames is multiplied; None if it is not corrected.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Of one recipe and binning.
+    first, stop : int
+        Their rows.
+
+    Returns
+    -------
+    ndarray of float32, shape (frames, rows, columns), or None
+    """
+    path = correction_file(frames[0], "shutter")
+    if path is None:
+        return None
+    exposures = [known(frame.exposure, "exposure") for frame in frames]
+    return shutter_factor(plane(path)[first:stop], exposures)
 
 
 def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None:
@@ -40,3 +110,16 @@ def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None
         header["BPMASK"] = (name[:64], "bad-pixel mask")
         header["BPMSHA"] = (sha256_of_file(path), "")
         header.add_history(f"bad pixels flagged: {name}")
+    if "linearity" in used_corrections(frame.recipe, kind):
+        text = ascii_text(linearity_text(frame.recipe.linearity))
+        header["LINCOR"] = (text[:64], "linearity" if len(text) < 45 else "")
+        path = correction_file(frame, "linearity")
+        if path is not None:
+            header["LINSHA"] = (sha256_of_file(path), "")
+        header.add_history(f"linearity corrected: {text}")
+    path = correction_file(frame, "shutter") if kind in ("flat", "science") else None
+    if path is not None:
+        name = ascii_text(path.name)
+        header["SHUTCOR"] = (name[:64], "shutter corrected")
+        header["SHUTSHA"] = (sha256_of_file(path), "")
+        header.add_history(f"shutter corrected: {name}")

@@ -27,7 +27,7 @@ from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.header import add_mjd, copied_header, shift_wcs
 from ..products.product import ProductFile, sync_folders
-from .corrections import bad_pixels_of
+from .corrections import bad_pixels_of, linearity_of, refuse_pedestal, shutter_of
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
 from .keywords import common_cards, hand_cards, level_cards
 from .request import open_frames
@@ -199,7 +199,11 @@ class Batch:
         measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
         opened = [pixels[r.chosen.file] for r in self.requests]
         ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened)
+        frames = [self.inputs.frames[r.chosen.file] for r in self.requests]
         ccd = flag_bad_pixels(ccd, bad_pixels_of(self.frame, first, stop))
+        linearity = linearity_of(self.frame, first)
+        if linearity is not None:
+            refuse_pedestal(self.frame, self.chosen)
         bias, dark, flat = self.inputs.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,
@@ -210,6 +214,8 @@ class Batch:
             scale=self.chosen.dark_scale,
             flat=flat,
             electrons=self.electrons,
+            linearity=linearity,
+            shutter=shutter_of(frames, first, stop),
         )
         for n, file in enumerate(files):
             data = done.data[n]
