@@ -50,6 +50,7 @@ _OF_SETTINGS = {
     "cosmic_rays": ("science",),
     "linearity": ("dark", "flat", "arc", "science"),
     "shutter": ("flat", "science"),
+    "fringe": ("science",),
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
 }

@@ -32,6 +32,7 @@ _AFFECTED = {
     "bad_pixels": ("bias", "dark", "flat", "arc", "science"),
     "linearity": ("dark", "flat", "arc", "science"),
     "shutter": ("flat", "science"),
+    "fringe": ("science",),
 }
 """The fields of a recipe that name corrections, and the frames whose pixels each changes."""
 

@@ -338,6 +338,10 @@ class Recipe:
         The FITS file of an image of the trimmed frame in seconds, named as ``bad_pixels`` is: how
         much longer than ``exposure`` each pixel is exposed. Flats and science frames are multiplied
         by t / (t + s).
+    fringe : str, dict or None
+        The FITS file of a master of fringes of the trimmed frame, for all filters, or a dict of such
+        files by filter; frames in other filters are not corrected. Its uncertainty, in an
+        extension UNCERT, is propagated. It is scaled to each science frame after the flat.
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
 
@@ -367,6 +371,7 @@ class Recipe:
     bad_pixels: str | Mapping[str, str] | None = None
     linearity: Any = None
     shutter: str | Mapping[str, str] | None = None
+    fringe: str | Mapping[str, str] | None = None
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -388,6 +393,7 @@ class Recipe:
         self._check_parts()
         for name in ("bad_pixels", "shutter"):
             object.__setattr__(self, name, file_names(getattr(self, name), name))
+        object.__setattr__(self, "fringe", file_names(self.fringe, "fringe", by="filter"))
         object.__setattr__(self, "linearity", check_linearity(self.linearity))
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))

@@ -9,6 +9,7 @@ from enum import IntFlag
 import numpy as np
 
 from ..camera.amplifier import AmplifierSet
+from .background import local_level
 from .statistics import MAD_TO_STD, nanmedian
 
 __all__ = [
@@ -90,22 +91,7 @@ def local_response(flat: np.ndarray) -> np.ndarray:
     >>> bool(local_response(flat)[3, 4] < 0.5)
     True
     """
-    from scipy.ndimage import map_coordinates
-
-    rows, columns = flat.shape
-    down, across = -(-rows // _BLOCK), -(-columns // _BLOCK)
-    padded = np.full((down * _BLOCK, across * _BLOCK), np.nan)
-    padded[:rows, :columns] = flat
-    blocks = padded.reshape(down, _BLOCK, across, _BLOCK).transpose(1, 3, 0, 2)
-    level = nanmedian(blocks.reshape(_BLOCK**2, -1)).reshape(down, across)
-    level = np.where(np.isfinite(level), level, np.nanmedian(level))
-    # The last block may be narrower; its middle is that of a whole one, to an eighth of a percent.
-    places = np.meshgrid(
-        (np.arange(rows) - (_BLOCK - 1) / 2) / _BLOCK,
-        (np.arange(columns) - (_BLOCK - 1) / 2) / _BLOCK,
-        indexing="ij",
-    )
-    around = map_coordinates(level, places, order=1, mode="nearest")
+    around = local_level(flat, _BLOCK)
     with np.errstate(divide="ignore", invalid="ignore"):
         return flat / around
 

@@ -15,8 +15,9 @@ from ..camera.corrections import (
 from ..camera.linearity import curves_of, linearity_text
 from ..errors import FrameRejected, known
 from ..files.header import ProductHeader
-from ..files.planes import plane
+from ..files.planes import plane, planes
 from ..pixels.bad_pixels import bad_pixel_flags
+from ..pixels.fringes import Fringes
 from ..pixels.linearity import BandLinearity
 from ..pixels.shutter import shutter_factor
 from ..plan.frames import Frame
@@ -27,6 +28,7 @@ __all__ = [
     "LINEAR",
     "bad_pixels_of",
     "correction_cards",
+    "fringes_of",
     "linearity_of",
     "refuse_pedestal",
     "shutter_of",
@@ -95,6 +97,24 @@ def shutter_of(frames: Sequence[Frame], first: int, stop: int) -> np.ndarray | N
     return shutter_factor(plane(path)[first:stop], exposures)
 
 
+def fringes_of(frame: Frame) -> Fringes | None:
+    """Return the master of the fringes in the filter of a frame; None if there is none.
+
+    Raises
+    ------
+    FrameRejected, OSError
+        If it cannot be read.
+    """
+    path = correction_file(frame, "fringe")
+    if path is None:
+        return None
+    images = planes(path)
+    data = next(iter(images.values()))
+    if "MASK" in images:
+        data = np.where(images["MASK"] == 0, data, np.float32(np.nan))
+    return Fringes(data, images["UNCERT"] ** 2 if "UNCERT" in images else None)
+
+
 def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None:
     """Write the corrections of a frame, or of the frames of a master, into a header.
 
@@ -123,3 +143,11 @@ def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None
         header["SHUTCOR"] = (name[:64], "shutter corrected")
         header["SHUTSHA"] = (sha256_of_file(path), "")
         header.add_history(f"shutter corrected: {name}")
+    path = correction_file(frame, "fringe") if kind == "science" else None
+    if path is not None:
+        name = ascii_text(path.name)
+        header["FRINGCOR"] = (name[:64], "fringes subtracted")
+        header["FRINGSHA"] = (sha256_of_file(path), "")
+        header["FRINGSCL"] = (0.0, "the fringes were multiplied by this")
+        header["FRINGERR"] = (0.0, "standard error of FRINGSCL")
+        header.add_history(f"fringes subtracted: {name}")

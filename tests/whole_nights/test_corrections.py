@@ -278,3 +278,69 @@ def test_a_frame_without_exposure_cannot_be_corrected_for_the_shutter(tmp_path):
     own = profile(shutter=str(shutter_file(tmp_path)))
     reduced = reduce_night(tmp_path / "raw", tmp_path / "out", profile=own, jobs=1)
     assert row(reduced, "object40.fits")["code"] == "correction"
+
+
+def pattern():
+    """Fringes: curved, about ten pixels wide, of mean 0."""
+    y, x = np.indices(SHAPE)
+    return np.sin((x + 0.4 * y + 0.002 * x * y) / 2)
+
+
+def fringe_file(path, noise=0.0):
+    random = np.random.default_rng(8)
+    data = 100 + 10 * pattern() + random.normal(0, noise, SHAPE)
+    hdus = [fits.PrimaryHDU(data.astype("f4"))]
+    if noise:
+        sigma = np.full(SHAPE, noise, "f4")
+        hdus.append(fits.ImageHDU(sigma, name="UNCERT"))
+    fits.HDUList(hdus).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_fringes_are_scaled_to_each_frame_and_subtracted(tmp_path, noise):
+    camera = Camera(tmp_path / "raw")
+    for n in range(5):
+        camera.frame("bias", n)
+    star = np.zeros(SHAPE)
+    star[40:60, 100:120] = 40_000
+    strengths = (0.0, 100.0, 600.0)
+    for n, strength in enumerate(strengths):
+        camera.frame("object", n, 4000 + strength * pattern() + star, seconds=60)
+    path = fringe_file(tmp_path / "fringe_V.fits", noise)
+    own = profile(dark=None, flat=None, fringe={"V": str(path)})
+    reduced = reduce_night(tmp_path / "raw", tmp_path / "out", profile=own, jobs=1)
+    assert reduced.ok
+    dark = camera.dark_rate * 60
+    for n, strength in enumerate(strengths):
+        product = reduced.products[f"science/object{n}_cal.fits"]
+        header = fits.getheader(product)
+        true = strength / GAIN / 10
+        assert abs(header["FRINGSCL"] - true) < 4 * header["FRINGERR"]
+        assert 0 < header["FRINGERR"] < 0.2
+        assert header["FRINGCOR"] == "fringe_V.fits"
+        data, sigma = fits.getdata(product), fits.getdata(product, "UNCERT")
+        good = (star == 0) & (fits.getdata(product, "DQ") == 0)
+        good[5::40, 7::40] = False
+        pulls = ((data - (4000 + dark) / GAIN) / sigma)[good]
+        assert pulls.std() == pytest.approx(1, abs=0.03)
+        assert abs(pulls.mean()) < 0.1
+
+
+def test_frames_in_other_filters_keep_theirs(tmp_path):
+    camera = Camera(tmp_path / "raw")
+    for n in range(5):
+        camera.frame("bias", n)
+    camera.frame("object", 0, 4000 + 300 * pattern(), seconds=60)
+    path = fringe_file(tmp_path / "fringe_I.fits")
+    own = profile(dark=None, flat=None, fringe={"I": str(path)})
+    plain = profile(dark=None, flat=None)
+    done, other = (
+        next(iter(night.products.values()))
+        for night in (
+            reduce_night(tmp_path / "raw", tmp_path / "out", profile=own, jobs=1),
+            reduce_night(tmp_path / "raw", tmp_path / "plain", profile=plain, jobs=1),
+        )
+    )
+    assert "FRINGCOR" not in fits.getheader(done)
+    np.testing.assert_array_equal(fits.getdata(done), fits.getdata(other))
