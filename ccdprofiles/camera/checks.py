@@ -213,7 +213,8 @@ def _check_reach(
         )
     columns, rows = sections_reach([amplifier])
     if (columns or 0) > size[0] or (rows or 0) > size[1]:
-        sections = " or ".join(t for t in (amplifier.data, amplifier.overscan) if t)
+        texts = (amplifier.data, *amplifier.strips, amplifier.parallel_overscan)
+        sections = " or ".join(text for text in texts if text)
         raise ProfileError(
             f"section {sections} is outside frame_size={size}; correct one of them (both are unbinned, columns first)."
         )

@@ -22,7 +22,7 @@ from .watch import place, reason
 
 __all__ = ["fingerprint"]
 
-_ADDED_LATER = ("frame_size", "mixed_setup", "ignore_cards")
+_ADDED_LATER = ("frame_size", "mixed_setup", "ignore_cards", "parallel_overscan", *CORRECTIONS)
 """Fields that enter the hash only if they are used, so that older hashes do not change."""
 
 
@@ -55,10 +55,11 @@ def fingerprint(profile: Any, name: str) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _counts(profile: Any, field: Field) -> bool:
+def _counts(owner: Any, field: Field) -> bool:
+    """Return True if a field of a profile, an amplifier or a recipe enters the hash."""
     if not field.compare or field.name == "telescope":
         return False
-    return field.name not in _ADDED_LATER or getattr(profile, field.name) != field.default
+    return field.name not in _ADDED_LATER or getattr(owner, field.name) != field.default
 
 
 def _written(value: Any) -> str:
@@ -68,12 +69,8 @@ def _written(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "(" + ", ".join(map(_written, value)) + ")"
     if isinstance(value, Amplifier | Recipe):
-        used = (
-            f
-            for f in fields(value)
-            if f.name not in CORRECTIONS or getattr(value, f.name) is not None
-        )
-        inner = ", ".join(f"{f.name}={_written(getattr(value, f.name))}" for f in used)
+        shown = (f for f in fields(value) if _counts(value, f))
+        inner = ", ".join(f"{f.name}={_written(getattr(value, f.name))}" for f in shown)
         return f"{type(value).__name__}({inner})"
     if is_model(value):
         return f"{value.__class__.__name__}{value.parameters.tolist()}"

@@ -23,8 +23,8 @@ def declared_size(
 
 def sections_reach(amplifiers: Iterable[Amplifier]) -> tuple[int | None, int | None]:
     """Return the last column and row of all sections, unbinned; None if one is open."""
-    texts = [t for a in amplifiers for t in (a.data, a.overscan) if t is not None]
-    sections = [Section.parse(text) for text in texts]
+    texts = [t for a in amplifiers for t in (a.data, *a.strips, a.parallel_overscan)]
+    sections = [Section.parse(text) for text in texts if text is not None]
     return _last([s.last_column for s in sections]), _last([s.last_row for s in sections])
 
 

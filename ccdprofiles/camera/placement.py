@@ -9,7 +9,7 @@ from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, Number, Readout
-from .section import Section, binned, compact
+from .section import Section, binned, compact, read_position
 from .values import GAIN, quantity
 from .watch import call
 
@@ -53,13 +53,13 @@ def amplifier_set(
     places = _places(amplifiers, data, binning)
     readouts = []
     for amplifier, section, place in zip(amplifiers, data, places, strict=True):
-        overscan = None
-        if amplifier.overscan is not None:
-            strip = Section.parse(amplifier.overscan)
-            (overscan,) = binned([strip], whole, x, y, overscan_bins)
-            overscan = _beside(overscan, section, shapes[amplifier.extension])
-        readouts.append(_readout(amplifier, section, overscan, place, header))
-    return AmplifierSet(tuple(readouts), _shape(places, data))
+        texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
+        strips = [
+            _along(strip, section, shapes[amplifier.extension])
+            for strip in binned(map(Section.parse, texts), whole, x, y, overscan_bins)
+        ]
+        readouts.append(_readout(amplifier, section, strips, place, header))
+    return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data))
 
 
 def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int) -> Section:
@@ -71,31 +71,38 @@ def _unbinned_data(amplifier: Amplifier, shape: tuple[int, int], x: int, y: int)
     return section.within((rows * y, max(columns * x, section.last_column or 0)), "data section")
 
 
-def _beside(overscan: Section, data: Section, shape: tuple[int, int]) -> Section:
-    """Return the overscan of the same rows as its data."""
-    if overscan.first_row is None:
-        overscan = replace(overscan, first_row=data.first_row, last_row=data.last_row)
-    overscan = overscan.within(shape, "overscan")
-    if overscan.height != data.height:
+def _along(strip: Section, data: Section, shape: tuple[int, int]) -> Section:
+    """Return a strip of the same rows as its data, or of the same columns."""
+    if strip.first_row is None:
+        strip = replace(strip, first_row=data.first_row, last_row=data.last_row)
+    if strip.first_column is None:
+        strip = replace(strip, first_column=data.first_column, last_column=data.last_column)
+    strip = strip.within(shape, "overscan")
+    above = (strip.first_column, strip.last_column) == (data.first_column, data.last_column)
+    if not above and strip.height != data.height:
         raise SectionError(
-            f"overscan {overscan} has {overscan.height} rows and data {data} has "
+            f"overscan {strip} has {strip.height} rows and data {data} has "
             f"{data.height}; use the same rows for both in the profile."
         )
-    return overscan
+    return strip
 
 
 def _readout(
-    amplifier: Amplifier, data: Section, overscan: Section | None, place: Section, header: Mapping
+    amplifier: Amplifier, data: Section, strips: list[Section], place: Section, header: Mapping
 ) -> Readout:
+    parallel = None if amplifier.parallel_overscan is None else strips.pop()
     return Readout(
         name=amplifier.name,
         data=data,
-        overscan=overscan,
+        overscan=strips[0] if strips else None,
+        more_overscan=tuple(strips[1:]),
+        parallel_overscan=parallel,
         place=place,
         gain=_number(amplifier.gain, header, GAIN, "gain"),
         read_noise=_number(amplifier.read_noise, header, u.electron, "read_noise"),
         saturation=_number(amplifier.saturation, header, u.adu, "saturation"),
         extension=amplifier.extension,
+        flipped=read_position(amplifier.detector)[1] if amplifier.detector else (False, False),
     )
 
 
@@ -119,21 +126,56 @@ def _places(
     """Return the position of the data of each amplifier in the trimmed frame."""
     if all(a.detector is None for a in amplifiers):
         return compact(data)
-    on_chip = [Section.parse(a.detector or a.data) for a in amplifiers]
-    places = compact(binned(on_chip, on_chip, *binning))
-    for place, section in zip(places, data, strict=True):
-        if (place.width, place.height) != (section.width, section.height):
+    on_chip = [read_position(a.detector or a.data) for a in amplifiers]
+    places = _on_detector(on_chip, data, binning)
+    if any(a.detector is None for a in amplifiers):
+        places = compact(places)
+    return places
+
+
+def _on_detector(
+    on_chip: Sequence[tuple[Section, tuple[bool, bool]]],
+    data: Sequence[Section],
+    binning: tuple[int, int],
+) -> list[Section]:
+    """Return the binned positions in the smallest rectangle around all positions.
+
+    Binned pixels are counted from the end of an amplifier that is read first, and stay in the
+    whole bins of the rectangle, so that amplifiers that touch on the detector still do.
+    """
+    left = min(section.first_column for section, _ in on_chip)
+    bottom = min(section.first_row for section, _ in on_chip)
+    places = []
+    for (on, flipped), section in zip(on_chip, data, strict=True):
+        columns = (on.first_column - left, on.last_column - left + 1)
+        rows = (on.first_row - bottom, on.last_row - bottom + 1)
+        size = tuple((b - a) // by for (a, b), by in zip((columns, rows), binning, strict=True))
+        place = Section(
+            *_bins(*columns, binning[0], flipped[0]), *_bins(*rows, binning[1], flipped[1])
+        )
+        if size != (section.width, section.height):
             raise SectionError(
                 f"the data {section} of an amplifier and its position {place} on the detector "
                 "differ in size; correct detector= in the profile."
             )
+        places.append(place)
     return places
 
 
-def _shape(places: list[Section], data: list[Section]) -> tuple[int, int]:
+def _bins(start: int, stop: int, by: int, flipped: bool) -> tuple[int, int]:
+    """Return the first and last bin, from 1, of the whole bins in ``stop - start`` pixels."""
+    number = (stop - start) // by
+    last = stop // by if flipped else start // by + number
+    return last - number + 1, last
+
+
+def _shape(
+    amplifiers: Sequence[Amplifier], places: list[Section], data: list[Section]
+) -> tuple[int, int]:
     """Return the rows and columns of the trimmed frame."""
     rows, columns = max(p.last_row for p in places), max(p.last_column for p in places)
-    if sum(p.width * p.height for p in places) != rows * columns:
+    holes = sum(p.width * p.height for p in places) != rows * columns
+    if holes and any(a.detector is None for a in amplifiers):
         raise SectionError(
             f"the amplifiers' data {' + '.join(map(str, data))} do not fill a rectangle of "
             f"{columns} columns and {rows} rows when they are joined; correct data= "

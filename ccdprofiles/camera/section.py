@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import SectionError
 
-__all__ = ["Section", "binned", "binned_size", "compact"]
+__all__ = ["Section", "binned", "binned_size", "compact", "read_position"]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
@@ -142,6 +142,43 @@ def _parsed(text: str) -> Section:
             )
         edges += [first, last]
     return Section(*edges)
+
+
+def read_position(text: str) -> tuple[Section, tuple[bool, bool]]:
+    """Read a position on the detector, whose ranges may be backward; also return which are.
+
+    A backward range means that an amplifier reads this axis from the far end.
+
+    Returns
+    -------
+    section : Section
+        With ascending ranges, and without open ends.
+    flipped : tuple of bool
+        Whether the columns, and the rows, were backward.
+
+    Raises
+    ------
+    SectionError
+
+    Examples
+    --------
+    >>> from ccdprofiles.camera.section import read_position
+    >>> section, flipped = read_position("[4096:2049, 1:2048]")
+    >>> str(section), flipped
+    ('[2049:4096, 1:2048]', (True, False))
+    """
+    match = _SECTION.fullmatch(re.sub(r"\s", "", text)) if isinstance(text, str) else None
+    ranges = [_RANGE.fullmatch(part) for part in match.groups()] if match else []
+    ends = [tuple(map(int, pair.groups())) for pair in ranges if pair]
+    if len(ends) < 2:
+        section = Section.parse(text)
+        raise SectionError(
+            f"{section} has an open end, so it is not a position on the detector; write both ends "
+            "of its columns and rows."
+        )
+    columns, rows = (sorted(pair) for pair in ends)
+    section = Section.parse(f"[{columns[0]}:{columns[1]}, {rows[0]}:{rows[1]}]")
+    return section, (ends[0][0] > ends[0][1], ends[1][0] > ends[1][1])
 
 
 def binned(

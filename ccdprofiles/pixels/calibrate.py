@@ -411,7 +411,8 @@ def _per_pixel(
         return None
     if len(set(values)) == 1:
         return values[0]
-    pixels = np.empty((stop - first, amplifiers.shape[1]), "f4")
+    # Ones where no amplifier read: the pixels there are NaN, and a number disturbs no neighbour.
+    pixels = np.ones((stop - first, amplifiers.shape[1]), "f4")
     for value, readout in zip(values, amplifiers.readouts, strict=True):
         rows, columns = readout.place.slices()
         pixels[max(rows.start - first, 0) : max(rows.stop - first, 0), columns] = value

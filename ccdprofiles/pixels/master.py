@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
+from ..camera.amplifier import AmplifierSet
 from ..camera.recipe import Combine, Flat, SpectralFlat
 from ..errors import known
 from ..products.band import Band
@@ -20,6 +22,7 @@ from .statistics import MAD_TO_STD, exact_median, level
 __all__ = [
     "FlatGroup",
     "blank",
+    "blank_unread",
     "combined_flags",
     "combined_variance",
     "flag_hot",
@@ -312,3 +315,22 @@ def blank(band: Band) -> Band:
         return band
     variance = None if band.variance is None else np.where(lost, np.float32(0), band.variance)
     return Band(np.where(lost, np.float32(0), band.data), variance, band.flags)
+
+
+def blank_unread(band: Band, amplifiers: AmplifierSet, first: int = 0) -> Band:
+    """Set pixels that no amplifier read to NaN, and flag them as without data.
+
+    Parameters
+    ----------
+    band : Band
+        Rows of a finished master, with flags.
+    amplifiers : AmplifierSet
+    first : int
+        The number of its first row, from 0.
+    """
+    if amplifiers.is_full:
+        return band
+    unread = amplifiers.unread(first, first + len(band.data))
+    variance = None if band.variance is None else np.where(unread, np.float32(nan), band.variance)
+    flags = np.where(unread, np.uint16(NO_DATA), known(band.flags, "flags"))
+    return Band(np.where(unread, np.float32(nan), band.data), variance, flags)

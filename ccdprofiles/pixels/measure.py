@@ -37,10 +37,11 @@ class Measured:
     sha256 : str
         Of the whole file.
     levels : tuple of (ndarray or None)
-        For each amplifier the overscan level of each row in adu, float64.
+        For each amplifier the overscan level of each row in adu, float64; of each column, if its
+        overscan is above or below the data.
     level, noise : tuple of (float or None)
-        For each amplifier the median level and the read noise measured in its overscan,
-        in adu.
+        For each amplifier the median level, with that of its parallel overscan, and the read noise
+        measured in its overscan, in adu.
     level_from_night : tuple of bool
         For each amplifier, whether the nightly median replaces its own level.
     n_lit_rows : tuple of int
@@ -49,6 +50,9 @@ class Measured:
         Statistics of a sample of its pixels.
     poor_fit : tuple of bool
         For each amplifier, whether the model of its overscan is poorly determined.
+    column_levels : tuple of (ndarray or None)
+        For each amplifier the level of each column in its parallel overscan, in adu, float64, once
+        those of the rows are subtracted; None if it has none.
     """
 
     raw: RawFile
@@ -61,6 +65,7 @@ class Measured:
     n_lit_rows: tuple[int, ...] = ()
     quality: Quality = _NO_SAMPLE
     poor_fit: tuple[bool, ...] = ()
+    column_levels: tuple[np.ndarray | None, ...] = ()
 
 
 def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
@@ -86,23 +91,21 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     """
     digest = hashlib.sha256()
     sample = Sample(raw, amplifiers)
-    strips = [_empty_strip(readout) for readout in amplifiers.readouts]
+    strips = [_Strips.of(readout) for readout in amplifiers.readouts]
     try:
         with Pixels(raw) as pixels:
             for image, first, band in pixels.bands(digest):
                 sample.take(image, first, band)
-                for readout, strip in zip(amplifiers.readouts, strips, strict=True):
-                    if readout.overscan is None or strip is None:
-                        continue
-                    if raw.image(readout.extension) is image:
-                        _copy_overscan(strip, readout.overscan, image, first, band)
+                for readout, of_readout in zip(amplifiers.readouts, strips, strict=True):
+                    if of_readout and raw.image(readout.extension) is image:
+                        of_readout.take(image, first, band)
     except FrameRejected as error:
         if error.code != "not-a-file":
             refuse_changed(raw)  # a changed file may cause any error; this is its reason
         raise
     quality = sample.quality()
-    overscans = [_measure_overscan(strip, recipe.overscan) for strip in strips]
-    levels, level, noise, n_lit_rows, poor_fit = zip(*overscans, strict=True)
+    overscans = [_measure_overscan(each, recipe.overscan) for each in strips]
+    levels, columns, level, noise, n_lit_rows, poor_fit = zip(*overscans, strict=True)
     refuse_changed(raw)
     return Measured(
         raw=raw,
@@ -115,21 +118,34 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
         n_lit_rows=n_lit_rows,
         quality=quality,
         poor_fit=poor_fit,
+        column_levels=columns,
     )
 
 
 def _measure_overscan(
-    strip: np.ndarray | None, how: str | Model
-) -> tuple[np.ndarray | None, float | None, float | None, int, bool]:
-    """Return levels of the rows, their median, the read noise, lit rows, and a poor fit."""
-    if strip is None:
-        return None, None, None, 0, False
+    strips: _Strips | None, how: str | Model
+) -> tuple[np.ndarray | None, np.ndarray | None, float | None, float | None, int, bool]:
+    """Return levels of rows, of columns, their median, the read noise, lit rows, and a poor fit."""
+    if strips is None:
+        return None, None, None, None, 0, False
+    strip = strips.serial
+    if strips.corner is not None:
+        # The rows of the parallel overscan have a serial overscan too, above or below the others.
+        strip = np.vstack([strips.corner, strip] if strips.is_below else [strip, strips.corner])
     rows, poor_fit = overscan_levels(strip, how)
     n_lit_rows = 0
-    if isinstance(how, str):
+    if isinstance(how, str) and not strips.by_column:
         # A model is fitted with rejection, and needs no other.
         rows, n_lit_rows = replace_lit_rows(rows)
-    return rows, median(rows), _scatter(strip), n_lit_rows, poor_fit
+    noise = _scatter(strip)
+    if strips.corner is None or strips.parallel is None:
+        return rows, None, median(rows), noise, n_lit_rows, poor_fit
+    number = len(strips.corner)
+    of_corner, rows = (
+        (rows[:number], rows[number:]) if strips.is_below else (rows[-number:], rows[:-number])
+    )
+    columns, poor = overscan_levels((strips.parallel - of_corner[:, np.newaxis]).T, how)
+    return rows, columns, median(rows) + median(columns), noise, n_lit_rows, poor_fit or poor
 
 
 def take_level(measured: Measured, night: Sequence[float | None], drift: float) -> Measured:
@@ -158,23 +174,87 @@ def take_level(measured: Measured, night: Sequence[float | None], drift: float) 
         np.full_like(rows, usual) if off else rows
         for rows, usual, off in zip(measured.levels, night, far, strict=True)
     )
-    return replace(measured, levels=levels, level_from_night=far)
+    # The levels of columns were measured from those of rows that are wrong.
+    columns = tuple(
+        np.zeros_like(own) if off and own is not None else own
+        for own, off in zip(measured.column_levels, far, strict=True)
+    )
+    return replace(measured, levels=levels, level_from_night=far, column_levels=columns)
 
 
-def _empty_strip(readout: Readout) -> np.ndarray | None:
-    """Return an empty array for the overscan of one amplifier; None if it has none."""
-    section = readout.overscan
-    return None if section is None else np.empty((section.height, section.width), "f4")
+@dataclass(frozen=True)
+class _Strip:
+    """A section of a raw frame that is copied while the frame is read."""
+
+    section: Section
+    pixels: np.ndarray
+
+    @classmethod
+    def of(cls, section: Section) -> _Strip:
+        return cls(section, np.empty((section.height, section.width), "f4"))
+
+    def take(self, image: RawImage, first: int, band: np.ndarray) -> None:
+        """Copy its part of a band of rows, which begins at row ``first``."""
+        rows, columns = self.section.slices()
+        start, part = rows_of(band, first, rows)
+        if len(part):
+            physical(part[:, columns], image, out=self.pixels[start : start + len(part)])
 
 
-def _copy_overscan(
-    strip: np.ndarray, section: Section, image: RawImage, first: int, band: np.ndarray
-) -> None:
-    """Copy the overscan in a band of rows, which begins at row ``first``, to its strip."""
-    rows, columns = section.slices()
-    start, part = rows_of(band, first, rows)
-    if len(part):
-        physical(part[:, columns], image, out=strip[start : start + len(part)])
+@dataclass(frozen=True)
+class _Strips:
+    """The overscan of one amplifier.
+
+    ``beside`` are its strips; ``above`` is its parallel overscan, and ``corners`` are the columns of
+    its strips in the rows of that.
+    """
+
+    readout: Readout
+    beside: tuple[_Strip, ...]
+    above: _Strip | None
+    corners: tuple[_Strip, ...]
+
+    @classmethod
+    def of(cls, readout: Readout) -> _Strips | None:
+        """Return the strips of an amplifier, still empty; None if it has none."""
+        if readout.overscan is None:
+            return None
+        parallel = readout.parallel_overscan
+        beside = tuple(_Strip.of(section) for section in readout.strips)
+        if parallel is None:
+            return cls(readout, beside, None, ())
+        rows = {"first_row": parallel.first_row, "last_row": parallel.last_row}
+        corners = tuple(_Strip.of(replace(section, **rows)) for section in readout.strips)
+        return cls(readout, beside, _Strip.of(parallel), corners)
+
+    def take(self, image: RawImage, first: int, band: np.ndarray) -> None:
+        """Copy what lies in a band of rows, which begins at row ``first``."""
+        for strip in (*self.beside, *self.corners, *([] if self.above is None else [self.above])):
+            strip.take(image, first, band)
+
+    @property
+    def by_column(self) -> bool:
+        return self.readout.by_column
+
+    @property
+    def is_below(self) -> bool:
+        """Whether the parallel overscan lies below the data."""
+        below = None if self.above is None else self.above.section.first_row
+        return below is not None and below < self.readout.data.first_row
+
+    @property
+    def serial(self) -> np.ndarray:
+        """The pixels of its strips, in one row for each level."""
+        pixels = [s.pixels.T if self.by_column else s.pixels for s in self.beside]
+        return pixels[0] if len(pixels) == 1 else np.hstack(pixels)
+
+    @property
+    def parallel(self) -> np.ndarray | None:
+        return None if self.above is None else self.above.pixels
+
+    @property
+    def corner(self) -> np.ndarray | None:
+        return np.hstack([s.pixels for s in self.corners]) if self.corners else None
 
 
 def _scatter(strip: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The overscan: the level of each row, its noise, and its subtraction."""
+"""The overscan: the level of each row or column, its noise, and its subtraction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,33 @@ from ..files.quiet import caught_warnings
 from .noise import median_variance
 from .statistics import nanmedian
 
-__all__ = ["overscan_levels", "overscan_noise", "subtract_overscan"]
+__all__ = ["overscan_levels", "overscan_noise", "subtract_columns", "subtract_overscan"]
+
+
+def subtract_columns(ccd: CCDData, levels: np.ndarray) -> CCDData:
+    """Subtract the overscan level of each column.
+
+    Parameters
+    ----------
+    ccd : CCDData, shape (frames, rows, columns)
+    levels : ndarray, shape (frames, columns)
+        In the unit and the type of ``ccd``.
+
+    Returns
+    -------
+    CCDData
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdprofiles.pixels.overscan import subtract_columns
+    >>> raw = CCDData(np.array([[[1005.0, 1007.0], [1010.0, 1012.0]]]), unit="adu")
+    >>> subtract_columns(raw, np.array([[1000.0, 1004.0]])).data
+    array([[[ 5.,  3.],
+            [10.,  8.]]])
+    """
+    return CCDData(ccd.data - levels[:, np.newaxis], unit=ccd.unit)
 
 
 def subtract_overscan(ccd: CCDData, levels: np.ndarray) -> CCDData:
@@ -57,11 +83,11 @@ def subtract_overscan(ccd: CCDData, levels: np.ndarray) -> CCDData:
 
 
 def overscan_levels(strip: np.ndarray, how: str | Model) -> tuple[np.ndarray, bool]:
-    """Measure the overscan level of each row.
+    """Measure the overscan level of each row; of a transposed strip, that of each column.
 
     Parameters
     ----------
-    strip : ndarray of float32, shape (rows, columns)
+    strip : ndarray of float32 or float64, shape (rows, columns)
         The overscan in adu; NaN where there is no data. A row without any value takes the
         level interpolated between its neighbours.
     how : {"median", "mean", "level"} or astropy model
@@ -131,7 +157,7 @@ def _unfit(model: Model, why: str) -> FrameRejected:
 def overscan_noise(readout: Readout, how: str | Model) -> float:
     """Return the variance of an overscan level, in units of one pixel's read variance.
 
-    It is 1 / n for a mean of n columns and about pi / (2 n) for a median
+    It is 1 / n for a mean of n pixels and about pi / (2 n) for a median
     (`ccdprofiles.pixels.noise.median_variance`). A fitted model averages over so many rows
     that its noise is neglected.
 
@@ -139,11 +165,25 @@ def overscan_noise(readout: Readout, how: str | Model) -> float:
     ----------
     readout : Readout
     how : {"median", "mean", "level"} or astropy model
+
+    Notes
+    -----
+    Of a parallel overscan of p rows, the level of each row was subtracted first, whose variance
+    is v(n); so a pixel of it varies by 1 + v(n), and the level of a column by v(p) (1 + v(n)). A
+    pixel of the data less both levels has v(n) + v(p) (1 + v(n)) more than its own variance.
     """
     if readout.overscan is None or how not in ("median", "mean"):
         return 0.0
-    k = readout.overscan.width
-    return 1 / k if how == "mean" else median_variance(k)
+    if readout.by_column:
+        return _level_variance(sum(strip.height for strip in readout.strips), how)
+    serial = _level_variance(sum(strip.width for strip in readout.strips), how)
+    if readout.parallel_overscan is None:
+        return serial
+    return serial + _level_variance(readout.parallel_overscan.height, how) * (1 + serial)
+
+
+def _level_variance(pixels: int, how: str | Model) -> float:
+    return 1 / pixels if how == "mean" else median_variance(pixels)
 
 
 def _known_rows(strip: np.ndarray, level: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -21,7 +21,7 @@ from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
 from ..products.band import DQ
 from .measure import Measured
-from .overscan import subtract_overscan
+from .overscan import subtract_columns, subtract_overscan
 
 __all__ = ["NON_LINEAR", "NO_DATA", "SATURATED", "prepare", "refuse_changes"]
 
@@ -68,6 +68,11 @@ def prepare(
     amplifiers = frames[0].amplifiers
     joined = np.empty((len(frames), stop - first, amplifiers.shape[1]), dtype)
     flags = None
+    if not amplifiers.is_full:
+        unread = amplifiers.unread(first, stop)
+        joined[:, unread] = np.nan
+        flags = np.zeros(joined.shape, "u2")
+        flags[:, unread] = NO_DATA
     with ExitStack() as files:
         opened = pixels or [files.enter_context(Pixels(f.raw)) for f in frames]
         for number, readout in enumerate(amplifiers.readouts):
@@ -76,7 +81,7 @@ def prepare(
             if rows.start >= rows.stop:
                 continue
             band = _amplifier_band(frames, opened, number, rows, unit, dtype)
-            if len(amplifiers.readouts) == 1:
+            if len(amplifiers.readouts) == 1 and not any(readout.flipped):
                 return band
             cut = (slice(None), slice(rows.start - first, rows.stop - first), columns)
             joined[cut] = band.data
@@ -96,22 +101,31 @@ def _amplifier_band(
 ) -> CCDData:
     """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
 
-    The frames are stacked vertically, so that one call of ccdproc processes all of them.
+    The frames are stacked vertically, so that one call of ccdproc processes all of them. All is
+    done in the order of the raw pixels, which are flipped into place at the end.
     """
     readout = frames[0].amplifiers.readouts[number]
-    part = slice(*(row - readout.place.slices()[0].start for row in (rows.start, rows.stop)))
+    start = readout.data.slices()[0].start
+    raw = readout.in_frame.raw_rows(rows.start, rows.stop)
+    part = slice(raw.start - start, raw.stop - start)
     ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
     flags = _flags(ccd.data, readout.saturation, integers)
-    if readout.overscan is not None:
+    if readout.overscan is not None and not readout.by_column:
         levels = [known(f.levels[number], "overscan level")[part] for f in frames]
         ccd = subtract_overscan(ccd, np.concatenate(levels).astype(dtype))
     shape = (len(frames), part.stop - part.start, readout.data.width)
+    ccd = CCDData(ccd.data.reshape(shape), unit=unit)
+    if readout.by_column or readout.parallel_overscan is not None:
+        columns = [(f.levels if readout.by_column else f.column_levels)[number] for f in frames]
+        ccd = subtract_columns(
+            ccd, np.stack([known(c, "overscan level") for c in columns]).astype(dtype)
+        )
     return CCDData(
-        ccd.data.reshape(shape),
+        readout.in_frame.flip(ccd.data),
         unit=unit,
-        flags=None if flags is None else flags.reshape(shape),
+        flags=None if flags is None else readout.in_frame.flip(flags.reshape(shape)),
     )
 
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 
-__all__ = ["add_mjd", "ascii_text", "combined_header", "copied_header", "shift_wcs"]
+__all__ = ["add_mjd", "ascii_text", "combined_header", "copied_header", "flip_wcs", "shift_wcs"]
 
 _STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
@@ -70,6 +70,39 @@ def shift_wcs(header: ProductHeader, columns: int, rows: int) -> None:
         value = header[keyword] if shift else None
         if isinstance(value, int | float):
             header[keyword] = value - shift
+
+
+def flip_wcs(header: ProductHeader, axis: int, ends: int) -> None:
+    """Reverse the world coordinates along an axis, as the pixels were flipped.
+
+    Parameters
+    ----------
+    header : ProductHeader
+    axis : {1, 2}
+        Columns or rows.
+    ends : int
+        The first pixel plus the last: pixel p becomes pixel ``ends`` - p.
+    """
+    along = re.compile(rf"(?:CRPIX{axis}|(?:CD|PC)[12]_{axis})[A-Z]?|([AB])P?_(\d)_(\d)")
+    for keyword in header:
+        match, value = along.fullmatch(keyword), header[keyword]
+        if match is None or not isinstance(value, int | float):
+            continue
+        if keyword.startswith("CRPIX"):
+            header[keyword] = ends - value
+        elif match[1] is None:
+            header[keyword] = -value
+        else:  # SIP: a term of power p along the axis changes its sign p times, its sum once more
+            changes = int(match[axis + 1]) + (match[1] == "AB"[axis - 1])
+            header[keyword] = (-1) ** changes * value
+    for letter in {k[6:] for k in header if re.fullmatch(r"CRPIX[12][A-Z]?", k)}:
+        if any(re.fullmatch(rf"PC[12]_[12]{letter}", k) for k in header):
+            if f"PC{axis}_{axis}{letter}" not in header:
+                header[f"PC{axis}_{axis}{letter}"] = -1.0
+        elif not any(re.fullmatch(rf"CD[12]_[12]{letter}", k) for k in header):
+            scale = header.get(f"CDELT{axis}{letter}", 1.0)
+            if isinstance(scale, int | float):
+                header[f"CDELT{axis}{letter}"] = -scale
 
 
 def add_mjd(header: ProductHeader, date: str | None = None) -> None:

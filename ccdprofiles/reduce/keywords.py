@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from .. import __version__
+from ..camera.amplifier import AmplifierSet
 from ..camera.changes import concerning
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
@@ -18,7 +19,7 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.setup_cards import MASTER_TEMPERATURE, SETUP
 from ..plan.wording import time_of
-from ..products.header import add_mjd, ascii_text, combined_header
+from ..products.header import add_mjd, ascii_text, combined_header, flip_wcs, shift_wcs
 from .corrections import correction_cards
 from .inputs import JobInputs, flat_recipe, left_out
 from .request import MasterRequest
@@ -29,6 +30,7 @@ __all__ = [
     "hand_cards",
     "level_cards",
     "master_header",
+    "place_wcs",
     "setting_card",
     "setup_cards",
 ]
@@ -134,11 +136,13 @@ def common_cards(
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
         text = how if isinstance(how, str) else type(how).__name__
-        strips = " + ".join(str(r.overscan) for r in amplifiers.readouts)
+        strips = " + ".join(r.overscan_text for r in amplifiers.readouts)
         header["OVERSCAN"] = _short(f"{text} of {strips}", "OSSECn", "overscan subtracted")
         for n, readout in enumerate(amplifiers.readouts, 1):
-            header[f"OSSEC{n}"] = (str(readout.overscan), "overscan of this amplifier")
-        header.add_history(f"overscan subtracted: {text}, per amplifier and row")
+            header[f"OSSEC{n}"] = _short(
+                readout.overscan_text, "the profile", "overscan of this amplifier"
+            )
+        header.add_history(f"overscan subtracted: {text}, per amplifier and {_lines(amplifiers)}")
         letters += "O"
     header["TRIM"] = _short(str(amplifiers), "TRIMn", "data sections kept")
     for n, readout in enumerate(amplifiers.readouts, 1):
@@ -180,6 +184,29 @@ def common_cards(
         header.add_history(f"{number.replace('_', ' ')} not known: {_lacking(number)}")
 
 
+def place_wcs(header: ProductHeader, frame: Frame) -> None:
+    """Move world coordinates from the image that has them to the trimmed frame.
+
+    It is the first image of the file, and its data move as those of its first amplifier do.
+    """
+    raw, readouts = frame.raw, frame.amplifiers.readouts
+    beside = (r for r in readouts if raw.image(r.extension) is raw.images[0])
+    readout = next(beside, readouts[0])
+    data, place = readout.data, readout.place
+    ends = (
+        (data.first_column, data.last_column, place.first_column),
+        (data.first_row, data.last_row, place.first_row),
+    )
+    shifts = []
+    for axis, ((first, last, start), flipped) in enumerate(
+        zip(ends, readout.flipped, strict=True), 1
+    ):
+        shifts.append(0 if flipped else first - start)
+        if flipped:
+            flip_wcs(header, axis, last + start)
+    shift_wcs(header, *shifts)
+
+
 def setting_card(name: str, text: str) -> str:
     """Return a setting as it is written in a card."""
     return ascii_text(f"{name}={text}")
@@ -215,6 +242,13 @@ def setup_cards(header: ProductHeader, settings: Iterable[tuple[str, float | str
 def _rounded(value: float | str) -> float | str:
     """Return a temperature to a thousandth of a degree."""
     return value if isinstance(value, str) else round(value, 3)
+
+
+def _lines(amplifiers: AmplifierSet) -> str:
+    """Return what has a level of its own: a row, a column, or a row and then a column."""
+    if any(r.parallel_overscan is not None for r in amplifiers.readouts):
+        return "row, then column"
+    return "column" if any(r.by_column for r in amplifiers.readouts) else "row"
 
 
 def _short(text: str, cards: str, comment: str) -> tuple[str, str]:

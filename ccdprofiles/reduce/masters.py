@@ -13,7 +13,7 @@ import numpy as np
 from ..camera.recipe import Flat, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.threads import Threads
-from ..pixels.master import blank, flag_hot, hot_limit, scatter_variance
+from ..pixels.master import blank, blank_unread, flag_hot, hot_limit, scatter_variance
 from ..pixels.prepare import NO_DATA
 from ..plan.reason import Reason
 from ..products.band import Band
@@ -275,6 +275,7 @@ def _write(
 
         def save(band: tuple[int, int]) -> None:
             done = finished.complete(finished.combined.band(*band))
+            done = blank_unread(done, request.amplifiers, band[0])
             flags = None if done.flags is None or not done.flags.any() else done.flags
             product.write(band[0], replace(done, flags=flags))
 

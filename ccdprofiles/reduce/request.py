@@ -132,6 +132,8 @@ def is_exact(frame: Frame, measured: Measured) -> bool:
         return False
     if amplifiers.has_overscan and recipe.overscan != "median":
         return False
+    if any(r.parallel_overscan is not None for r in amplifiers.readouts):
+        return False  # of two levels the second is a quarter of a whole number
     images = frame.raw.images
     if any(i.bitpix not in (8, 16) or i.bscale != 1 or i.bzero % 1 != 0 for i in images):
         return False

@@ -27,11 +27,11 @@ from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.reason import Reason
 from ..products.band import MASKED, Band
-from ..products.header import add_mjd, copied_header, shift_wcs
+from ..products.header import add_mjd, copied_header
 from ..products.product import ProductFile, sync_folders
 from .corrections import bad_pixels_of, fringes_of, linearity_of, refuse_pedestal, shutter_of
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
-from .keywords import common_cards, hand_cards, level_cards
+from .keywords import common_cards, hand_cards, level_cards, place_wcs
 from .request import open_frames
 
 __all__ = ["ScienceRequest", "Written", "batches", "open_products", "write_science"]
@@ -284,11 +284,7 @@ class Batch:
         self, request: ScienceRequest, frame: Frame, shared: ProductHeader
     ) -> ProductHeader:
         header = copied_header(frame.raw.header)
-        first = self.amplifiers.readouts[0]
-        (row, column), (down, across) = (
-            (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
-        )
-        shift_wcs(header, column - across, row - down)
+        place_wcs(header, frame)
         add_mjd(header, frame.date)
         header.update(shared)
         header["CPKEY"] = (request.key, "hash of all that went in")

@@ -133,7 +133,7 @@ def _note_overscan_scatter(state: RunState) -> None:
         for readout, noise in zip(measured.amplifiers.readouts, measured.noise, strict=True):
             expected = readout.read_variance and readout.read_variance**0.5
             if noise and expected and noise > 3 * expected:
-                key = (state.frames[file].profile.name, str(readout.overscan))
+                key = (state.frames[file].profile.name, readout.overscan_text)
                 odd.setdefault(key, []).append((file, noise, expected))
     for (name, section), found in odd.items():
         file, noise, expected = max(found, key=lambda f: f[1])

@@ -253,7 +253,7 @@ def _note_light(state: RunState) -> None:
     for file, measured in sorted(state.measured.items()):
         for readout, lifted in zip(measured.amplifiers.readouts, measured.n_lit_rows, strict=True):
             if lifted and readout.overscan is not None:
-                key = (state.frames[file].profile.name, str(readout.overscan))
+                key = (state.frames[file].profile.name, readout.overscan_text)
                 odd.setdefault(key, []).append((file, lifted, readout.overscan.height))
     for (_, section), found in odd.items():
         file, lifted, rows = max(found, key=lambda f: f[1])
@@ -265,17 +265,18 @@ def _note_light(state: RunState) -> None:
 
 def _note_fits(state: RunState) -> None:
     """Note models of the overscan whose fit did not converge or is poorly determined."""
-    odd: dict[tuple[str, str, int], list[str]] = {}
+    odd: dict[tuple[str, str, str], list[str]] = {}
     for file, measured in sorted(state.measured.items()):
         frame = state.frames[file]
         for readout, doubtful in zip(measured.amplifiers.readouts, measured.poor_fit, strict=True):
             if doubtful and readout.overscan is not None:
-                model = frame.recipe.overscan
+                model, strip = frame.recipe.overscan, readout.overscan
                 name = str(getattr(model, "name", None) or type(model).__name__)
-                odd.setdefault((frame.profile.name, name, readout.overscan.height), []).append(file)
-    for (profile, name, rows), files in odd.items():
+                lines = f"{strip.width} columns" if readout.by_column else f"{strip.height} rows"
+                odd.setdefault((frame.profile.name, name, lines), []).append(file)
+    for (profile, name, lines), files in odd.items():
         state.made.notes.append(
-            f"{profile}: the fit of {name} to the {rows} rows of overscan of {files[0]}"
+            f"{profile}: the fit of {name} to the {lines} of overscan of {files[0]}"
             f"{_and_more(files)} did not converge or is poorly determined; use a model with fewer parameters in overscan= "
             "of the recipe, or better initial parameters."
         )

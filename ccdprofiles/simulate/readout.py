@@ -78,12 +78,14 @@ def _digitised(
         for k, r in enumerate(readouts):
             if r.extension != extension:
                 continue
-            image[r.data.slices()] += charge[r.place.slices()] / np.float32(gains[k])
-            image[r.data.slices()] += structure[r.place.slices()]
+            image[r.data.slices()] += r.in_frame.flip(charge[r.place.slices()]) / np.float32(
+                gains[k]
+            )
+            image[r.data.slices()] += r.in_frame.flip(structure[r.place.slices()])
             columns, decay = layout.spills[k]
             image[:, columns] += _leak(simulation.camera, shot, decay, gains[k], stray)
-            if r.overscan is not None:
-                image[r.overscan.slices()] += np.float32(shot.exposures.overscan_light)
+            for strip in r.strips:
+                image[strip.slices()] += np.float32(shot.exposures.overscan_light)
             top = r.saturation or np.inf
             image[r.data.slices()] = np.minimum(image[r.data.slices()], np.float32(top))
         images[extension] = _whole(image, readouts)
@@ -111,7 +113,8 @@ def _levels(simulation: Simulation, layout: Layout, random: np.random.Generator)
         if drift is None:
             drift = 0.0 if readout.overscan is None else _usual_drift(simulation)
         shift, turn, slope = random.normal(0, 1, 3)
-        wave = np.sin(2 * np.pi * np.arange(rows) / rows + turn) * 0.3 * slope * by_row
+        wave = np.sin(2 * np.pi * np.arange(rows) / rows + turn) * 0.3 * slope
+        wave *= by_row and not readout.by_column
         levels.append(pedestal + drift * (shift + wave))
     return np.array(levels, np.float32)
 

@@ -47,8 +47,8 @@ class Layout:
         return (*next(iter(self.shapes.values())), *self.amplifiers.shape)
 
     def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Return for each pixel of the trimmed frame the value of its amplifier."""
-        image = np.empty(self.amplifiers.shape, np.float32)
+        """Return for each pixel of the trimmed frame the value of its amplifier, or NaN."""
+        image = np.full(self.amplifiers.shape, np.nan, np.float32)
         for readout, value in zip(self.amplifiers.readouts, values, strict=True):
             image[readout.place.slices()] = value
         return image
@@ -232,7 +232,7 @@ def _spill(
     after = columns[columns >= last]
     distance = np.where(columns < first, first - columns, columns - after[:1].sum() + 1)
     useful = np.zeros(owners.shape[1], bool)
-    for section in (r.overscan for r in beside if r.overscan is not None):
+    for section in (strip for r in beside for strip in r.strips):
         useful[section.slices()[1]] = True
     lit = ~useful[columns]
     return columns[lit], np.exp(-(distance[lit] - 1) / reach).astype(np.float32)

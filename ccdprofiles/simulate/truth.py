@@ -28,7 +28,8 @@ __all__ = ["Truth", "truth_of"]
 class Truth:
     """The true images of a simulated night, with which a reduction can be compared.
 
-    All images are trimmed, with the amplifiers put together, in float32.
+    All images are trimmed, with the amplifiers put together, in float32. Pixels that no amplifier
+    reads are NaN in those that contain a bias or a gain.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def _table(shots: Sequence[Exposure], filters: Mapping[str, str]) -> Table:
 def _illuminated(simulation: Simulation, shot: Exposure, filters: set[str]) -> np.ndarray:
     """Return the pixels that see the sky in all filters."""
     level = getattr(simulation.recipe.flat, "illuminated", 0.3)
-    lit = np.ones(simulation.layout(shot).amplifiers.shape, bool)
+    lit = np.isfinite(simulation.layout(shot).gain)
     for name in filters:
         light = optics(simulation, name, shot)
         # relative to the middle of the slit, not to the whole frame

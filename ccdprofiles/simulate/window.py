@@ -11,7 +11,7 @@ from ..camera.amplifier import Amplifier
 from ..camera.frame_size import declared_size
 from ..camera.profile import Profile
 from ..camera.registry import load_profile
-from ..camera.section import Edge, Section
+from ..camera.section import Edge, Section, read_position
 from ..errors import ProfileError
 from .headers import camera_of
 
@@ -68,17 +68,20 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
 
 def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:
     """Return amplifiers that share ``size`` (rows, columns), unbinned."""
-    chip = [Section.parse(a.detector or a.data) for a in amplifiers]
+    chip = _chip(amplifiers)
     shares = _shares(chip, size)
     small = []
     for amplifier in amplifiers:
+        position = _moved_position(amplifier.detector, chip, shares)
+        own = _own_shares(position, shares)
         image = [Section.parse(a.data) for a in amplifiers if a.extension == amplifier.extension]
         small.append(
             replace(
                 amplifier,
-                data=_moved_section(amplifier.data, image, shares),
-                overscan=_moved_section(amplifier.overscan, image, shares),
-                detector=_moved_section(amplifier.detector, chip, shares),
+                data=_moved_section(amplifier.data, image, own),
+                overscan=_moved_strips(amplifier.overscan, image, own),
+                parallel_overscan=_moved_section(amplifier.parallel_overscan, image, own),
+                detector=position,
             )
         )
     return tuple(small)
@@ -88,11 +91,14 @@ def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int
     """Return the size of the raw frame with smaller data and everything else unchanged."""
     if frame_size is None:
         return None
-    across, along = _shares([Section.parse(a.detector or a.data) for a in amplifiers], size)
+    chip = _chip(amplifiers)
+    shares = _shares(chip, size)
 
     def small(extension: int | str | None) -> tuple[int, int]:
         columns, rows = declared_size(frame_size, extension)  # type: ignore[misc]
-        data = [Section.parse(a.data) for a in amplifiers if a.extension == extension]
+        here = [a for a in amplifiers if a.extension == extension]
+        data = [Section.parse(a.data) for a in here]
+        across, along = _own_shares(_moved_position(here[0].detector, chip, shares), shares)
         return _length(columns, _columns(data), across), _length(rows, _rows(data), along)
 
     if not isinstance(frame_size, Mapping):
@@ -110,7 +116,26 @@ def _rows(sections: Sequence[Section]) -> list[Span]:
 
 def _shares(chip: Sequence[Section], size: tuple[int, int]) -> tuple[int, int]:
     """Return the columns and rows of each amplifier in a frame of ``size`` (rows, columns)."""
-    return _share(size[1], {*_columns(chip)}, "columns"), _share(size[0], {*_rows(chip)}, "rows")
+    columns, rows = _together(_columns(chip)), _together(_rows(chip))
+    return _share(size[1], columns, "columns"), _share(size[0], rows, "rows")
+
+
+def _together(spans: Sequence[Span]) -> list[Span]:
+    """Return spans with those that overlap as one, as of two rows of amplifiers of unequal height."""
+    whole: list[Span] = [span for span in {*spans} if span[0] is None]
+    for first, last in sorted(span for span in {*spans} if span[0] is not None):
+        if whole and whole[-1][0] is not None and first <= whole[-1][1]:
+            first, last = whole[-1][0], max(last, whole.pop()[1])
+        whole.append((first, last))
+    return whole
+
+
+def _own_shares(position: str | None, shares: tuple[int, int]) -> tuple[int, int]:
+    """Return the columns and rows of one amplifier, of which some may lack a few."""
+    if position is None:
+        return shares
+    section, _ = read_position(position)
+    return section.width, section.height
 
 
 def _share(size: int, spans: Collection[Span], what: str) -> int:
@@ -121,6 +146,14 @@ def _share(size: int, spans: Collection[Span], what: str) -> int:
     return size // len(spans)
 
 
+def _moved_strips(
+    overscan: str | tuple[str, ...] | None, data: Sequence[Section], shares: tuple[int, int]
+) -> str | tuple[str, ...] | None:
+    if isinstance(overscan, tuple):
+        return tuple(_moved_section(strip, data, shares) for strip in overscan)
+    return _moved_section(overscan, data, shares)
+
+
 def _moved_section(text: str | None, data: Sequence[Section], shares: tuple[int, int]) -> Any:
     """Return the position of a section when the data are cut to their shares."""
     if text is None:
@@ -128,7 +161,29 @@ def _moved_section(text: str | None, data: Sequence[Section], shares: tuple[int,
     section = Section.parse(text)
     (columns,), (rows,) = _columns([section]), _rows([section])
     across, along = shares
-    return str(Section(*_moved(columns, _columns(data), across), *_moved(rows, _rows(data), along)))
+    across_spans, along_spans = _together(_columns(data)), _together(_rows(data))
+    return str(Section(*_moved(columns, across_spans, across), *_moved(rows, along_spans, along)))
+
+
+def _chip(amplifiers: Sequence[Amplifier]) -> list[Section]:
+    """Return where the amplifiers lie on the detector, or in the image if they do not say."""
+    return [
+        Section.parse(a.data) if a.detector is None else read_position(a.detector)[0]
+        for a in amplifiers
+    ]
+
+
+def _moved_position(
+    text: str | None, chip: Sequence[Section], shares: tuple[int, int]
+) -> str | None:
+    """Return a position on the detector when the data are cut; backward ranges stay so."""
+    if text is None:
+        return None
+    section, flipped = read_position(text)
+    moved = Section.parse(_moved_section(str(section), chip, shares))
+    ends = [(moved.first_column, moved.last_column), (moved.first_row, moved.last_row)]
+    ranges = [e[::-1] if f else e for e, f in zip(ends, flipped, strict=True)]
+    return f"[{', '.join(f'{first}:{last}' for first, last in ranges)}]"
 
 
 def _length(length: int, spans: list[Span], width: int) -> int:

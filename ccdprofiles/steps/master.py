@@ -16,6 +16,7 @@ from ..pixels.combine import Stacked, combine
 from ..pixels.master import (
     FlatGroup,
     blank,
+    blank_unread,
     combined_flags,
     combined_variance,
     flag_hot,
@@ -178,11 +179,11 @@ def make_master(
     if stack.type == "flat":
         whole, norm = _without_level(whole, stack.recipe)
         # Normalised it is 1 where it has no data, and without a recipe it stays as it is.
-        return replace(blank(whole), data=whole.data), norm
+        return blank_unread(replace(blank(whole), data=whole.data), stack.amplifiers), norm
     if stack.type == "dark":
         good = np.isfinite(whole.data) & (known(whole.flags, "flags") & NO_DATA == 0)
         whole = flag_hot(whole, hot_limit(whole.data[good]))
-    return blank(whole), None
+    return blank_unread(blank(whole), stack.amplifiers), None
 
 
 def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, float]:

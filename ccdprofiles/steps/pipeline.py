@@ -26,10 +26,10 @@ from ..plan.frames import ACCEPTED, Frame
 from ..plan.plan import Input
 from ..plan.scan import Scanner
 from ..products.band import Band
-from ..products.header import add_mjd, ascii_text, combined_header, copied_header, shift_wcs
+from ..products.header import add_mjd, ascii_text, combined_header, copied_header
 from ..reduce.corrections import bad_pixels_of
 from ..reduce.inputs import bands_of, noise_of
-from ..reduce.keywords import common_cards, level_cards
+from ..reduce.keywords import common_cards, level_cards, place_wcs
 from ..reduce.request import is_exact
 from .tracked import Master, Origin
 
@@ -133,11 +133,7 @@ def prepared_cards(frame: Frame, measured: Measured) -> fits.Header:
     """Make the header of a prepared frame."""
     raw = frame.raw
     header = copied_header(raw.header)
-    first = frame.amplifiers.readouts[0]
-    (row, column), (down, across) = (
-        (s[0].start, s[1].start) for s in (first.data.slices(), first.place.slices())
-    )
-    shift_wcs(header, column - across, row - down)
+    place_wcs(header, frame)
     add_mjd(header, frame.date)
     header["CPTYPE"] = (frame.type, "what this frame is")
     if None in raw.shapes:

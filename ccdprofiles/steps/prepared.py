@@ -145,7 +145,8 @@ def _with_mask(prepared: TrackedCCD, mask: np.ndarray | None) -> TrackedCCD:
         return prepared
     flags, origin = prepared.flags.copy(), known(prepared.origin, "origin")
     for readout in origin.frame.amplifiers.readouts:
-        flags[readout.place.slices()] |= mask[readout.data.slices()] * np.uint16(BAD)
+        masked = readout.in_frame.flip(mask[readout.data.slices()])
+        flags[readout.place.slices()] |= masked * np.uint16(BAD)
     variance = None if prepared.uncertainty is None else prepared.uncertainty.array**2
     return tracked(
         prepared.data, prepared.unit, variance, flags, prepared.meta, replace(origin, flags=flags)

@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import pickle
 
+import numpy as np
 import pytest
 from astropy import units as u
 
@@ -50,6 +51,52 @@ def test_overscan_has_no_default():
             "each row of the data needs its own overscan.",
         ),
         (
+            {"overscan": "[1:2040, 4130:4140]"},
+            "overscan [1:2040, 4130:4140] is not beside the data [1:2048, 1:4128] and does not have the "
+            "same columns; each column of the data needs its own overscan.",
+        ),
+        (
+            {"overscan": ("[2056:2080, 1:4128]", "[1:2048, 4130:4140]")},
+            "overscan [2056:2080, 1:4128] and [1:2048, 4130:4140] are beside the data "
+            "[1:2048, 1:4128] and above or below them; use overscan= for those beside, and "
+            "parallel_overscan= for the other.",
+        ),
+        (
+            {"overscan": ("[2056:2080, 1:4128]", "[2080:2090, 1:4128]")},
+            "overscan [2056:2080, 1:4128] and overscan [2080:2090, 1:4128] overlap; use each pixel "
+            "once, in one strip.",
+        ),
+        (
+            {"overscan": ()},
+            "overscan=() is not a section, a tuple of sections or None; use None if no strip is "
+            "useful.",
+        ),
+        (
+            {"overscan": ["[2056:2080, 1:4128]"]},
+            "overscan=['[2056:2080, 1:4128]'] is not a section, a tuple of sections or None; use None "
+            "if no strip is useful.",
+        ),
+        (
+            {"overscan": None, "parallel_overscan": "[1:2048, 4130:4140]"},
+            "parallel_overscan [1:2048, 4130:4140] is corrected after a level for each row, but "
+            "overscan= has no strip beside the data; use overscan= for it if it is the only one.",
+        ),
+        (
+            {"overscan": "[1:2048, 4150:4160]", "parallel_overscan": "[1:2048, 4130:4140]"},
+            "parallel_overscan [1:2048, 4130:4140] is corrected after a level for each row, but "
+            "overscan= has no strip beside the data; use overscan= for it if it is the only one.",
+        ),
+        (
+            {"parallel_overscan": "[1:2040, 4130:4140]"},
+            "parallel_overscan [1:2040, 4130:4140] is not beside the data [1:2048, 1:4128] and does "
+            "not have the same columns; each column of the data needs its own overscan.",
+        ),
+        (
+            {"parallel_overscan": "[1:2048, 4120:4140]"},
+            "overscan [1:2048, 4120:4140] overlaps the data [1:2048, 1:4128]; use the strip that "
+            "receives no light.",
+        ),
+        (
             {"overscan": "[4096:4109]"},
             "overscan='[4096:4109]': '[4096:4109]' is not an image section: it has 1 axis; " + HOW,
         ),
@@ -61,6 +108,16 @@ def test_overscan_has_no_default():
         (
             {"detector": "[1:2048]"},
             "detector='[1:2048]': '[1:2048]' is not an image section: it has 1 axis; " + HOW,
+        ),
+        (
+            {"detector": "[:, 1:4128]"},
+            "detector='[:, 1:4128]': [:, 1:4128] has an open end, so it is not a position on the "
+            "detector; write both ends of its columns and rows.",
+        ),
+        (
+            {"data": "[2048:1, 1:4128]"},
+            "data='[2048:1, 1:4128]': '[2048:1, 1:4128]' is not an image section: "
+            "2048 is greater than 1; " + HOW,
         ),
         (
             {"gain": 2.0},
@@ -135,6 +192,18 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
         ),
         (
             [
+                Amplifier(
+                    name="a",
+                    data="[1:10, 1:5]",
+                    overscan="[25:30, 1:5]",
+                    parallel_overscan="[1:10, 7:9]",
+                ),
+                Amplifier(name="b", data="[1:10, 8:12]", overscan=None),
+            ],
+            "overscan [1:10, 7:9] overlaps the data [1:10, 8:12]; use the strip that receives no light.",
+        ),
+        (
+            [
                 Amplifier(data="[1:10, 1:5]", overscan=None),
                 Amplifier(data="[11:20, 1:5]", overscan=None),
             ],
@@ -145,7 +214,7 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="a", data="[1:10, 1:5]", overscan=None),
                 Amplifier(name="b", data="[11:20, 1:6]", overscan=None),
             ],
-            "the amplifiers' data have different heights: [1:10, 1:5], [11:20, 1:6]; use for each the rows that it reads.",
+            "the amplifiers' data have different heights: [1:10, 1:5], [11:20, 1:6]; use for each the rows that it reads, or set detector='[…]' for each if this is right.",
         ),
         (
             [
@@ -153,6 +222,22 @@ def test_refuses_an_amplifier_that_cannot_be_right(changes, sentence):
                 Amplifier(name="b", data="[1:10, 1:5]", overscan=None, extension=2),
             ],
             "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each.",
+        ),
+        (
+            [
+                Amplifier(
+                    name="a", data="[1:10, 1:5]", overscan=None, extension=1, detector="[1:10, 1:5]"
+                ),
+                Amplifier(
+                    name="b",
+                    data="[1:10, 1:5]",
+                    overscan=None,
+                    extension=2,
+                    detector="[19:10, 5:1]",
+                ),
+            ],
+            "detector='[1:10, 1:5]' and detector='[19:10, 5:1]' of two amplifiers overlap; each pixel "
+            "of the detector is read by one amplifier; correct one of them.",
         ),
         (
             [Amplifier(data="[1:10, 1:5]", overscan=None), "[11:20, 1:5]"],
@@ -317,3 +402,95 @@ def test_amplifiers_that_leave_a_hole_are_refused():
         "the profile: the amplifiers' data [1:10, 1:10] + [11:20, 11:20] do not fill a rectangle of 20 columns and 20 rows when they are joined; correct data= or detector= in the "
         "profile."
     )
+
+
+def test_unequal_amplifiers_stand_in_the_rectangle_around_them():
+    """A Sinistro's upper amplifiers miss a row in the middle of the chip."""
+    rows = {1: "[1:100, 1:50]", 2: "[200:101, 1:50]", 3: "[1:100, 100:52]", 4: "[200:101, 100:51]"}
+    heights = {1: 50, 2: 50, 3: 49, 4: 50}
+    amplifiers = [
+        Amplifier(
+            name=str(n),
+            data=f"[5:104, 1:{heights[n]}]",
+            overscan=None,
+            extension=n,
+            detector=detector,
+        )
+        for n, detector in rows.items()
+    ]
+    check_amplifiers(amplifiers)
+    found = fitted(*amplifiers, shape={n: (heights[n], 110) for n in rows})
+    assert found.shape == (100, 200)
+    assert [str(r.place) for r in found.readouts] == [
+        "[1:100, 1:50]",
+        "[101:200, 1:50]",
+        "[1:100, 52:100]",
+        "[101:200, 51:100]",
+    ]
+    assert [r.flipped for r in found.readouts] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    assert not found.is_full
+    unread = found.unread(49, 52)
+    assert unread[1, :100].all()
+    assert unread.sum() == 100
+
+
+def test_binned_amplifiers_keep_their_pixels_where_the_detector_has_them():
+    """49 rows binned by two: the row nearest to the middle fills no bin, and is not read."""
+    lower = Amplifier(
+        name="lower", data="[1:8, 1:50]", overscan=None, extension=1, detector="[1:8, 1:50]"
+    )
+    upper = Amplifier(
+        name="upper", data="[1:8, 1:49]", overscan=None, extension=2, detector="[1:8, 100:52]"
+    )
+    found = fitted(lower, upper, shape={1: (25, 4), 2: (24, 4)}, binning=(2, 2))
+    assert found.shape == (50, 4)
+    assert [str(r.place) for r in found.readouts] == ["[1:4, 1:25]", "[1:4, 27:50]"]
+    assert np.flatnonzero(found.unread(0, 50).all(axis=1)).tolist() == [25]
+
+
+def test_a_flip_changes_the_key_and_nothing_else_does():
+    left, right = quadrant(1, "[101:200, 1:50]"), quadrant(2, "[1:100, 1:50]")
+    flipped = dataclasses.replace(right, detector="[100:1, 1:50]")
+    shapes = {1: (50, 110), 2: (50, 110)}
+    one, other = (fitted(left, second, shape=shapes) for second in (right, flipped))
+    assert one.key != other.key
+    assert one.is_full
+    assert other.is_full
+    assert "flipped" not in repr(one)
+    assert "flipped=(True, False)" in repr(other)
+
+
+def test_strips_are_binned_and_open_ends_are_those_of_the_data():
+    hdi = Amplifier(
+        data="[1:4096, 1:4110]",
+        overscan=("[4102:4151, 1:4110]", "[4160:4170, 1:4110]"),
+        parallel_overscan="[1:4096, 4121:4150]",
+    )
+    (readout,) = fitted(hdi, shape=(2075, 2085), binning=(2, 2)).readouts
+    assert readout.overscan_text == (
+        "[2052:2075, 1:2055] + [2081:2085, 1:2055], then [1:2048, 2061:2075]"
+    )
+    assert not readout.by_column
+    above = Amplifier(data="[:, 1:40]", overscan="[:, 45:50]")
+    (readout,) = fitted(above, shape=(50, 30)).readouts
+    assert readout.overscan_text == "[1:30, 45:50]"
+    assert readout.by_column
+
+
+def test_further_strips_change_the_key():
+    one = lfc()
+    keys = {
+        fitted(a, shape=(4140, 2100)).key
+        for a in (
+            one,
+            lfc(overscan=("[2056:2080, 1:4128]", "[2085:2090, 1:4128]")),
+            lfc(parallel_overscan="[1:2048, 4130:4140]"),
+        )
+    }
+    assert len(keys) == 3
+    assert fitted(one, shape=(4140, 2100)).key == fitted(one).key

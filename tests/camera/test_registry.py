@@ -338,8 +338,8 @@ def test_a_function_may_tell_the_instrument():
         (
             "overscan=None",
             "overscan=None, qwxz=1",
-            "mycam.py, line 8: Amplifier(...) has no 'qwxz'; it takes data, overscan, gain, read_noise, "
-            "saturation, name, extension, detector.",
+            "mycam.py, line 8: Amplifier(...) has no 'qwxz'; it takes data, overscan, parallel_overscan, gain, "
+            "read_noise, saturation, name, extension, detector.",
         ),
         (", overscan=None", "", "mycam.py, line 8: Amplifier(...) requires 'overscan'."),
         ("    recipe=Recipe(),\n", "", "mycam.py, line 5: Profile(...) requires 'recipe'."),

@@ -12,6 +12,7 @@ from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.errors import FrameRejected
 from ccdprofiles.files.raw import read_raw
 from ccdprofiles.pixels.measure import measure, take_level
+from ccdprofiles.pixels.prepare import prepare
 
 ROWS, COLUMNS, STRIP = 300, 40, 10
 
@@ -86,3 +87,30 @@ def test_a_file_that_changed_is_refused_as_such(tmp_path):
     with pytest.raises(FrameRejected) as refused:
         measure(raw, profile.amplifiers_of(raw.header, raw.shapes), profile.recipe)
     assert refused.value.code == "changed"
+
+
+def test_a_level_of_the_night_takes_off_the_whole_pedestal(tmp_path):
+    """Light in the overscan columns makes the levels of the columns wrong too."""
+    image = np.full((18, 28), 1000, "u2")
+    image[12:, :20] += 7  # the overscan rows
+    image[:12, :20] += 7 + 100
+    image[:, 20:] += 40
+    fits.PrimaryHDU(image).writeto(tmp_path / "a.fits")
+    profile = Profile(
+        instrument="X",
+        amplifiers=[
+            Amplifier(
+                data="[1:20, 1:12]", overscan="[21:28, 1:12]", parallel_overscan="[1:20, 14:18]"
+            )
+        ],
+        recipe=Recipe(),
+    )
+    raw = read_raw(tmp_path / "a.fits")
+    lit = measure(raw, profile.amplifiers_of(raw.header, raw.shapes), profile.recipe)
+    assert lit.level == (1007.0,)
+    assert set(lit.levels[0]) == {1040.0}
+    assert set(lit.column_levels[0]) == {-33.0}
+    (data,) = prepare([take_level(lit, [1002.0], 4.0)], 0, 12).data
+    assert (data == 105).all()
+    (data,) = prepare([take_level(lit, [1002.0], 6.0)], 0, 12).data
+    assert (data == 100).all()

@@ -134,3 +134,31 @@ def test_the_noise_of_a_level_is_that_of_its_estimate():
     assert overscan_noise(readout, Polynomial1D(1)) == 0
     assert overscan_noise(readout, "level") == 0
     assert overscan_noise(dataclasses.replace(readout, overscan=None), "mean") == 0
+
+
+@pytest.mark.parametrize(("how", "limit"), [("mean", 0.01), ("median", 0.02)])
+def test_the_noise_of_two_levels_is_that_of_their_estimates(how, limit):
+    """The level of a row, then that of a column less those of the rows of its strip."""
+    amplifier = Amplifier(
+        data="[1:20, 1:12]",
+        overscan=("[21:24, 1:12]", "[26:28, 1:12]"),
+        parallel_overscan="[1:20, 14:18]",
+    )
+    profile = Profile(
+        instrument="X", name="x", amplifiers=[amplifier], recipe=Recipe(), frame_size=(28, 18)
+    )
+    (readout,) = profile.amplifiers_of({}, {None: (18, 28)}).readouts
+    random = np.random.default_rng(1)
+    # A row of data above five of overscan, and a column of data beside seven of overscan.
+    frames = random.normal(0, 1, (200_000, 6, 8)).astype("f4")
+    rows = overscan_levels(frames[..., 1:].reshape(-1, 7), how)[0].reshape(-1, 6)
+    columns = overscan_levels(frames[:, 1:, 0] - rows[:, 1:], how)[0]
+    found = (frames[:, 0, 0] - rows[:, 0] - columns).var()
+    assert 1 + overscan_noise(readout, how) == pytest.approx(found, rel=limit)
+
+
+def test_the_noise_of_the_level_of_a_column():
+    amplifier = Amplifier(data="[1:20, 1:12]", overscan=("[1:20, 14:16]", "[1:20, 18:20]"))
+    profile = Profile(instrument="X", name="x", amplifiers=[amplifier], recipe=Recipe())
+    (readout,) = profile.amplifiers_of({}, {None: (20, 20)}).readouts
+    assert overscan_noise(readout, "mean") == 1 / 6

@@ -19,6 +19,7 @@ from ccdprofiles.products.header import (
     ascii_text,
     combined_header,
     copied_header,
+    flip_wcs,
     shift_wcs,
 )
 
@@ -272,3 +273,54 @@ def test_any_text_goes_into_a_card(text):
 
 def test_a_plain_text_stays_as_it_is():
     assert ascii_text("lfc_flat_g'.fits") == "lfc_flat_g'.fits"
+
+
+TAN = {
+    "CTYPE1": "RA---TAN",
+    "CTYPE2": "DEC--TAN",
+    "CRVAL1": 150.0,
+    "CRVAL2": 20.0,
+    "CRPIX1": 33.25,
+    "CRPIX2": 51.5,
+}
+MATRIX = {"CD1_1": -1e-4, "CD1_2": 2e-5, "CD2_1": 3e-5, "CD2_2": 1e-4}
+SIP = {
+    "CTYPE1": "RA---TAN-SIP",
+    "CTYPE2": "DEC--TAN-SIP",
+    "A_ORDER": 2,
+    "B_ORDER": 2,
+    "A_2_0": 1e-4,
+    "A_1_1": 2e-4,
+    "A_0_2": -3e-4,
+    "B_2_0": 2e-4,
+    "B_1_1": -1e-4,
+    "B_0_2": 4e-4,
+    "AP_ORDER": 2,
+    "BP_ORDER": 2,
+    "AP_1_1": -2e-4,
+    "BP_1_1": 1e-4,
+}
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        TAN | MATRIX,
+        TAN | MATRIX | SIP,
+        TAN | {"CDELT1": -1e-4, "CDELT2": 1e-4},
+        TAN | {"CDELT1": -1e-4, "CDELT2": 1e-4, "CROTA2": 30.0},
+        TAN | {"CDELT1": -1e-4, "CDELT2": 1e-4, "PC1_2": 0.2, "PC2_1": -0.3},
+        TAN | {"CDELT1": -1e-4, "CDELT2": 1e-4, "PC1_1": 0.9, "PC1_2": 0.2, "PC2_2": 1.1},
+    ],
+)
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_flip_leaves_every_star_where_it_is(cards, axis):
+    header = ProductHeader()
+    for card, value in cards.items():
+        header[card] = value
+    before = WCS(header.as_fits()).all_pix2world([[5.0, 7.0], [60.0, 90.5]], 1)
+    flip_wcs(header, axis, 101)
+    pixels = [[5.0, 7.0], [60.0, 90.5]]
+    flipped = [[101 - x, y] if axis == 1 else [x, 101 - y] for x, y in pixels]
+    after = WCS(header.as_fits()).all_pix2world(flipped, 1)
+    assert after == pytest.approx(before, abs=1e-10)
