@@ -30,6 +30,7 @@ __all__ = [
 
 _AFFECTED = {
     "bad_pixels": ("bias", "dark", "flat", "arc", "science"),
+    "crosstalk": ("bias", "dark", "flat", "arc", "science"),
     "linearity": ("dark", "flat", "arc", "science"),
     "shutter": ("flat", "science"),
     "fringe": ("science",),
@@ -39,8 +40,9 @@ _AFFECTED = {
 CORRECTIONS = tuple(_AFFECTED)
 """Fields of a recipe, all of them None unless they are used."""
 
-_BY_FILTER = ("fringe",)
-"""Those of which a dict gives a file for each filter; other filters are not corrected."""
+_BY_BINNING, _BY_FILTER = ("bad_pixels", "shutter"), ("fringe",)
+"""Those of which a dict gives a file for each binning, or for each filter; other filters are not
+corrected. A dict of the others is by amplifiers."""
 
 _BINNING = "{binning}"
 _FITS = (".fits", ".fit", ".fits.gz", ".fits.fz", ".fit.gz")
@@ -188,9 +190,9 @@ def correction_file(frame: Corrected, field: str) -> Path | None:
     """
     value = getattr(frame.recipe, field)
     binning = "{}x{}".format(*frame.binning)
-    if isinstance(value, Mapping):
-        name = value.get(frame.filter if field in _BY_FILTER else binning)
-        if name is None and field not in _BY_FILTER:
+    if isinstance(value, Mapping) and field in (*_BY_BINNING, *_BY_FILTER):
+        name = value.get(binning if field in _BY_BINNING else frame.filter)
+        if name is None and field in _BY_BINNING:
             raise FrameRejected(
                 "correction",
                 f"its binning is {binning}, but {field}= of the profile {frame.profile.name} names "
@@ -200,7 +202,12 @@ def correction_file(frame: Corrected, field: str) -> Path | None:
         value = name
     if not isinstance(value, str):
         return None
-    path = frame.profile.folder / value.replace(_BINNING, binning)
+    return _existing_file(frame, field, value)
+
+
+def _existing_file(frame: Corrected, field: str, name: str) -> Path:
+    binning = "{}x{}".format(*frame.binning)
+    path = frame.profile.folder / name.replace(_BINNING, binning)
     if not path.is_file():
         raise FrameRejected(
             "correction",
@@ -219,9 +226,15 @@ def used_files(frame: Corrected, kind: str) -> tuple[tuple[str, Path], ...]:
     FrameRejected
         ``correction`` if there is none for its binning.
     """
-    fields = used_corrections(frame.recipe, kind)
-    paths = ((field, correction_file(frame, field)) for field in fields)
-    return tuple((field, path) for field, path in paths if path is not None)
+    files: list[tuple[str, Path]] = []
+    for field, value in used_corrections(frame.recipe, kind).items():
+        path = correction_file(frame, field)
+        if path is not None:
+            files.append((field, path))
+        elif field == "linearity" and isinstance(value, Mapping):
+            names = dict.fromkeys(name for name in value.values() if isinstance(name, str))
+            files += ((field, _existing_file(frame, field, name)) for name in names)
+    return tuple(files)
 
 
 def sha256_of_file(path: Path) -> str:

@@ -10,6 +10,7 @@ from astropy import units as u
 
 from ..errors import ProfileError
 from .corrections import file_names
+from .crosstalk import check_crosstalk
 from .linearity import check_linearity
 from .values import (
     boolean,
@@ -327,6 +328,13 @@ class Recipe:
         ``{binning}`` stands for columns x rows, as in ``"mask_{binning}.fits"``; a dict gives a
         name for each binning. Bad pixels are flagged in masters and in science frames, and do
         not count for the level of a flat.
+    crosstalk : dict, sequence, str or None
+        Fractions of the counts of an amplifier that appear in another one at the same moment of the
+        read-out: ``{"victim": {"aggressor": 1e-3}}``, a square matrix, victim x aggressor, in the
+        order of the amplifiers, or the name of a table beside the profile, such as
+        ``"crosstalk.ecsv"``, with the columns ``victim``, ``aggressor`` and ``fraction``. Subtracted
+        after the overscan, before amplifiers are flipped into place; pixels of equal place in the
+        data sections are read at the same moment.
     linearity : Polynomial1D, sequence of (raw, linear), str, dict or None
         Counts in adu above the bias, and what they would be if they were proportional to the light:
         a polynomial without a constant term, a table that begins at (0, 0), or the name of a table
@@ -369,6 +377,7 @@ class Recipe:
     cosmic_rays: CosmicRays | None = None
     limits: Limits = field(default_factory=Limits)
     bad_pixels: str | Mapping[str, str] | None = None
+    crosstalk: Any = None
     linearity: Any = None
     shutter: str | Mapping[str, str] | None = None
     fringe: str | Mapping[str, str] | None = None
@@ -394,6 +403,7 @@ class Recipe:
         for name in ("bad_pixels", "shutter"):
             object.__setattr__(self, name, file_names(getattr(self, name), name))
         object.__setattr__(self, "fringe", file_names(self.fringe, "fringe", by="filter"))
+        object.__setattr__(self, "crosstalk", check_crosstalk(self.crosstalk))
         object.__setattr__(self, "linearity", check_linearity(self.linearity))
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from ..camera.corrections import used_corrections, used_files
+from ..camera.crosstalk import crosstalk_matrix
 from ..camera.linearity import curves_of
 from ..errors import FrameRejected, ProfileError, words_of
 from ..files.raw import read_raw
@@ -28,6 +30,8 @@ def refuse_corrections(frame: Frame) -> None:
         return
     if "linearity" in used:
         _refuse_linearity(frame)
+    if "crosstalk" in used:
+        _refuse(frame, crosstalk_matrix, frame.recipe.crosstalk)
     if "shutter" in used and not frame.exposure:
         raise FrameRejected(
             "correction",
@@ -35,7 +39,7 @@ def refuse_corrections(frame: Frame) -> None:
             f"{frame.profile.name} corrects it; correct the header, or exposure= in the profile.",
         )
     for field, path in used_files(frame, frame.type):
-        if field == "linearity":
+        if field in ("crosstalk", "linearity"):
             continue
         found, wanted = _shape(field, path), frame.amplifiers.shape
         if found != wanted:
@@ -55,9 +59,14 @@ def _refuse_linearity(frame: Frame) -> None:
             f"linearity= of the profile {frame.profile.name} needs the counts above the bias, but the "
             "camera has no useful overscan and the recipe subtracts no bias; use bias=True.",
         )
+    _refuse(frame, curves_of, frame.recipe.linearity)
+
+
+def _refuse(frame: Frame, made: Callable, value: object) -> None:
+    """Refuse a frame if curves or a matrix cannot be made for its amplifiers."""
     names = [readout.name for readout in frame.amplifiers.readouts]
     try:
-        curves_of(frame.recipe.linearity, names, frame.profile.folder)
+        made(value, names, frame.profile.folder)
     except (ProfileError, OSError) as error:
         why = words_of(error) if isinstance(error, OSError) else str(error)
         raise FrameRejected("correction", f"the profile {frame.profile.name}: {why}") from error

@@ -12,6 +12,7 @@ from ..camera.corrections import (
     sha256_of_file,
     used_corrections,
 )
+from ..camera.crosstalk import crosstalk_matrix
 from ..camera.linearity import curves_of, linearity_text
 from ..errors import FrameRejected, known
 from ..files.header import ProductHeader
@@ -28,6 +29,7 @@ __all__ = [
     "LINEAR",
     "bad_pixels_of",
     "correction_cards",
+    "crosstalk_of",
     "fringes_of",
     "linearity_of",
     "refuse_pedestal",
@@ -50,13 +52,27 @@ def bad_pixels_of(frame: Corrected, first: int, stop: int) -> np.ndarray | None:
     return None if path is None else bad_pixel_flags(plane(path)[first:stop])
 
 
+def crosstalk_of(frame: Frame) -> np.ndarray | None:
+    """Return the fractions of crosstalk between the amplifiers of a frame, victim x aggressor.
+
+    None if it is not corrected.
+    """
+    value = frame.recipe.crosstalk
+    if value is None:
+        return None
+    return crosstalk_matrix(value, _names(frame), frame.profile.folder)
+
+
+def _names(frame: Frame) -> list[str]:
+    return [readout.name for readout in frame.amplifiers.readouts]
+
+
 def linearity_of(frame: Frame, first: int) -> BandLinearity | None:
     """Return the linearity of rows of a frame from ``first``; None if it is not corrected."""
     value = frame.recipe.linearity
     if value is None or frame.type not in LINEAR:
         return None
-    names = [readout.name for readout in frame.amplifiers.readouts]
-    curves = curves_of(value, names, frame.profile.folder)
+    curves = curves_of(value, _names(frame), frame.profile.folder)
     return BandLinearity(curves, frame.amplifiers, first)
 
 
@@ -130,6 +146,14 @@ def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None
         header["BPMASK"] = (name[:64], "bad-pixel mask")
         header["BPMSHA"] = (sha256_of_file(path), "")
         header.add_history(f"bad pixels flagged: {name}")
+    value = frame.recipe.crosstalk
+    if value is not None:
+        text = ascii_text(value if isinstance(value, str) else "matrix of the profile")
+        header["CROSSTLK"] = (text[:64], "crosstalk" if len(text) < 45 else "")
+        path = correction_file(frame, "crosstalk")
+        if path is not None:
+            header["CROSSSHA"] = (sha256_of_file(path), "")
+        header.add_history(f"crosstalk subtracted: {text}")
     if "linearity" in used_corrections(frame.recipe, kind):
         text = ascii_text(linearity_text(frame.recipe.linearity))
         header["LINCOR"] = (text[:64], "linearity" if len(text) < 45 else "")

@@ -22,7 +22,7 @@ from ..pixels.response import spectral_flat
 from ..pixels.statistics import level
 from ..plan.plan import Input
 from ..products.band import Band
-from .corrections import bad_pixels_of, linearity_of, refuse_pedestal, shutter_of
+from .corrections import bad_pixels_of, crosstalk_of, linearity_of, refuse_pedestal, shutter_of
 from .inputs import JobInputs
 
 __all__ = [
@@ -269,7 +269,15 @@ class Flats:
         measured = [self.inputs.measured[i.file] for i in chosen]
         opened = [pixels[i.file] for i in chosen]
         frame = self.inputs.frames[chosen[0].file]
-        ccd = prepare(measured, first, stop, unit=frame.profile.unit, dtype=dtype, pixels=opened)
+        ccd = prepare(
+            measured,
+            first,
+            stop,
+            unit=frame.profile.unit,
+            dtype=dtype,
+            pixels=opened,
+            crosstalk=crosstalk_of(frame),
+        )
         return flag_bad_pixels(ccd, bad_pixels_of(frame, first, stop))
 
     def subtracted(

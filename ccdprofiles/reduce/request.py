@@ -128,7 +128,7 @@ def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
 def is_exact(frame: Frame, measured: Measured) -> bool:
     """Return True if float32 holds a frame less its overscan exactly."""
     amplifiers, recipe = frame.amplifiers, frame.recipe
-    if {"linearity", "shutter"} & set(used_corrections(recipe, frame.type)):
+    if {"crosstalk", "linearity", "shutter"} & set(used_corrections(recipe, frame.type)):
         return False
     if amplifiers.has_overscan and recipe.overscan != "median":
         return False

@@ -14,7 +14,7 @@ from ..pixels.linearity import linearise, root_mean_square
 from ..pixels.master import FlatGroup, combined_flags, combined_variance, scaled_variance
 from ..pixels.prepare import prepare
 from ..products.band import Band
-from .corrections import bad_pixels_of, linearity_of, refuse_pedestal
+from .corrections import bad_pixels_of, crosstalk_of, linearity_of, refuse_pedestal
 from .flats import Flats
 from .inputs import bands_of, noise_of
 from .request import MasterRequest, are_exact
@@ -80,6 +80,7 @@ def combine_rows(
         unit=request.unit,
         dtype="f4" if exact else "f8",
         pixels=[pixels[i.file] for i in chosen],
+        crosstalk=crosstalk_of(request.frame),
     )
     scatter = request.has_variance and request.measures_own_noise
     bias = None

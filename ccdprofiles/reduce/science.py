@@ -29,7 +29,14 @@ from ..plan.reason import Reason
 from ..products.band import MASKED, Band
 from ..products.header import add_mjd, copied_header
 from ..products.product import ProductFile, sync_folders
-from .corrections import bad_pixels_of, fringes_of, linearity_of, refuse_pedestal, shutter_of
+from .corrections import (
+    bad_pixels_of,
+    crosstalk_of,
+    fringes_of,
+    linearity_of,
+    refuse_pedestal,
+    shutter_of,
+)
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
 from .keywords import common_cards, hand_cards, level_cards, place_wcs
 from .request import open_frames
@@ -204,7 +211,8 @@ class Batch:
         """Calibrate rows of all frames, and write them."""
         measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
         opened = [pixels[r.chosen.file] for r in self.requests]
-        ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened)
+        crosstalk = crosstalk_of(self.frame)
+        ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened, crosstalk=crosstalk)
         frames = [self.inputs.frames[r.chosen.file] for r in self.requests]
         ccd = flag_bad_pixels(ccd, bad_pixels_of(self.frame, first, stop))
         linearity = linearity_of(self.frame, first)

@@ -1,6 +1,6 @@
 """Nights of a camera that is not linear, or whose shutter is slow, against the truth behind them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -344,3 +344,121 @@ def test_frames_in_other_filters_keep_theirs(tmp_path):
     )
     assert "FRINGCOR" not in fits.getheader(done)
     np.testing.assert_array_equal(fits.getdata(done), fits.getdata(other))
+
+
+QUARTERS = {
+    "A": ("[1:60, 1:40]", "[1:60, 1:40]"),
+    "B": ("[1:60, 1:40]", "[120:61, 1:40]"),
+    "C": ("[1:60, 1:39]", "[1:60, 79:41]"),
+    "D": ("[1:60, 1:39]", "[120:61, 79:41]"),
+}
+"""Four amplifiers that are read from the corners; those above have a row less."""
+
+FRACTIONS = np.array(
+    [[0, 1e-3, 5e-4, 2e-3], [1.6e-3, 0, 7e-4, 1e-3], [4e-4, 1e-3, 0, 9e-4], [1e-3, 2e-3, 1e-3, 0]]
+)
+
+
+def quarters(overscan=True, **recipe):
+    amplifiers = [
+        Amplifier(
+            name=name,
+            data=data,
+            overscan=f"[61:80, {data.split(', ')[1]}" if overscan else None,
+            extension=number,
+            detector=place,
+            gain=GAIN * u.electron / u.adu,
+            read_noise=NOISE * u.electron,
+            saturation=65535 * u.adu,
+        )
+        for number, (name, (data, place)) in enumerate(QUARTERS.items(), 1)
+    ]
+    steps = {"dark": None, "flat": None, "limits": Limits(read_noise=None, outlier=None)} | recipe
+    return Profile(instrument="C", amplifiers=amplifiers, recipe=Recipe(**steps))
+
+
+def write_quarters(path, kind, light, seed, seconds=0.0):
+    """Write a frame of four extensions with crosstalk, each amplifier from its first pixel read."""
+    random = np.random.default_rng(seed)
+    raw = []
+    for number, (data, _) in enumerate(QUARTERS.values()):
+        height = 40 if data.endswith("40]") else 39
+        right, top = number % 2, number // 2
+        rows = slice(40, 79) if top else slice(0, 40)
+        part = light[rows, 60:] if right else light[rows, :60]
+        part = part[::-1] if top else part
+        part = part[:, ::-1] if right else part
+        assert part.shape == (height, 60)
+        raw.append(random.poisson(part) / GAIN)
+    hdus = [fits.PrimaryHDU()]
+    cards = {"INSTRUME": "C", "IMAGETYP": kind, "EXPTIME": seconds, "DATE-OBS": "2020-01-01"}
+    hdus[0].header.update(cards)
+    for victim, own in enumerate(raw):
+        counts = own.copy()
+        for aggressor, other in enumerate(raw):
+            rows = min(len(counts), len(other))
+            counts[:rows] += FRACTIONS[victim, aggressor] * other[:rows]
+        counts = np.pad(counts, [(0, 0), (0, 20)]) + BIAS
+        counts += random.normal(0, NOISE / GAIN, counts.shape)
+        hdus.append(fits.ImageHDU(counts.round().astype("u2")))
+    path.parent.mkdir(exist_ok=True)
+    fits.HDUList(hdus).writeto(path)
+
+
+def crosstalk_night(folder):
+    light = np.full((79, 120), 400.0)
+    for place in ((10, 12), (25, 100), (60, 30), (70, 90), (39, 59), (40, 61)):
+        light[place] = 90_000
+    for n in range(5):
+        write_quarters(folder / f"bias{n}.fits", "bias", 0 * light, n)
+    for n in range(3):
+        write_quarters(folder / f"object{n}.fits", "object", light, 10 + n, seconds=60)
+    return light
+
+
+def crosstalk_table(folder):
+    lines = ["# %ECSV 1.0", "# ---", "# datatype:", "# - {name: victim, datatype: string}", "# - {name: aggressor, datatype: string}", "# - {name: fraction, datatype: float64}", "# schema: astropy-2.0", "victim aggressor fraction"]  # fmt: skip
+    for i, victim in enumerate(QUARTERS):
+        lines += [f"{victim} {a} {FRACTIONS[i, j]}" for j, a in enumerate(QUARTERS) if i != j]
+    path = folder / "crosstalk.ecsv"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["matrix", "dict", "table"])
+@pytest.mark.parametrize("overscan", [True, False], ids=["overscan", "bias"])
+def test_crosstalk_of_flipped_amplifiers_is_subtracted(tmp_path, form, overscan):
+    light = crosstalk_night(tmp_path / "raw")
+    given = {
+        "matrix": FRACTIONS.tolist(),
+        "dict": {v: {a: FRACTIONS[i, j] for j, a in enumerate(QUARTERS) if i != j} for i, v in enumerate(QUARTERS)},
+        "table": crosstalk_table(tmp_path),
+    }[form]  # fmt: skip
+    own = quarters(overscan, crosstalk=given)
+    own = replace(own, frame_size={n: (80, 40 if n < 3 else 39) for n in (1, 2, 3, 4)})
+    reduced = reduce_night(tmp_path / "raw", tmp_path / "out", profile=own, jobs=1)
+    assert reduced.ok
+    ghosts, means, pulls = [], [], []
+    for path in reduced.products.values():
+        off = fits.getdata(path) - light / GAIN
+        dark = light < 1000
+        pulls.append((off / fits.getdata(path, "UNCERT"))[dark])
+        means.append(off[dark].mean())
+        ghosts += [off[10, 119 - 12], off[25, 119 - 100], off[78 - 60, 30], off[78 - 70, 90]]
+    assert np.std(pulls) == pytest.approx(1, abs=0.03)
+    assert abs(np.mean(means)) < 0.15
+    # Each would be 40 to 110 adu.
+    assert np.abs(ghosts).max() < 5 * np.hypot(NOISE, 20) / GAIN
+    header = fits.getheader(next(iter(reduced.products.values())))
+    assert header["CROSSTLK"] == (given if form == "table" else "matrix of the profile")
+    assert ("CROSSSHA" in header) == (form == "table")
+
+
+def test_without_the_correction_the_ghosts_are_there(tmp_path):
+    light = crosstalk_night(tmp_path / "raw")
+    own = replace(quarters(), frame_size={n: (80, 40 if n < 3 else 39) for n in (1, 2, 3, 4)})
+    reduced = reduce_night(tmp_path / "raw", tmp_path / "out", profile=own, jobs=1)
+    off = fits.getdata(next(iter(reduced.products.values()))) - light / GAIN
+    ghost = FRACTIONS[1, 0] * 90_000 / GAIN
+    assert off[10, 119 - 12] == pytest.approx(ghost, abs=5 * np.hypot(NOISE, 20) / GAIN)
+    assert ghost > 80
