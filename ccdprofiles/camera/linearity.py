@@ -92,8 +92,12 @@ def _checked(value: Any) -> Any:
         return value
     if several(value):
         value = tuple(tuple(pair) if several(pair) else pair for pair in value)
-    _curve(value)
-    return value
+    curve = _curve(value)
+    # A polynomial over another domain is hashed by its coefficients alone.
+    if not is_model(value):
+        return value
+    named = {f"c{n}": coefficient for n, coefficient in enumerate(curve.coefficients)}
+    return type(value)(value.degree, **named)
 
 
 def _curve(value: Any) -> Curve:
@@ -120,8 +124,9 @@ def _polynomial(model: Any) -> Curve:
         raise ProfileError(
             f"linearity={type(model).__name__}(...) is not a Polynomial1D; use one, or a table of pairs."
         )
-    plain = np.polynomial.Polynomial(model.parameters, model.domain, model.window).convert()
-    coefficients = tuple(map(float, plain.coef))
+    domain, window = model.domain or model.window, model.window
+    plain = np.polynomial.Polynomial(model.parameters, domain, window).convert()
+    coefficients = tuple(map(float, np.pad(plain.coef, (0, model.degree + 1 - len(plain.coef)))))
     if coefficients[0] != 0 or not np.isfinite(coefficients).all():
         raise ProfileError(
             f"linearity=Polynomial1D(c0={coefficients[0]:g}, …) does not leave 0 adu at 0 adu; set "

@@ -13,6 +13,7 @@ from .corrections import file_names
 from .crosstalk import check_crosstalk
 from .linearity import check_linearity
 from .values import (
+    ADDED,
     boolean,
     check_model,
     count,
@@ -24,6 +25,7 @@ from .values import (
     quantity,
     read_only,
     several,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -376,11 +378,11 @@ class Recipe:
     electrons: bool = False
     cosmic_rays: CosmicRays | None = None
     limits: Limits = field(default_factory=Limits)
-    bad_pixels: str | Mapping[str, str] | None = None
-    crosstalk: Any = None
-    linearity: Any = None
-    shutter: str | Mapping[str, str] | None = None
-    fringe: str | Mapping[str, str] | None = None
+    bad_pixels: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
+    crosstalk: Any = field(default=None, metadata=ADDED)
+    linearity: Any = field(default=None, metadata=ADDED)
+    shutter: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
+    fringe: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -414,6 +416,9 @@ class Recipe:
                     "frame, and only arcs are summed; use 'average' or 'median'."
                 )
         _check_product_name(self.name)
+
+    # A part of the hash of products.
+    __repr__ = written
 
     def _check_parts(self) -> None:
         """Refuse parts of the recipe that are of a wrong type."""

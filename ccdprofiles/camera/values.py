@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..errors import ProfileError
 from .spelling import near_words
 
 __all__ = [
+    "ADDED",
     "GAIN",
     "boolean",
     "check_model",
@@ -32,9 +33,15 @@ __all__ = [
     "quantity",
     "read_only",
     "several",
+    "used_fields",
+    "written",
 ]
 
 GAIN = u.electron / u.adu
+
+ADDED = {"added": True}
+"""The metadata of a field that older profiles do not have. It is written and hashed only if it
+differs from its default, so that the hashes of profiles that do not use it stay the same."""
 
 _SMALLEST, _LARGEST = 1e-15, 1e15
 """The squares of these still fit into single precision."""
@@ -120,6 +127,26 @@ def quantity(value: object, unit: u.UnitBase, field: str) -> float:
             "cameras; correct it."
         )
     return float(number)
+
+
+def used_fields(instance: Any) -> list[Field]:
+    """Return the fields of a dataclass without those marked `ADDED` that are not used."""
+    return [
+        f
+        for f in fields(instance)
+        if not f.metadata.get("added") or getattr(instance, f.name) != _default(f)
+    ]
+
+
+def _default(field: Field) -> Any:
+    factory: Any = field.default_factory
+    return field.default if factory is MISSING else factory()
+
+
+def written(instance: Any) -> str:
+    """Write a dataclass as Python would, without the added fields that are not used."""
+    pairs = (f"{f.name}={getattr(instance, f.name)!r}" for f in used_fields(instance) if f.repr)
+    return f"{type(instance).__qualname__}({', '.join(pairs)})"
 
 
 def is_model(value: object) -> bool:

@@ -201,3 +201,10 @@ def test_a_mask_that_cannot_be_read_sets_its_frames_aside(tmp_path):
         "mask_1x1.fits, which bad_pixels= of the profile names, cannot be read"
         in (reduced.frames["reason"][0])
     )
+
+
+def test_what_a_recipe_does_not_use_is_not_written():
+    """Its text is a part of the hash of products, which must not change."""
+    unused = ("bad_pixels", "crosstalk", "linearity", "shutter", "fringe")
+    assert not any(f"{field}=" in repr(Recipe()) for field in unused)
+    assert "bad_pixels='mask.fits'" in repr(Recipe(bad_pixels="mask.fits"))
