@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProfileError
-from .values import is_number, read_only, several
+from .values import is_number, several
 
 __all__ = ["check_crosstalk", "crosstalk_matrix"]
 
@@ -22,7 +22,7 @@ _COLUMNS = "the columns victim, aggressor and fraction"
 
 
 def check_crosstalk(value: Any) -> Any:
-    """Return the crosstalk of a recipe, with tuples and read-only dicts.
+    """Return the crosstalk of a recipe: a matrix or (victim, aggressor, fraction) as tuples.
 
     Parameters
     ----------
@@ -43,10 +43,11 @@ def check_crosstalk(value: Any) -> Any:
             )
         return value
     if isinstance(value, Mapping) and all(isinstance(row, Mapping) for row in value.values()):
-        for victim, row in value.items():
-            for aggressor, fraction in row.items():
-                _check_fraction(victim, aggressor, fraction)
-        return read_only({victim: read_only(row) for victim, row in value.items()})
+        value = [(victim, *pair) for victim, row in value.items() for pair in row.items()]
+    if _is_list(value):
+        for victim, aggressor, fraction in value:
+            _check_fraction(victim, aggressor, fraction)
+        return tuple(map(tuple, value))
     if several(value) and all(several(row) and len(row) == len(value) for row in value):
         for i, row in enumerate(value, 1):
             for j, fraction in enumerate(row, 1):
@@ -55,6 +56,13 @@ def check_crosstalk(value: Any) -> Any:
     raise ProfileError(
         f"crosstalk={value!r} is not a matrix; use {{'victim': {{'aggressor': 1e-3}}}}, a square matrix "
         "in the order of the amplifiers, or the name of a table."
+    )
+
+
+def _is_list(value: Any) -> bool:
+    """Return True for a list of victims, aggressors and fractions."""
+    return several(value) and all(
+        several(row) and len(row) == 3 and isinstance(row[0], str) for row in value
     )
 
 
@@ -75,7 +83,7 @@ def crosstalk_matrix(value: Any, names: Sequence[str], folder: Path) -> np.ndarr
 
     Parameters
     ----------
-    value : mapping, tuple or str
+    value : tuple or str
         The crosstalk of a recipe.
     names : sequence of str
         Of the amplifiers.
@@ -96,7 +104,7 @@ def crosstalk_matrix(value: Any, names: Sequence[str], folder: Path) -> np.ndarr
     --------
     >>> from pathlib import Path
     >>> from ccdprofiles.camera.crosstalk import crosstalk_matrix
-    >>> crosstalk_matrix({"B": {"A": 1e-3}}, ["A", "B"], Path())
+    >>> crosstalk_matrix((("B", "A", 1e-3),), ["A", "B"], Path())
     array([[0.   , 0.   ],
            [0.001, 0.   ]])
     """
@@ -104,7 +112,7 @@ def crosstalk_matrix(value: Any, names: Sequence[str], folder: Path) -> np.ndarr
         path = folder / value
         now = os.stat(path)
         value = _read(path, now.st_mtime_ns, now.st_size)
-    if isinstance(value, tuple):
+    if not _is_list(value):
         if len(value) != len(names):
             raise ProfileError(
                 f"crosstalk= is a matrix of {len(value)} amplifiers, but the frame has {len(names)}; "
@@ -112,29 +120,27 @@ def crosstalk_matrix(value: Any, names: Sequence[str], folder: Path) -> np.ndarr
             )
         return np.array(value, "f8")
     matrix = np.zeros((len(names), len(names)))
-    for victim, row in value.items():
-        for aggressor, fraction in row.items():
-            for name in (victim, aggressor):
-                if name not in names:
-                    raise ProfileError(
-                        f"crosstalk= names the amplifier {name!r}, but the frame has "
-                        f"{', '.join(map(repr, names))}; correct the name."
-                    )
-            matrix[names.index(victim), names.index(aggressor)] = fraction
+    for victim, aggressor, fraction in value:
+        for name in (victim, aggressor):
+            if name not in names:
+                raise ProfileError(
+                    f"crosstalk= names the amplifier {name!r}, but the frame has "
+                    f"{', '.join(map(repr, names))}; correct the name."
+                )
+        matrix[names.index(victim), names.index(aggressor)] = fraction
     return matrix
 
 
 @lru_cache(16)
-def _read(path: Path, mtime_ns: int, size: int) -> Mapping[str, Mapping[str, float]]:
+def _read(path: Path, mtime_ns: int, size: int) -> tuple:
     """Read a table of fractions."""
     from astropy.table import Table
 
-    fractions: dict[str, dict[str, float]] = {}
     try:
         table = Table.read(path, format="ascii.ecsv")
-        for row in table:
-            victim, aggressor = str(row["victim"]), str(row["aggressor"])
-            fractions.setdefault(victim, {})[aggressor] = float(row["fraction"])
+        fractions = [
+            (str(row["victim"]), str(row["aggressor"]), float(row["fraction"])) for row in table
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProfileError(
             f"{path.name} is not a table of the crosstalk ({error}); write {_COLUMNS}."

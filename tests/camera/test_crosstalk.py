@@ -36,7 +36,7 @@ def test_what_is_not_a_matrix_is_refused(value, sentence):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({"C": {"A": 1e-3}}, "crosstalk= names the amplifier 'C', but the frame has 'A', 'B'; correct the name."),
+        ((("C", "A", 1e-3),), "crosstalk= names the amplifier 'C', but the frame has 'A', 'B'; correct the name."),
         (((0,),), "crosstalk= is a matrix of 1 amplifiers, but the frame has 2; use one row and one column for each."),
     ],
 )  # fmt: skip

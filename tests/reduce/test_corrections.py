@@ -1,11 +1,14 @@
 """Corrections that a recipe asks for: bad pixels flagged in masters and in science frames."""
 
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from by_hand import camera, pixels, reduce_night, row, write, write_some
+from astropy.modeling.models import Polynomial1D
+from by_hand import bytes_of, camera, pixels, reduce_night, row, write, write_some
 
 from ccdprofiles import Flat, Recipe, combine
 from ccdprofiles.camera.profile_file import read_profiles
@@ -208,3 +211,48 @@ def test_what_a_recipe_does_not_use_is_not_written():
     unused = ("bad_pixels", "crosstalk", "linearity", "shutter", "fringe")
     assert not any(f"{field}=" in repr(Recipe()) for field in unused)
     assert "bad_pixels='mask.fits'" in repr(Recipe(bad_pixels="mask.fits"))
+
+
+def test_a_recipe_with_all_corrections_can_be_sent_to_a_worker():
+    recipe = Recipe(
+        bad_pixels={"1x1": "mask.fits"},
+        crosstalk={"A": {"B": 1e-3}},
+        linearity={"A": Polynomial1D(2, c1=1, c2=1e-6), "B": ((0, 0), (1, 1))},
+        shutter="shutter.fits",
+        fringe={"I": "fringe.fits"},
+    )
+    sent = pickle.loads(pickle.dumps(recipe))
+    assert repr(sent) == repr(recipe)
+    assert sent.linearity["B"] == ((0, 0), (1, 1))
+
+
+def test_workers_in_processes_make_the_same_bytes(tmp_path, night):
+    mask = mask_file(tmp_path / "mask_1x1.fits", (3, 4))
+    curve = Polynomial1D(2, c1=1, c2=1e-6)
+    profile = camera(flat=Flat(), bad_pixels=str(mask), linearity=curve)
+    one = reduce_night(night, tmp_path / "one", profile=profile, jobs=1)
+    with ProcessPoolExecutor(2) as pool:
+        two = reduce_night(night, tmp_path / "two", profile=profile, executor=pool)
+    assert one.ok
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+    assert two.ok
+
+
+def test_cosmic_rays_are_searched_after_fringes_are_subtracted(tmp_path):
+    raw = tmp_path / "raw"
+    x = np.arange(64) * np.ones((64, 1))
+    pattern = 1000 * np.sin(x / 1.5)
+    for n in range(3):
+        write(raw / f"bias{n}.fits", "bias", pixels(300, n, (64, 64)))
+    light = np.random.default_rng(2).normal(3300, 2, (64, 64)) + pattern
+    light[30, 31] += 20_000
+    write(raw / "science.fits", "object", light.round().astype("u2"), 60)
+    fits.PrimaryHDU(pattern.astype("f4")).writeto(tmp_path / "fringe.fits")
+    profile = camera("[1:64, 1:64]", fringe=str(tmp_path / "fringe.fits"))
+    reduced = reduce_night(raw, tmp_path / "out", profile=profile, cosmic_rays=True)
+    (path,) = reduced.products.values()
+    header, flags = fits.getheader(path), fits.getdata(path, "DQ")
+    assert header["CRNUM"] == 1
+    assert flags[30, 31] & DQ.COSMIC_RAY.value
+    assert header["FRINGSCL"] == pytest.approx(1, abs=0.01)
+    assert header["HISTORY"].count("fringes subtracted: fringe.fits") == 1
