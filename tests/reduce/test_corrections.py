@@ -255,4 +255,4 @@ def test_cosmic_rays_are_searched_after_fringes_are_subtracted(tmp_path):
     assert header["CRNUM"] == 1
     assert flags[30, 31] & DQ.COSMIC_RAY.value
     assert header["FRINGSCL"] == pytest.approx(1, abs=0.01)
-    assert header["HISTORY"].count("fringes subtracted: fringe.fits") == 1
+    assert "fringes subtracted: fringe.fits" in [*header["HISTORY"]]
