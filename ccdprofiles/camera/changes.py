@@ -49,6 +49,9 @@ _OF_SETTINGS = {
     "flat": ("flat", "science"),
     "electrons": ("flat", "science"),
     "cosmic_rays": ("science",),
+    "linearity": ("dark", "flat", "arc", "science"),
+    "shutter": ("flat", "science"),
+    "fringe": ("science",),
     "name": ("science",),
     "limits.flat_level": ("flat", "science"),
 }

@@ -14,6 +14,7 @@ from astropy import units as u
 
 from ..errors import ProfileError
 from .amplifier import Amplifier
+from .corrections import named_files, sha256_of_file
 from .frame_types import HASHED_FRAME_TYPES
 from .recipe import Recipe
 from .settings import Dated, Setting
@@ -39,7 +40,7 @@ def fingerprint(profile: Any, name: str) -> str:
     Raises
     ------
     ProfileError
-        If a value of the profile fails to describe itself.
+        If a value of the profile fails to describe itself, or a file that it names is missing.
     """
     values = {f.name: getattr(profile, f.name) for f in used_fields(profile) if _counts(profile, f)}
     values["frame_types"] = profile.frame_types or HASHED_FRAME_TYPES
@@ -50,6 +51,9 @@ def fingerprint(profile: Any, name: str) -> str:
             f"{name}: a value of the profile cannot be hashed ({reason(error)}{place(error)}); "
             "use texts, numbers or plain functions."
         ) from error
+    if isinstance(profile.recipe, Recipe):
+        files = named_files(profile.recipe, profile.folder)
+        lines += [f"{field} {path.name} {sha256_of_file(path)}" for field, path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -177,6 +177,11 @@ class Profile(Identity, SingleSteps):
     def __reduce__(self):
         return picklable(self)
 
+    @property
+    def folder(self) -> Path:
+        """Where the files are that the recipe names: beside the profile, or else here."""
+        return Path(self.file).absolute().parent if self.file else Path.cwd()
+
     @cached_property
     def amplifiers_vary(self) -> bool:
         """True if the amplifiers, or a number of one of them, depend on the header."""

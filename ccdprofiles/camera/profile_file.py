@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ProfileError, words_of
 from .amplifier import Amplifier
 from .cards import Card
+from .corrections import named_files
 from .limits import Limits
 from .profile import Profile
 from .recipe import Combine, CosmicRays, Flat, Recipe, SpectralFlat
@@ -43,7 +44,8 @@ def read_profiles(path: str | Path) -> tuple[Profile, ...]:
     Raises
     ------
     ProfileError
-        If the file cannot be run, contains no profile, or contains one that is not valid.
+        If the file cannot be run, contains no profile, or contains one that is not valid or
+        names a file that does not exist.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -62,9 +64,21 @@ def read_profiles(path: str | Path) -> tuple[Profile, ...]:
             f"{path.name}: it contains no profile; end it with profile = Profile(...)."
         )
     notes = (module.__doc__ or "").strip()
-    return tuple(
+    profiles = tuple(
         replace(value, name=name, file=str(path), notes=notes) for name, value in named.values()
     )
+    for profile in profiles:
+        _check_files(profile)
+    return profiles
+
+
+def _check_files(profile: Profile) -> None:
+    """Refuse a profile whose recipe names a file that does not exist."""
+    if isinstance(profile.recipe, Recipe):
+        try:
+            named_files(profile.recipe, profile.folder)
+        except ProfileError as error:
+            raise ProfileError(f"{Path(profile.file).name}: {error}") from error
 
 
 def _run(path: Path) -> ModuleType:

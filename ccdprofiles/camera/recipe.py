@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from ..errors import ProfileError
+from .corrections import file_names
+from .crosstalk import check_crosstalk
 from .frame_types import STEPS
 from .limits import FEWEST_FRAMES, Limits
+from .linearity import check_linearity
 from .values import (
+    ADDED,
     boolean,
     changed,
     check_model,
@@ -223,6 +227,34 @@ class Recipe:
     cosmic_rays : None or CosmicRays
     limits : Limits
         When a raw frame is set aside, and how many frames a master needs.
+    bad_pixels : str, dict or None
+        The FITS file of a bad-pixel mask beside the profile, such as ``"mask_1x1.fits"``:
+        an image of the trimmed frame in which every pixel other than 0 is bad. In the name
+        ``{binning}`` stands for columns x rows, as in ``"mask_{binning}.fits"``; a dict gives a
+        name for each binning. Bad pixels are flagged in masters and in science frames, and do
+        not count for the level of a flat.
+    crosstalk : dict, sequence, str or None
+        Fractions of the counts of an amplifier that appear in another one at the same moment of the
+        read-out: ``{"victim": {"aggressor": 1e-3}}``, a square matrix, victim x aggressor, in the
+        order of the amplifiers, or the name of a table beside the profile, such as
+        ``"crosstalk.ecsv"``, with the columns ``victim``, ``aggressor`` and ``fraction``. Subtracted
+        after the overscan, before amplifiers are flipped into place; pixels of equal place in the
+        data sections are read at the same moment.
+    linearity : Polynomial1D, sequence of (raw, linear), str, dict or None
+        Counts in adu above the bias, and what they would be if they were proportional to the light:
+        a polynomial without a constant term, a table that begins at (0, 0), or the name of a table
+        beside the profile, such as ``"linearity.ecsv"``, with the columns ``raw`` and ``linear``,
+        and ``amplifier`` if they differ. A dict gives a curve for each amplifier. Applied after
+        overscan and bias, before the dark. Pixels beyond the end of a table are flagged as
+        non-linear.
+    shutter : str, dict or None
+        The FITS file of an image of the trimmed frame in seconds, named as ``bad_pixels`` is: how
+        much longer than ``exposure`` each pixel is exposed. Flats and science frames are multiplied
+        by t / (t + s).
+    fringe : str, dict or None
+        The FITS file of a master of fringes of the trimmed frame, for all filters, or a dict of such
+        files by filter; frames in other filters are not corrected. Its uncertainty, in an
+        extension UNCERT, is propagated. It is scaled to each science frame after the flat.
     name : str
         The stem of a product, in which ``{stem}`` is that of the raw file.
 
@@ -249,6 +281,11 @@ class Recipe:
     electrons: bool = False
     cosmic_rays: CosmicRays | None = None
     limits: Limits = field(default_factory=Limits)
+    bad_pixels: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
+    crosstalk: Any = field(default=None, metadata=ADDED)
+    linearity: Any = field(default=None, metadata=ADDED)
+    shutter: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
+    fringe: str | Mapping[str, str] | None = field(default=None, metadata=ADDED)
     name: str = "{stem}_cal"
 
     def __post_init__(self) -> None:
@@ -267,6 +304,11 @@ class Recipe:
         if self.overscan_drift is not None:
             quantity(self.overscan_drift, u.adu, "overscan_drift")
         self._check_parts()
+        for name in ("bad_pixels", "shutter"):
+            object.__setattr__(self, name, file_names(getattr(self, name), name))
+        object.__setattr__(self, "fringe", file_names(self.fringe, "fringe", by="filter"))
+        object.__setattr__(self, "crosstalk", check_crosstalk(self.crosstalk))
+        object.__setattr__(self, "linearity", check_linearity(self.linearity))
         if isinstance(self.combine, Mapping):
             object.__setattr__(self, "combine", read_only(self.combine))
         for frame_type in STEPS:

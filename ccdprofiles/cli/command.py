@@ -1,4 +1,4 @@
-"""The command line: ``ccdprofiles info, plan, reduce, verify, profiles, demo``.
+"""The command line: ``ccdprofiles info, plan, reduce, verify, badpix, profiles, demo``.
 
 Results go to standard output, progress and log to standard error. What needs
 astropy or ccdproc is imported by the command that needs it, so that ``--help`` is fast.
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import CCDProfilesError, OutputError, chain_of, words_of
 from ..files.threads import stay_single
+from .badpix import add_badpix
 from .demo import add_demo
 from .ends import (
     CRASHED,
@@ -96,7 +97,15 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"ccdprofiles {__version__}")
     commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (add_info, add_plan, add_reduce, add_verify, add_profiles, add_demo):
+    for add in (
+        add_info,
+        add_plan,
+        add_reduce,
+        add_verify,
+        add_badpix,
+        add_profiles,
+        add_demo,
+    ):
         add(commands)
     return made
 

@@ -21,6 +21,7 @@ from ..errors import FrameRejected
 from ..products.band import DQ, Band
 from .cosmics import LEAST_SIDE, detect_cosmics
 from .lacosmic.stars import saturated_stars
+from .linearity import BandLinearity, linearise
 from .prepare import NON_LINEAR, SATURATED
 
 __all__ = [
@@ -151,6 +152,8 @@ def calibrate(
     scale: float = 1.0,
     flat: Band | None = None,
     electrons: bool = False,
+    linearity: BandLinearity | None = None,
+    shutter: np.ndarray | None = None,
 ) -> CCDData:
     """Calibrate a prepared band of one frame or of many.
 
@@ -168,6 +171,10 @@ def calibrate(
         Exposure of the frame over that of the dark.
     electrons : bool
         Whether the result is multiplied by the gain.
+    linearity : BandLinearity or None
+        Applied to the counts above the bias, before the dark is subtracted.
+    shutter : ndarray, shape (frames, rows, columns), or None
+        What the light is multiplied by, as `ccdprofiles.pixels.shutter.shutter_factor` returns it.
 
     Returns
     -------
@@ -178,13 +185,19 @@ def calibrate(
     -----
     The variance in adu squared is max(signal, 0) / gain + read variance of the frame, plus
     what the masters add (Newberry 1991, PASP 103, 122). A bias that is in the dark too is
-    subtracted (1 - scale) times in all. Division by the flat f of variance v gives
+    subtracted (1 - scale) times in all. Where the curve of linearity has the slope s, the signal is
+    the linear one, and the read variance and that of the bias are multiplied by s^2. Division by the flat f of variance v gives
     (variance + v (signal / f)^2) / f^2 for the signal before division.
     """
-    with_bias = subtract_masters(ccd, bias, None)
+    with_bias, slope = subtract_masters(ccd, bias, None), None
+    if linearity is not None:
+        with_bias, slope = linearise(with_bias, linearity)
     data = subtract_masters(with_bias, None, dark, scale) if dark is not None else with_bias
-    variance = _variance(with_bias.data, data.data, noise, pedestal, bias, dark, scale)
-    flags = _flagged(ccd.flags, data.shape, bias, dark, flat)
+    variance = _variance(with_bias.data, data.data, noise, pedestal, bias, dark, scale, slope)
+    flags = _flagged(with_bias.flags, data.shape, bias, dark, flat)
+    if shutter is not None:
+        data = CCDData(data.data * shutter, unit=data.unit)
+        variance = None if variance is None else variance * shutter**2
     if flat is not None:
         # The flat was normalised over its good pixels; ccdproc would include masked ones. A
         # norm of float32 keeps the flat in float32, and one flat serves all frames.
@@ -312,10 +325,12 @@ def _variance(
     bias: Band | None,
     dark: Band | None,
     scale: float,
+    slope: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Return the variance of a frame in adu squared; None if gain or read noise is unknown.
 
-    ``light`` is the frame without its bias, ``signal`` without its dark too.
+    ``light`` is the frame without its bias, ``signal`` without its dark too; ``slope`` is that of
+    the curve of linearity.
     """
     if noise.gain is None:
         return None
@@ -331,30 +346,34 @@ def _variance(
         return None
     total = np.maximum(light, 0)
     total /= np.asarray(noise.gain, total.dtype)
-    total += np.asarray(noise.read_variance, total.dtype)
-    fixed = master_variance(bias, dark, scale)
+    read_variance = np.asarray(noise.read_variance, total.dtype)
+    total += read_variance if slope is None else read_variance * slope**2
+    fixed = master_variance(bias, dark, scale, slope)
     if fixed is not None:
         total += fixed
     return total
 
 
-def master_variance(bias: Band | None, dark: Band | None, scale: float) -> np.ndarray | None:
+def master_variance(
+    bias: Band | None, dark: Band | None, scale: float, slope: np.ndarray | None = None
+) -> np.ndarray | None:
     """Return what bias and dark add to the variance of a frame, in adu squared.
 
     The variance of a dark includes that of the bias that was subtracted from it. If this is
     the bias of the frame, b - scale b is subtracted in all, and its variance counts
-    (1 - scale)^2 times.
+    (1 - scale)^2 times. A bias that is subtracted before the curve of linearity counts with its
+    slope.
     """
     of_bias = None if bias is None else bias.variance
     if dark is None or dark.variance is None:
-        return of_bias
+        return of_bias if of_bias is None or slope is None else slope**2 * of_bias
     of_dark = dark.variance
     if of_bias is None:
         return scale**2 * of_dark
     if not dark.same_bias:
-        return of_bias + scale**2 * of_dark
+        return (of_bias if slope is None else slope**2 * of_bias) + scale**2 * of_dark
     own = np.maximum(of_dark - of_bias, 0)
-    return (1 - scale) ** 2 * of_bias + scale**2 * own
+    return ((1 if slope is None else slope) - scale) ** 2 * of_bias + scale**2 * own
 
 
 def _flagged(

@@ -43,6 +43,7 @@ def combined_flags(
     number: int,
     flags: np.ndarray | None,
     subtracted: Iterable[Band | None],
+    bad: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the flags of combined rows, from those of the frames and of subtracted masters.
 
@@ -56,6 +57,8 @@ def combined_flags(
         Of the frames that have flags.
     subtracted : iterable of (Band or None)
         The same rows of the masters that were subtracted from the frames.
+    bad : ndarray of uint16, shape (rows, columns), or None
+        The flags of the bad pixels that all frames share.
 
     Returns
     -------
@@ -73,6 +76,8 @@ def combined_flags(
         for bit in (SATURATED, NON_LINEAR) if bent else (SATURATED,):
             times = ((flags & bit) != 0).sum(axis=0)
             combined[times * 2 >= number if robust else times > 0] |= bit
+    if bad is not None:
+        combined |= bad
     combined[np.broadcast_to(stacked.n_used == 0, combined.shape)] |= NO_DATA
     return combined
 
@@ -86,6 +91,7 @@ def combined_variance(
     how: Combine,
     number: int,
     n_used: np.ndarray | int,
+    slope: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the variance of combined frames that were not scaled to each other.
 
@@ -103,6 +109,8 @@ def combined_variance(
         Frames in the stack.
     n_used : ndarray or int
         How many values each pixel was made of; at least 1.
+    slope : ndarray or None
+        That of the curve of linearity, its root mean square over the frames.
 
     Returns
     -------
@@ -113,13 +121,15 @@ def combined_variance(
     read_variance = noise.known_read_variance
     if type == "bias":
         return np.broadcast_to(np.asarray(factor * read_variance), value.shape)
+    square = 1 if slope is None else slope**2
+    read_variance = read_variance * square
     gain, times = noise.known_gain, 1
     if how.method == "sum":
         single = np.maximum(value / number, 0) / gain + read_variance
         own, times = number**2 * factor * single, number**2
     else:
         own = factor * (np.maximum(value, 0) / gain + read_variance)
-    return own if bias is None or bias.variance is None else own + times * bias.variance
+    return own if bias is None or bias.variance is None else own + times * square * bias.variance
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,7 @@ def scaled_variance(
     n_used: np.ndarray | int,
     relative_gain: np.ndarray | None,
     keeps_pedestal: bool,
+    slope: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the variance of flats that were scaled to each other and combined.
 
@@ -173,9 +184,12 @@ def scaled_variance(
     n_used : ndarray or int
         How many values each pixel was made of; at least 1.
     relative_gain : ndarray or None
-        What the combined flats were multiplied by, where the gains of amplifiers differ.
+        What the combined flats were multiplied by, where the gains of amplifiers differ or the
+        shutter is corrected.
     keeps_pedestal : bool
         Whether only the darks remove the pedestal, so that their scatter gives the noise.
+    slope : ndarray or None
+        That of the curve of linearity, its root mean square over the flats.
 
     Returns
     -------
@@ -188,7 +202,7 @@ def scaled_variance(
     fixed: np.ndarray | float = 0.0
     for group in groups:
         s = group.scales
-        single, more = _noise_besides_light(group, noise, keeps_pedestal)
+        single, more = _noise_besides_light(group, noise, keeps_pedestal, slope)
         total += k**2 * (sum(x * x for x in s) / len(scales)) * single
         if more is not None:
             fixed = fixed + (sum(s) / len(scales)) * np.sqrt(more)
@@ -200,7 +214,7 @@ def scaled_variance(
 
 
 def _noise_besides_light(
-    group: FlatGroup, noise: Noise, keeps_pedestal: bool
+    group: FlatGroup, noise: Noise, keeps_pedestal: bool, slope: np.ndarray | None
 ) -> tuple[np.ndarray | float, np.ndarray | None]:
     """Return the variance of one flat without its light, and what its masters add."""
     bias, dark, scale = group.bias, group.dark, group.dark_scale
@@ -208,7 +222,8 @@ def _noise_besides_light(
         dark = known(dark, "dark of a flat that keeps its pedestal")
         return known(dark.scatter, "scatter of the dark"), dark.variance
     light = 0 if dark is None else np.maximum(dark.data, 0) * (scale / noise.known_gain)
-    return light + noise.known_read_variance, master_variance(bias, dark, scale)
+    read_variance = noise.known_read_variance * (1 if slope is None else slope**2)
+    return light + read_variance, master_variance(bias, dark, scale, slope)
 
 
 def scatter_variance(

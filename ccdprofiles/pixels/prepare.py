@@ -20,6 +20,7 @@ from ..errors import FrameRejected, known
 from ..files.pixels import Pixels, physical
 from ..files.raw import RawFile, RawImage, refuse_changed
 from ..products.band import DQ
+from .crosstalk import subtract_crosstalk
 from .measure import Measured
 from .overscan import subtract_columns, subtract_overscan
 
@@ -39,6 +40,7 @@ def prepare(
     unit: u.UnitBase = u.adu,
     dtype: str = "f4",
     pixels: Sequence[Pixels] | None = None,
+    crosstalk: np.ndarray | None = None,
 ) -> CCDData:
     """Read a band of rows of frames: subtract the overscan, trim, join the amplifiers.
 
@@ -54,6 +56,8 @@ def prepare(
         float32 represents integers minus a median of integers exactly.
     pixels : sequence of Pixels, optional
         Open files, one for each frame.
+    crosstalk : ndarray, shape (amplifiers, amplifiers), optional
+        Fractions, victim x aggressor; see `ccdprofiles.pixels.crosstalk.correct_crosstalk`.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def prepare(
             rows = slice(max(first, place.start), min(stop, place.stop))
             if rows.start >= rows.stop:
                 continue
-            band = _amplifier_band(frames, opened, number, rows, unit, dtype)
+            band = _amplifier_band(frames, opened, number, rows, unit, dtype, crosstalk)
             if len(amplifiers.readouts) == 1 and not any(readout.flipped):
                 return band
             cut = (slice(None), slice(rows.start - first, rows.stop - first), columns)
@@ -98,16 +102,44 @@ def _amplifier_band(
     rows: slice,
     unit: u.UnitBase,
     dtype: str,
+    crosstalk: np.ndarray | None,
 ) -> CCDData:
     """Prepare the rows of one amplifier, ``rows`` counted in the trimmed frame.
 
-    The frames are stacked vertically, so that one call of ccdproc processes all of them. All is
-    done in the order of the raw pixels, which are flipped into place at the end.
+    All is done in the order of the raw pixels, which are flipped into place at the end.
     """
     readout = frames[0].amplifiers.readouts[number]
     start = readout.data.slices()[0].start
     raw = readout.in_frame.raw_rows(rows.start, rows.stop)
     part = slice(raw.start - start, raw.stop - start)
+    ccd = _raw_band(frames, opened, number, part, unit, dtype)
+    data = ccd.data
+    if crosstalk is not None:
+        others = frames[0].amplifiers.readouts
+        together = {}
+        for other in np.flatnonzero(crosstalk[number]):
+            rows_there = slice(part.start, min(part.stop, others[other].data.height))
+            if rows_there.start < rows_there.stop:
+                there = _raw_band(frames, opened, int(other), rows_there, unit, dtype)
+                together[int(other)] = there.data
+        data = subtract_crosstalk(data, together, crosstalk[number])
+    flags = None if ccd.flags is None else readout.in_frame.flip(ccd.flags)
+    return CCDData(readout.in_frame.flip(data), unit=unit, flags=flags)
+
+
+def _raw_band(
+    frames: Sequence[Measured],
+    opened: Sequence[Pixels],
+    number: int,
+    part: slice,
+    unit: u.UnitBase,
+    dtype: str,
+) -> CCDData:
+    """Read rows of the data section of one amplifier, and subtract its overscan.
+
+    The frames are stacked vertically, so that one call of ccdproc processes all of them.
+    """
+    readout = frames[0].amplifiers.readouts[number]
     ccd = CCDData(_read_trimmed(opened, readout, part, dtype), unit=unit)
     # Saturation is a level of the raw pixels, so they are flagged before anything is subtracted.
     integers = all(each.raw.image(readout.extension).bitpix > 0 for each in opened)
@@ -121,11 +153,7 @@ def _amplifier_band(
         columns = [(f.levels if readout.by_column else f.column_levels)[number] for f in frames]
         of_frames = np.stack([known(each, "overscan level") for each in columns]).astype(dtype)
         data = subtract_columns(CCDData(data, unit=unit), of_frames).data
-    return CCDData(
-        readout.in_frame.flip(data),
-        unit=unit,
-        flags=None if flags is None else readout.in_frame.flip(flags.reshape(shape)),
-    )
+    return CCDData(data, unit=unit, flags=None if flags is None else flags.reshape(shape))
 
 
 def _read_trimmed(

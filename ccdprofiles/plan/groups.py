@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from ..camera.corrections import used_corrections
 from .candidates import Settings, read_out, temperature_tolerance
 from .frames import Frame
 from .match_cards import (
@@ -108,7 +109,9 @@ def _treatment(kind: str, frame: Frame) -> str:
     """Return the steps of the recipe for a frame; frames of different recipes are not combined."""
     recipe = frame.recipe
     of_flat = (recipe.flat, recipe.electrons) if kind == "flat" else ()
-    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat))
+    corrections = used_corrections(recipe, kind)
+    used = (corrections,) if corrections else ()
+    return repr((recipe.overscan, recipe.combine_for(kind), *of_flat, *used))
 
 
 def _by_exposure(darks: list[Frame]) -> Iterator[list[Frame]]:

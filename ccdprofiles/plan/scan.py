@@ -29,6 +29,7 @@ from ..errors import (
 )
 from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
 from ..files.reading import NOT_A_FILE, opened
+from .corrections import refuse_corrections
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
 
@@ -150,6 +151,7 @@ class Scanner:
             amplifiers, key, flat_key = self._read_out(frame)
             frame = frame.with_(amplifiers=amplifiers, amplifier_key=key, flat_key=flat_key)
             refuse(frame)
+            refuse_corrections(frame)
         except FrameRejected as error:
             return frame.rejected(error.code, str(error))
         notes = notes_of(frame, forced=self.forced is not None)

@@ -163,7 +163,7 @@ class ProductFile:
         with self._lock:
             self._sums[name] += total
 
-    def set_card(self, keyword: str, value: str | int) -> None:
+    def set_card(self, keyword: str, value: str | float) -> None:
         """Set an existing card to a value that is known only now."""
         with self._lock:
             size = len(self._header.text())

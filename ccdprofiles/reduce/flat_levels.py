@@ -134,7 +134,7 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
         bias = flats.inputs.band(chosen.bias, first, stop, False)
         dark = flats.inputs.band(chosen.dark, first, stop, False)
         ccd = flats.prepared(pixels, [chosen], first, stop, "f8")
-        ccd = flats.subtracted(ccd, bias, dark, chosen.dark_scale, first)
+        ccd = flats.subtracted(ccd, bias, dark, chosen.dark_scale, first, [chosen])
         image[first:stop] = ccd.data[0]
         if ccd.flags is not None:
             good[first:stop] = (ccd.flags[0] & NO_LEVEL) == 0

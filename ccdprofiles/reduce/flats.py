@@ -10,15 +10,19 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.corrections import used_corrections
 from ..camera.recipe import Recipe, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
+from ..pixels.bad_pixels import flag_bad_pixels
 from ..pixels.calibrate import BAD, NO_FLAT, UNILLUMINATED, Noise, subtract_masters
+from ..pixels.linearity import linearise, root_mean_square
 from ..pixels.prepare import prepare
 from ..pixels.response import spectral_flat
 from ..pixels.statistics import level
 from ..plan.plan import Input
 from ..products.band import NO_LEVEL, Band
+from .corrections import bad_pixels_of, crosstalk_of, linearity_of, refuse_pedestal, shutter_of
 from .inputs import JobInputs
 
 __all__ = [
@@ -58,6 +62,8 @@ class ScaledFlats:
         given, in float64 and too high by the same amount.
     rounding : float
         The largest difference between scaled values in float32 and those.
+    slope, shutter : ndarray or None
+        The slope of the curve of linearity and the factor of the shutter, where they are corrected.
     """
 
     stack: np.ndarray
@@ -66,6 +72,14 @@ class ScaledFlats:
     gain: np.ndarray | None = None
     values: partial | None = None
     rounding: float = 0.0
+    slope: np.ndarray | None = None
+    shutter: np.ndarray | None = None
+
+    def factor(self, gain: np.ndarray | None) -> np.ndarray | None:
+        """Return what light was multiplied by, for its variance: the gain and the shutter's factor."""
+        if gain is None or self.shutter is None:
+            return self.shutter if gain is None else gain
+        return gain * self.shutter
 
     def whole(self, combined: np.ndarray) -> np.ndarray:
         """Return the combined light in float64, with the remainder subtracted."""
@@ -144,6 +158,8 @@ class Flats:
         first, stop : int
         """
         ccd = self.prepared(pixels, self.chosen, first, stop, "f4" if self.small else "f8")
+        if self.is_corrected:
+            return self._corrected(ccd, pairs, first, stop)
         groups = self.groups
         stack = None if len(groups) == 1 else np.empty_like(ccd.data)
         left_out: np.ndarray | float = 0.0
@@ -164,6 +180,53 @@ class Flats:
         # It holds for a value and for the median that it is compared with.
         rounding = float(2**-4 * self.scales.max())
         return ScaledFlats(stack, ccd.flags, left_out, gain, values, rounding)
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether linearity or shutter are corrected, so that bias and dark are subtracted apart."""
+        return bool({"linearity", "shutter"} & set(used_corrections(self.recipe, "flat")))
+
+    def _corrected(self, ccd: CCDData, pairs: Pairs, first: int, stop: int) -> ScaledFlats:
+        """Return rows of all flats in float64, with their linearity and the shutter corrected."""
+        stack, flags, slopes = np.empty_like(ccd.data), None, np.ones_like(ccd.data)
+        for (bias, dark, scale), members in self.groups.items():
+            own = None if ccd.flags is None else ccd.flags[members]
+            part = CCDData(ccd.data[members], unit=ccd.unit, flags=own)
+            chosen = [self.chosen[n] for n in members]
+            done, slopes[members] = self._light(part, *pairs[bias, dark], scale, chosen, first)
+            stack[members] = done.data
+            if done.flags is not None:
+                flags = np.zeros(stack.shape, "u2") if flags is None else flags
+                flags[members] = done.flags
+        frames = [self.inputs.frames[i.file] for i in self.chosen]
+        factor = shutter_of(frames, first, stop)
+        slope = None if self.recipe.linearity is None else root_mean_square(slopes)
+        shutter = None if factor is None else factor.mean(axis=0, dtype="f8")
+        gain = self.relative_gain(first, stop)
+        return ScaledFlats(stack, flags, gain=gain, slope=slope, shutter=shutter)
+
+    def _light(
+        self,
+        ccd: CCDData,
+        bias: Band | None,
+        dark: Band | None,
+        scale: float,
+        chosen: Sequence[Input],
+        first: int,
+    ) -> tuple[CCDData, np.ndarray | float]:
+        """Return rows of flats less bias and dark, linearity and shutter corrected, and the slope."""
+        frames = [self.inputs.frames[i.file] for i in chosen]
+        light = subtract_masters(ccd, bias, None)
+        slope: np.ndarray | float = 1.0
+        linearity = linearity_of(frames[0], first)
+        if linearity is not None:
+            refuse_pedestal(frames[0], chosen[0])
+            light, slope = linearise(light, linearity)
+        light = subtract_masters(light, None, dark, scale)
+        factor = shutter_of(frames, first, first + ccd.shape[1])
+        if factor is not None:
+            light = CCDData(light.data * factor, unit=light.unit, flags=light.flags)
+        return light, slope
 
     def _sum_of(
         self, bias: Band | None, dark: Band | None, scale: float
@@ -205,8 +268,17 @@ class Flats:
         """Return rows of some of the flats with their overscan subtracted."""
         measured = [self.inputs.measured[i.file] for i in chosen]
         opened = [pixels[i.file] for i in chosen]
-        unit = self.inputs.frames[chosen[0].file].profile.unit
-        return prepare(measured, first, stop, unit=unit, dtype=dtype, pixels=opened)
+        frame = self.inputs.frames[chosen[0].file]
+        ccd = prepare(
+            measured,
+            first,
+            stop,
+            unit=frame.profile.unit,
+            dtype=dtype,
+            pixels=opened,
+            crosstalk=crosstalk_of(frame),
+        )
+        return flag_bad_pixels(ccd, bad_pixels_of(frame, first, stop))
 
     def subtracted(
         self,
@@ -215,9 +287,16 @@ class Flats:
         dark: Band | None,
         scale: float,
         first: int,
+        chosen: Sequence[Input] = (),
     ) -> CCDData:
-        """Return rows of flats with bias and dark subtracted, and the amplifiers' gains equalised."""
-        ccd = subtract_masters(ccd, bias, dark, scale)
+        """Return rows of flats with bias and dark subtracted, and the amplifiers' gains equalised.
+
+        The corrections of linearity and shutter are made if the flats are ``chosen``.
+        """
+        if chosen and self.is_corrected:
+            ccd = self._light(ccd, bias, dark, scale, chosen, first)[0]
+        else:
+            ccd = subtract_masters(ccd, bias, dark, scale)
         gain = self.relative_gain(first, first + ccd.shape[1])
         if gain is not None:
             # Not in place: without bias and dark these are the frames themselves.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from astropy import units as u
 
@@ -47,6 +48,8 @@ class ProfileLabel:
     name, hash : str
     unit : Unit
         Of the raw pixels.
+    folder : Path
+        Where the files are that its recipe names.
     match : tuple or dict
         The cards that a master and its frames share.
     """
@@ -54,6 +57,7 @@ class ProfileLabel:
     name: str
     hash: str
     unit: u.UnitBase
+    folder: Path
     match: Sequence[str | Card] | Mapping[str, Sequence[str | Card]] = ()
 
 
@@ -150,7 +154,7 @@ def picklable(frame: Frame) -> Frame:
     raw, profile = frame.raw, frame.profile
     raw = replace(raw.without_headers(), path=raw.path.absolute())
     match = dict(profile.match) if isinstance(profile.match, Mapping) else profile.match
-    label = ProfileLabel(profile.name, profile.hash, profile.unit, match)
+    label = ProfileLabel(profile.name, profile.hash, profile.unit, profile.folder, match)
     return frame.with_(profile=label, raw=raw, path=raw.path)
 
 

@@ -29,6 +29,7 @@ from ..products.header import (
     flip_wcs,
     shift_wcs,
 )
+from .corrections import correction_cards
 from .inputs import JobInputs, flat_recipe, omitted_steps
 from .request import MasterRequest
 
@@ -149,6 +150,7 @@ def common_cards(
     header["CPKEY"] = (key, "hash of all that went in")
     header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
+    correction_cards(header, frame, kind)
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan

@@ -10,6 +10,7 @@ from pathlib import Path
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.corrections import used_corrections
 from ..camera.recipe import Combine, Recipe
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
@@ -127,6 +128,8 @@ def are_exact(inputs: JobInputs, chosen: Sequence[Input]) -> bool:
 def is_exact(frame: Frame, measured: Measured) -> bool:
     """Return True if float32 holds a frame less its overscan exactly."""
     amplifiers, recipe = frame.amplifiers, frame.recipe
+    if {"crosstalk", "linearity", "shutter"} & set(used_corrections(recipe, frame.type)):
+        return False
     if amplifiers.has_overscan and recipe.overscan != "median":
         return False
     if any(r.parallel_overscan is not None for r in amplifiers.readouts):

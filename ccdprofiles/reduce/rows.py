@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..files.pixels import Pixels
+from ..pixels.calibrate import subtract_masters
 from ..pixels.combine import combine
+from ..pixels.linearity import linearise, root_mean_square
 from ..pixels.master import FlatGroup, combined_flags, combined_variance, scaled_variance
 from ..pixels.prepare import prepare
 from ..products.band import Band
+from .corrections import bad_pixels_of, crosstalk_of, linearity_of, refuse_pedestal
 from .flats import Flats
 from .inputs import bands_of, noise_of
 from .request import MasterRequest, are_exact
@@ -77,18 +80,25 @@ def combine_rows(
         unit=request.unit,
         dtype="f4" if exact else "f8",
         pixels=[pixels[i.file] for i in chosen],
+        crosstalk=crosstalk_of(request.frame),
     )
     scatter = request.has_variance and request.measures_own_noise
-    stacked = combine(ccd.data, how, scatter, whole=exact)
-    value = stacked.data
     bias = None
     if request.master.type in ("dark", "arc"):
         bias = request.inputs.band(chosen[0].bias, first, stop)
-    if bias is not None:
+    linearity, slope = linearity_of(request.frame, first), None
+    if linearity is not None:
+        refuse_pedestal(request.frame, chosen[0])
+        ccd, slopes = linearise(subtract_masters(ccd, bias, None), linearity)
+        slope = root_mean_square(slopes)
+    stacked = combine(ccd.data, how, scatter, whole=exact)
+    value = stacked.data
+    if bias is not None and linearity is None:
         # The same bias is in every frame, so it is subtracted once.
         times = len(chosen) if how.method == "sum" else 1
         value = value - times * bias.data.astype("f8")
-    flags = combined_flags(stacked, how, len(chosen), ccd.flags, [bias])
+    bad = bad_pixels_of(request.frame, first, stop)
+    flags = combined_flags(stacked, how, len(chosen), ccd.flags, [bias], bad)
     n_used = np.maximum(stacked.n_used, 1)
     if not request.has_variance or scatter:
         return CombinedRows(Band(value, None, flags), stacked.scatter, n_used)
@@ -100,6 +110,7 @@ def combine_rows(
         how=how,
         number=len(chosen),
         n_used=n_used,
+        slope=slope,
     )
     return CombinedRows(Band(value, variance, flags), None, n_used)
 
@@ -122,7 +133,8 @@ def _combine_flats(
     )
     value = scaled.whole(stacked.data)
     masters = [m for pair in pairs.values() for m in pair]
-    flags = combined_flags(stacked, request.how, len(flats.chosen), scaled.flags, masters)
+    bad = bad_pixels_of(request.frame, first, stop)
+    flags = combined_flags(stacked, request.how, len(flats.chosen), scaled.flags, masters, bad)
     n_used = np.maximum(stacked.n_used, 1)
     if not request.has_variance:
         return CombinedRows(Band(value, None, flags), None, n_used)
@@ -138,7 +150,8 @@ def _combine_flats(
         scales=flats.scales,
         offsets=flats.offsets,
         n_used=n_used,
-        relative_gain=flats.relative_gain(first, stop),
+        relative_gain=scaled.factor(flats.relative_gain(first, stop)),
         keeps_pedestal=request.keeps_pedestal,
+        slope=scaled.slope,
     )
     return CombinedRows(Band(value, variance, flags), None, n_used)

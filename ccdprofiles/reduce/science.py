@@ -12,19 +12,30 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.corrections import correction_file
 from ..camera.recipe import CosmicRays, Recipe
 from ..errors import FrameRejected, known, words_of
 from ..files.header import ProductHeader
 from ..files.pixels import Pixels
 from ..files.threads import Threads
 from ..files.writer import Writers
+from ..pixels.bad_pixels import flag_bad_pixels
 from ..pixels.calibrate import COSMIC_RAY, calibrate, find_cosmic_rays
+from ..pixels.fringes import Fringes, FringeScale, fringe_scale, subtract_fringes
 from ..pixels.prepare import NO_DATA, prepare
 from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..plan.reason import Reason
-from ..products.band import Band
+from ..products.band import MASKED, Band
 from ..products.product import ProductFile, sync_folders
+from .corrections import (
+    bad_pixels_of,
+    crosstalk_of,
+    fringes_of,
+    linearity_of,
+    refuse_pedestal,
+    shutter_of,
+)
 from .inputs import JobInputs, bands_of, noise_of, pedestal_off
 from .keywords import common_cards, hand_cards, level_cards, prepared_header
 from .request import open_frames
@@ -63,6 +74,10 @@ class ScienceRequest:
     path: Path
     cosmic_rays: CosmicRays | None = None
     cosmic_rays_off: bool = False
+
+    def needs_whole(self, frame: Frame) -> bool:
+        """Return True if the frame must be processed as a whole, for its cosmic rays or fringes."""
+        return self.cosmic_rays is not None or correction_file(frame, "fringe") is not None
 
 
 @dataclass(frozen=True)
@@ -131,8 +146,8 @@ class Batch:
 
     @property
     def whole(self) -> bool:
-        """Whether frames are processed as a whole, because cosmic rays are detected."""
-        return self.requests[0].cosmic_rays is not None
+        """Whether frames are processed as a whole, for their cosmic rays or fringes."""
+        return self.requests[0].needs_whole(self.frame)
 
     @property
     def electrons(self) -> bool:
@@ -195,7 +210,13 @@ class Batch:
         """Calibrate rows of all frames, and write them."""
         measured = [self.inputs.measured[r.chosen.file] for r in self.requests]
         opened = [pixels[r.chosen.file] for r in self.requests]
-        ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened)
+        crosstalk = crosstalk_of(self.frame)
+        ccd = prepare(measured, first, stop, unit=self.unit, pixels=opened, crosstalk=crosstalk)
+        frames = [self.inputs.frames[r.chosen.file] for r in self.requests]
+        ccd = flag_bad_pixels(ccd, bad_pixels_of(self.frame, first, stop))
+        linearity = linearity_of(self.frame, first)
+        if linearity is not None:
+            refuse_pedestal(self.frame, self.chosen)
         bias, dark, flat = self.inputs.bands(self.chosen, first, stop)
         done = calibrate(
             ccd,
@@ -206,12 +227,20 @@ class Batch:
             scale=self.chosen.dark_scale,
             flat=flat,
             electrons=self.electrons,
+            linearity=linearity,
+            shutter=shutter_of(frames, first, stop),
         )
         for n, file in enumerate(files):
             data = done.data[n]
             variance = None if done.uncertainty is None else done.uncertainty.array[n]
             flags = None if done.flags is None else done.flags[n]
-            if self.whole:
+            fringes = fringes_of(self.frame)
+            if fringes is not None:
+                data, variance, scale = self._without_fringes(data, variance, flags, fringes)
+                file.set_card("FRINGSCL", scale.value)
+                file.set_card("FRINGERR", scale.error)
+                done = CCDData(data[np.newaxis], unit=done.unit, flags=done.flags)
+            if self.requests[n].cosmic_rays is not None:
                 data, flags, way = self._cleaned(done, n)
                 file.set_card("CRWAY", way)
                 file.set_card("CRNUM", int(np.count_nonzero(flags & COSMIC_RAY)))
@@ -220,6 +249,18 @@ class Batch:
                 flags = np.zeros(data.shape, "u2") if flags is None else flags.copy()
                 flags[lost] |= NO_DATA
             file.write(first, Band(data, variance, flags))
+
+    def _without_fringes(
+        self,
+        data: np.ndarray,
+        variance: np.ndarray | None,
+        flags: np.ndarray | None,
+        fringes: Fringes,
+    ) -> tuple[np.ndarray, np.ndarray | None, FringeScale]:
+        """Return the data and the variance of a whole frame without fringes, and their scale."""
+        good = np.ones(data.shape, bool) if flags is None else (flags & MASKED) == 0
+        scale = fringe_scale(data, good, fringes)
+        return *subtract_fringes(data, variance, fringes, scale), scale
 
     def _cleaned(self, done: CCDData, n: int) -> tuple[np.ndarray, np.ndarray, str]:
         """Find the cosmic rays of one whole frame; return data, flags and the method used."""
@@ -310,10 +351,13 @@ def batches(
         profile = frame.profile.name
         recipe = texts[id(frame.recipe)]
         shared = (profile, frame.amplifier_key, frame.binning, numbers, recipe)
-        groups.setdefault((*shared, i.bias, i.dark, i.dark_scale, i.flat), []).append(request)
+        fringe = correction_file(frame, "fringe")
+        groups.setdefault((*shared, fringe, i.bias, i.dark, i.dark_scale, i.flat), []).append(
+            request
+        )
     for group in groups.values():
         rows, columns = frames[group[0].chosen.file].amplifiers.shape
-        whole = group[0].cosmic_rays is not None
+        whole = group[0].needs_whole(frames[group[0].chosen.file])
         size = 1 if whole else max(_TOGETHER, _JOB_PIXELS // (rows * columns))
         size = min(size, -(-len(group) // workers))
         for first in range(0, len(group), size):

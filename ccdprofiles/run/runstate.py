@@ -9,6 +9,7 @@ from typing import Literal
 
 from .. import __version__
 from ..camera.changes import concerning
+from ..camera.corrections import sha256_of_file, used_files
 from ..camera.profile import Profile
 from ..camera.recipe import CosmicRays
 from ..errors import FrameRejected
@@ -157,6 +158,8 @@ class RunState:
             # The functions of a profile may read other files, which its hash does not cover.
             read = (self.frames[i.file] for i in inputs)
             parts["read"] = sorted({f"{f.amplifiers!r} {f.recipe!r}" for f in read})
+        if files := {path for i in inputs for _, path in used_files(self.frames[i.file], kind)}:
+            parts["files"] = sorted((path.name, sha256_of_file(path)) for path in files)
         if kept := sorted(i.file for i in inputs if i.file in self.made.overruled):
             parts["kept"] = kept
         parts["inputs"] = sorted(

@@ -29,6 +29,7 @@ from ..pixels.master import (
 )
 from ..pixels.prepare import NO_DATA
 from ..products.band import NO_LEVEL, Band
+from ..reduce.corrections import bad_pixels_of
 from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
 from .tracked import Master, Origin, left_out
@@ -243,8 +244,9 @@ def _flags(stack: _Stack, found: Stacked, first: int, stop: int) -> np.ndarray:
     flags = [o.flags[first:stop] for o in stack.origins if o.flags is not None]
     masters = {id(m): m for o in stack.origins for m in (o.bias, o.dark) if m}.values()
     subtracted = [plane_of(_rows_of(m, first, stop)) for m in masters]
+    bad = bad_pixels_of(stack.origins[0].frame, first, stop)
     return combined_flags(
-        found, stack.how, len(stack.frames), np.stack(flags) if flags else None, subtracted
+        found, stack.how, len(stack.frames), np.stack(flags) if flags else None, subtracted, bad
     )
 
 

@@ -17,6 +17,7 @@ from ..camera.watch import watched
 from ..errors import FrameRejected
 from ..files.cards import Cards
 from ..files.header import ProductHeader
+from ..pixels.bad_pixels import flag_bad_pixels
 from ..pixels.calibrate import Noise
 from ..pixels.combine import variance_factor
 from ..pixels.measure import Measured, measure, take_level
@@ -26,6 +27,7 @@ from ..plan.plan import Input
 from ..plan.scan import Scanner
 from ..products.band import Band
 from ..products.header import add_mjd, ascii_text, combined_header
+from ..reduce.corrections import bad_pixels_of
 from ..reduce.inputs import bands_of, noise_of
 from ..reduce.keywords import common_cards, level_cards, prepared_header, setup_cards
 from ..reduce.request import is_exact
@@ -96,6 +98,7 @@ def prepared_pixels(frame: Frame, measured: Measured, dtype: str) -> CCDData:
     rows = frame.amplifiers.shape[0]
     unit = frame.profile.unit
     ccd = prepare([measured], 0, rows, unit=unit, dtype=dtype)
+    ccd = flag_bad_pixels(ccd, bad_pixels_of(frame, 0, rows))
     refuse_changes([frame.raw])
     return CCDData(ccd.data[0], unit=ccd.unit, flags=None if ccd.flags is None else ccd.flags[0])
 

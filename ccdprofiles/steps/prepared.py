@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from ..camera.corrections import used_corrections
 from ..camera.profile import Profile
 from ..errors import FrameRejected, PlanError, known
 from ..files.pixels import Pixels
@@ -88,11 +89,22 @@ def prepare_frame(
     return _with_mask(prepared, frame.mask)
 
 
+def _refuse_corrections(frame: Frame) -> None:
+    """Refuse a frame with corrections that only the reduction of a night makes."""
+    for field in used_corrections(frame.recipe, frame.type):
+        if field != "bad_pixels":
+            raise PlanError(
+                f"the recipe of {frame.profile.name} has {field}=, which only reduce_night() corrects; "
+                f"use it, or a profile without {field}=."
+            )
+
+
 def _prepared(
     profile: Profile, path: Path, name: str, night_level: Sequence[float | None] | None
 ) -> TrackedCCD:
     frame = scanned_frame(profile, path, name)
     _refuse_cut(frame.header)
+    _refuse_corrections(frame)
     for note in frame.notes:
         log.warning("%s", note)
     measured = measured_frame(frame, night_level)

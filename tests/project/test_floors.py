@@ -19,6 +19,7 @@ FLOORS = {
     "output": 6,
     "report": 6,
     "night": 7,
+    "bad_pixel_mask": 7,
     "steps": 7,
     "verify": 7,
     "cli": 8,

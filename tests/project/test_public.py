@@ -27,6 +27,7 @@ PUBLIC = [
     "detect_cosmics",
     "known_profiles",
     "load_profile",
+    "make_bad_pixel_mask",
     "plan_night",
     "reduce_night",
     "simulate_night",
