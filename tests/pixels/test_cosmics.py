@@ -106,8 +106,10 @@ def test_option_matrix(always_sparse, number):
     assert found.mask.any()
 
 
-@pytest.mark.parametrize("name", sorted(known_profiles()))
-def test_frames_of_every_profile(always_sparse, name, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"]
+)
+def test_frames_of_every_simulated_profile(always_sparse, name, tmp_path):
     truth = simulate_night(windowed(known_profiles()[name], 260, 300), tmp_path, cosmic_rays=60)
     file = next(row["file"] for row in truth.frames if row["type"] == "science")
     raw = fits.getdata(tmp_path / file)[:100, :110]
