@@ -2,7 +2,7 @@
 
 >>> from ccdprofiles import known_profiles
 >>> sorted(known_profiles())[:2]
-['cg16m', 'dis_blue']
+['acam', 'alfosc']
 """
 
 import importlib

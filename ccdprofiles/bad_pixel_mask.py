@@ -16,6 +16,7 @@ from astropy.table import Table
 
 from . import __version__
 from .camera.amplifier import AmplifierSet
+from .camera.frame_types import STEPS
 from .camera.profile import Profile
 from .camera.registry import Registry, load_profile
 from .camera.values import fraction, positive
@@ -283,7 +284,7 @@ def _masters_of(output: Path, binning: str | None) -> list[_Master]:
             raise InputError(
                 f"{master.path}: {'; '.join(master.saved.faults)}; reduce the night again."
             )
-    wanted = [m for m in found if m.kind in ("bias", "dark", "flat")]
+    wanted = [m for m in found if m.kind in STEPS]
     if binning is not None:
         wanted = [m for m in wanted if m.camera[1] == binning]
     if not wanted:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import FrameRejected, ProfileError, words_of
+from .frame_types import FRAME_TYPES
 from .values import read_only
 
 __all__ = [
@@ -29,8 +30,8 @@ __all__ = [
 ]
 
 _AFFECTED = {
-    "bad_pixels": ("bias", "dark", "flat", "arc", "science"),
-    "crosstalk": ("bias", "dark", "flat", "arc", "science"),
+    "bad_pixels": FRAME_TYPES,
+    "crosstalk": FRAME_TYPES,
     "linearity": ("dark", "flat", "arc", "science"),
     "shutter": ("flat", "science"),
     "fringe": ("science",),

@@ -182,7 +182,7 @@ def linearity_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{name}: {linearity_text(one)}" for name, one in value.items())
     if isinstance(value, str):
-        return value
+        return Path(value).name
     if is_model(value):
         return " ".join(f"{c:+.6g} x^{n}" for n, c in enumerate(_curve(value).coefficients) if c)
     return f"table of {len(value)} points"

@@ -148,9 +148,9 @@ def correction_cards(header: ProductHeader, frame: Corrected, kind: str) -> None
         header.add_history(f"bad pixels flagged: {name}")
     value = frame.recipe.crosstalk
     if value is not None:
-        text = ascii_text(value if isinstance(value, str) else "matrix of the profile")
-        header["CROSSTLK"] = (text[:64], "crosstalk" if len(text) < 45 else "")
         path = correction_file(frame, "crosstalk")
+        text = ascii_text("matrix of the profile" if path is None else path.name)
+        header["CROSSTLK"] = (text[:64], "crosstalk" if len(text) < 45 else "")
         if path is not None:
             header["CROSSSHA"] = (sha256_of_file(path), "")
         header.add_history(f"crosstalk subtracted: {text}")

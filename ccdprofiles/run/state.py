@@ -67,6 +67,8 @@ _IMPURE = {"__builtins__", "__import__", "eval", "exec", "globals", "open"}
 
 _PLAIN = (str, bytes, int, float, complex, tuple, list, set, frozenset, dict, re.Pattern, NoneType)
 
+_OWN = f"{__name__.partition('.')[0]}."
+
 
 class _Unsure(Exception):
     """It cannot be determined whether two runs had the same options."""
@@ -286,7 +288,9 @@ def _enclosed(function: Callable, file: str, callers: tuple[Callable, ...] = ())
         elif isinstance(value, ModuleType):
             if value.__name__ not in _PURE:
                 raise _Unsure
-        elif isinstance(value, _PLAIN):
+        elif isinstance(value, type) and value.__module__.startswith(_OWN):
+            continue  # a class of this package, whose version is a part of the request
+        elif isinstance(value, _PLAIN) or type(value).__module__.startswith(_OWN):
             texts.append(f"{name}={_described(value, file)}")
         else:
             raise _Unsure

@@ -32,7 +32,7 @@ from ..products.band import NO_LEVEL, Band
 from ..reduce.corrections import bad_pixels_of
 from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
-from .tracked import Master, Origin, left_out
+from .tracked import Master, Origin, TrackedCCD, left_out
 
 __all__ = ["make_master", "unit_of"]
 
@@ -118,12 +118,16 @@ class _Stack:
         gain = noise_of_frame(self.origins[0].frame, first, stop).gain
         return gain if isinstance(gain, np.ndarray) else None
 
+    def left_out(self, frame: TrackedCCD) -> np.ndarray | None:
+        """Return the pixels of a frame that do not enter the master."""
+        return left_out(frame, bad_pixels_of(self.origins[0].frame, 0, frame.shape[0]))
+
     def rows(self, first: int, stop: int, dtype: str) -> np.ndarray:
         """Return rows of all frames, NaN where a pixel is left out."""
         rows = [self.plus_bias(f.data[first:stop], first, stop) for f in self.frames]
         stack = np.stack(rows).astype(dtype, copy=False)
         for frame, values in zip(self.frames, stack, strict=True):
-            mask = left_out(frame)
+            mask = self.left_out(frame)
             if mask is not None:
                 values[mask[first:stop]] = np.nan
         gain = self.relative_gain(first, stop)
@@ -195,7 +199,7 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
     good = np.isfinite(image)
     if origin.flags is not None:
         good &= (origin.flags & NO_LEVEL) == 0
-    if (mask := left_out(frame)) is not None:
+    if (mask := stack.left_out(frame)) is not None:
         good &= ~mask
     values = flat_values(image, good, how)
     found, offset = flat_level(values, statistic) if values.size else (0.0, 1.0)

@@ -197,12 +197,21 @@ def mask_of(ccd: CCDData) -> np.ndarray | None:
     return mask if mask.any() else None
 
 
-def left_out(ccd: CCDData) -> np.ndarray | None:
-    """Return the pixels that are not combined: masked and not flagged, or flagged as bad."""
+def left_out(ccd: CCDData, of_recipe: np.ndarray | None = None) -> np.ndarray | None:
+    """Return the pixels that are not combined: masked and not flagged, or flagged as bad.
+
+    Parameters
+    ----------
+    ccd : CCDData
+    of_recipe : ndarray of uint16, optional
+        Flags of the bad pixels of the recipe, which are combined and stay flagged, as in a night.
+    """
     mask = mask_of(ccd)
     if not isinstance(ccd.flags, np.ndarray):
         return mask
     bad = (ccd.flags & _BAD) != 0
+    if of_recipe is not None:
+        bad &= (of_recipe & _BAD) == 0
     if mask is None:
         return bad if bad.any() else None
     return mask | bad

@@ -438,8 +438,10 @@ def test_an_array_is_described_with_all_its_digits():
 
 
 def test_profiles_with_functions_that_are_shipped_are_relied_on():
-    for name in ("lfc", "pt5m", "proem", "kosmos", "dis_red"):
-        assert state.request_of([ccdprofiles.known_profiles()[name]], {}) is not None
+    known = ccdprofiles.known_profiles()
+    assert {"lfc", "pt5m", "proem", "kosmos", "dis_red"} <= set(known)
+    for name, profile in known.items():
+        assert state.request_of([profile], {}) is not None, name
 
 
 def test_an_option_that_does_not_describe_itself_is_not_relied_on():
