@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from astropy import units as u
 
 from ..errors import ProfileError
-from .frame_types import STEPS
+from .frame_types import MASTER_TYPES, STEPS
+from .limits import Limits
+from .settings import Dated, Number, Setting, check_number, number_of
 from .values import (
     boolean,
     changed,
     check_model,
     count,
     fraction,
-    is_number,
     one_of,
     picklable,
     positive,
     quantity,
     read_only,
-    several,
     written,
 )
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from astropy.modeling import Model
 
 __all__ = ["Combine", "CosmicRays", "Flat", "Limits", "Recipe", "SpectralFlat"]
-
-_FEWEST_FRAMES = {"bias": 3, "dark": 3, "flat": 3, "arc": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,141 +195,6 @@ class CosmicRays:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The limits beyond which a raw frame is set aside.
-
-    Parameters
-    ----------
-    saturated : float
-        A calibration frame of which this fraction of the pixels is saturated is set
-        aside; in science frames they are flagged.
-    constant_rows : float
-        A frame is set aside if more than this fraction of its rows contain a single value;
-        1 allows all, as simulated frames without noise may need.
-    common_value : float
-        A frame is set aside if more than this fraction of its pixels have the same value,
-        unless its noise is below 1 adu; 1 allows all.
-    flat_level : tuple of float, or None
-        The range of the level of a flat, as fractions of the saturation level; of a
-        spectral flat that of its brightest part. Checked if the saturation is known.
-    read_noise : tuple of float, or None
-        The range of the noise of a bias, as multiples of the profile's read noise.
-    outlier : float or None
-        A bias or dark further than this many ``mad_std`` from the median level of its
-        master's frames is set aside.
-    level : Quantity or None
-        In adu; a frame this close to the median is never set aside. None: the scatter of one pixel.
-    temperature : Quantity, dict or None
-        In deg_C: the largest difference in chip temperature between a frame and its
-        dark, and within the frames of one master. None means 3 °C, and also accepts a dark of
-        unknown temperature. It is read from the profile's ``temperature``, or from the usual cards.
-        A dict has a limit for each type of master, ``{"dark": 1 * u.deg_C, "bias": 3 * u.deg_C}``;
-        biases and flats of another temperature are refused only if it names them.
-    frames : int or dict
-        The smallest number of frames for a master; by default ``{"bias": 3, "dark": 3,
-        "flat": 3, "arc": 1}``.
-
-    Raises
-    ------
-    ProfileError
-        If a value is not valid.
-
-    Examples
-    --------
-    >>> from ccdprofiles import Limits, Recipe
-    >>> limits = Limits(flat_level=(0.2, 0.7), frames={"dark": 5})
-    >>> limits.frames["dark"], limits.frames["bias"]
-    (5, 3)
-    """
-
-    saturated: float = 0.05
-    constant_rows: float = 0.01
-    common_value: float = 0.2
-    flat_level: tuple[float, float] | None = (0.1, 0.8)
-    read_noise: tuple[float, float] | None = (0.7, 1.5)
-    outlier: float | None = 5
-    level: u.Quantity | None = None
-    temperature: u.Quantity | Mapping[str, u.Quantity] | None = None
-    frames: int | Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("saturated", "constant_rows", "common_value"):
-            value = getattr(self, name)
-            if not (is_number(value) and 0 < value <= 1):
-                raise ProfileError(f"{name}={value!r} is not a fraction above 0 and up to 1.")
-        for name in ("flat_level", "read_noise"):
-            object.__setattr__(self, name, _checked_range(getattr(self, name), name))
-        if self.outlier is not None:
-            positive(self.outlier, "outlier", "; use such a number, or None")
-        if self.level is not None:
-            quantity(self.level, u.adu, "level")
-        if isinstance(self.temperature, Mapping):
-            for kind, limit in self.temperature.items():
-                one_of(kind, ("bias", "dark", "flat"), "temperature")
-                quantity(limit, u.deg_C, f"temperature[{kind!r}]")
-            object.__setattr__(self, "temperature", read_only(self.temperature))
-        elif self.temperature is not None:
-            quantity(self.temperature, u.deg_C, "temperature")
-        given = self.frames
-        if not isinstance(given, Mapping):
-            given = dict.fromkeys(_FEWEST_FRAMES, given)
-        for kind, number in given.items():
-            one_of(kind, tuple(_FEWEST_FRAMES), "frames")
-            count(number, "frames")
-        object.__setattr__(self, "frames", read_only(_FEWEST_FRAMES | dict(given)))
-
-    # A part of the hash of products.
-    __repr__ = written
-
-    def __reduce__(self):
-        return picklable(self)
-
-    def frames_for(self, master: str) -> int:
-        """Return the smallest number of frames for a master of a type."""
-        return self.frames if isinstance(self.frames, int) else self.frames[master]
-
-    def temperature_of(self, master: str) -> float | None:
-        """Return by how many kelvin a frame and a master of a type may differ; None: not limited.
-
-        A single limit is that of darks.
-
-        Parameters
-        ----------
-        master : {"bias", "dark", "flat", "arc"}
-
-        Examples
-        --------
-        >>> from astropy import units as u
-        >>> from ccdprofiles import Limits
-        >>> limits = Limits(temperature={"dark": 1 * u.deg_C, "flat": 5 * u.deg_C})
-        >>> limits.temperature_of("flat"), limits.temperature_of("bias")
-        (5.0, None)
-        """
-        limit = self.temperature
-        if isinstance(limit, Mapping):
-            limit = limit.get(master)
-        elif master != "dark":
-            return None
-        return None if limit is None else float(limit.value)
-
-
-def _checked_range(value: Any, field: str) -> tuple[float, float] | None:
-    """Return the lowest and the highest value as a tuple, or None if there is no limit."""
-    if value is None:
-        return None
-    if (
-        not several(value)
-        or len(value) != 2
-        or not all(map(is_number, value))
-        or not 0 <= value[0] < value[1]
-    ):
-        raise ProfileError(
-            f"{field}={value!r} is not a range; use the lowest and the highest value, such as (0.1, 0.8), or None."
-        )
-    return tuple(value)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The calibration steps of a camera, and their parameters.
 
@@ -344,11 +207,13 @@ class Recipe:
     overscan_drift : Quantity or None
         The largest deviation, in adu, of the overscan level from the nightly median;
         beyond it the nightly median is used, and the header records this.
-    bias : bool
-        True subtracts a master bias.
+    bias : bool, Quantity, Setting, Dated or callable
+        True subtracts a master bias. A constant in adu is subtracted from every frame instead, and
+        no bias frames are needed: a quantity, a `Setting` of the offset, or a function of the header.
+        A frame whose constant is not known lacks its bias.
     dark : {None, "match", "scale"}
         None subtracts no dark; "match" one of the frame's own exposure; "scale" one
-        scaled by the exposures, which needs ``bias=True``.
+        scaled by the exposures, which needs ``bias=True`` or a constant.
     exposure_tolerance : Quantity, or tuple of Quantity and float
         The largest difference in exposure between a frame and a matched dark; with a fraction of
         the exposure, such as ``(0.05 * u.s, 0.001)``, the larger of both.
@@ -375,11 +240,19 @@ class Recipe:
     >>> recipe = Recipe(bias=True, dark="scale", flat=Flat(scale="mean"))
     >>> recipe.combine_for("arc").method
     'sum'
+
+    A camera without bias frames, whose level follows from its offset:
+
+    >>> from astropy import units as u
+    >>> from ccdprofiles import Setting
+    >>> recipe = Recipe(bias=Setting("OFFSET", {10: 100, 50: 500}, unit=u.adu), dark="scale")
+    >>> recipe.has("bias"), recipe.needs_master("bias")
+    (True, False)
     """
 
     overscan: str | Model = "median"
     overscan_drift: u.Quantity | None = None
-    bias: bool = True
+    bias: bool | Number = True
     dark: str | None = "match"
     exposure_tolerance: u.Quantity | tuple[u.Quantity, float] = 1 * u.s
     flat: Flat | SpectralFlat | None = Flat()
@@ -393,13 +266,14 @@ class Recipe:
         if not check_model(self.overscan, "overscan"):
             choices = ("median", "mean", "level")
             one_of(self.overscan, choices, "overscan", " or an astropy model")
-        boolean(self.bias, "bias")
+        _check_bias(self.bias)
         boolean(self.electrons, "electrons")
         if self.dark is not None:
             one_of(self.dark, ("match", "scale"), "dark", " or None")
-        if self.dark == "scale" and not self.bias:
+        if self.dark == "scale" and not self.has("bias"):
             raise ProfileError(
-                "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
+                "dark='scale' needs bias=True or a constant: a dark that still contains its bias cannot "
+                "be scaled."
             )
         object.__setattr__(self, "exposure_tolerance", _checked_tolerance(self.exposure_tolerance))
         if self.overscan_drift is not None:
@@ -433,7 +307,7 @@ class Recipe:
             raise ProfileError(f"limits={self.limits!r} is not a set of limits; use Limits(...).")
         combines = self.combine if isinstance(self.combine, Mapping) else {"flat": self.combine}
         for frame_type, combine in combines.items():
-            one_of(frame_type, tuple(_FEWEST_FRAMES), "combine")
+            one_of(frame_type, MASTER_TYPES, "combine")
             if not isinstance(combine, Combine):
                 raise ProfileError(
                     f"combine={combine!r} is not a way to combine frames; use Combine(...)."
@@ -441,6 +315,42 @@ class Recipe:
 
     def __reduce__(self):
         return picklable(self)
+
+    def has(self, step: str) -> bool:
+        """Return True if a step is part of the recipe.
+
+        Parameters
+        ----------
+        step : {"bias", "dark", "flat"}
+        """
+        value = getattr(self, step)
+        return value is not None and value is not False
+
+    def needs_master(self, step: str) -> bool:
+        """Return True if a step needs a master; a constant bias needs none.
+
+        Parameters
+        ----------
+        step : {"bias", "dark", "flat"}
+        """
+        return self.bias is True if step == "bias" else self.has(step)
+
+    def bias_level(self, header: Mapping) -> float | None:
+        """Return the constant bias of a frame in adu, or None if it is not known.
+
+        Raises
+        ------
+        FrameRejected
+            If the header leads to something that is not a positive level.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from ccdprofiles import Recipe
+        >>> Recipe(bias=100 * u.adu).bias_level({})
+        100.0
+        """
+        return None if isinstance(self.bias, bool) else number_of(self.bias, header, u.adu, "bias")
 
     def tolerance_for(self, exposure: float) -> float:
         """Return by how many seconds the exposure of a matched dark may differ from that of a frame.
@@ -487,6 +397,17 @@ class Recipe:
         'scale'
         """
         return changed(self, changes)
+
+
+def _check_bias(value: Any) -> None:
+    """Refuse what is neither True nor False nor a constant."""
+    if isinstance(value, u.Quantity | Setting | Dated) or callable(value):
+        check_number(value, u.adu, "bias")
+    elif not isinstance(value, bool):
+        raise ProfileError(
+            f"bias={value!r} is not True or False, nor a constant; use such as bias=100 * u.adu, or "
+            "Setting('OFFSET', {...}, unit=u.adu)."
+        )
 
 
 def _checked_tolerance(value: Any) -> u.Quantity | tuple[u.Quantity, float]:

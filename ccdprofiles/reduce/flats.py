@@ -35,8 +35,8 @@ __all__ = [
 Pair = tuple[Band | None, Band | None]
 """The same rows of a bias and of a dark."""
 
-Pairs = Mapping[tuple[str | None, str | None], Pair]
-"""Such rows by the names of the bias and the dark."""
+Pairs = Mapping[tuple[str | float | None, str | None], Pair]
+"""Such rows by the names of the bias, or its constant, and the dark."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,16 @@ class Flats:
         return self.exact and self.recipe.combine_for("flat").method != "median"
 
     @property
-    def groups(self) -> dict[tuple[str | None, str | None, float], list[int]]:
+    def groups(self) -> dict[tuple[str | float | None, str | None, float], list[int]]:
         """The numbers of flats by their bias, their dark and the scale of the dark."""
         groups: dict[tuple, list[int]] = {}
         for n, chosen in enumerate(self.chosen):
             groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
         return groups
 
-    def pairs(self, first: int, stop: int) -> dict[tuple[str | None, str | None], Pair]:
+    def pairs(self, first: int, stop: int) -> dict[tuple[str | float | None, str | None], Pair]:
         """Read rows of each bias and dark once; most flats share them."""
-        pairs: dict[tuple[str | None, str | None], Pair] = {}
+        pairs: dict[tuple[str | float | None, str | None], Pair] = {}
         for chosen in self.chosen:
             if (chosen.bias, chosen.dark) not in pairs:
                 pairs[chosen.bias, chosen.dark] = self.inputs.bands(chosen, first, stop)[:2]

@@ -163,7 +163,12 @@ def common_cards(
         ("DARKCOR", "D", chosen.dark, "dark subtracted"),
         ("FLATCOR", "F", chosen.flat, "divided by flat"),
     ):
-        if name:
+        if isinstance(name, float):
+            header[card] = ("constant", verb)
+            header["BIASLEV"] = (name, "[adu] the same for every pixel")
+            header.add_history(f"{verb}: a constant of {name:g} adu")
+            letters += letter
+        elif name:
             stem = PurePosixPath(name).name
             header[card] = (ascii_text(stem)[:64], verb)
             header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = inputs.masters[

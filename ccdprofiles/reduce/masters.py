@@ -297,5 +297,5 @@ def _provenance(
         if file in failed:
             role = f"{ASIDE}{failed[file].code}: {failed[file]}"
             rows.append((file, measured[file].sha256, role))
-    masters = {name for i in used.chosen for name in (i.bias, i.dark) if name}
+    masters = {name for i in used.chosen for name in i.masters}
     return rows + request.inputs.used(sorted(masters))

@@ -20,7 +20,7 @@ from ..plan.reason import Reason
 from ..products.header import ascii_text
 from ..products.product import product_key
 from ..products.saved import CheckedProduct, SavedProduct
-from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, omitted_steps, picklable
+from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, omitted_steps, picklable, settled
 from ..reduce.made import Made
 
 __all__ = ["RunState", "Settings", "no_progress"]
@@ -121,7 +121,7 @@ class RunState:
 
     def missing_masters(self, chosen: Input) -> list[str]:
         """Return those masters of a frame that do not exist."""
-        return [m for m in (chosen.bias, chosen.dark, chosen.flat) if m and m not in self.masters]
+        return [m for m in chosen.masters if m not in self.masters]
 
     def profile(self, chosen: Input) -> Profile:
         """Return the profile of a frame."""
@@ -129,7 +129,7 @@ class RunState:
 
     def job_inputs(self, chosen: Sequence[Input]) -> JobInputs:
         """Return the inputs of a job for some frames."""
-        names = {m for i in chosen for m in (i.bias, i.dark, i.flat) if m}
+        names = {m for i in chosen for m in i.masters}
         frames = {i.file: picklable(self.frames[i.file]) for i in chosen}
         return JobInputs(
             frames,
@@ -156,7 +156,7 @@ class RunState:
         if profile.amplifiers_vary or callable(profile.recipe):
             # The functions of a profile may read other files, which its hash does not cover.
             read = (self.frames[i.file] for i in inputs)
-            parts["read"] = sorted({f"{f.amplifiers!r} {f.recipe!r}" for f in read})
+            parts["read"] = sorted({f"{f.amplifiers!r} {settled(f.recipe)!r}" for f in read})
         if kept := sorted(i.file for i in inputs if i.file in self.made.overruled):
             parts["kept"] = kept
         parts["inputs"] = sorted(
@@ -173,8 +173,10 @@ class RunState:
         )
         return product_key(parts)
 
-    def _key_of(self, master: str | None) -> str:
-        return self.masters[master].key if master in self.masters else ""
+    def _key_of(self, master: str | float | None) -> str:
+        if isinstance(master, float):  # a constant bias
+            return repr(master)
+        return "" if master is None else self.masters[master].key if master in self.masters else ""
 
     def used(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return masters as rows of PROVENANCE: name, SHA-256 and role."""

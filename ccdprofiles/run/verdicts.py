@@ -83,9 +83,9 @@ def _judge_overscan(state: RunState) -> None:
     """Compare the overscan level of every frame with the night's and with its own data."""
     plan = state.plan
     masters, products = (*plan.masters, *plan.compared), (*plan.products, *plan.measured)
-    biases = {i.file: i.bias for m in masters for i in m.inputs}
+    biases = {i.file: i.master_bias for m in masters for i in m.inputs}
     biases |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
-    biases |= {p.input.file: p.input.bias for p in products}
+    biases |= {p.input.file: p.input.master_bias for p in products}
     setups = same_settings(state) | {file: name for file, name in biases.items() if name}
     wrong, notes = doubtful_levels(state.frames, state.measured, setups)
     for file, why in sorted(wrong.items()):
@@ -220,16 +220,18 @@ def _note_negative(state: RunState) -> None:
     odd: dict[tuple[str | None, str | None], list[tuple[str, float]]] = {}
     for product in state.plan.products:
         chosen = product.input
-        bias, dark = nets.get(chosen.bias), nets.get(chosen.dark)
-        if chosen.file not in state.measured or dark is None or (chosen.bias and bias is None):
+        bias, dark = nets.get(chosen.master_bias), nets.get(chosen.dark)
+        lacking = dark is None or (chosen.master_bias and bias is None)
+        if chosen.file not in state.measured or lacking:
             continue
         measured = state.measured[chosen.file]
-        zero = np.zeros(len(measured.level)) if bias is None else bias
+        constant = chosen.bias if isinstance(chosen.bias, float) else 0.0
+        zero = np.full(len(measured.level), constant) if bias is None else bias
         light = np.array(light_of(measured.quality.level, measured.level)) - zero
         light -= chosen.dark_scale * (dark - zero)
         below = np.nan_to_num(-light)
         if (below > np.maximum(_DARKER, np.nan_to_num(measured.quality.scatter))).any():
-            odd.setdefault((chosen.bias, chosen.dark), []).append((chosen.file, below.max()))
+            odd.setdefault((chosen.master_bias, chosen.dark), []).append((chosen.file, below.max()))
     for (_, name), found in odd.items():
         file, depth = max(found, key=lambda f: f[1])
         state.made.notes.append(
