@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import nan, sqrt
+from math import gcd, nan, sqrt
 from zlib import crc32
 
 import numpy as np
@@ -31,6 +31,9 @@ _PAIRS = 20_000
 
 _BAND_ROWS = 512
 """The rows with pairs are chosen separately in each band of so many rows."""
+
+_FEWEST_VALUES = 16
+"""From fewer different values no common divisor follows."""
 
 _FEWEST_COLUMNS = 16
 """In fewer columns the pixels of a row may have one value by chance."""
@@ -75,6 +78,12 @@ class Quality:
         That value, in adu.
     fingerprint : int
         CRC-32 of the sample; frames with other fingerprints have other pixels.
+    phases : tuple of tuple of float
+        Of a flat, for each amplifier, the medians of the pixels in even and odd columns of even
+        rows, then of odd rows, in adu.
+    step : int
+        The greatest common divisor of the differences between the stored integers; 16 for 12 bits
+        stored in 16, and 1 if it is not known.
     """
 
     level: tuple[float, ...]
@@ -89,6 +98,8 @@ class Quality:
     value: float = float("nan")
     fingerprint: int = 0
     dark: tuple[float, ...] = ()
+    phases: tuple[tuple[float, ...], ...] = ()
+    step: int = 1
 
 
 class Sample:
@@ -98,9 +109,12 @@ class Sample:
     ----------
     raw : RawFile
     amplifiers : AmplifierSet
+    phases : bool
+        Whether the levels of the pixels in even and odd rows and columns are measured too.
     """
 
-    def __init__(self, raw: RawFile, amplifiers: AmplifierSet):
+    def __init__(self, raw: RawFile, amplifiers: AmplifierSet, phases: bool = False):
+        self._phases = phases
         number = len(amplifiers.readouts)
         self._parts = [
             _AmplifierSample(raw.image(r.extension), r, number) for r in amplifiers.readouts
@@ -149,6 +163,8 @@ class Sample:
             value=value,
             fingerprint=fingerprint,
             dark=dark,
+            phases=tuple(part.phases() for part in self._parts) if self._phases else (),
+            step=gcd(*(part.step for part in self._parts)),
         )
 
 
@@ -162,6 +178,9 @@ class _AmplifierSample:
         self._step, self._paired = _grid(self._height, self._width, amplifiers)
         self._saturation = _largest(image) if readout.saturation is None else readout.saturation
         self._samples: list[np.ndarray] = []
+        self._odd: list[int] = []
+        self._across = 0
+        self.step = 1
         self._pairs: list[np.ndarray] = []
         self._constant: list[np.ndarray] = []
 
@@ -173,7 +192,10 @@ class _AmplifierSample:
         # Integers of 32 bits are sorted fastest.
         small = band.dtype.kind in "iu" and band.dtype.itemsize < 4
         native = np.dtype("i4") if small else band.dtype.newbyteorder("=")
-        self._samples.append(band[-start % step :: step, ::step].astype(native).reshape(-1))
+        sampled = band[-start % step :: step, ::step].astype(native)
+        self._odd.append((start + -start % step) // step % 2)
+        self._across = sampled.shape[1]
+        self._samples.append(sampled.reshape(-1))
         if self._width > 2:
             chosen = slice(*np.searchsorted(self._paired, (start, start + len(band))))
             paired = band[self._paired[chosen] - start]
@@ -186,11 +208,24 @@ class _AmplifierSample:
     def histogram(self) -> _Histogram:
         """Count how often each value occurs."""
         stored, counts = np.unique(_joined(self._samples), return_counts=True)
+        if stored.dtype.kind in "iu" and len(stored) >= _FEWEST_VALUES:
+            self.step = int(np.gcd.reduce(np.diff(stored.astype("i8"))))
         values = physical(stored, self.image, "f8")
         order = np.argsort(values, kind="stable")
         image = self.image
         signed = image.bitpix == 16 and image.bzero == 0 and not image.packed
         return _Histogram(values[order], counts[order], self._saturation, signed)
+
+    def phases(self) -> tuple[float, ...]:
+        """Return the medians of the pixels in even and odd columns of even rows, then of odd rows."""
+        parts: list[list[np.ndarray]] = [[], [], [], []]
+        for odd, sample in zip(self._odd, self._samples, strict=True):
+            # The step of the grid is odd, so that its pixels alternate as those of the frame.
+            rows = sample.reshape(-1, self._across)
+            for n, part in enumerate(parts):
+                part.append(rows[(n // 2 + odd) % 2 :: 2, n % 2 :: 2].reshape(-1))
+        whole = (physical(_joined(part), self.image, "f8") for part in parts)
+        return tuple(median(each) if each.size else nan for each in whole)
 
     def constant_rows(self) -> tuple[float, float]:
         """Return the fraction of rows with a single value below saturation, and the first value."""
@@ -318,6 +353,7 @@ def judge(
     recipe: Recipe,
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...] = (),
+    mosaic: bool = False,
 ) -> FrameRejected | None:
     """Return the fault of the pixels of a frame, or None.
 
@@ -333,6 +369,8 @@ def judge(
     amplifiers : AmplifierSet
     overscan : tuple of (float or None)
         The level of each amplifier's overscan, in adu.
+    mosaic : bool
+        Whether its pixels have several colours; its brightest colour is then judged.
 
     Returns
     -------
@@ -361,7 +399,7 @@ def judge(
             f"adu), but at most {_percent(limits.common_value)} may; inspect it, and remove it from "
             "the night.",
         )
-    return _judge_light(quality, recipe, amplifiers, overscan) if kind == "flat" else None
+    return _judge_light(quality, recipe, amplifiers, overscan, mosaic) if kind == "flat" else None
 
 
 def _judge_light(
@@ -369,14 +407,16 @@ def _judge_light(
     recipe: Recipe,
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...],
+    mosaic: bool,
 ) -> FrameRejected | None:
     """Compare the level of a flat with the saturation level, if that is known."""
     full = [r.saturation for r in amplifiers.readouts if r.saturation is not None]
     if recipe.limits.flat_level is None or len(full) < len(amplifiers.readouts):
         return None
-    # Much of a spectrum is dark; its brightest part shows how it was exposed.
-    spectral = isinstance(recipe.flat, SpectralFlat)
-    light = light_of(quality.bright if spectral else quality.level, overscan)
+    # Much of a spectrum is dark, and so may be two colours of three; the brightest part shows how
+    # it was exposed.
+    uneven = mosaic or isinstance(recipe.flat, SpectralFlat)
+    light = light_of(quality.bright if uneven else quality.level, overscan)
     filled = float(np.nanmedian([one / most for one, most in zip(light, full, strict=True)]))
     least, most = recipe.limits.flat_level
     if least <= filled <= most:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,7 +10,8 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Recipe, SpectralFlat
+from ..camera.mosaic import Mosaic
+from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
 from ..pixels.calibrate import BAD, NO_FLAT, UNILLUMINATED, Noise, subtract_masters
@@ -25,6 +26,7 @@ __all__ = [
     "Flats",
     "Pair",
     "ScaledFlats",
+    "colour_norms",
     "divide_lamp",
     "flat_norm",
     "good_pixels",
@@ -104,6 +106,11 @@ class Flats:
     def recipe(self) -> Recipe:
         """Their recipe."""
         return self.inputs.frames[self.chosen[0].file].recipe
+
+    @property
+    def mosaic(self) -> Mosaic | None:
+        """Their mosaic of colours, if they are from a colour camera."""
+        return self.inputs.frames[self.chosen[0].file].mosaic
 
     @property
     def small(self) -> bool:
@@ -284,7 +291,30 @@ def flat_norm(values: np.ndarray, scale: str, minimum: float) -> float:
     return norm
 
 
-def normalise_flat(band: Band, norm: float, minimum: float) -> Band:
+def colour_norms(
+    values: Callable[[str], np.ndarray], mosaic: Mosaic, how: Flat
+) -> dict[str, float]:
+    """Return the level of each colour of a combined flat, by which its pixels are divided.
+
+    The colour of the lamp therefore does not change the colours of the science frames. The two
+    greens of a pattern share their level.
+
+    Parameters
+    ----------
+    values : callable
+        Returns the good pixels of a colour.
+    mosaic : Mosaic
+    how : Flat
+
+    Raises
+    ------
+    FrameRejected
+        ``flat-level``, if a colour has no light.
+    """
+    return {c: flat_norm(values(c), how.scale, how.minimum) for c in mosaic.colours}
+
+
+def normalise_flat(band: Band, norm: float | np.ndarray, minimum: float) -> Band:
     """Divide rows of a combined flat by its level, and its variance by the square of it.
 
     A pixel that is not good, or below ``minimum``, becomes 1 and is flagged ``no flat``,
@@ -294,16 +324,17 @@ def normalise_flat(band: Band, norm: float, minimum: float) -> Band:
     ----------
     band : Band
         With flags.
-    norm, minimum : float
+    norm : float, or ndarray of the shape of the rows
+    minimum : float
     """
     # Division by a float64, so that a pixel is rounded once.
-    data = _divided(band.data, np.float64(norm))
+    data = _divided(band.data, np.asarray(norm, "f8"))
     variance = None if band.variance is None else _divided(band.variance, norm**2)
     unusable = ~good_pixels(band.data, known(band.flags, "flags")) | (data < minimum)
     return _without_flat(Band(data, variance, band.flags), unusable, NO_FLAT)
 
 
-def _divided(plane: np.ndarray, by: float) -> np.ndarray:
+def _divided(plane: np.ndarray, by: float | np.ndarray) -> np.ndarray:
     return np.divide(plane, by, out=np.empty_like(plane), casting="same_kind")
 
 

@@ -185,7 +185,9 @@ class RunState:
     def cosmic_rays(self, file: str) -> CosmicRays | None:
         """Return how cosmic rays are detected in a frame: by the caller's option, else by its recipe."""
         frame = self.frames[file]
-        if not frame.amplifiers.knows_noise or self.settings.cosmic_rays is False:
+        # In a mosaic every pixel differs from its neighbours, as if a cosmic ray had hit it.
+        possible = frame.amplifiers.knows_noise and frame.mosaic is None
+        if not possible or self.settings.cosmic_rays is False:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
 

@@ -47,7 +47,12 @@ def judge_pixels(state: RunState) -> None:
     for file, measured in sorted(state.measured.items()):
         frame = state.frames[file]
         wrong = judge(
-            frame.type, measured.quality, frame.recipe, measured.amplifiers, measured.level
+            frame.type,
+            measured.quality,
+            frame.recipe,
+            measured.amplifiers,
+            measured.level,
+            frame.mosaic is not None,
         )
         if wrong is not None:
             _set_aside(state, file, wrong)

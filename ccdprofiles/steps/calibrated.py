@@ -10,6 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
 from ..errors import PlanError, known
@@ -115,6 +116,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         binning=profile.binning_of(meta),
         amplifiers=profile.amplifiers_of(meta, {None: (rows, columns)}),
         amplifier_key=state.amplifiers,
+        mosaic=Mosaic(str(meta["CPMOSAIC"])) if "CPMOSAIC" in meta else None,
     )
     return Origin(profile, known, flags=frame.flags)
 

@@ -161,6 +161,11 @@ def _of_profile(ccd: TrackedCCD, origin: Origin, asked: dict, repair: bool) -> T
             "this frame still contains its pedestal, which would be taken for light; "
             "subtract its bias or dark first."
         )
+    if origin.frame.mosaic is not None:
+        raise PlanError(
+            f"this frame is a mosaic of colours ({origin.frame.mosaic.pattern}), in which every pixel "
+            "differs from its neighbours, as if cosmic rays had hit it; detect them after debayering."
+        )
     how = replace(origin.frame.recipe.cosmic_rays or CosmicRays(), **asked, repair=repair)
     amplifiers = origin.frame.amplifiers
     whole = CCDData(np.asarray(ccd.data, "f4"), unit=ccd.unit, flags=flags_of(ccd))
