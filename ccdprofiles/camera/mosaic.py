@@ -89,12 +89,12 @@ def mosaic_of(
 
     Examples
     --------
-    >>> from ccdprofiles import Amplifier
+    >>> from ccdprofiles import Amplifier, Profile, Recipe
     >>> from ccdprofiles.camera.mosaic import mosaic_of
-    >>> from ccdprofiles.camera.placement import amplifier_set
+    >>> trimmed = [Amplifier(data="[2:8, 1:6]", overscan=None)]
+    >>> profile = Profile(instrument="OSC", amplifiers=trimmed, recipe=Recipe())
     >>> shapes = {None: (6, 8)}
-    >>> trimmed = amplifier_set([Amplifier(data="[2:8, 1:6]", overscan=None)], shapes)
-    >>> mosaic_of({"BAYERPAT": "RGGB"}, trimmed, shapes)
+    >>> mosaic_of({"BAYERPAT": "RGGB"}, profile.amplifiers_of({}, shapes), shapes)
     Mosaic(pattern='GRBG')
     """
     pattern = _read(header)

@@ -32,6 +32,9 @@ _PAIRS = 20_000
 _BAND_ROWS = 512
 """The rows with pairs are chosen separately in each band of so many rows."""
 
+_ZONE = 8
+"""The corners and the centre have this fraction of the rows and columns."""
+
 _FEWEST_VALUES = 16
 """From fewer different values no common divisor follows."""
 
@@ -83,7 +86,11 @@ class Quality:
         rows, then of odd rows, in adu.
     step : int
         The greatest common divisor of the differences between the stored integers; 16 for 12 bits
-        stored in 16, and 1 if it is not known.
+        stored in 16, and 0 if it is not known.
+    quarter : tuple of float
+        For each amplifier the 25th percentile of its data, the median of the darker half, in adu.
+    zones : tuple of float
+        The medians of the four corners and of the centre, in adu.
     """
 
     level: tuple[float, ...]
@@ -99,7 +106,9 @@ class Quality:
     fingerprint: int = 0
     dark: tuple[float, ...] = ()
     phases: tuple[tuple[float, ...], ...] = ()
-    step: int = 1
+    step: int = 0
+    quarter: tuple[float, ...] = ()
+    zones: tuple[float, ...] = ()
 
 
 class Sample:
@@ -116,6 +125,7 @@ class Sample:
     def __init__(self, raw: RawFile, amplifiers: AmplifierSet, phases: bool = False):
         self._phases = phases
         number = len(amplifiers.readouts)
+        self._shape = amplifiers.shape
         self._parts = [
             _AmplifierSample(raw.image(r.extension), r, number) for r in amplifiers.readouts
         ]
@@ -144,8 +154,8 @@ class Sample:
             (part.constant_rows() for part in self._parts), key=lambda pair: pair[0]
         )
         common, value = max((each.most_frequent for each in histograms), key=lambda pair: pair[0])
-        quantiles = [each.quantiles(0.05, 0.5, 0.95) for each in histograms]
-        dark, level, bright = zip(*quantiles, strict=True)
+        quantiles = [each.quantiles(0.05, 0.25, 0.5, 0.95) for each in histograms]
+        dark, quarter, level, bright = zip(*quantiles, strict=True)
         pixels = [each.number for each in histograms]
         fingerprint = 0
         for each in histograms:
@@ -165,7 +175,21 @@ class Sample:
             dark=dark,
             phases=tuple(part.phases() for part in self._parts) if self._phases else (),
             step=gcd(*(part.step for part in self._parts)),
+            quarter=quarter,
+            zones=self._zones(),
         )
+
+    def _zones(self) -> tuple[float, ...]:
+        """Return the medians of the four corners and of the centre of the trimmed frame."""
+        (rows, columns), zones = self._shape, []
+        high, wide = rows // _ZONE, columns // _ZONE
+        corners = [(r, c) for r in (0, rows - high) for c in (0, columns - wide)]
+        for row, column in [*corners, ((rows - high) // 2, (columns - wide) // 2)]:
+            parts = [part.within(row, row + high, column, column + wide) for part in self._parts]
+            values = np.concatenate(parts)
+            values = values[np.isfinite(values)]
+            zones.append(median(values) if values.size else nan)
+        return tuple(zones)
 
 
 class _AmplifierSample:
@@ -174,13 +198,15 @@ class _AmplifierSample:
     def __init__(self, image: RawImage, readout: Readout, amplifiers: int):
         self.image = image
         self._rows, self._columns = readout.data.slices()
+        self._place = tuple(s.start for s in readout.place.slices())
         self._height, self._width = readout.data.height, readout.data.width
         self._step, self._paired = _grid(self._height, self._width, amplifiers)
+        self._guessed = readout.saturation is None and image.bitpix == 16
         self._saturation = _largest(image) if readout.saturation is None else readout.saturation
         self._samples: list[np.ndarray] = []
         self._odd: list[int] = []
         self._across = 0
-        self.step = 1
+        self.step = 0
         self._pairs: list[np.ndarray] = []
         self._constant: list[np.ndarray] = []
 
@@ -210,11 +236,27 @@ class _AmplifierSample:
         stored, counts = np.unique(_joined(self._samples), return_counts=True)
         if stored.dtype.kind in "iu" and len(stored) >= _FEWEST_VALUES:
             self.step = int(np.gcd.reduce(np.diff(stored.astype("i8"))))
+            if self._guessed and self.step > 1:
+                # Of 12 bits in 16 no pixel reaches the largest integer.
+                unreached = (2**15 - 1 - int(stored[0])) % self.step
+                self._saturation -= self.image.bscale * unreached
         values = physical(stored, self.image, "f8")
         order = np.argsort(values, kind="stable")
         image = self.image
         signed = image.bitpix == 16 and image.bzero == 0 and not image.packed
         return _Histogram(values[order], counts[order], self._saturation, signed)
+
+    def within(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Return the sampled pixels in some rows and columns of the trimmed frame."""
+        (down, across), step = self._place, self._step
+        first, stop = (max(0, -(-(edge - down) // step)) for edge in (top, bottom))
+        columns = slice(*(max(0, -(-(edge - across) // step)) for edge in (left, right)))
+        parts, done = [], 0
+        for sample in self._samples:
+            rows = sample.reshape(-1, self._across)
+            parts.append(rows[max(0, first - done) : max(0, stop - done), columns].reshape(-1))
+            done += len(rows)
+        return physical(_joined(parts), self.image, "f8")
 
     def phases(self) -> tuple[float, ...]:
         """Return the medians of the pixels in even and odd columns of even rows, then of odd rows."""
