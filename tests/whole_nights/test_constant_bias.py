@@ -12,10 +12,12 @@ from ccdprofiles import (
     Profile,
     Recipe,
     Setting,
+    combine,
     plan_night,
     reduce_night,
 )
 from ccdprofiles.camera.changes import Changes, read_change
+from ccdprofiles.errors import PlanError, ProfileError
 
 SHAPE = (120, 140)
 GAIN, NOISE = 0.5, 4.0
@@ -184,3 +186,25 @@ def test_recipes_with_constants_compare_and_are_part_of_the_hash():
     assert camera(TABLE) == camera(Setting("OFFSET", LEVELS, unit=u.adu))
     hashes = {camera(bias).hash for bias in (TABLE, level, 100 * u.adu, 101 * u.adu, True)}
     assert len(hashes) == 5
+
+
+def test_single_steps_give_the_same_frame(raw, night):
+    profile = camera(TABLE)
+    masters = {fits.getval(p, "CPTYPE"): p for n, p in night.masters.items() if "offset10" in n}
+    darks = [profile.prepare(p) for p in sorted(raw.glob("dark_10_*.fits"))]
+    dark = combine([profile.calibrate(d, bias=profile.recipe.bias) for d in darks])
+    np.testing.assert_allclose(dark.data, fits.getdata(masters["dark"]), atol=1e-4)
+    assert (dark.meta["ZEROCOR"], dark.meta["BIASLEV"]) == ("constant", 100)
+    light = profile.prepare(raw / "light_10.fits")
+    done = profile.calibrate(light, bias=100 * u.adu, dark=dark, flat=masters["flat"])
+    np.testing.assert_allclose(done.data, fits.getdata(product(night, 10)), rtol=1e-5)
+    uncertainty = fits.getdata(product(night, 10), "UNCERT")
+    np.testing.assert_allclose(done.uncertainty.array, uncertainty, rtol=1e-4)
+    assert (done.meta["CALSTAT"], done.meta["BIASLEV"], done.meta["HASPED"]) == ("BDF", 100, False)
+    unknown = profile.prepare(raw / "light_30.fits")
+    with pytest.raises(PlanError, match="OFFSET = 30 is not in its table"):
+        profile.calibrate(unknown, bias=TABLE)
+    with pytest.raises(ProfileError, match="is not in adu"):
+        profile.calibrate(light, bias=100 * u.s)
+    with pytest.raises(PlanError, match="would still contain it"):
+        profile.calibrate(light, dark=masters["dark"])
