@@ -228,7 +228,9 @@ def _kept_pedestal(state: RunState) -> Iterator[str]:
         if chosen.file not in state.measured or flat is None or flat.name not in zones:
             continue
         frame = state.frames[chosen.file]
-        if frame.amplifiers.has_overscan or not isinstance(frame.recipe.flat, Flat):
+        # The median of a few pixels of several colours may lie in the gap between two of them.
+        no_zones = frame.amplifiers.has_overscan or frame.mosaic is not None
+        if no_zones or not isinstance(frame.recipe.flat, Flat):
             continue
         sky = _without_masters(state.measured[chosen.file].quality.zones, chosen, zones)
         light = _without_masters(zones[flat.name], flat.inputs[0], zones)

@@ -253,6 +253,16 @@ def test_even_and_odd_rows_or_columns_of_other_gain_are_no_colours(night, rows):
     assert not [n for n in notes_of(night) if "colour camera" in n]
 
 
+def test_a_mosaic_without_mistakes_has_no_note(night):
+    for exposure in (2.0, 60.0):
+        night.take("dark", 5, exposure, BAYERPAT="RGGB")
+    night.take("flat", 4, 2.0, 30000 * SHADE * colours("RGGB"), BAYERPAT="RGGB")
+    for sky in (3, 300, 3000):
+        night.take("light", 1, 60.0, sky * SHADE * colours("RGGB"), BAYERPAT="RGGB")
+    notes = notes_of(night)
+    assert not [n for n in notes if any(words in n for words in WORDS)], notes
+
+
 @pytest.mark.parametrize(("card", "noted"), [("RGGB", False), ("GRBG", True)])
 def test_a_pattern_that_is_shifted_is_noted(night, card, noted):
     night.take("dark", 5, 2.0, BAYERPAT=card)
