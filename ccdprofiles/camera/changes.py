@@ -28,6 +28,7 @@ _PARTS = {
 }
 _BY_TYPE = {"combine": ("method", "clip"), "limits": ("frames",)}
 _UNITS = {
+    "bias": "adu",
     "exposure_tolerance": "s",
     "overscan_drift": "adu",
     "limits.level": "adu",
@@ -104,7 +105,7 @@ class Changes:
         values: dict[str, Any] = {}
         for name, value in (given or {}).items():
             _check_name(name)
-            is_text = isinstance(value, str) and _is_quantity(name)
+            is_text = isinstance(value, str) and _is_quantity(name, value)
             values[name] = _read_quantity(name, value) if is_text else value
             _check_value(name, values[name])
         for name in values:
@@ -191,7 +192,7 @@ def read_change(text: str) -> tuple[str, object]:
             f"--set {text!r} is not a setting; write NAME=VALUE, such as --set electrons=True."
         )
     _check_name(name)
-    if _is_quantity(name):
+    if _is_quantity(name, value):
         return name, _read_quantity(name, value)
     try:
         return name, ast.literal_eval(value)
@@ -263,8 +264,10 @@ def _field(name: str) -> Field | None:
     return next((f for kind in kinds for f in fields(kind) if f.name == last), None)
 
 
-def _is_quantity(name: str) -> bool:
+def _is_quantity(name: str, text: str) -> bool:
     field = _field(name)
+    if name == "bias":  # True and False are no numbers
+        return bool(_QUANTITY.fullmatch(text.strip()))
     return field is not None and "Quantity" in str(field.type)
 
 

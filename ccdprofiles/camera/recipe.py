@@ -11,9 +11,10 @@ from astropy import units as u
 from ..errors import ProfileError
 from .corrections import file_names
 from .crosstalk import check_crosstalk
-from .frame_types import STEPS
-from .limits import FEWEST_FRAMES, Limits
+from .frame_types import MASTER_TYPES, STEPS
+from .limits import Limits
 from .linearity import check_linearity
+from .settings import Dated, Number, Setting, check_number, number_of
 from .values import (
     ADDED,
     boolean,
@@ -210,11 +211,13 @@ class Recipe:
     overscan_drift : Quantity or None
         The largest deviation, in adu, of the overscan level from the nightly median;
         beyond it the nightly median is used, and the header records this.
-    bias : bool
-        True subtracts a master bias.
+    bias : bool, Quantity, Setting, Dated or callable
+        True subtracts a master bias. A constant in adu is subtracted from every frame instead, and
+        no bias frames are needed: a quantity, a `Setting` of the offset, or a function of the header.
+        A frame whose constant is not known lacks its bias.
     dark : {None, "match", "scale"}
         None subtracts no dark; "match" one of the frame's own exposure; "scale" one
-        scaled by the exposures, which needs ``bias=True``.
+        scaled by the exposures, which needs ``bias=True`` or a constant.
     exposure_tolerance : Quantity, or tuple of Quantity and float
         The largest difference in exposure between a frame and a matched dark; with a fraction of
         the exposure, such as ``(0.05 * u.s, 0.001)``, the larger of both.
@@ -269,11 +272,19 @@ class Recipe:
     >>> recipe = Recipe(bias=True, dark="scale", flat=Flat(scale="mean"))
     >>> recipe.combine_for("arc").method
     'sum'
+
+    A camera without bias frames, whose level follows from its offset:
+
+    >>> from astropy import units as u
+    >>> from ccdprofiles import Setting
+    >>> recipe = Recipe(bias=Setting("OFFSET", {10: 100, 50: 500}, unit=u.adu), dark="scale")
+    >>> recipe.has("bias"), recipe.needs_master("bias")
+    (True, False)
     """
 
     overscan: str | Model = "median"
     overscan_drift: u.Quantity | None = None
-    bias: bool = True
+    bias: bool | Number = True
     dark: str | None = "match"
     exposure_tolerance: u.Quantity | tuple[u.Quantity, float] = 1 * u.s
     flat: Flat | SpectralFlat | None = Flat()
@@ -292,13 +303,14 @@ class Recipe:
         if not check_model(self.overscan, "overscan"):
             choices = ("median", "mean", "level")
             one_of(self.overscan, choices, "overscan", " or an astropy model")
-        boolean(self.bias, "bias")
+        _check_bias(self.bias)
         boolean(self.electrons, "electrons")
         if self.dark is not None:
             one_of(self.dark, ("match", "scale"), "dark", " or None")
-        if self.dark == "scale" and not self.bias:
+        if self.dark == "scale" and not self.has("bias"):
             raise ProfileError(
-                "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
+                "dark='scale' needs bias=True or a constant: a dark that still contains its bias cannot "
+                "be scaled."
             )
         object.__setattr__(self, "exposure_tolerance", _checked_tolerance(self.exposure_tolerance))
         if self.overscan_drift is not None:
@@ -337,7 +349,7 @@ class Recipe:
             raise ProfileError(f"limits={self.limits!r} is not a set of limits; use Limits(...).")
         combines = self.combine if isinstance(self.combine, Mapping) else {"flat": self.combine}
         for frame_type, combine in combines.items():
-            one_of(frame_type, tuple(FEWEST_FRAMES), "combine")
+            one_of(frame_type, MASTER_TYPES, "combine")
             if not isinstance(combine, Combine):
                 raise ProfileError(
                     f"combine={combine!r} is not a way to combine frames; use Combine(...)."
@@ -345,6 +357,42 @@ class Recipe:
 
     def __reduce__(self):
         return picklable(self)
+
+    def has(self, step: str) -> bool:
+        """Return True if a step is part of the recipe.
+
+        Parameters
+        ----------
+        step : {"bias", "dark", "flat"}
+        """
+        value = getattr(self, step)
+        return value is not None and value is not False
+
+    def needs_master(self, step: str) -> bool:
+        """Return True if a step needs a master; a constant bias needs none.
+
+        Parameters
+        ----------
+        step : {"bias", "dark", "flat"}
+        """
+        return self.bias is True if step == "bias" else self.has(step)
+
+    def bias_level(self, header: Mapping) -> float | None:
+        """Return the constant bias of a frame in adu, or None if it is not known.
+
+        Raises
+        ------
+        FrameRejected
+            If the header leads to something that is not a positive level.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from ccdprofiles import Recipe
+        >>> Recipe(bias=100 * u.adu).bias_level({})
+        100.0
+        """
+        return None if isinstance(self.bias, bool) else number_of(self.bias, header, u.adu, "bias")
 
     def tolerance_for(self, exposure: float) -> float:
         """Return by how many seconds the exposure of a matched dark may differ from that of a frame.
@@ -391,6 +439,17 @@ class Recipe:
         'scale'
         """
         return changed(self, changes)
+
+
+def _check_bias(value: Any) -> None:
+    """Refuse what is neither True nor False nor a constant."""
+    if isinstance(value, u.Quantity | Setting | Dated) or callable(value):
+        check_number(value, u.adu, "bias")
+    elif not isinstance(value, bool):
+        raise ProfileError(
+            f"bias={value!r} is not True or False, nor a constant; use such as bias=100 * u.adu, or "
+            "Setting('OFFSET', {...}, unit=u.adu)."
+        )
 
 
 def _checked_tolerance(value: Any) -> u.Quantity | tuple[u.Quantity, float]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
 
+    from .settings import Number
+
 __all__ = ["SingleSteps"]
 
 
@@ -98,7 +100,7 @@ class SingleSteps:
         self,
         frame: CCDData | str | Path,
         *,
-        bias: CCDData | str | Path | None = None,
+        bias: CCDData | str | Path | Number = None,
         dark: CCDData | str | Path | None = None,
         flat: CCDData | str | Path | None = None,
         electrons: bool | None = None,
@@ -117,7 +119,8 @@ class SingleSteps:
             As `prepare` gives it.
         bias, dark, flat : CCDData, str or Path, optional
             As `ccdprofiles.combine` gives them, a master of `ccdprofiles.reduce_night`, or that
-            of another program, trimmed as the frame is.
+            of another program, trimmed as the frame is. ``bias`` may also be a constant in adu, as
+            in a recipe: ``bias=100 * u.adu``.
         electrons : bool, optional
             Whether the gain is applied; False where further masters are to follow. Omitted, as
             the recipe says.

@@ -68,7 +68,7 @@ class Measured:
     column_levels: tuple[np.ndarray | None, ...] = ()
 
 
-def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
+def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe, flat: bool = False) -> Measured:
     """Read a raw frame once, for its SHA-256 and its overscan levels.
 
     Parameters
@@ -77,6 +77,8 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
     amplifiers : AmplifierSet
     recipe : Recipe
         Its ``overscan`` defines how a strip becomes a level for each row.
+    flat : bool
+        Whether the levels of even and odd rows and columns are measured too.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe) -> Measured:
         has an overscan that cannot be measured (``overscan``).
     """
     digest = hashlib.sha256()
-    sample = Sample(raw, amplifiers)
+    sample = Sample(raw, amplifiers, phases=flat)
     strips = [_Strips.of(readout) for readout in amplifiers.readouts]
     try:
         with Pixels(raw) as pixels:

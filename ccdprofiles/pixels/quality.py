@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import nan, sqrt
+from math import gcd, nan, sqrt
 from zlib import crc32
 
 import numpy as np
@@ -31,6 +31,12 @@ _PAIRS = 20_000
 
 _BAND_ROWS = 512
 """The rows with pairs are chosen separately in each band of so many rows."""
+
+_ZONE = 8
+"""The corners and the centre have this fraction of the rows and columns."""
+
+_FEWEST_VALUES = 16
+"""From fewer different values no common divisor follows."""
 
 _FEWEST_COLUMNS = 16
 """In fewer columns the pixels of a row may have one value by chance."""
@@ -75,6 +81,16 @@ class Quality:
         That value, in adu.
     fingerprint : int
         CRC-32 of the sample; frames with other fingerprints have other pixels.
+    phases : tuple of tuple of float
+        Of a flat, for each amplifier, the medians of the pixels in even and odd columns of even
+        rows, then of odd rows, in adu.
+    step : int
+        The greatest common divisor of the differences between the stored integers; 16 for 12 bits
+        stored in 16, and 0 if it is not known.
+    quarter : tuple of float
+        For each amplifier the 25th percentile of its data, the median of the darker half, in adu.
+    zones : tuple of float
+        The medians of the four corners and of the centre, in adu.
     """
 
     level: tuple[float, ...]
@@ -89,6 +105,10 @@ class Quality:
     value: float = float("nan")
     fingerprint: int = 0
     dark: tuple[float, ...] = ()
+    phases: tuple[tuple[float, ...], ...] = ()
+    step: int = 0
+    quarter: tuple[float, ...] = ()
+    zones: tuple[float, ...] = ()
 
 
 class Sample:
@@ -98,10 +118,14 @@ class Sample:
     ----------
     raw : RawFile
     amplifiers : AmplifierSet
+    phases : bool
+        Whether the levels of the pixels in even and odd rows and columns are measured too.
     """
 
-    def __init__(self, raw: RawFile, amplifiers: AmplifierSet):
+    def __init__(self, raw: RawFile, amplifiers: AmplifierSet, phases: bool = False):
+        self._phases = phases
         number = len(amplifiers.readouts)
+        self._shape = amplifiers.shape
         self._parts = [
             _AmplifierSample(raw.image(r.extension), r, number) for r in amplifiers.readouts
         ]
@@ -130,8 +154,8 @@ class Sample:
             (part.constant_rows() for part in self._parts), key=lambda pair: pair[0]
         )
         common, value = max((each.most_frequent for each in histograms), key=lambda pair: pair[0])
-        quantiles = [each.quantiles(0.05, 0.5, 0.95) for each in histograms]
-        dark, level, bright = zip(*quantiles, strict=True)
+        quantiles = [each.quantiles(0.05, 0.25, 0.5, 0.95) for each in histograms]
+        dark, quarter, level, bright = zip(*quantiles, strict=True)
         pixels = [each.number for each in histograms]
         fingerprint = 0
         for each in histograms:
@@ -149,7 +173,23 @@ class Sample:
             value=value,
             fingerprint=fingerprint,
             dark=dark,
+            phases=tuple(part.phases() for part in self._parts) if self._phases else (),
+            step=gcd(*(part.step for part in self._parts)),
+            quarter=quarter,
+            zones=self._zones(),
         )
+
+    def _zones(self) -> tuple[float, ...]:
+        """Return the medians of the four corners and of the centre of the trimmed frame."""
+        (rows, columns), zones = self._shape, []
+        high, wide = rows // _ZONE, columns // _ZONE
+        corners = [(r, c) for r in (0, rows - high) for c in (0, columns - wide)]
+        for row, column in [*corners, ((rows - high) // 2, (columns - wide) // 2)]:
+            parts = [part.within(row, row + high, column, column + wide) for part in self._parts]
+            values = np.concatenate(parts)
+            values = values[np.isfinite(values)]
+            zones.append(median(values) if values.size else nan)
+        return tuple(zones)
 
 
 class _AmplifierSample:
@@ -158,10 +198,15 @@ class _AmplifierSample:
     def __init__(self, image: RawImage, readout: Readout, amplifiers: int):
         self.image = image
         self._rows, self._columns = readout.data.slices()
+        self._place = tuple(s.start for s in readout.place.slices())
         self._height, self._width = readout.data.height, readout.data.width
         self._step, self._paired = _grid(self._height, self._width, amplifiers)
+        self._guessed = readout.saturation is None and image.bitpix == 16
         self._saturation = _largest(image) if readout.saturation is None else readout.saturation
         self._samples: list[np.ndarray] = []
+        self._odd: list[int] = []
+        self._across = 0
+        self.step = 0
         self._pairs: list[np.ndarray] = []
         self._constant: list[np.ndarray] = []
 
@@ -173,7 +218,10 @@ class _AmplifierSample:
         # Integers of 32 bits are sorted fastest.
         small = band.dtype.kind in "iu" and band.dtype.itemsize < 4
         native = np.dtype("i4") if small else band.dtype.newbyteorder("=")
-        self._samples.append(band[-start % step :: step, ::step].astype(native).reshape(-1))
+        sampled = band[-start % step :: step, ::step].astype(native)
+        self._odd.append((start + -start % step) // step % 2)
+        self._across = sampled.shape[1]
+        self._samples.append(sampled.reshape(-1))
         if self._width > 2:
             chosen = slice(*np.searchsorted(self._paired, (start, start + len(band))))
             paired = band[self._paired[chosen] - start]
@@ -186,11 +234,40 @@ class _AmplifierSample:
     def histogram(self) -> _Histogram:
         """Count how often each value occurs."""
         stored, counts = np.unique(_joined(self._samples), return_counts=True)
+        if stored.dtype.kind in "iu" and len(stored) >= _FEWEST_VALUES:
+            self.step = int(np.gcd.reduce(np.diff(stored.astype("i8"))))
+            if self._guessed and self.step > 1:
+                # Of 12 bits in 16 no pixel reaches the largest integer.
+                unreached = (2**15 - 1 - int(stored[0])) % self.step
+                self._saturation -= self.image.bscale * unreached
         values = physical(stored, self.image, "f8")
         order = np.argsort(values, kind="stable")
         image = self.image
         signed = image.bitpix == 16 and image.bzero == 0 and not image.packed
         return _Histogram(values[order], counts[order], self._saturation, signed)
+
+    def within(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Return the sampled pixels in some rows and columns of the trimmed frame."""
+        (down, across), step = self._place, self._step
+        first, stop = (max(0, -(-(edge - down) // step)) for edge in (top, bottom))
+        columns = slice(*(max(0, -(-(edge - across) // step)) for edge in (left, right)))
+        parts, done = [], 0
+        for sample in self._samples:
+            rows = sample.reshape(-1, self._across)
+            parts.append(rows[max(0, first - done) : max(0, stop - done), columns].reshape(-1))
+            done += len(rows)
+        return physical(_joined(parts), self.image, "f8")
+
+    def phases(self) -> tuple[float, ...]:
+        """Return the medians of the pixels in even and odd columns of even rows, then of odd rows."""
+        parts: list[list[np.ndarray]] = [[], [], [], []]
+        for odd, sample in zip(self._odd, self._samples, strict=True):
+            # The step of the grid is odd, so that its pixels alternate as those of the frame.
+            rows = sample.reshape(-1, self._across)
+            for n, part in enumerate(parts):
+                part.append(rows[(n // 2 + odd) % 2 :: 2, n % 2 :: 2].reshape(-1))
+        whole = (physical(_joined(part), self.image, "f8") for part in parts)
+        return tuple(median(each) if each.size else nan for each in whole)
 
     def constant_rows(self) -> tuple[float, float]:
         """Return the fraction of rows with a single value below saturation, and the first value."""
@@ -318,6 +395,7 @@ def judge(
     recipe: Recipe,
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...] = (),
+    mosaic: bool = False,
 ) -> FrameRejected | None:
     """Return the fault of the pixels of a frame, or None.
 
@@ -333,6 +411,8 @@ def judge(
     amplifiers : AmplifierSet
     overscan : tuple of (float or None)
         The level of each amplifier's overscan, in adu.
+    mosaic : bool
+        Whether its pixels have several colours; its brightest colour is then judged.
 
     Returns
     -------
@@ -361,7 +441,7 @@ def judge(
             f"adu), but at most {_percent(limits.common_value)} may; inspect it, and remove it from "
             "the night.",
         )
-    return _judge_light(quality, recipe, amplifiers, overscan) if kind == "flat" else None
+    return _judge_light(quality, recipe, amplifiers, overscan, mosaic) if kind == "flat" else None
 
 
 def _judge_light(
@@ -369,14 +449,16 @@ def _judge_light(
     recipe: Recipe,
     amplifiers: AmplifierSet,
     overscan: tuple[float | None, ...],
+    mosaic: bool,
 ) -> FrameRejected | None:
     """Compare the level of a flat with the saturation level, if that is known."""
     full = [r.saturation for r in amplifiers.readouts if r.saturation is not None]
     if recipe.limits.flat_level is None or len(full) < len(amplifiers.readouts):
         return None
-    # Much of a spectrum is dark; its brightest part shows how it was exposed.
-    spectral = isinstance(recipe.flat, SpectralFlat)
-    light = light_of(quality.bright if spectral else quality.level, overscan)
+    # Much of a spectrum is dark, and so may be two colours of three; the brightest part shows how
+    # it was exposed.
+    uneven = mosaic or isinstance(recipe.flat, SpectralFlat)
+    light = light_of(quality.bright if uneven else quality.level, overscan)
     filled = float(np.nanmedian([one / most for one, most in zip(light, full, strict=True)]))
     least, most = recipe.limits.flat_level
     if least <= filled <= most:

@@ -60,10 +60,22 @@ def possible_cosmic_rays(
 def cosmic_rays_off(
     cosmic: CosmicRays | bool | None, plan: Plan, frames: Iterable[Frame]
 ) -> list[str]:
-    """Name the profiles whose recipe detects cosmic rays although the caller switched that off."""
-    if cosmic is not False:
-        return []
+    """Name the profiles in whose frames cosmic rays are not detected although they should be.
+
+    The caller switched that off, or the frames are mosaics of colours.
+    """
     science = {p.input.file for p in plan.products}
+    if cosmic is not False:
+        colours = {
+            _profile_of(f)
+            for f in frames
+            if f.file in science and f.mosaic is not None and (cosmic or _asks(f))
+        }
+        return [
+            f"cosmic rays are not detected in the mosaics of colours of {name}, because every pixel "
+            "of a mosaic differs from its neighbours; detect them after debayering"
+            for name in sorted(colours)
+        ]
     asking = {_profile_of(f) for f in frames if f.file in science and _asks(f)}
     return [
         f"cosmic rays are not detected, on purpose, although the recipe of {name} requires it"

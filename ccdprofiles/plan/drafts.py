@@ -39,10 +39,12 @@ def drafts_of(
     min_frames : int or None
         The smallest number of frames for a bias, dark or flat, if the caller overrules the recipes.
     """
-    # The bias is subtracted once darks or arcs are combined, so they must share it.
-    by_bias: dict[str | None, list[tuple[Frame, Input]]] = {}
+    # The bias is subtracted once darks or arcs are combined, so they must share it; so must flats
+    # that have a constant one, as it is a setting of the camera.
+    by_bias: dict[str | float | None, list[tuple[Frame, Input]]] = {}
     for frame, chosen in inputs:
-        by_bias.setdefault(None if kind == "flat" else chosen.bias, []).append((frame, chosen))
+        shared = chosen.bias if kind != "flat" or chosen.master_bias is None else None
+        by_bias.setdefault(shared, []).append((frame, chosen))
     notes = part.notes
     for used in by_bias.values():
         frames = tuple(frame for frame, _ in used)

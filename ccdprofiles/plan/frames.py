@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.spelling import near_files
@@ -88,6 +89,8 @@ class Frame:
         The same without the gain, if that varies from frame to frame: equal for frames that may
         share a flat.
     raw : RawFile
+    mosaic : Mosaic or None
+        The colours of its pixels after trimming, if it is a mosaic of colours.
     origin : str
         The calibration folder that contains it; empty for frames of the night itself.
     master : str
@@ -113,6 +116,7 @@ class Frame:
     amplifier_key: str = ""
     flat_key: str = ""
     raw: RawFile = _NOT_READ
+    mosaic: Mosaic | None = None
     origin: str = ""
     master: str = ""
     notes: tuple[Reason, ...] = ()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..errors import FrameRejected
 from .candidates import Candidate, Candidates, best, exposure_of
 from .frames import Frame
-from .missing import no_bias, no_dark, no_flat, pedestal
+from .missing import no_bias, no_bias_level, no_dark, no_flat, pedestal
 from .plan import Input
 from .reason import Reason
 from .setup_cards import SETUP
@@ -25,15 +26,15 @@ def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) ->
         Steps that are omitted on purpose.
     """
     recipe, exposed = frame.recipe, frame.type in ("flat", "science")
-    bias: Candidate | None = None
+    bias: str | float | None = None
     dark: Candidate | None = None
     flat: Candidate | None = None
     scale = 1.0
-    if frame.type != "bias" and recipe.bias and "bias" not in without:
-        choice = choose_bias(frame, masters)
-        if isinstance(choice, Reason):
-            return choice
-        bias = choice
+    if frame.type != "bias" and recipe.has("bias") and "bias" not in without:
+        of_bias = choose_bias(frame, masters)
+        if isinstance(of_bias, Reason):
+            return of_bias
+        bias = of_bias if isinstance(of_bias, float) else of_bias.master.name
     if exposed and recipe.dark and "dark" not in without:
         choice = choose_dark(frame, masters, bias_off=bias is not None)
         if isinstance(choice, Reason):
@@ -51,15 +52,25 @@ def choose_masters(frame: Frame, masters: Candidates, without: Iterable[str]) ->
             flat = choice
     return Input(
         file=frame.file,
-        bias=bias.master.name if bias else None,
+        bias=bias,
         dark=dark.master.name if dark else None,
         dark_scale=scale,
         flat=flat.master.name if flat else None,
     )
 
 
-def choose_bias(frame: Frame, masters: Candidates) -> Candidate | Reason:
-    """Choose the master bias of a frame: the most similar settings, then the nearest in time."""
+def choose_bias(frame: Frame, masters: Candidates) -> Candidate | float | Reason:
+    """Choose the bias of a frame.
+
+    It is the constant of its recipe in adu, or the master bias with the most similar settings; of
+    several the nearest in time.
+    """
+    if not frame.recipe.needs_master("bias"):
+        try:
+            level = frame.recipe.bias_level(frame.header)
+        except FrameRejected as error:
+            return no_bias_level(frame, str(error))
+        return no_bias_level(frame) if level is None else level
     fitting = masters.usable(masters.for_frame("bias", frame), frame)
     if not fitting:
         return no_bias(frame, masters)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from ..camera.header_values import card_names
+from ..camera.settings import Setting, why_unknown
 from .candidates import Candidate, Candidates, exposure_of, temperature_tolerance
 from .frames import Frame
 from .match_cards import differing_cards
@@ -13,7 +15,15 @@ from .reason import Reason
 from .setup_cards import CHIP
 from .wording import plural, seconds
 
-__all__ = ["few_frames", "mixed_setup", "no_bias", "no_dark", "no_flat", "pedestal"]
+__all__ = [
+    "few_frames",
+    "mixed_setup",
+    "no_bias",
+    "no_bias_level",
+    "no_dark",
+    "no_flat",
+    "pedestal",
+]
 
 
 def no_bias(frame: Frame, masters: Candidates) -> Reason:
@@ -24,6 +34,28 @@ def no_bias(frame: Frame, masters: Candidates) -> Reason:
     else:
         text = f"no bias of {_described(frame)}{_other_masters('bias', frame, masters)}."
     return Reason(frame.file, "no-bias", text)
+
+
+def no_bias_level(frame: Frame, fault: str = "") -> Reason:
+    """Return why the constant bias of a frame is not known.
+
+    Parameters
+    ----------
+    frame : Frame
+    fault : str
+        What is wrong with its header; empty if its bias is just not known.
+    """
+    bias, text = frame.recipe.bias, fault
+    if not fault:
+        why = why_unknown(bias, frame.header)
+        if not why and isinstance(bias, Setting):
+            why = f"{card_names(bias.card)} is missing"
+        text = (
+            f"{why or 'the function bias= of the recipe returns nothing for its header'}, but the "
+            "recipe subtracts a constant from every frame; add it to bias= of the recipe, or omit the "
+            "step with without=['bias'] (--without bias)."
+        )
+    return Reason(frame.file, "bias-level", f"no constant bias: {text}")
 
 
 def no_dark(
@@ -99,7 +131,7 @@ def _dark_wanted(
     hint = f" of {wanted}; the nearest is {seconds(nearest[2])}, which differs by {seconds(nearest[0])}."
     own = exposure_of(frame)
     longer = any(c.master.bias_off and exposure_of(c.master) > own for c in fitting)
-    if longer and frame.recipe.bias:
+    if longer and frame.recipe.has("bias"):
         hint += " To scale a longer dark, use dark='scale' in the recipe (--set dark=scale)."
     return hint
 

@@ -174,10 +174,9 @@ def choice_notes(
     """
     asking: dict[tuple, list[tuple[str, float | None]]] = {}
     for frame, taken in chosen:
-        for name in (taken.bias, taken.dark, taken.flat):
-            if name is not None:
-                for key, chip in _differences(masters.by_name[name], frame, masters):
-                    asking.setdefault(key, []).append((frame.file, chip))
+        for name in taken.masters:
+            for key, chip in _differences(masters.by_name[name], frame, masters):
+                asking.setdefault(key, []).append((frame.file, chip))
     for (name, its, own, end), frames in asking.items():
         used = [(file, chip) for file, chip in frames if file not in missing]
         if used:

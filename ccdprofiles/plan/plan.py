@@ -24,17 +24,29 @@ class Input:
     Parameters
     ----------
     file : str
-    bias, dark, flat : str or None
+    bias : str, float or None
+        The name of the master bias, or the constant in adu that is subtracted instead.
+    dark, flat : str or None
         Names of masters.
     dark_scale : float
         The factor of the master dark; 1 if it has the exposure of the frame.
     """
 
     file: str
-    bias: str | None = None
+    bias: str | float | None = None
     dark: str | None = None
     dark_scale: float = 1.0
     flat: str | None = None
+
+    @property
+    def master_bias(self) -> str | None:
+        """The name of the master bias; None if there is none, or a constant is subtracted."""
+        return self.bias if isinstance(self.bias, str) else None
+
+    @property
+    def masters(self) -> tuple[str, ...]:
+        """The names of the masters that it uses."""
+        return tuple(name for name in (self.master_bias, self.dark, self.flat) if name)
 
 
 @dataclass(frozen=True)
@@ -128,11 +140,15 @@ class Product:
     input: Input
 
     def __str__(self) -> str:
-        masters = [PurePosixPath(m).stem for m in (self.input.bias, self.input.dark) if m]
+        used = [
+            f"bias of {m:g} adu" if isinstance(m, float) else PurePosixPath(m).stem
+            for m in (self.input.bias, self.input.dark)
+            if m
+        ]
         if self.input.dark and self.input.dark_scale != 1:
-            masters[-1] += f" x {self.input.dark_scale:.6g}"
-        masters += [PurePosixPath(self.input.flat).stem] if self.input.flat else []
-        return f"{self.name}  {', '.join(masters) or 'no master'}"
+            used[-1] += f" x {self.input.dark_scale:.6g}"
+        used += [PurePosixPath(self.input.flat).stem] if self.input.flat else []
+        return f"{self.name}  {', '.join(used) or 'no master'}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +162,7 @@ class Plan:
     products : tuple of Product
     missing : tuple of Reason
         The frames that cannot be used or calibrated as their recipe requires. The codes are
-        ``no-bias``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames``, ``mixed-setup``.
+        ``no-bias``, ``bias-level``, ``no-dark``, ``no-flat``, ``pedestal``, ``few-frames``, ``mixed-setup``.
     set_aside : tuple of Reason
         Frames that cannot be used because of their headers.
     notes : tuple of str

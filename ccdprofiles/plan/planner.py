@@ -171,7 +171,7 @@ def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) 
     night = (frame for of_type in frames.values() for frame in of_type)
     kinds = {(id(f.recipe), f.flat_key, read_out(f)): f for f in night}
     steps = [step for step in STEPS if step not in without]
-    return {(s, read_out(f, s)) for f in kinds.values() for s in steps if getattr(f.recipe, s)}
+    return {(s, read_out(f, s)) for f in kinds.values() for s in steps if f.recipe.needs_master(s)}
 
 
 def _groups_asked_for(
@@ -218,7 +218,7 @@ def _together(
     if any(
         f.recipe.flat
         and not f.amplifiers.has_overscan
-        and all(s in out or not getattr(f.recipe, s) for s in ("bias", "dark"))
+        and all(s in out or not f.recipe.has(s) for s in ("bias", "dark"))
         for f in exposed
     ):
         out.add("flat")

@@ -10,6 +10,7 @@ from itertools import chain
 from ..camera.amplifier import expanded
 from ..camera.cards import spellings
 from ..camera.header_values import UNKNOWN
+from ..camera.mosaic import unread_pattern
 from ..camera.profile import Cards, Profile
 from ..camera.settings import period_text, why_unknown
 from ..errors import FrameRejected
@@ -47,6 +48,14 @@ def refuse_cubes(raw: RawFile) -> None:
     FrameRejected
     """
     for image in raw.images:
+        if image.planes == 3:
+            raise FrameRejected(
+                "cube",
+                "it is a cube of 3 planes, probably a colour image that was debayered, but the raw "
+                "image was expected, as debayering mixes pixels before their dark and flat are "
+                "removed; save raw frames (RAW16) in the capture program, or write each plane to "
+                "its own file.",
+            )
         if image.planes > 1:
             raise FrameRejected(
                 "cube",
@@ -176,6 +185,18 @@ def _oddities(frame: Frame) -> Iterator[str]:
         yield f"{cards} {'occur' if len(twice) > 1 else 'occurs'} twice in its header with different values; the first is used."
     if header.block.translate(None, _PLAIN):
         yield "its header contains bytes that FITS does not allow; they are read as \ufffd."
+    # The bytes are searched, as a note costs time in each of 20,000 headers.
+    if b"BAYERPAT" in header.block and (odd := unread_pattern(header)):
+        yield (
+            f"{odd} is not a pattern of two by two colours; it is used as a monochrome image, and a "
+            "flat changes the balance of its colours."
+        )
+    if frame.mosaic is not None and frame.binning != (1, 1):
+        columns, rows = frame.binning
+        yield (
+            f"a mosaic of colours ({frame.mosaic.pattern}) binned {columns}x{rows}; if the binning "
+            "mixed its colours, use it as a monochrome image; its flats are right in both cases."
+        )
     for card in _cards_of(frame.profile.exposure):
         value = header.get(card)
         known = isinstance(value, str) and value.strip().lower() not in UNKNOWN

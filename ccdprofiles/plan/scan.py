@@ -15,6 +15,7 @@ from pathlib import Path
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import Changes
 from ..camera.frame_types import STEPS
+from ..camera.mosaic import mosaic_of
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.registry import Registry
@@ -150,6 +151,8 @@ class Scanner:
             frame = frame.with_(binning=profile.binning_of(header))
             amplifiers, key, flat_key = self._read_out(frame)
             frame = frame.with_(amplifiers=amplifiers, amplifier_key=key, flat_key=flat_key)
+            if "BAYERPAT" in header or "COLORTYP" in header:
+                frame = _with_colours(frame)
             refuse(frame)
             refuse_corrections(frame)
         except FrameRejected as error:
@@ -379,6 +382,17 @@ def _amplifier_keys(frame: Frame, amplifiers: AmplifierSet) -> tuple[str, str]:
         ratios = [g and gains[0] and round(g / gains[0], 3) for g in gains]
         return _short_hash([*what, gains]), _short_hash([*what, ratios])
     return _short_hash(what), ""
+
+
+def _with_colours(frame: Frame) -> Frame:
+    """Return a frame with its mosaic of colours, if it is one; masters of others do not fit it."""
+    mosaic = mosaic_of(frame.header, frame.amplifiers, frame.raw.shapes)
+    if mosaic is None:
+        return frame
+    keys = [
+        key and _short_hash([key, mosaic.pattern]) for key in (frame.amplifier_key, frame.flat_key)
+    ]
+    return frame.with_(mosaic=mosaic, amplifier_key=keys[0], flat_key=keys[1])
 
 
 def _short_hash(what: list[object]) -> str:

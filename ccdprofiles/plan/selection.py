@@ -216,7 +216,7 @@ def _masters(plan: Plan, products: Iterable[Product], asked: set[str]) -> tuple[
 
 def _needed(inputs: Iterable[Input]) -> Iterator[str]:
     for chosen in inputs:
-        yield from (name for name in (chosen.bias, chosen.dark, chosen.flat) if name)
+        yield from chosen.masters
 
 
 def _files(master: Master) -> set[str]:

@@ -111,7 +111,7 @@ def lit_flats(
 
 def _levels(flats: Flats, pixels: Mapping[str, Pixels], mapped: Callable) -> list[FlatLevel]:
     how = flats.recipe.flat
-    if flats.exact and isinstance(how, Flat) and how.scale == "median":
+    if flats.exact and isinstance(how, Flat) and how.scale == "median" and flats.mosaic is None:
         return _medians(flats, pixels, mapped)
     return list(mapped(partial(_level, flats, pixels), flats.chosen))
 
@@ -126,7 +126,10 @@ def _level(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> FlatLev
 
 
 def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndarray:
-    """Return the good pixels of a flat in float64, with bias and dark subtracted."""
+    """Return the good pixels of a flat in float64, with bias and dark subtracted.
+
+    Of a mosaic of colours they are those of its most frequent colour.
+    """
     shape = flats.amplifiers.shape
     image = np.empty(shape, "f8")
     good = np.ones(shape, bool)
@@ -138,6 +141,9 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
         image[first:stop] = ccd.data[0]
         if ccd.flags is not None:
             good[first:stop] = (ccd.flags[0] & NO_LEVEL) == 0
+    if flats.mosaic is not None:
+        # The median of several colours may lie in the gap between two of them.
+        good &= flats.mosaic.where(flats.mosaic.colours[0], shape)
     return flat_values(image, good, flats.recipe.flat)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,7 +11,8 @@ from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.corrections import used_corrections
-from ..camera.recipe import Recipe, SpectralFlat
+from ..camera.mosaic import Mosaic
+from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
 from ..pixels.bad_pixels import flag_bad_pixels
@@ -29,6 +30,7 @@ __all__ = [
     "Flats",
     "Pair",
     "ScaledFlats",
+    "colour_norms",
     "divide_lamp",
     "flat_norm",
     "good_pixels",
@@ -39,8 +41,8 @@ __all__ = [
 Pair = tuple[Band | None, Band | None]
 """The same rows of a bias and of a dark."""
 
-Pairs = Mapping[tuple[str | None, str | None], Pair]
-"""Such rows by the names of the bias and the dark."""
+Pairs = Mapping[tuple[str | float | None, str | None], Pair]
+"""Such rows by the names of the bias, or its constant, and the dark."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class Flats:
         return self.inputs.frames[self.chosen[0].file].recipe
 
     @property
+    def mosaic(self) -> Mosaic | None:
+        """Their mosaic of colours, if they are from a colour camera."""
+        return self.inputs.frames[self.chosen[0].file].mosaic
+
+    @property
     def small(self) -> bool:
         """Whether they are stacked in float32, with a remainder of their masters omitted.
 
@@ -129,16 +136,16 @@ class Flats:
         return self.exact and self.recipe.combine_for("flat").method != "median"
 
     @property
-    def groups(self) -> dict[tuple[str | None, str | None, float], list[int]]:
+    def groups(self) -> dict[tuple[str | float | None, str | None, float], list[int]]:
         """The numbers of flats by their bias, their dark and the scale of the dark."""
         groups: dict[tuple, list[int]] = {}
         for n, chosen in enumerate(self.chosen):
             groups.setdefault((chosen.bias, chosen.dark, chosen.dark_scale), []).append(n)
         return groups
 
-    def pairs(self, first: int, stop: int) -> dict[tuple[str | None, str | None], Pair]:
+    def pairs(self, first: int, stop: int) -> dict[tuple[str | float | None, str | None], Pair]:
         """Read rows of each bias and dark once; most flats share them."""
-        pairs: dict[tuple[str | None, str | None], Pair] = {}
+        pairs: dict[tuple[str | float | None, str | None], Pair] = {}
         for chosen in self.chosen:
             if (chosen.bias, chosen.dark) not in pairs:
                 pairs[chosen.bias, chosen.dark] = self.inputs.bands(chosen, first, stop)[:2]
@@ -363,7 +370,30 @@ def flat_norm(values: np.ndarray, scale: str, minimum: float) -> float:
     return norm
 
 
-def normalise_flat(band: Band, norm: float, minimum: float) -> Band:
+def colour_norms(
+    values: Callable[[str], np.ndarray], mosaic: Mosaic, how: Flat
+) -> dict[str, float]:
+    """Return the level of each colour of a combined flat, by which its pixels are divided.
+
+    The colour of the lamp therefore does not change the colours of the science frames. The two
+    greens of a pattern share their level.
+
+    Parameters
+    ----------
+    values : callable
+        Returns the good pixels of a colour.
+    mosaic : Mosaic
+    how : Flat
+
+    Raises
+    ------
+    FrameRejected
+        ``flat-level``, if a colour has no light.
+    """
+    return {c: flat_norm(values(c), how.scale, how.minimum) for c in mosaic.colours}
+
+
+def normalise_flat(band: Band, norm: float | np.ndarray, minimum: float) -> Band:
     """Divide rows of a combined flat by its level, and its variance by the square of it.
 
     A pixel that is not good, or below ``minimum``, becomes 1 and is flagged ``no flat``,
@@ -373,16 +403,17 @@ def normalise_flat(band: Band, norm: float, minimum: float) -> Band:
     ----------
     band : Band
         With flags.
-    norm, minimum : float
+    norm : float, or ndarray of the shape of the rows
+    minimum : float
     """
     # Division by a float64, so that a pixel is rounded once.
-    data = _divided(band.data, np.float64(norm))
+    data = _divided(band.data, np.asarray(norm, "f8"))
     variance = None if band.variance is None else _divided(band.variance, norm**2)
     unusable = ~good_pixels(band.data, known(band.flags, "flags")) | (data < minimum)
     return _without_flat(Band(data, variance, band.flags), unusable, NO_FLAT)
 
 
-def _divided(plane: np.ndarray, by: float) -> np.ndarray:
+def _divided(plane: np.ndarray, by: float | np.ndarray) -> np.ndarray:
     return np.divide(plane, by, out=np.empty_like(plane), casting="same_kind")
 
 

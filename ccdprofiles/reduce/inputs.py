@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.cards import Card
 from ..camera.frame_types import STEPS
 from ..camera.recipe import Flat, Recipe, SpectralFlat
+from ..camera.settings import Dated, Setting
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
 from ..pixels.overscan import overscan_noise
@@ -31,6 +33,7 @@ __all__ = [
     "omitted_steps",
     "pedestal_off",
     "picklable",
+    "settled",
 ]
 
 _BAND_BYTES = 8 * 2**20
@@ -138,14 +141,22 @@ class JobInputs:
         dark = self.band(chosen.dark, first, stop)
         if chosen.dark is not None and dark is not None:
             master = self.masters[chosen.dark]
-            own_bias = self.masters[chosen.bias].sha256 if chosen.bias else None
+            own_bias = self.masters[chosen.master_bias].sha256 if chosen.master_bias else None
             dark = replace(dark, same_bias=master.header.get("BIASSHA") == own_bias)
             if not pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
                 dark = replace(dark, scatter=dark.variance * master.frame_variance_factor)
         return bias, dark, self.band(chosen.flat, first, stop)
 
-    def band(self, name: str | None, first: int, stop: int, variance: bool = True) -> Band | None:
-        """Read rows of a master; None if there is no master."""
+    def band(
+        self, name: str | float | None, first: int, stop: int, variance: bool = True
+    ) -> Band | None:
+        """Read rows of a master; None if there is no master.
+
+        A constant bias, a number instead of a name, has neither variance nor flags.
+        """
+        if isinstance(name, float):
+            columns = next(iter(self.frames.values())).amplifiers.shape[1]
+            return Band(np.broadcast_to(np.float32(name), (stop - first, columns)))
         return None if name is None else self.masters[name].file.band(first, stop, variance)
 
 
@@ -154,8 +165,17 @@ def picklable(frame: Frame) -> Frame:
     raw, profile = frame.raw, frame.profile
     raw = replace(raw.without_headers(), path=raw.path.absolute())
     match = dict(profile.match) if isinstance(profile.match, Mapping) else profile.match
+    recipe = settled(frame.recipe)
     label = ProfileLabel(profile.name, profile.hash, profile.unit, profile.folder, match)
-    return frame.with_(profile=label, raw=raw, path=raw.path)
+    return frame.with_(profile=label, recipe=recipe, raw=raw, path=raw.path)
+
+
+def settled(recipe: Recipe) -> Recipe:
+    """Return a recipe without a function for its bias, which its frames already have as a number."""
+    own = isinstance(recipe.bias, Dated) or (
+        callable(recipe.bias) and not isinstance(recipe.bias, Setting)
+    )
+    return recipe.but(bias=True) if own else recipe
 
 
 def flat_recipe(recipe: Recipe) -> Flat | SpectralFlat:
@@ -169,7 +189,7 @@ def omitted_steps(without: Sequence[str], frame: Frame, kind: str) -> list[str]:
     """Return the steps omitted on purpose that this frame would otherwise have."""
     steps = {"bias": (), "dark": ("bias",), "arc": ("bias",), "flat": ("bias", "dark")}
     wanted = steps.get(kind, STEPS)
-    return [step for step in without if step in wanted and getattr(frame.recipe, step)]
+    return [step for step in without if step in wanted and frame.recipe.has(step)]
 
 
 def noise_of(amplifiers: AmplifierSet, recipe: Recipe, first: int, stop: int) -> Noise:

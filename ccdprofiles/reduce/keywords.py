@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.cards import Card
 from ..camera.changes import concerning
 from ..camera.header_values import plain_value, time_of
+from ..camera.mosaic import pattern_cards
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
@@ -40,6 +41,7 @@ __all__ = [
     "level_cards",
     "master_header",
     "match_cards",
+    "norm_cards",
     "prepared_header",
     "setting_card",
     "setup_cards",
@@ -80,15 +82,17 @@ def prepared_header(frame: Frame) -> ProductHeader:
     return header
 
 
-def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
+def master_header(
+    request: MasterRequest, norm: float | Mapping[str, float] | None
+) -> ProductHeader:
     """Return the header of a master.
 
     Parameters
     ----------
     request : MasterRequest
         With only the frames that were used.
-    norm : float or None
-        The number by which a flat was divided.
+    norm : float, dict or None
+        The number by which a flat was divided; of a mosaic that of each colour.
     """
     master, frame, how = request.master, request.frame, request.how
     number = len(request.chosen)
@@ -107,18 +111,29 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     match_cards(header, cards_of(master.type, frame), master.match)
     setup_cards(header, master.settings)
     common_cards(header, request.inputs, frame, request.chosen[0], request.key, master.type)
-    if norm is not None:
-        header["FLATNORM"] = (norm, "the flat was divided by this")
+    norm_cards(header, norm)
     level_cards(header, request.measured)
     hand_cards(header, request.inputs, request.files)
     clip = f", clipped at {how.clip:g} mad_std" if how.clip else ""
     header.add_history(f"{how.method} of {number} frames{clip}")
     if master.type == "flat":
         flat = flat_recipe(request.recipe)
-        header.add_history(f"each scaled by 1 / {flat.scale}, then normalised")
+        by_colour = " for each colour" if isinstance(norm, Mapping) else ""
+        header.add_history(f"each scaled by 1 / {flat.scale}, then normalised{by_colour}")
         if isinstance(flat, SpectralFlat):
             header.add_history(f"lamp divided out: {flat.fit} of order {flat.order}")
     return header
+
+
+def norm_cards(header: Any, norm: float | Mapping[str, float] | None) -> None:
+    """Write the number by which a flat was divided; of a mosaic also that of each colour."""
+    if isinstance(norm, Mapping):
+        most = next(iter(norm))
+        header["FLATNORM"] = (norm[most], f"the same as FLATN_{most}")
+        for colour, of_colour in norm.items():
+            header[f"FLATN_{colour}"] = (of_colour, f"pixels of {colour} were divided by this")
+    elif norm is not None:
+        header["FLATNORM"] = (norm, "the flat was divided by this")
 
 
 def _time_cards(header: ProductHeader, request: MasterRequest) -> None:
@@ -151,6 +166,12 @@ def common_cards(
     header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
     correction_cards(header, frame, kind)
+    if frame.mosaic is not None:
+        header["CPMOSAIC"] = (frame.mosaic.pattern, "colours of the first 2 rows")
+        rows = frame.raw.shapes[amplifiers.readouts[0].extension][0]
+        moved = pattern_cards(frame.header, frame.mosaic, rows, amplifiers)
+        for card, offset in moved.items():
+            header[card] = (offset, "of the trimmed image")
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
@@ -171,7 +192,12 @@ def common_cards(
         ("DARKCOR", "D", chosen.dark, "dark subtracted"),
         ("FLATCOR", "F", chosen.flat, "divided by flat"),
     ):
-        if name:
+        if isinstance(name, float):
+            header[card] = ("constant", verb)
+            header["BIASLEV"] = (name, "[adu] the same for every pixel")
+            header.add_history(f"{verb}: a constant of {name:g} adu")
+            letters += letter
+        elif name:
             stem = PurePosixPath(name).name
             header[card] = (ascii_text(stem)[:64], verb)
             header[{"B": "BIASSHA", "D": "DARKSHA", "F": "FLATSHA"}[letter]] = inputs.masters[
@@ -185,6 +211,10 @@ def common_cards(
         norm = inputs.masters[chosen.flat].header.get("FLATNORM")
         if isinstance(norm, int | float):
             header["FLATNORM"] = (norm, "the flat had been divided by this")
+        for colour in () if frame.mosaic is None else frame.mosaic.colours:
+            norm = inputs.masters[chosen.flat].header.get(f"FLATN_{colour}")
+            if isinstance(norm, int | float):
+                header[f"FLATN_{colour}"] = (norm, f"the flat of {colour} had been divided by it")
     header["CALSTAT"] = (letters, "O overscan, B bias, D dark, F flat")
     # A dark that still contains its bias also removes the pedestal.
     off = amplifiers.has_overscan or chosen.bias or chosen.dark

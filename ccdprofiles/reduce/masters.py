@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from ..camera.mosaic import Mosaic
 from ..camera.recipe import Flat, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.threads import Threads
@@ -19,7 +20,7 @@ from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.product import ProductFile, sync_folders
 from .flat_levels import FlatLevel, levels_of, lit_flats, refused_flats
-from .flats import Flats, divide_lamp, flat_norm, good_pixels, normalise_flat
+from .flats import Flats, colour_norms, divide_lamp, flat_norm, good_pixels, normalise_flat
 from .inputs import ASIDE, bands_of, flat_recipe
 from .keywords import master_header
 from .parts import Part
@@ -120,13 +121,13 @@ class _Finished:
     combined : CombinedMaster
     complete : callable
         Takes a band and returns it as it is written.
-    norm : float or None
-        The number by which a flat is divided.
+    norm : float, dict or None
+        The number by which a flat is divided; of a mosaic that of each colour.
     """
 
     combined: CombinedMaster
     complete: Callable[[Band], Band]
-    norm: float | None = None
+    norm: float | Mapping[str, float] | None = None
 
 
 def make_master(
@@ -237,7 +238,8 @@ def _finish(request: MasterRequest, combined: CombinedMaster) -> _Finished:
     how = flat_recipe(request.recipe)
     if isinstance(how, SpectralFlat):
         return finish_spectral(combined, how)
-    return finish_flat(combined, how)
+    mosaic = request.frame.mosaic
+    return finish_flat(combined, how) if mosaic is None else finish_mosaic(combined, how, mosaic)
 
 
 def finish_dark(combined: CombinedMaster) -> _Finished:
@@ -251,6 +253,22 @@ def finish_flat(combined: CombinedMaster, how: Flat) -> _Finished:
     """Measure the level of a flat, by which its bands are divided."""
     norm = flat_norm(combined.values(good_pixels), how.scale, how.minimum)
     return _Finished(combined, partial(normalise_flat, norm=norm, minimum=how.minimum), norm)
+
+
+def finish_mosaic(combined: CombinedMaster, how: Flat, mosaic: Mosaic) -> _Finished:
+    """Measure the level of each colour of a flat, by which its pixels are divided."""
+
+    def values(colour: str) -> np.ndarray:
+        return combined.values(
+            lambda data, flags: good_pixels(data, flags) & mosaic.where(colour, data.shape)
+        )
+
+    norms = colour_norms(values, mosaic, how)
+
+    def complete(band: Band) -> Band:
+        return normalise_flat(band, mosaic.per_pixel(norms, band.data.shape), how.minimum)
+
+    return _Finished(combined, complete, norms)
 
 
 def finish_spectral(combined: CombinedMaster, how: SpectralFlat) -> _Finished:
@@ -298,5 +316,5 @@ def _provenance(
         if file in failed:
             role = f"{ASIDE}{failed[file].code}: {failed[file]}"
             rows.append((file, measured[file].sha256, role))
-    masters = {name for i in used.chosen for name in (i.bias, i.dark) if name}
+    masters = {name for i in used.chosen for name in i.masters}
     return rows + request.inputs.used(sorted(masters))

@@ -276,8 +276,7 @@ class Batch:
     def _products(self, writers: Writers) -> Iterator[ProductFile]:
         """Open the products one after the other, each with its header."""
         shared: dict[float | None, ProductHeader] = {}
-        masters = (self.chosen.bias, self.chosen.dark, self.chosen.flat)
-        used = self.inputs.used(name for name in masters if name)
+        used = self.inputs.used(self.chosen.masters)
         shape, uncertainty = self.amplifiers.shape, self.has_uncertainty
         for request in self.requests:
             frame = self.inputs.frames[request.chosen.file]

@@ -115,7 +115,7 @@ def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
 
 def _science_rows(plan: Plan, made: Made) -> list[tuple[str, ...]]:
     return [
-        (p.name, p.input.file, _stem(p.input.bias), _dark(p.input), _stem(p.input.flat))
+        (p.name, p.input.file, _bias(p.input), _dark(p.input), _stem(p.input.flat))
         for p in plan.products
         if p.name in made.products
     ]
@@ -200,6 +200,11 @@ def _printable(text: str) -> str:
 
 def _stem(name: str | None) -> str:
     return "" if name is None else name.rsplit("/", 1)[-1].removesuffix(".fits")
+
+
+def _bias(chosen: Input) -> str:
+    constant = isinstance(chosen.bias, float)
+    return f"{chosen.bias:g} adu" if constant else _stem(chosen.master_bias)
 
 
 def _dark(chosen: Input) -> str:

@@ -131,7 +131,7 @@ def _uses(plan: Plan) -> dict[str, str]:
     """Return the product that is made from each file."""
     uses = {i.file: m.name for m in plan.masters for i in m.inputs}
     inputs = [*(i for m in plan.masters for i in m.inputs), *(p.input for p in plan.products)]
-    needed = {name for i in inputs for name in (i.bias, i.dark, i.flat)}
+    needed = {name for i in inputs for name in i.masters}
     for master in plan.masters:
         if master.path and master.name in needed:
             uses[master.name.removeprefix(CALIBRATIONS)] = master.name

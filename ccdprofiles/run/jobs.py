@@ -229,7 +229,7 @@ def _rows_jobs(
 def look_at(frame: Frame) -> Measured | FrameRejected:
     """Measure one frame, or return why this is impossible."""
     try:
-        return measure(frame.raw, frame.amplifiers, frame.recipe)
+        return measure(frame.raw, frame.amplifiers, frame.recipe, flat=frame.type == "flat")
     except FrameRejected as error:
         return error
     except OSError as error:

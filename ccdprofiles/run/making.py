@@ -104,7 +104,7 @@ class _Making:
         return ready, waiting
 
     def _is_ready(self, inputs: Iterable[Input]) -> bool:
-        return all(m is None or m in self.settled for i in inputs for m in (i.bias, i.dark, i.flat))
+        return all(m in self.settled for i in inputs for m in i.masters)
 
     # Masters.
 

@@ -123,7 +123,7 @@ def _frames(state: RunState, saved: CheckedProduct, inputs: Sequence[Input]) -> 
 def _masters(state: RunState, saved: CheckedProduct, inputs: Sequence[Input]) -> Iterator[str]:
     """Return which masters changed, replace another, or are new, by their names and bytes."""
     was = {f: (sha, role) for f, sha, role in saved.provenance if role.startswith(_MASTER)}
-    used = {name for i in inputs for name in (i.bias, i.dark, i.flat) if name}
+    used = {name for i in inputs for name in i.masters}
     now = {ascii_text(f): (sha, role) for f, sha, role in state.used(sorted(used))}
     for file, (sha, role) in now.items():
         stem = PurePosixPath(file).stem

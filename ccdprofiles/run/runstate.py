@@ -21,7 +21,7 @@ from ..plan.reason import Reason
 from ..products.header import ascii_text
 from ..products.product import product_key
 from ..products.saved import CheckedProduct, SavedProduct
-from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, omitted_steps, picklable
+from ..reduce.inputs import ASIDE, JobInputs, MasterOnDisk, omitted_steps, picklable, settled
 from ..reduce.made import Made
 
 __all__ = ["RunState", "Settings", "no_progress"]
@@ -122,7 +122,7 @@ class RunState:
 
     def missing_masters(self, chosen: Input) -> list[str]:
         """Return those masters of a frame that do not exist."""
-        return [m for m in (chosen.bias, chosen.dark, chosen.flat) if m and m not in self.masters]
+        return [m for m in chosen.masters if m not in self.masters]
 
     def profile(self, chosen: Input) -> Profile:
         """Return the profile of a frame."""
@@ -130,7 +130,7 @@ class RunState:
 
     def job_inputs(self, chosen: Sequence[Input]) -> JobInputs:
         """Return the inputs of a job for some frames."""
-        names = {m for i in chosen for m in (i.bias, i.dark, i.flat) if m}
+        names = {m for i in chosen for m in i.masters}
         frames = {i.file: picklable(self.frames[i.file]) for i in chosen}
         return JobInputs(
             frames,
@@ -157,7 +157,7 @@ class RunState:
         if profile.amplifiers_vary or callable(profile.recipe):
             # The functions of a profile may read other files, which its hash does not cover.
             read = (self.frames[i.file] for i in inputs)
-            parts["read"] = sorted({f"{f.amplifiers!r} {f.recipe!r}" for f in read})
+            parts["read"] = sorted({f"{f.amplifiers!r} {settled(f.recipe)!r}" for f in read})
         if files := {path for i in inputs for _, path in used_files(self.frames[i.file], kind)}:
             parts["files"] = sorted((path.name, sha256_of_file(path)) for path in files)
         if kept := sorted(i.file for i in inputs if i.file in self.made.overruled):
@@ -176,8 +176,10 @@ class RunState:
         )
         return product_key(parts)
 
-    def _key_of(self, master: str | None) -> str:
-        return self.masters[master].key if master in self.masters else ""
+    def _key_of(self, master: str | float | None) -> str:
+        if isinstance(master, float):  # a constant bias
+            return repr(master)
+        return "" if master is None else self.masters[master].key if master in self.masters else ""
 
     def used(self, names: Iterable[str]) -> list[tuple[str, str, str]]:
         """Return masters as rows of PROVENANCE: name, SHA-256 and role."""
@@ -186,7 +188,9 @@ class RunState:
     def cosmic_rays(self, file: str) -> CosmicRays | None:
         """Return how cosmic rays are detected in a frame: by the caller's option, else by its recipe."""
         frame = self.frames[file]
-        if not frame.amplifiers.knows_noise or self.settings.cosmic_rays is False:
+        # In a mosaic every pixel differs from its neighbours, as if a cosmic ray had hit it.
+        possible = frame.amplifiers.knows_noise and frame.mosaic is None
+        if not possible or self.settings.cosmic_rays is False:
             return None
         return self.settings.cosmic_rays or frame.recipe.cosmic_rays
 

@@ -16,6 +16,7 @@ from ..plan.reason import Reason
 from ..plan.setup_cards import same_setup
 from ..plan.setup_reader import SetupReader
 from .levels import Body, darker_than_bias, deviation, doubtful_levels
+from .mistakes import mistakes
 from .runstate import RunState
 
 __all__ = ["judge_pixels", "same_settings"]
@@ -23,8 +24,6 @@ __all__ = ["judge_pixels", "same_settings"]
 log = logging.getLogger(__name__)
 
 _WRAPPED = 1e-4
-_DARKER = 30.0
-"""Adu by which the median of a frame may be below its dark because of drift or noise."""
 _GROUP = 4
 """The smallest number of frames of which an outlier is set aside."""
 _MANY = 3
@@ -42,19 +41,25 @@ def judge_pixels(state: RunState) -> None:
     state : RunState
         With measured frames, before anything is made of them.
     """
+    settings = same_settings(state)
     _note_wrapped(state)
-    _judge_overscan(state)
+    _judge_overscan(state, settings)
     for file, measured in sorted(state.measured.items()):
         frame = state.frames[file]
         wrong = judge(
-            frame.type, measured.quality, frame.recipe, measured.amplifiers, measured.level
+            frame.type,
+            measured.quality,
+            frame.recipe,
+            measured.amplifiers,
+            measured.level,
+            frame.mosaic is not None,
         )
         if wrong is not None:
             _set_aside(state, file, wrong)
     for master in (*state.plan.masters, *state.plan.compared):
         _judge_noise(state, master)
         _judge_level(state, master)
-    _note_negative(state)
+    state.made.notes += mistakes(state, settings)
     _note_light(state)
     _note_fits(state)
 
@@ -79,14 +84,14 @@ def _of(state: RunState, master: Master) -> dict[str, Quality]:
     }
 
 
-def _judge_overscan(state: RunState) -> None:
+def _judge_overscan(state: RunState, settings: Mapping[str, str]) -> None:
     """Compare the overscan level of every frame with the night's and with its own data."""
     plan = state.plan
     masters, products = (*plan.masters, *plan.compared), (*plan.products, *plan.measured)
-    biases = {i.file: i.bias for m in masters for i in m.inputs}
+    biases = {i.file: i.master_bias for m in masters for i in m.inputs}
     biases |= {i.file: m.name for m in masters if m.type == "bias" for i in m.inputs}
-    biases |= {p.input.file: p.input.bias for p in products}
-    setups = same_settings(state) | {file: name for file, name in biases.items() if name}
+    biases |= {p.input.file: p.input.master_bias for p in products}
+    setups = {**settings} | {file: name for file, name in biases.items() if name}
     wrong, notes = doubtful_levels(state.frames, state.measured, setups)
     for file, why in sorted(wrong.items()):
         _set_aside(state, file, why)
@@ -211,40 +216,6 @@ def _note_wrapped(state: RunState) -> None:
             "values above 32767 in a file that declares them signed (BITPIX = 16 without BZERO); "
             "check that the camera writes BZERO = 32768."
         )
-
-
-def _note_negative(state: RunState) -> None:
-    """Note science frames whose level is below that of their bias and dark."""
-    pedestals = [m for m in state.plan.masters if m.type in ("bias", "dark")]
-    nets: dict[str | None, np.ndarray | None] = {m.name: _net(state, m) for m in pedestals}
-    odd: dict[tuple[str | None, str | None], list[tuple[str, float]]] = {}
-    for product in state.plan.products:
-        chosen = product.input
-        bias, dark = nets.get(chosen.bias), nets.get(chosen.dark)
-        if chosen.file not in state.measured or dark is None or (chosen.bias and bias is None):
-            continue
-        measured = state.measured[chosen.file]
-        zero = np.zeros(len(measured.level)) if bias is None else bias
-        light = np.array(light_of(measured.quality.level, measured.level)) - zero
-        light -= chosen.dark_scale * (dark - zero)
-        below = np.nan_to_num(-light)
-        if (below > np.maximum(_DARKER, np.nan_to_num(measured.quality.scatter))).any():
-            odd.setdefault((chosen.bias, chosen.dark), []).append((chosen.file, below.max()))
-    for (_, name), found in odd.items():
-        file, depth = max(found, key=lambda f: f[1])
-        state.made.notes.append(
-            f"{file}{_and_more(found)}: its sky is {depth:.4g} adu below {name}, but light is never "
-            "negative; check the darks for light, and that they were read out in the same way as "
-            "this frame."
-        )
-
-
-def _net(state: RunState, master: Master) -> np.ndarray | None:
-    """Return the level of a master's frames above their overscan, for each amplifier."""
-    found = [state.measured[i.file] for i in master.inputs if i.file in state.measured]
-    if not found:
-        return None
-    return np.median([light_of(m.quality.level, m.level) for m in found], axis=0)
 
 
 def _note_light(state: RunState) -> None:

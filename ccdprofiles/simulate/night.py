@@ -190,7 +190,7 @@ def _usual_night(recipe: Recipe, band: str | None) -> tuple[Exposures, ...]:
     flat, science = (20.0, 300.0) if spectra else (3.0, 60.0)
     band = None if spectra else band
     night = [Exposures("science", 3, science, band)]
-    if recipe.bias:
+    if recipe.needs_master("bias"):
         night.append(Exposures("bias", 9))
     if recipe.dark is not None:
         night.append(Exposures("dark", 7, science))

@@ -114,7 +114,7 @@ class Truth:
             rows = self.frames[self.frames["type"] == "dark"]
             seconds = self._only(exposure, set(rows["exposure"].tolist()), "exposure")
             dark = self.dark / self.gain * np.float32(seconds)
-            return dark if self.profile.recipe.bias else self.bias + dark  # type: ignore[union-attr]
+            return dark if self.profile.recipe.has("bias") else self.bias + dark  # type: ignore[union-attr]
         name = self._only(filter, self.arcs, "filter")
         rows = self.frames[(self.frames["type"] == "arc") & (self.frames["filter"] == name)]
         return (self.arcs[name] + self.dark / self.gain) * np.float32(rows["exposure"].sum())

@@ -12,8 +12,10 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.frame_types import STEPS
+from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
+from ..camera.settings import Dated, Number, Setting, check_number, number_of, why_unknown
 from ..errors import PlanError, known
 from ..pixels.calibrate import Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 def calibrate_frame(
     profile: Profile,
     frame: CCDData | str | Path,
-    bias: CCDData | str | Path | None = None,
+    bias: CCDData | str | Path | Number = None,
     dark: CCDData | str | Path | None = None,
     flat: CCDData | str | Path | None = None,
     electrons: bool | None = None,
@@ -64,8 +66,10 @@ def calibrate_frame(
             f"this frame has the shape {frame.shape}, but a prepared frame of its camera "
             f"{origin.frame.amplifiers.shape}; calibrate the whole frame, and cut it afterwards."
         )
-    given = [Master.of(bias, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
-    masters = [m for m in given if m is not None]
+    constant = _constant_of(bias, frame)
+    of_file = None if constant is not None else bias
+    given = [Master.of(of_file, "bias"), Master.of(dark, "dark"), Master.of(flat, "flat")]
+    masters = [m for m in (constant, *given) if m is not None]
     for master in masters:
         if (own := State.of(master.meta)) is not None:
             check_steps(master.meta, own, master.name)
@@ -105,6 +109,21 @@ def calibrate_frame(
             if card in meta:
                 meta[card] = (1.0, "the gain was applied")
     return tracked(done.data, done.unit, variance_of(done), flags, meta, origin)
+
+
+def _constant_of(bias: object, frame: CCDData) -> Master | None:
+    """Return a constant bias as a master; None if the bias is a master of its own."""
+    if not (isinstance(bias, u.Quantity | Setting | Dated) or callable(bias)):
+        return None
+    check_number(bias, u.adu, "bias")
+    level = number_of(bias, frame.meta, u.adu, "bias")
+    if level is None:
+        raise PlanError(
+            f"bias={bias!r} has no level for the header of this frame"
+            f"{': ' + why if (why := why_unknown(bias, frame.meta)) else ''}; add it, or use a number "
+            "such as bias=100 * u.adu."
+        )
+    return Master.constant(level, frame.shape)
 
 
 def _check_lamp(master: Master, origin: Origin) -> None:
@@ -150,6 +169,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         binning=profile.binning_of(meta),
         amplifiers=profile.amplifiers_of(meta, {None: (rows, columns)}),
         amplifier_key=state.amplifiers,
+        mosaic=Mosaic(str(meta["CPMOSAIC"])) if "CPMOSAIC" in meta else None,
     )
     return Origin(profile, known, flags=frame.flags)
 

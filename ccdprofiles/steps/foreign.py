@@ -60,7 +60,8 @@ def measured_masters(
     done, notes = [], []
     bias = next((m for m in masters if m.type == "bias"), None)
     for master in masters:
-        if State.of(master.meta) is not None and not _is_single_flat(master):
+        known_state = State.of(master.meta) is not None and not _is_single_flat(master)
+        if known_state or master.level is not None:
             done.append(master)
             continue
         if master.type == "flat":

@@ -134,6 +134,7 @@ def detect_cosmics(
     recipe = CosmicRays() if origin is None else origin.frame.recipe.cosmic_rays or CosmicRays()
     if origin is not None and isinstance(ccd, TrackedCCD):
         _refuse_pedestal(ccd)
+        _refuse_mosaic(origin)
         usual = (psfmodel, psfsize, psfbeta, satlevel, pssl) == ("gauss", 7, 4.765, 65535, 0)
         plain = usual and psfk is inbkg is invar is None and asked.get("cleantype") != "median"
         if plain and gain is None and (readnoise is None or readnoise.isscalar):
@@ -192,6 +193,15 @@ def _refuse_pedestal(ccd: TrackedCCD) -> None:
         raise PlanError(
             "this frame still contains its pedestal, which would be taken for light; "
             "subtract its bias or dark first."
+        )
+
+
+def _refuse_mosaic(origin: Origin) -> None:
+    """Refuse a mosaic of colours."""
+    if origin.frame.mosaic is not None:
+        raise PlanError(
+            f"this frame is a mosaic of colours ({origin.frame.mosaic.pattern}), in which every pixel "
+            "differs from its neighbours, as if cosmic rays had hit it; detect them after debayering."
         )
 
 

@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.mosaic import Mosaic
 from ..camera.recipe import Combine, Flat, Recipe
 from ..errors import FrameRejected, PlanError, known
 from ..pixels.combine import Stacked, combine
@@ -30,7 +31,7 @@ from ..pixels.master import (
 from ..pixels.prepare import NO_DATA
 from ..products.band import NO_LEVEL, Band
 from ..reduce.corrections import bad_pixels_of
-from ..reduce.flats import divide_lamp, flat_norm, good_pixels, normalise_flat
+from ..reduce.flats import colour_norms, divide_lamp, flat_norm, good_pixels, normalise_flat
 from .pipeline import bands_of, noise_of_frame, plane_of
 from .tracked import Master, Origin, TrackedCCD, left_out
 
@@ -146,7 +147,7 @@ def make_master(
     how: Combine,
     scale: np.ndarray | str | None,
     mapped: Callable[[Callable, Iterable], Iterable],
-) -> tuple[Band, float | None]:
+) -> tuple[Band, float | dict[str, float] | None]:
     """Combine prepared frames of one type to the master that a night would make of them.
 
     Parameters
@@ -164,8 +165,8 @@ def make_master(
     -------
     Band
         All rows, with flags.
-    float or None
-        What a flat was divided by.
+    float, dict or None
+        What a flat was divided by; of a mosaic of colours that of each colour.
 
     Raises
     ------
@@ -181,7 +182,7 @@ def make_master(
         stack = replace(stack, scales=scale, offsets=np.ones(len(frames)))
     whole = _combined(stack, mapped)
     if stack.type == "flat":
-        whole, norm = _without_level(whole, stack.recipe)
+        whole, norm = _without_level(whole, stack.recipe, origins[0].frame.mosaic)
         # Normalised it is 1 where it has no data, and without a recipe it stays as it is.
         return blank_unread(replace(blank(whole), data=whole.data), stack.amplifiers), norm
     if stack.type == "dark":
@@ -201,6 +202,8 @@ def _flat_level(stack: _Stack, number: int, statistic: str) -> tuple[float, floa
         good &= (origin.flags & NO_LEVEL) == 0
     if (mask := stack.left_out(frame)) is not None:
         good &= ~mask
+    if (mosaic := origin.frame.mosaic) is not None:
+        good &= mosaic.where(mosaic.colours[0], image.shape)
     values = flat_values(image, good, how)
     found, offset = flat_level(values, statistic) if values.size else (0.0, 1.0)
     if not (found > 0 and is_lit(found, values[: values.size // 2])):
@@ -310,7 +313,9 @@ def _groups(stack: _Stack, scales: np.ndarray, first: int, stop: int) -> list[Fl
     return groups
 
 
-def _without_level(band: Band, recipe: Recipe) -> tuple[Band, float | None]:
+def _without_level(
+    band: Band, recipe: Recipe, mosaic: Mosaic | None
+) -> tuple[Band, float | dict[str, float] | None]:
     """Divide a flat by the level of its good pixels, or by the spectrum of its lamp."""
     how = recipe.flat
     if how is None:
@@ -318,9 +323,13 @@ def _without_level(band: Band, recipe: Recipe) -> tuple[Band, float | None]:
     try:
         if not isinstance(how, Flat):
             return divide_lamp(band, how)
-        good = band.data[good_pixels(band.data, known(band.flags, "flags"))]
-        norm = flat_norm(good, how.scale, how.minimum)
-        return normalise_flat(band, norm, how.minimum), norm
+        good = good_pixels(band.data, known(band.flags, "flags"))
+        if mosaic is None:
+            norm = flat_norm(band.data[good], how.scale, how.minimum)
+            return normalise_flat(band, norm, how.minimum), norm
+        shape = band.data.shape
+        norms = colour_norms(lambda c: band.data[good & mosaic.where(c, shape)], mosaic, how)
+        return normalise_flat(band, mosaic.per_pixel(norms, shape), how.minimum), norms
     except FrameRejected as error:
         raise PlanError(f"the flats cannot be combined: {error}") from error
 

@@ -152,7 +152,9 @@ def step_cards(meta: fits.Header, origin: Origin, *masters: Master) -> fits.Head
     kind = origin.frame.type
     chosen = Input(
         origin.frame.file,
-        **{type: used[type].name if type in used else None for type in LETTERS},
+        bias=used["bias"].used if "bias" in used else None,
+        dark=used["dark"].name if "dark" in used else None,
+        flat=used["flat"].name if "flat" in used else None,
         dark_scale=origin.dark_scale,
     )
     own = _own_cards(origin.frame, chosen, {m.name: m for m in masters}, kind).as_fits()
@@ -258,8 +260,13 @@ def master_cards(
 ) -> fits.Header:
     """Make the cards of a master of prepared frames."""
     frame = origin.frame
-    used = {m.type: m.name for m in masters}
-    chosen = Input(frame.file, used.get("bias"), used.get("dark"), origin.dark_scale)
+    used = {m.type: m for m in masters}
+    chosen = Input(
+        frame.file,
+        used["bias"].used if "bias" in used else None,
+        used["dark"].name if "dark" in used else None,
+        origin.dark_scale,
+    )
     header = _own_cards(frame, chosen, {m.name: m for m in masters}, frame.type)
     header["OBJECT"] = f"master {frame.type}"
     header["CPTYPE"] = (frame.type, "what this master is")

@@ -71,6 +71,8 @@ def setting_notes(frame: Frame, masters: Iterable[Master]) -> list[str]:
     """
     notes = []
     for master in masters:
+        if master.level is not None:  # a constant has no settings
+            continue
         setup = SetupReader(frame.profile).read(cards_of(master.meta), master=True)
         planned = PlannedMaster(
             master.name, master.type, (), frame.profile.name, frame.amplifier_key, frame.binning

@@ -21,6 +21,7 @@ from ..files.threads import Threads
 from ..pixels.combine import combine as combine_stack
 from ..pixels.combine import variance_factor
 from ..pixels.statistics import level
+from ..reduce.keywords import norm_cards
 from .images import header_of
 from .ledger import State, check_alike, check_recorded, missing_steps
 from .limits import Limits
@@ -279,7 +280,7 @@ def _master(
     masters = [m for m in (sources[0].bias, sources[0].dark) if m is not None]
     meta = add_history(_master_meta(frames, sources, how, masters, settings), *notes)
     if norm is not None:
-        meta["FLATNORM"] = (norm, "the flat was divided by this")
+        norm_cards(meta, norm)
         lines = [f"each scaled by 1 / {scale}, then normalised"] if isinstance(scale, str) else []
         if isinstance(flat := recipe.flat, SpectralFlat):
             lines.append(f"lamp divided out: {flat.fit} of order {flat.order}")

@@ -51,6 +51,8 @@ class Master:
     flags : ndarray of uint16 or None
     sha256 : str
         Of its file, or of its pixels if it was not read from a file.
+    level : float or None
+        Of a constant bias, in adu.
     """
 
     type: str
@@ -61,6 +63,19 @@ class Master:
     variance: np.ndarray | None
     flags: np.ndarray | None
     sha256: str
+    level: float | None = None
+
+    @property
+    def used(self) -> str | float:
+        """Its name, or the level of a constant bias."""
+        return self.name if self.level is None else self.level
+
+    @classmethod
+    def constant(cls, level: float, shape: tuple[int, int]) -> Master:
+        """Return a constant bias in adu, which has neither noise nor flags."""
+        data = np.broadcast_to(np.float32(level), shape)
+        sha256 = f"constant {level!r}"
+        return cls("bias", sha256, fits.Header(), data, u.adu, None, None, sha256, level)
 
     @property
     def header(self) -> fits.Header:

@@ -142,7 +142,7 @@ def test_settings_that_need_each_other_are_applied_together():
     recipe = Recipe(bias=False, dark="match")
     assert Changes.of({"dark": "scale", "bias": True}).applied(recipe, "cam").dark == "scale"
     assert refusal(Changes.of({"dark": "scale"}).applied, recipe, "cam") == (
-        "dark=scale does not fit the recipe of cam: dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled."
+        "dark=scale does not fit the recipe of cam: dark='scale' needs bias=True or a constant: a dark that still contains its bias cannot be scaled."
     )
 
 

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from astropy import units as u
 from astropy.modeling.models import (
     Const1D,
     Const2D,
@@ -13,7 +14,7 @@ from astropy.modeling.models import (
     Shift,
 )
 
-from ccdprofiles import Combine, CosmicRays, Flat, Recipe, SpectralFlat
+from ccdprofiles import Combine, CosmicRays, Flat, Recipe, Setting, SpectralFlat
 from ccdprofiles.errors import ProfileError
 
 
@@ -28,7 +29,7 @@ def refusal_of(make, **values):
     [
         (
             {"bias": False, "dark": "scale"},
-            "dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled.",
+            "dark='scale' needs bias=True or a constant: a dark that still contains its bias cannot be scaled.",
         ),
         (
             {"dark": "scaled"},
@@ -68,7 +69,21 @@ def refusal_of(make, **values):
             "overscan=Polynomial1D is a class, but a model was expected; write "
             "overscan=Polynomial1D(...).",
         ),
-        ({"bias": "yes"}, "bias='yes' is not True or False."),
+        (
+            {"bias": "yes"},
+            "bias='yes' is not True or False, nor a constant; use such as bias=100 * u.adu, or "
+            "Setting('OFFSET', {...}, unit=u.adu).",
+        ),
+        (
+            {"bias": 100},
+            "bias=100 is not True or False, nor a constant; use such as bias=100 * u.adu, or Setting('OFFSET', {...}, unit=u.adu).",
+        ),
+        ({"bias": 100 * u.s}, "bias=100.0 s is not in adu; write it as bias=100.0 * u.adu."),
+        ({"bias": -5 * u.adu}, "bias=-5.0 adu is not a positive number."),
+        (
+            {"bias": Setting("OFFSET", {10: 1}, unit=u.s)},
+            "bias=1.0 s is not in adu; write it as bias=1.0 * u.adu.",
+        ),
         ({"electrons": 1}, "electrons=1 is not True or False."),
         (
             {"exposure_tolerance": 1},

@@ -364,7 +364,7 @@ def test_a_function_may_tell_the_instrument():
         (
             "recipe=Recipe()",
             "recipe=Recipe(bias=False, dark='scale')",
-            "mycam.py, line 9: dark='scale' needs bias=True: a dark that still contains its bias cannot be scaled.",
+            "mycam.py, line 9: dark='scale' needs bias=True or a constant: a dark that still contains its bias cannot be scaled.",
         ),
         (
             "overscan=None",

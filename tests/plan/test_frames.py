@@ -471,7 +471,7 @@ def test_a_cube_is_refused_and_one_of_a_single_plane_is_an_image(tmp_path):
     assert said(cube) == (
         SET_ASIDE,
         "cube",
-        "it is a cube of 3 planes, but one image was expected; write each plane to its own file.",
+        "it is a cube of 3 planes, probably a colour image that was debayered, but the raw image was expected, as debayering mixes pixels before their dark and flat are removed; save raw frames (RAW16) in the capture program, or write each plane to its own file.",
     )
     assert (image.verdict, image.shape) == (ACCEPTED, (12, 10))
 

@@ -457,9 +457,10 @@ def test_darks_with_light_are_noted_where_the_sky_is_less_than_none(tmp_path, st
     made = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
     assert np.median(fits.getdata(made.products["science/science0_cal.fits"])) < -300
     assert (
-        "adu below masters/c_dark_60s_1x1.fits, but light is never negative; check the darks for light, "
-        "and that they were read out in the same way as this frame."
+        "adu; made of dark0.fits and others), but light is never negative; check the darks for light, and "
+        "that they were read out with the offset and mode of this frame."
     ) in said(made)
+    assert "adu below masters/c_dark_60s_1x1.fits (error " in said(made)
 
 
 def test_a_faint_sky_above_a_good_dark_is_not_noted(tmp_path):

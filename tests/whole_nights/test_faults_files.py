@@ -432,7 +432,7 @@ FILES = {
     "F29": Fault(
         planes(3),
         "cube",
-        "it is a cube of 3 planes, but one image was expected; write each plane to its own file.",
+        "it is a cube of 3 planes, probably a colour image that was debayered, but the raw image was expected, as debayering mixes pixels before their dark and flat are removed; save raw frames (RAW16) in the capture program, or write each plane to its own file.",
     ),
     "F31 header": Fault(
         lambda o: o[:2800] + b"HISTORY nothing".ljust(80) * (HEADER_LIMIT // 80 + 800),
