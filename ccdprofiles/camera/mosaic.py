@@ -84,8 +84,8 @@ def mosaic_of(
     Raises
     ------
     FrameRejected
-        ``mosaic``, if an offset is not a whole number, or if the trimmed sections of the amplifiers
-        do not continue the pattern.
+        ``mosaic``, if an offset is not a whole number, if an amplifier is flipped, or if the trimmed
+        sections of the amplifiers do not continue the pattern.
 
     Examples
     --------
@@ -100,6 +100,12 @@ def mosaic_of(
     pattern = _read(header)
     if pattern is None or len(pattern) != 4 or not set(pattern) <= _COLOURS:
         return None
+    if any(any(readout.flipped) for readout in amplifiers.readouts):
+        raise FrameRejected(
+            "mosaic",
+            f"{_card(header, _PATTERN)} = {pattern!r}, but detector= flips an amplifier, and with it the "
+            "pattern of colours; write detector= of a colour camera forwards.",
+        )
     x, y = (_offset(header, cards) for cards in _OFFSETS)
     upwards = _bottom_up(header)
     found = set()

@@ -168,9 +168,10 @@ def common_cards(
     correction_cards(header, frame, kind)
     if frame.mosaic is not None:
         header["CPMOSAIC"] = (frame.mosaic.pattern, "colours of the first 2 rows")
-        rows = frame.raw.shapes[amplifiers.readouts[0].extension][0]
-        moved = pattern_cards(frame.header, frame.mosaic, rows, amplifiers)
-        for card, offset in moved.items():
+        # A prepared frame, which has no raw image, has the offsets of its trimmed image already.
+        shape = frame.raw.shapes.get(amplifiers.readouts[0].extension)
+        moved = shape and pattern_cards(frame.header, frame.mosaic, shape[0], amplifiers)
+        for card, offset in (moved or {}).items():
             header[card] = (offset, "of the trimmed image")
     letters = ""
     if amplifiers.has_overscan:

@@ -205,6 +205,14 @@ def test_amplifiers_that_break_the_pattern_are_refused(plain):
     assert not plan_night(plain.folder, profile=camera().but(amplifiers=even)).set_aside
 
 
+def test_amplifiers_that_flip_the_pattern_are_refused(plain):
+    flipped = [Amplifier(data="[1:140, 1:122]", overscan=None, detector="[140:1, 1:122]")]
+    profile = camera().but(amplifiers=flipped, frame_size=None)
+    reasons = plan_night(plain.folder, profile=profile).set_aside
+    assert {r.code for r in reasons} == {"mosaic"}
+    assert "detector= flips an amplifier" in str(reasons[0])
+
+
 def test_a_debayered_cube_is_refused_with_the_reason(tmp_path):
     header = fits.Header({"INSTRUME": "ZWO ASI533MC", "IMAGETYP": "LIGHT", "EXPTIME": 1.0})
     fits.PrimaryHDU(np.zeros((3, 20, 30), "u2"), header).writeto(tmp_path / "rgb.fits")
