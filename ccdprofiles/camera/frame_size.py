@@ -45,6 +45,7 @@ def check_frame_size(
     overscan_bins: bool,
     frame_size: tuple[int, int] | Mapping | None,
     cards: str,
+    window: str = "",
 ) -> None:
     """Refuse a frame whose size differs from that in the profile.
 
@@ -57,6 +58,8 @@ def check_frame_size(
         sections reach to its last column and row.
     cards : str
         The cards of the binning, or nothing if the profile names none.
+    window : str
+        The window of the frame for a message, if the profile reads one.
 
     Raises
     ------
@@ -74,6 +77,12 @@ def check_frame_size(
         if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
             continue
         image = "the frame" if extension is None else f"extension {extension!r}"
+        if window:
+            raise SectionError(
+                f"{image} has {_by(columns, rows)}, but {_expected(expected, columns, rows)} were "
+                f"expected{_unbinned(size, binning)} for {window}, with all overscan beside it; "
+                "correct the header, or window= or the sections in the profile."
+            )
         reach = (
             "according to frame_size= in the profile"
             if frame_size

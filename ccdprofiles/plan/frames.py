@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.area import DetectorArea
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.spelling import near_files
@@ -87,6 +88,8 @@ class Frame:
     flat_key : str
         The same without the gain, if that varies from frame to frame: equal for frames that may
         share a flat.
+    area : DetectorArea or None
+        The part of the detector that it covers, if its camera reads windows or writes the position.
     raw : RawFile
     origin : str
         The calibration folder that contains it; empty for frames of the night itself.
@@ -112,6 +115,7 @@ class Frame:
     amplifiers: AmplifierSet = _NOT_READ
     amplifier_key: str = ""
     flat_key: str = ""
+    area: DetectorArea | None = None
     raw: RawFile = _NOT_READ
     origin: str = ""
     master: str = ""
