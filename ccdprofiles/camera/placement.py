@@ -248,7 +248,8 @@ def _on_detector(
         rows = (on.first_row - bottom, on.last_row - bottom + 1)
         size = tuple((b - a) // by for (a, b), by in zip((columns, rows), binning, strict=True))
         place = Section(
-            *whole_bins(*columns, binning[0], flipped[0]), *whole_bins(*rows, binning[1], flipped[1])
+            *whole_bins(*columns, binning[0], flipped[0]),
+            *whole_bins(*rows, binning[1], flipped[1]),
         )
         if size != (section.width, section.height):
             raise SectionError(

@@ -188,7 +188,7 @@ class Profile(Identity, SingleSteps):
     @cached_property
     def amplifiers_vary(self) -> bool:
         """True if the amplifiers, or a number of one of them, depend on the header."""
-        if any(map(callable, (self.amplifiers, self.frame_size, self.window))):
+        if callable(self.amplifiers) or callable(self.frame_size) or callable(self.window):
             return True
         return any(a.varies for a in self.amplifiers)
 

@@ -277,7 +277,7 @@ def _cut(
             f"the window {part} of amplifier {piece.amplifier.name!r} is not a rectangle of the raw "
             "frame, in which other amplifiers share its columns or rows; use sections from cards."
         )
-    texts = tuple(map(str, strips))
+    texts = [*map(str, strips)]
     amplifier = piece.amplifier
     parallel = None
     if amplifier.parallel_overscan is not None:

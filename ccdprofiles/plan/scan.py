@@ -35,7 +35,7 @@ from ..files.reading import NOT_A_FILE, opened
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
 
-__all__ = ["files_of", "named_fits", "scan"]
+__all__ = ["files_of", "has_varying_gain", "named_fits", "scan"]
 
 _ALLOW = "grant read permission, copy it again, or remove it from the night."
 
@@ -365,6 +365,12 @@ def _contents(raw: RawFile) -> str:
             return digest.hexdigest()
 
 
+def has_varying_gain(profile: Profile) -> bool:
+    """Return True if the gain of an amplifier depends on the header."""
+    given = profile.amplifiers
+    return callable(given) or any("gain" in a.varies for a in given)
+
+
 def _read_out_of(frame: Frame, amplifiers: AmplifierSet) -> dict[str, Any]:
     """Return the fields of a frame that say how it was read out.
 
@@ -376,8 +382,7 @@ def _read_out_of(frame: Frame, amplifiers: AmplifierSet) -> dict[str, Any]:
         amplifiers.key,
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
-    given = frame.profile.amplifiers
-    varies = callable(given) or any("gain" in a.varies for a in given)
+    varies = has_varying_gain(frame.profile)
     area = DetectorArea.of(amplifiers, frame.binning, varies)
     fields = {"amplifiers": amplifiers, "area": area, "flat_key": ""}
     if not varies:

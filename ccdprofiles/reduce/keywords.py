@@ -29,7 +29,7 @@ from ..products.header import (
     flip_wcs,
     shift_wcs,
 )
-from .inputs import JobInputs, flat_recipe, omitted_steps
+from .inputs import JobInputs, cut_of, flat_recipe, omitted_steps
 from .request import MasterRequest
 
 __all__ = [
@@ -149,6 +149,8 @@ def common_cards(
     header["CPKEY"] = (key, "hash of all that went in")
     header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
+    for card, value, comment in () if frame.area is None else frame.area.cards:
+        header[card] = (ascii_text(value) if isinstance(value, str) else value, comment)
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
@@ -176,6 +178,8 @@ def common_cards(
                 name
             ].sha256
             header.add_history(f"{verb}: {ascii_text(stem)}")
+            if frame.area is not None and cut_of(frame, inputs.masters[name].header):
+                header.add_history(f"{ascii_text(stem)} cut to {frame.area.section}")
             letters += letter
     if chosen.dark and kind == "science":
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")

@@ -83,7 +83,7 @@ def combine_rows(
     value = stacked.data
     bias = None
     if request.master.type in ("dark", "arc"):
-        bias = request.inputs.band(chosen[0].bias, first, stop)
+        bias = request.inputs.band(chosen[0].file, chosen[0].bias, first, stop)
     if bias is not None:
         # The same bias is in every frame, so it is subtracted once.
         times = len(chosen) if how.method == "sum" else 1
