@@ -272,7 +272,10 @@ def _cut(
     part: Section = piece.part  # type: ignore[assignment]
     moved = [_moved(section, kept) for section in (piece.raw_part, *piece.strips)]
     data, strips = _moved(piece.where.data, kept), moved[1:]
-    if data != moved[0]:
+    whole = (piece.where.data, *piece.strips)
+    if data != moved[0] or any(
+        _lost(section, strip, whole[0]) for section, strip in zip(whole[1:], strips, strict=True)
+    ):
         raise SectionError(
             f"the window {part} of amplifier {piece.amplifier.name!r} is not a rectangle of the raw "
             "frame, in which other amplifiers share its columns or rows; use sections from cards."
@@ -283,14 +286,21 @@ def _cut(
     if amplifier.parallel_overscan is not None:
         *texts, parallel = texts
     overscan = tuple(texts) if isinstance(amplifier.overscan, tuple) else (*texts, None)[0]
-    whole = _whole_bins(part, data, piece.where.flipped, binning, overscan_bins)
+    on_chip = _whole_bins(part, data, piece.where.flipped, binning, overscan_bins)
     return replace(
         amplifier,
         data=str(data),
         overscan=overscan,
         parallel_overscan=parallel,
-        detector=position_text(whole, piece.where.flipped),
+        detector=position_text(on_chip, piece.where.flipped),
     )
+
+
+def _lost(section: Section, strip: Section, data: Section) -> bool:
+    """Return True if a strip lost pixels across its direction, in which the window cuts nothing."""
+    if _span(section, 0) == _span(data, 0):  # above or below the data
+        return section.height != strip.height
+    return section.width != strip.width
 
 
 def _moved(section: Section, kept: Sequence[np.ndarray]) -> Section:
