@@ -93,7 +93,7 @@ class DetectorArea:
             Whether the gain varies from frame to frame, so that masters of another are wrong.
         """
         parts = tuple(
-            AreaPart(r.name, r.detector, r.flipped, r.gain if gains else None)
+            AreaPart(_card_text(r.name), r.detector, r.flipped, r.gain if gains else None)
             for r in amplifiers.readouts
             if r.detector is not None
         )
@@ -202,6 +202,11 @@ class DetectorArea:
                 return None
             ends += [shifts.pop(), max(place[axis][1] for place in self._places)]
         return slice(ends[2], ends[2] + ends[3]), slice(ends[0], ends[0] + ends[1])
+
+
+def _card_text(name: str) -> str:
+    """Return the name of an amplifier as a card can contain it."""
+    return name.encode("ascii", "backslashreplace").decode().strip()[:60]
 
 
 def _same_gains(pairs: Iterable[tuple[float | None, float | None]], ratios: bool) -> bool:

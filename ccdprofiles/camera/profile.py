@@ -16,7 +16,7 @@ from .amplifier import Amplifier, AmplifierSet, check_amplifiers, expanded
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
-from .frame_size import check_frame_size
+from .frame_size import check_extension, check_frame_size
 from .frame_types import loose, path_fits, possible_words, with_common
 from .header_values import (
     UNKNOWN,
@@ -377,6 +377,20 @@ class Profile(Identity, SingleSteps):
         ------
         FrameRejected
             ``section`` if it is not a section.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Amplifier, Profile, Recipe
+        >>> profile = Profile(
+        ...     instrument="MyCam",
+        ...     amplifiers=[Amplifier(data="[1:1024, 1:1024]", overscan="[1029:1056, 1:1024]")],
+        ...     window="CCDSEC",
+        ...     recipe=Recipe(bias=True, dark=None),
+        ... )
+        >>> str(profile.window_of({"CCDSEC": "[101:600,1:500]"}))
+        '[101:600, 1:500]'
+        >>> profile.amplifiers_of({"CCDSEC": "[101:600,1:500]"}, {None: (500, 532)}).shape
+        (500, 500)
         """
         value = self._value("window", header)
         return None if self.window is None else read_window(value, self.window)
@@ -436,7 +450,7 @@ class Profile(Identity, SingleSteps):
                 window = window_text(own, self.window)
                 amplifiers, size = cut_amplifiers(amplifiers, size, own, binning, bins)
             for amplifier in amplifiers:
-                self._check_extension(amplifier, shapes)
+                check_extension(amplifier, shapes, self._label)
             cards = self._binning_cards
             check_frame_size(amplifiers, shapes, binning, bins, size, cards, window)
             return amplifier_set(
@@ -444,22 +458,6 @@ class Profile(Identity, SingleSteps):
             )
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
-
-    def _check_extension(self, amplifier: Amplifier, shapes: Mapping) -> None:
-        """Reject a file that lacks the extension of an amplifier."""
-        if amplifier.extension in shapes:
-            return
-        if amplifier.extension is None:
-            raise FrameRejected(
-                "mef",
-                f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {self._label} "
-                "expects one; set extension= for each amplifier in the profile.",
-            )
-        raise FrameRejected(
-            "missing-extension",
-            f"extension {amplifier.extension!r} is missing, but {self._label} expects "
-            f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
-        )
 
     @property
     def _binning_cards(self) -> str:

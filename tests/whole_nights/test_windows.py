@@ -446,3 +446,41 @@ def test_windows_of_sections_in_cards_are_cuts_too(tmp_path):
                 np.testing.assert_array_max_ulp(own, its[window], 0 if name == "seam" else 2)
             else:
                 np.testing.assert_array_equal(own, its[window])
+
+
+@pytest.mark.parametrize("recipe", ["plain", "dark"])
+def test_flats_of_a_window_are_calibrated_with_masters_of_the_whole_detector(tmp_path, recipe):
+    """Their master is that of a night of which each raw frame is the window."""
+    camera = quadrants(2)
+    camera = replace(camera, profile=camera.profile.but(name="quads", recipe=RECIPES[recipe]))
+    camera.write(tmp_path / "mixed")
+    if recipe == "dark":
+        add_darks(camera, tmp_path / "mixed")
+    shutil.copytree(tmp_path / "mixed", tmp_path / "small")
+    for path in (tmp_path / "small").iterdir():
+        cut(camera, path, path, SEAM)
+        if not path.name.startswith(("bias", "dark")):
+            shutil.copy(path, tmp_path / "mixed")
+    mixed, small = (
+        reduce_night(tmp_path / name, tmp_path / f"{name}_out", profile=camera.profile)
+        for name in ("mixed", "small")
+    )
+    assert mixed.ok, str(mixed)
+    assert small.ok, str(small)
+    flats = [next(p for n, p in night.masters.items() if "_flat" in n) for night in (mixed, small)]
+    pairs = [flats, [product(night, "light0.fits") for night in (mixed, small)]]
+    for own, its in pairs:
+        for plane, wanted in zip(planes(own), planes(its), strict=True):
+            np.testing.assert_array_equal(plane, wanted)
+
+
+def test_a_prepared_window_that_was_saved_is_calibrated_with_masters_of_the_whole(biases, tmp_path):
+    camera, raw = biases
+    cut(camera, raw / "light0.fits", tmp_path / "raw.fits", SEAM)
+    frame = camera.profile.prepare(tmp_path / "raw.fits")
+    frame.write(tmp_path / "prepared.fits")
+    bias = combine([camera.profile.prepare(p) for p in sorted(raw.glob("bias*.fits"))])
+    wanted = camera.profile.calibrate(frame, bias=bias)
+    saved = camera.profile.calibrate(tmp_path / "prepared.fits", bias=bias)
+    np.testing.assert_array_equal(saved.data, wanted.data)
+    np.testing.assert_array_equal(saved.uncertainty.array, wanted.uncertainty.array)
