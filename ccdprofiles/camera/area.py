@@ -44,6 +44,15 @@ class AreaPart:
         s = self.section
         return (s.first_column, s.last_column), (s.first_row, s.last_row)
 
+    def is_read_by(self, other: AreaPart) -> bool:
+        """Return True if another part contains this one and is read from the same ends.
+
+        A single column or row has no direction, as a section of it cannot be backward.
+        """
+        ends = zip(self.spans, self.flipped, other.flipped, strict=True)
+        same = all(own == its or first == last for (first, last), own, its in ends)
+        return same and other.section.covers(self.section)
+
     def __str__(self) -> str:
         return position_text(self.section, self.flipped)
 
@@ -174,9 +183,7 @@ class DetectorArea:
         theirs = {part.name: part for part in whole.parts}
         pairs = [(part, theirs.get(part.name)) for part in self.parts]
         for part, other in pairs:
-            if other is None or part.flipped != other.flipped:
-                return "was read out by other amplifiers"
-            if not other.section.covers(part.section):
+            if other is None or not part.is_read_by(other):
                 return "was read out by other amplifiers"
         if not _same_gains([(p.gain, o.gain) for p, o in pairs if o is not None], kind == "flat"):
             return "was read out with another gain"
@@ -193,7 +200,7 @@ class DetectorArea:
             for part, place in zip(self.parts, self._places, strict=True):
                 other, its_place = theirs[part.name]
                 # Binned pixels are counted from the end that is read first.
-                end = int(part.flipped[axis])
+                end = int(other.flipped[axis])
                 apart = part.spans[axis][end] - other.spans[axis][end]
                 if apart % by:
                     return None

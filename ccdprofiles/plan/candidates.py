@@ -74,7 +74,7 @@ class Candidate:
     def covers(self, frame: Frame) -> bool:
         """Return True if it covers a frame of a camera that reads windows."""
         if self.area is None or frame.area is None:
-            return self.master.readout == frame.amplifier_key
+            return False
         return not frame.area.why_not_in(self.area, self.master.type)
 
     @property
@@ -230,9 +230,7 @@ class Candidates:
         exact = exact_match(match, cards)
         alike = self.alike.get((kind, read_out(frame), exact), ())
         if frame.area is not None:
-            # A master that was made before its profile had windows has no area.
-            old = self.alike.get((kind, _camera(frame, frame.amplifier_key), exact), ())
-            alike = [c for c in (*alike, *old) if c.covers(frame)]
+            alike = [c for c in alike if c.covers(frame)]
         elif kind == "flat" and frame.flat_key:
             alike = [*alike, *self.alike.get((kind, read_out(frame, kind), exact), ())]
         if exact is match:
@@ -285,13 +283,8 @@ def read_out(frame: Frame, kind: str = "") -> tuple[str, str, tuple[int, int]]:
     A flat of another gain may be used, as it is normalised and has its own dark. Of a camera that
     reads windows it is the camera and the binning, as a master of another window may cover a frame.
     """
-    if frame.area is not None:
-        return _camera(frame, ANY_WINDOW)
     key = frame.flat_key if kind == "flat" else ""
-    return _camera(frame, key or frame.amplifier_key)
-
-
-def _camera(frame: Frame, key: str) -> tuple[str, str, tuple[int, int]]:
+    key = ANY_WINDOW if frame.area is not None else key or frame.amplifier_key
     return frame.profile.name, key, frame.binning
 
 

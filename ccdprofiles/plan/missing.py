@@ -162,7 +162,7 @@ def _wrong_in(candidate: Candidate, frame: Frame) -> str:
     wrong = differing_cards(master.type, master.match, frame)
     if master.binning != frame.binning:
         return f"is binned {_binning(master.binning)}"
-    reads_windows = candidate.area is not None and frame.area is not None
+    reads_windows = candidate.area is not None
     alike = candidate.covers(frame) if reads_windows else master.readout == frame.amplifier_key
     if master.type == "dark" and alike and not wrong:
         return "had its bias subtracted" if master.bias_off else "still contains its bias"

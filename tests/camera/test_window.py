@@ -1,10 +1,14 @@
 """Sections of a profile cut to the window of a frame, and the refusals."""
 
+import numpy as np
 import pytest
 from astropy import units as u
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from ccdprofiles import Amplifier, Profile, Recipe
 from ccdprofiles.camera.area import DetectorArea
+from ccdprofiles.camera.pixel_map import PixelMap
 from ccdprofiles.errors import FrameRejected, ProfileError
 
 ONE = Amplifier(data="[11:110, 1:80]", overscan="[115:130, 1:80]")
@@ -265,3 +269,57 @@ def test_the_cards_of_a_product_contain_its_area(gain):
     assert header["DETSEC1"] == "[60:21, 11:40]"
     assert DetectorArea.of_product(header, (2, 2)) == found
     assert DetectorArea.of_product({}, (2, 2)) is None
+
+
+HALVES = Amplifier(data="DATASEC", overscan=None, detector="DETSEC", extension="SCI*")
+
+
+def halves(first, last, split, binning, flips):
+    """Two amplifiers side by side that cover the columns first to last, by their cards."""
+    spans = [("SCI1", first, min(last, split)), ("SCI2", max(first, split + 1), last)]
+    shapes, headers = {}, {}
+    for (name, left, right), flipped in zip(spans, flips, strict=True):
+        wide = (right - left + 1) // binning
+        if wide < 1:
+            continue
+        shapes[name] = (3, wide)
+        ends = (right, left) if flipped else (left, right)
+        headers[name] = {"DATASEC": f"[1:{wide}, 1:3]", "DETSEC": f"[{ends[0]}:{ends[1]}, 1:3]"}
+    profile = camera(HALVES, window=None, binning=("XBIN", "YBIN"))
+    found = profile.amplifiers_of({"XBIN": binning, "YBIN": 1}, shapes, headers)
+    return DetectorArea.of(found, (binning, 1), gains=False), labels(found, binning)
+
+
+def labels(found, binning):
+    """The column of the detector at the centre of each pixel of a row, and which amplifier read it."""
+    row = np.full((2, found.shape[1]), np.nan)
+    for readout in found.readouts:
+        pixel_map = PixelMap(readout.data, readout.detector, (binning, 1), readout.flipped)
+        raw = np.arange(1, readout.data.width + 1)
+        columns = pixel_map.to_detector(raw, np.ones(raw.size))[0]
+        place = slice(readout.place.first_column - 1, readout.place.last_column)
+        row[0, place] = columns[::-1] if readout.flipped[0] else columns
+        row[1, place] = int(readout.name[-1])
+    return row
+
+
+@given(st.data())
+def test_the_place_of_a_window_is_where_the_same_pixels_of_the_detector_are(data):
+    binning, split = data.draw(st.integers(1, 3)), data.draw(st.integers(4, 15))
+    flips = data.draw(st.tuples(st.booleans(), st.booleans()))
+    width = data.draw(st.integers(split + 4, 30))
+    first = data.draw(st.integers(1, width - 3))
+    last = data.draw(st.integers(first + 2, width))
+    assume(max(min(last, split) - first + 1, last - max(first, split + 1) + 1) >= binning)
+    whole, its = halves(1, width, split, binning, flips)
+    window, own = halves(first, last, split, binning, flips)
+    found = window.place_in(whole)
+    if found is not None:
+        its = its[:, found[1]]
+        # A pixel that no amplifier of the window read may be read by one of the whole.
+        np.testing.assert_array_equal(np.where(np.isnan(own), np.nan, its), own)
+        return
+    starts = range(its.shape[1] - own.shape[1] + 1)
+    known = ~np.isnan(own).any(axis=0)
+    parts = [its[:, n : n + own.shape[1]][:, known] for n in starts]
+    assert not any(np.array_equal(part, own[:, known]) for part in parts)
