@@ -216,6 +216,8 @@ class Readout:
     more_overscan : tuple of Section
         Strips whose pixels are taken together with those of ``overscan``.
     parallel_overscan : Section or None
+    detector : Section or None
+        The pixels of the detector that its data cover, unbinned, if the frame may be a window.
     """
 
     name: str
@@ -230,6 +232,7 @@ class Readout:
     flipped: tuple[bool, bool] = field(default=(False, False), metadata=ADDED)
     more_overscan: tuple[Section, ...] = field(default=(), metadata=ADDED)
     parallel_overscan: Section | None = field(default=None, metadata=ADDED)
+    detector: Section | None = field(default=None, metadata=ADDED)
 
     # A part of the hash of products.
     __repr__ = written
@@ -273,7 +276,8 @@ class AmplifierSet:
     shape : tuple of int
         Rows and columns of the trimmed frame.
     origin : tuple of int or None
-        Column and row of the detector where the frame begins, if positions are read from cards.
+        Column and row of the detector where the frame begins, if positions are read from cards or
+        the profile has a window.
     """
 
     readouts: tuple[Readout, ...]

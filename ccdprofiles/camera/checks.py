@@ -16,6 +16,7 @@ from .header_values import lower_word
 from .recipe import Recipe
 from .settings import check_period
 from .values import nearest, one_of, read_only, several
+from .window import check_window
 
 __all__ = ["STATUSES", "checked", "checked_frame_size"]
 
@@ -56,6 +57,9 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     size, amplifiers = values["frame_size"], values["amplifiers"]
     if size is not None and not callable(size):
         values["frame_size"] = checked_frame_size(size, () if callable(amplifiers) else amplifiers)
+    values["window"] = _cards(values["window"], "window")
+    if values["window"] is not None and not callable(amplifiers) and not callable(size):
+        check_window(amplifiers, values["frame_size"])
     if not isinstance(values["recipe"], Recipe) and not callable(values["recipe"]):
         raise ProfileError(f"recipe={values['recipe']!r} is not a recipe; use recipe=Recipe(...).")
     if not isinstance(values["unit"], u.UnitBase):

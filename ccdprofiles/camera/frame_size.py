@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..errors import SectionError
+from ..errors import FrameRejected, SectionError
 from .amplifier import Amplifier, is_pattern
 from .section import Section, binned_size, is_card
 
-__all__ = ["check_frame_size", "declared_size", "sections_reach"]
+__all__ = ["check_extension", "check_frame_size", "declared_size", "sections_reach"]
 
 Lengths = tuple[range | None, range | None]
 """The numbers of columns and rows that are right; None means any number."""
@@ -45,6 +45,7 @@ def check_frame_size(
     overscan_bins: bool,
     frame_size: tuple[int, int] | Mapping | None,
     cards: str,
+    window: str = "",
 ) -> None:
     """Refuse a frame whose size differs from that in the profile.
 
@@ -57,6 +58,8 @@ def check_frame_size(
         sections reach to its last column and row.
     cards : str
         The cards of the binning, or nothing if the profile names none.
+    window : str
+        The window of the frame for a message, if the profile reads one.
 
     Raises
     ------
@@ -74,6 +77,12 @@ def check_frame_size(
         if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
             continue
         image = "the frame" if extension is None else f"extension {extension!r}"
+        if window:
+            raise SectionError(
+                f"{image} has {_by(columns, rows)}, but {_expected(expected, columns, rows)} were "
+                f"expected{_unbinned(size, binning)} for {window}, with all overscan beside it; "
+                "correct the header, or window= or the sections in the profile."
+            )
         reach = (
             "according to frame_size= in the profile"
             if frame_size
@@ -137,3 +146,34 @@ def _cure(
         cures.append(f"write frame_size={whole} in the profile if the rest is not to be used")
         cures.append("otherwise use sections that cover it")
     return ", ".join(cures)
+
+
+def check_extension(amplifier: Amplifier, shapes: Mapping, label: str) -> None:
+    """Reject a file that lacks the extension of an amplifier.
+
+    Parameters
+    ----------
+    amplifier : Amplifier
+    shapes : mapping
+        As in `ccdprofiles.camera.placement.amplifier_set`.
+    label : str
+        The profile, for the message.
+
+    Raises
+    ------
+    FrameRejected
+        ``missing-extension``, or ``mef`` if the profile expects a single image.
+    """
+    if amplifier.extension in shapes:
+        return
+    if amplifier.extension is None:
+        raise FrameRejected(
+            "mef",
+            f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {label} "
+            "expects one; set extension= for each amplifier in the profile.",
+        )
+    raise FrameRejected(
+        "missing-extension",
+        f"extension {amplifier.extension!r} is missing, but {label} expects "
+        f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
+    )

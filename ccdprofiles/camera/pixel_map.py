@@ -9,7 +9,7 @@ import numpy as np
 
 from .section import Section
 
-__all__ = ["PixelMap"]
+__all__ = ["PixelMap", "whole_bins"]
 
 Place = TypeVar("Place", float, np.ndarray)
 """A column or row that counts from 1, at the centre of a pixel; a fraction lies between two."""
@@ -103,3 +103,10 @@ def _forth(raw: Place, start: int, first: int, last: int, by: int, flipped: bool
 def _back(place: Place, start: int, first: int, last: int, by: int, flipped: bool) -> Place:
     covered = last - place if flipped else place - first
     return (covered + 0.5) / by - 0.5 + start
+
+
+def whole_bins(start: int, stop: int, by: int, flipped: bool) -> tuple[int, int]:
+    """Return the first and last bin, from 1, of the whole bins in ``stop - start`` pixels."""
+    number = (stop - start) // by
+    last = stop // by if flipped else start // by + number
+    return last - number + 1, last

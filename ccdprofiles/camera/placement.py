@@ -10,7 +10,8 @@ from astropy import units as u
 from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, Readout, check_linear
 from .card_sections import CardReader, refuse_overlaps, within_data
-from .section import Section, binned, compact, is_card, read_position
+from .pixel_map import whole_bins
+from .section import Section, around, binned, compact, is_card, read_position
 from .settings import number_of
 from .strips import check_strips
 from .values import GAIN
@@ -25,6 +26,7 @@ def amplifier_set(
     overscan_bins: bool,
     header: Mapping,
     headers: Mapping | None = None,
+    located: bool = False,
 ) -> AmplifierSet:
     """Fit amplifiers into one frame.
 
@@ -41,6 +43,9 @@ def amplifier_set(
         Passed to the functions that are used instead of numbers, and read for sections.
     headers : mapping, optional
         The header of every extension, used instead of ``header``.
+    located : bool
+        Whether the positions hold for this frame, so that it is known which part of the detector
+        it covers; otherwise they do so only if they are read from cards.
 
     Raises
     ------
@@ -75,18 +80,23 @@ def amplifier_set(
         return binned(sections, whole[a.extension], *binning, overscan_bins)
 
     data = [_data(a, own, stored) for a, own in zip(amplifiers, cards, strict=True)]
-    places, flips, origin = _places(amplifiers, data, binning, cards)
+    places, flips, on_chip = _places(amplifiers, data, binning, cards, located)
     readouts = []
     for n, (amplifier, own) in enumerate(zip(amplifiers, cards, strict=True)):
         texts = [*amplifier.strips, *filter(None, [amplifier.parallel_overscan])]
         strips = [_strip(text, amplifier, data[n], own, stored) for text in texts]
         if amplifier.section_cards:
             _check_cards(amplifier, data[n], strips)
-        readouts.append(_readout(amplifier, data[n], strips, places[n], flips[n], own.header))
+        on = None if on_chip is None else on_chip[n]
+        readouts.append(_readout(amplifier, data[n], strips, places[n], flips[n], on, own.header))
     if any(a.section_cards for a in amplifiers):
         for extension in whole:
             here = [r for r in readouts if r.extension == extension]
             refuse_overlaps([(r.data, r.strips) for r in here], places)
+    origin = None
+    if on_chip is not None:
+        whole_area = around(on_chip)
+        origin = whole_area.first_column, whole_area.first_row
     return AmplifierSet(tuple(readouts), _shape(amplifiers, places, data), origin)
 
 
@@ -152,6 +162,7 @@ def _readout(
     strips: list[Section],
     place: Section,
     flipped: tuple[bool, bool],
+    on_detector: Section | None,
     header: Mapping,
 ) -> Readout:
     saturation = number_of(amplifier.saturation, header, u.adu, "saturation")
@@ -169,6 +180,7 @@ def _readout(
         extension=amplifier.extension,
         linear=_linear(amplifier, header, saturation),
         flipped=flipped,
+        detector=on_detector,
     )
 
 
@@ -190,8 +202,11 @@ def _places(
     data: list[Section],
     binning: tuple[int, int],
     cards: Sequence[CardReader],
-) -> tuple[list[Section], list[tuple[bool, bool]], tuple[int, int] | None]:
-    """Return the positions in the trimmed frame, the flips, and where the frame begins if cards tell.
+    located: bool,
+) -> tuple[list[Section], list[tuple[bool, bool]], list[Section] | None]:
+    """Return the positions in the trimmed frame, the flips, and the positions on the detector.
+
+    The last are None unless they hold for this frame.
 
     An amplifier without a position stands where its data are.
     """
@@ -210,11 +225,9 @@ def _places(
     flips = [flipped for _, flipped in on_chip]
     if any(a.detector is None for a in amplifiers):
         return compact(places), flips, None
-    if not any(is_card(a.detector) for a in amplifiers):
+    if not located and not any(is_card(a.detector) for a in amplifiers):
         return places, flips, None
-    left = min(section.first_column for section, _ in on_chip)
-    bottom = min(section.first_row for section, _ in on_chip)
-    return places, flips, (left, bottom)
+    return places, flips, [section for section, _ in on_chip]
 
 
 def _on_detector(
@@ -235,7 +248,8 @@ def _on_detector(
         rows = (on.first_row - bottom, on.last_row - bottom + 1)
         size = tuple((b - a) // by for (a, b), by in zip((columns, rows), binning, strict=True))
         place = Section(
-            *_bins(*columns, binning[0], flipped[0]), *_bins(*rows, binning[1], flipped[1])
+            *whole_bins(*columns, binning[0], flipped[0]),
+            *whole_bins(*rows, binning[1], flipped[1]),
         )
         if size != (section.width, section.height):
             raise SectionError(
@@ -244,13 +258,6 @@ def _on_detector(
             )
         places.append(place)
     return places
-
-
-def _bins(start: int, stop: int, by: int, flipped: bool) -> tuple[int, int]:
-    """Return the first and last bin, from 1, of the whole bins in ``stop - start`` pixels."""
-    number = (stop - start) // by
-    last = stop // by if flipped else start // by + number
-    return last - number + 1, last
 
 
 def _shape(

@@ -16,7 +16,7 @@ from .amplifier import Amplifier, AmplifierSet, check_amplifiers, expanded
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
 from .fingerprint import fingerprint
-from .frame_size import check_frame_size
+from .frame_size import check_extension, check_frame_size
 from .frame_types import loose, path_fits, possible_words, with_common
 from .header_values import (
     UNKNOWN,
@@ -31,10 +31,12 @@ from .header_values import (
 from .identity import Identity
 from .placement import amplifier_set
 from .recipe import Recipe
+from .section import Section
 from .settings import Period
 from .single_steps import SingleSteps
 from .values import ADDED, changed, nearest, picklable
 from .watch import call
+from .window import cut_amplifiers, read_window, window_text
 
 __all__ = ["Profile"]
 
@@ -103,6 +105,11 @@ class Profile(Identity, SingleSteps):
         The dates of the frames that the profile is for, ``("2019-03-01", "2023-07-14")``: the
         first included, the last not, None is open. Several profiles of one camera may have
         periods that do not overlap.
+    window : str, tuple of str, callable or None
+        The card, or several spellings, with the section of the detector that was read, in unbinned
+        pixels: ``"CCDSEC"``; or a function of the header that returns this text, or None. The
+        sections of the amplifiers are those of the whole frame, and are cut to the window. A frame
+        without the card is a whole frame. Masters of the whole frame are cut for its windows.
     status : str
         How well the profile is known: "tried on a real night", "headers seen" or "from documents
         only". It has no influence on the products.
@@ -152,6 +159,7 @@ class Profile(Identity, SingleSteps):
     unit: u.UnitBase = u.adu
     file_types: Mapping[str, str | None] = field(default_factory=dict, metadata=ADDED)
     valid: Period | None = field(default=None, metadata=ADDED)
+    window: Cards = field(default=None, metadata=ADDED)
     status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -185,7 +193,7 @@ class Profile(Identity, SingleSteps):
     @cached_property
     def amplifiers_vary(self) -> bool:
         """True if the amplifiers, or a number of one of them, depend on the header."""
-        if callable(self.amplifiers) or callable(self.frame_size):
+        if callable(self.amplifiers) or callable(self.frame_size) or callable(self.window):
             return True
         return any(a.varies for a in self.amplifiers)
 
@@ -367,6 +375,31 @@ class Profile(Identity, SingleSteps):
                 pairs.append((card, None if value is None else str(value).strip()))
         return tuple(pairs)
 
+    def window_of(self, header: Mapping) -> Section | None:
+        """Return the section of the detector that was read, or None if no card contains one.
+
+        Raises
+        ------
+        FrameRejected
+            ``section`` if it is not a section.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Amplifier, Profile, Recipe
+        >>> profile = Profile(
+        ...     instrument="MyCam",
+        ...     amplifiers=[Amplifier(data="[1:1024, 1:1024]", overscan="[1029:1056, 1:1024]")],
+        ...     window="CCDSEC",
+        ...     recipe=Recipe(bias=True, dark=None),
+        ... )
+        >>> str(profile.window_of({"CCDSEC": "[101:600,1:500]"}))
+        '[101:600, 1:500]'
+        >>> profile.amplifiers_of({"CCDSEC": "[101:600,1:500]"}, {None: (500, 532)}).shape
+        (500, 500)
+        """
+        value = self._value("window", header)
+        return None if self.window is None else read_window(value, self.window)
+
     @cached_property
     def section_cards(self) -> tuple[str, ...]:
         """The cards that the sections of its amplifiers are read from."""
@@ -411,37 +444,25 @@ class Profile(Identity, SingleSteps):
                 f"amplifier in each of them; the file has {list(shapes)}; correct extension= in the "
                 "profile, or copy the file again if it was truncated.",
             ) from error
-        for amplifier in amplifiers:
-            self._check_extension(amplifier, shapes)
-        binning = self.binning_of(header)
+        binning, bins, window = self.binning_of(header), self.overscan_bins, ""
         size = self.frame_size
         if callable(size):
             size = size(header)
             size = None if size is None else checked_frame_size(size, amplifiers)
         try:
-            check_frame_size(
-                amplifiers, shapes, binning, self.overscan_bins, size, self._binning_cards
+            if self.window is not None:
+                own = self.window_of(header)
+                window = window_text(own, self.window)
+                amplifiers, size = cut_amplifiers(amplifiers, size, own, binning, bins)
+            for amplifier in amplifiers:
+                check_extension(amplifier, shapes, self._label)
+            cards = self._binning_cards
+            check_frame_size(amplifiers, shapes, binning, bins, size, cards, window)
+            return amplifier_set(
+                amplifiers, shapes, binning, bins, header, headers, located=bool(window)
             )
-            bins = self.overscan_bins
-            return amplifier_set(amplifiers, shapes, binning, bins, header, headers)
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
-
-    def _check_extension(self, amplifier: Amplifier, shapes: Mapping) -> None:
-        """Reject a file that lacks the extension of an amplifier."""
-        if amplifier.extension in shapes:
-            return
-        if amplifier.extension is None:
-            raise FrameRejected(
-                "mef",
-                f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {self._label} "
-                "expects one; set extension= for each amplifier in the profile.",
-            )
-        raise FrameRejected(
-            "missing-extension",
-            f"extension {amplifier.extension!r} is missing, but {self._label} expects "
-            f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
-        )
 
     @property
     def _binning_cards(self) -> str:

@@ -20,7 +20,16 @@ from typing import Any
 
 from ..errors import SectionError
 
-__all__ = ["Section", "binned", "binned_size", "compact", "is_card", "read_position"]
+__all__ = [
+    "Section",
+    "around",
+    "binned",
+    "binned_size",
+    "compact",
+    "is_card",
+    "position_text",
+    "read_position",
+]
 
 _SECTION = re.compile(r"\[([^\[\],]*),([^\[\],]*)\]")
 _CARD = re.compile(r"[A-Za-z0-9_-]+( [A-Za-z0-9_-]+)*")
@@ -113,6 +122,21 @@ class Section:
             (self.first_column, self.last_column), (other.first_column, other.last_column)
         ) and _meet((self.first_row, self.last_row), (other.first_row, other.last_row))
 
+    def covers(self, other: Section) -> bool:
+        """Return True if every pixel of another section is in this one; neither has open ends."""
+        return self.common(other) == other
+
+    def common(self, other: Section) -> Section | None:
+        """Return the pixels that are in both of two sections without open ends, or None."""
+        if not self.overlaps(other):
+            return None
+        return Section(
+            max(self.first_column, other.first_column),
+            min(self.last_column, other.last_column),
+            max(self.first_row, other.first_row),
+            min(self.last_row, other.last_row),
+        )
+
     def __str__(self) -> str:
         return f"[{_range(self.first_column, self.last_column)}, {_range(self.first_row, self.last_row)}]"
 
@@ -190,6 +214,32 @@ def read_position(text: str) -> tuple[Section, tuple[bool, bool]]:
     columns, rows = (sorted(pair) for pair in ends)
     section = Section.parse(f"[{columns[0]}:{columns[1]}, {rows[0]}:{rows[1]}]")
     return section, (ends[0][0] > ends[0][1], ends[1][0] > ends[1][1])
+
+
+def position_text(section: Section, flipped: tuple[bool, bool]) -> str:
+    """Write a position on the detector, backward along the axes that are read from the far end.
+
+    >>> from ccdprofiles.camera.section import position_text, read_position
+    >>> position_text(*read_position("[4096:2049, 1:2048]"))
+    '[4096:2049, 1:2048]'
+    """
+    ends = [
+        (section.first_column, section.last_column),
+        (section.first_row, section.last_row),
+    ]
+    ranges = [e[::-1] if backward else e for e, backward in zip(ends, flipped, strict=True)]
+    return f"[{', '.join(f'{first}:{last}' for first, last in ranges)}]"
+
+
+def around(sections: Iterable[Section]) -> Section:
+    """Return the smallest section that contains all of these, which have no open ends."""
+    all_of = [*sections]
+    return Section(
+        min(s.first_column for s in all_of),
+        max(s.last_column for s in all_of),
+        min(s.first_row for s in all_of),
+        max(s.last_row for s in all_of),
+    )
 
 
 def binned(

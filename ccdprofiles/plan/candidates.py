@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..camera.area import DetectorArea
 from ..camera.cards import Card
 from ..camera.header_values import time_of
 from ..files.layout import CALIBRATIONS
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 
+ANY_WINDOW = "any window"
+"""What stands for the read-out of frames that cover a known part of the detector."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A master that frames may use, and the settings of its frames.
@@ -54,6 +59,8 @@ class Candidate:
         The cards of ``match`` as its profile names them.
     flat_key : str
         Of a flat of the night: the read-out of its frames without their gain, if that varies.
+    area : DetectorArea or None
+        The part of the detector that it covers, if it can be cut to the window of a frame.
     """
 
     master: Master
@@ -62,6 +69,18 @@ class Candidate:
     shape: tuple[int, int] | None = None
     cards: tuple[str | Card, ...] = ()
     flat_key: str = ""
+    area: DetectorArea | None = None
+
+    def covers(self, frame: Frame) -> bool:
+        """Return True if it covers a frame of a camera that reads windows."""
+        if self.area is None or frame.area is None:
+            return False
+        return not frame.area.why_not_in(self.area, self.master.type)
+
+    @property
+    def area_size(self) -> int:
+        """The unbinned pixels of the detector that it covers: the smallest one is preferred."""
+        return 0 if self.area is None else self.area.size
 
     def unlike_cards(self, frame: Frame) -> tuple[tuple[str, object], ...]:
         """Return those of its unlisted cards whose value differs in a frame."""
@@ -181,8 +200,8 @@ class Candidates:
     by_name : mapping of str to Candidate
         In the order in which they are made.
     alike : mapping of tuple to sequence of Candidate
-        By type, by the read-out of their frames, and by the cards of ``match`` that are compared
-        as exact texts.
+        By type, by the read-out of their frames, or by camera and binning where windows are read,
+        and by the cards of ``match`` that are compared as exact texts.
     nights : Nights
     """
 
@@ -200,7 +219,8 @@ class Candidates:
             master = candidate.master
             by_name[master.name] = candidate
             exact = exact_match(master.match, candidate.cards)
-            shared = master.profile, candidate.flat_key or master.readout, master.binning
+            key = candidate.flat_key or master.readout if candidate.area is None else ANY_WINDOW
+            shared = master.profile, key, master.binning
             alike.setdefault((master.type, shared, exact), []).append(candidate)
         return replace(self, by_name=by_name, alike=alike)
 
@@ -209,7 +229,9 @@ class Candidates:
         match, cards = match_of(kind, frame), cards_of(kind, frame)
         exact = exact_match(match, cards)
         alike = self.alike.get((kind, read_out(frame), exact), ())
-        if kind == "flat" and frame.flat_key:
+        if frame.area is not None:
+            alike = [c for c in alike if c.covers(frame)]
+        elif kind == "flat" and frame.flat_key:
             alike = [*alike, *self.alike.get((kind, read_out(frame, kind), exact), ())]
         if exact is match:
             return alike
@@ -258,10 +280,12 @@ def exposure_of(taken: Frame | Master) -> float:
 def read_out(frame: Frame, kind: str = "") -> tuple[str, str, tuple[int, int]]:
     """Return what a frame shares with every master of a type that it takes.
 
-    A flat of another gain may be used, as it is normalised and has its own dark.
+    A flat of another gain may be used, as it is normalised and has its own dark. Of a camera that
+    reads windows it is the camera and the binning, as a master of another window may cover a frame.
     """
     key = frame.flat_key if kind == "flat" else ""
-    return frame.profile.name, key or frame.amplifier_key, frame.binning
+    key = ANY_WINDOW if frame.area is not None else key or frame.amplifier_key
+    return frame.profile.name, key, frame.binning
 
 
 def adopted(frame: Frame, settings: Settings) -> Candidate:
@@ -283,4 +307,4 @@ def adopted(frame: Frame, settings: Settings) -> Candidate:
         temperature=temperature if isinstance(temperature, int | float) else None,
         settings=setup.known,
     )
-    return Candidate(master, setup, cards=tuple(cards_of(frame.type, frame)))
+    return Candidate(master, setup, cards=tuple(cards_of(frame.type, frame)), area=frame.area)

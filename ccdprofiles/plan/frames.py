@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.area import DetectorArea
 from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
@@ -88,6 +89,8 @@ class Frame:
     flat_key : str
         The same without the gain, if that varies from frame to frame: equal for frames that may
         share a flat.
+    area : DetectorArea or None
+        The part of the detector that it covers, if its camera reads windows or writes the position.
     raw : RawFile
     mosaic : Mosaic or None
         The colours of its pixels after trimming, if it is a mosaic of colours.
@@ -115,6 +118,7 @@ class Frame:
     amplifiers: AmplifierSet = _NOT_READ
     amplifier_key: str = ""
     flat_key: str = ""
+    area: DetectorArea | None = None
     raw: RawFile = _NOT_READ
     mosaic: Mosaic | None = None
     origin: str = ""

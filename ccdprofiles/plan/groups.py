@@ -65,7 +65,8 @@ def groups_of(kind: str, frames: Sequence[Frame]) -> list[list[Frame]]:
     for frame in frames:
         filter = frame.filter if kind in ("flat", "arc") else None
         match = exact_match(match_of(kind, frame), cards_of(kind, frame))
-        key = (frame.origin, read_out(frame), match, _treatment(kind, frame), filter)
+        read = read_out(frame), frame.amplifier_key
+        key = (frame.origin, read, match, _treatment(kind, frame), filter)
         groups.setdefault(key, []).append(frame)
     if kind == "dark":
         return [of_one for group in groups.values() for of_one in _by_exposure(group)]

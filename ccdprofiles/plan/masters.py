@@ -63,7 +63,8 @@ def choose_bias(frame: Frame, masters: Candidates) -> Candidate | float | Reason
     """Choose the bias of a frame.
 
     It is the constant of its recipe in adu, or the master bias with the most similar settings; of
-    several the nearest in time.
+    several the nearest in time. Of a camera that reads windows a master of the same window is
+    preferred, then the smallest that covers the frame. So are darks and flats.
     """
     if not frame.recipe.needs_master("bias"):
         try:
@@ -74,7 +75,7 @@ def choose_bias(frame: Frame, masters: Candidates) -> Candidate | float | Reason
     fitting = masters.usable(masters.for_frame("bias", frame), frame)
     if not fitting:
         return no_bias(frame, masters)
-    return best(fitting, frame, lambda c: masters.unlike(c, frame))
+    return best(fitting, frame, lambda c: (c.area_size, *masters.unlike(c, frame)))
 
 
 def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate | Reason:
@@ -106,10 +107,16 @@ def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate 
         step = tolerance / 10 if relative else 1.0
         digits = 0 if relative else 1
         return best(
-            near, frame, lambda c: (*masters.unlike(c, frame), round(off(c) / step, digits))
+            near,
+            frame,
+            lambda c: (c.area_size, *masters.unlike(c, frame), round(off(c) / step, digits)),
         )
     if fitting and frame.recipe.dark == "scale":
-        return best(fitting, frame, lambda c: (*masters.unlike(c, frame), -exposure_of(c.master)))
+        return best(
+            fitting,
+            frame,
+            lambda c: (c.area_size, *masters.unlike(c, frame), -exposure_of(c.master)),
+        )
     return no_dark(frame, there, tolerance, masters)
 
 
@@ -136,6 +143,7 @@ def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
         fitting,
         frame,
         lambda c: (
+            c.area_size,
             _unlike_in_response(c, frame, masters),
             masters.nights_apart(c, frame),
             *masters.unlike(c, frame),

@@ -194,8 +194,14 @@ def _wrong_in(candidate: Candidate, frame: Frame) -> str:
     wrong = differing_cards(master.type, master.match, frame)
     if master.binning != frame.binning:
         return f"is binned {_binning(master.binning)}"
-    if (master.type, master.readout) == ("dark", frame.amplifier_key) and not wrong:
+    reads_windows = candidate.area is not None
+    alike = candidate.covers(frame) if reads_windows else master.readout == frame.amplifier_key
+    if master.type == "dark" and alike and not wrong:
         return "had its bias subtracted" if master.bias_off else "still contains its bias"
+    if candidate.area is not None and frame.area is not None:
+        if why := frame.area.why_not_in(candidate.area, master.type):
+            return why
+        return f"has {', '.join(wrong) or 'other cards'}"
     if candidate.shape not in (None, frame.shape):
         return f"has {candidate.shape[1]}x{candidate.shape[0]} pixels"
     own = frame.flat_key if candidate.flat_key else frame.amplifier_key
@@ -206,6 +212,8 @@ def _wrong_in(candidate: Candidate, frame: Frame) -> str:
 
 def _described(frame: Frame) -> str:
     rows, columns = frame.shape
+    if frame.area is not None:
+        return f"the window {frame.area.section} binned {_binning(frame.binning)}"
     return f"{columns}x{rows} pixels binned {_binning(frame.binning)}"
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..camera.area import DetectorArea
 from ..files.layout import MASTERS, SCIENCE
 from .frames import Frame
 from .plan import Master
@@ -105,6 +106,7 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
         for place, (card, _) in enumerate(drafts[0].master.match):
             columns.append([_card_word(card, d.master.match[place][1]) for d in drafts])
     columns.append([d.night for d in drafts])
+    columns.append([_window_word(d.frames[0].area) for d in drafts])
     setups = [d.setup for d in drafts]
     columns += setting_words(setups, drafts[0].tolerance)
     for card in sorted({card for d in drafts for card, _ in d.others}):
@@ -117,6 +119,14 @@ def _fewest_words(drafts: Sequence[Draft]) -> list[list[str]]:
         if _different(finer) > _different(chosen):
             chosen = finer
     return chosen
+
+
+def _window_word(area: DetectorArea | None) -> str:
+    """Return a word for the part of the detector of a master, such as ``x101-600_y1-500``."""
+    if area is None:
+        return ""
+    s = area.section
+    return f"x{s.first_column}-{s.last_column}_y{s.first_row}-{s.last_row}"
 
 
 def _different(names: Iterable[Sequence[str]]) -> int:

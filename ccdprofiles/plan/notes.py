@@ -13,7 +13,7 @@ from .reason import Reason
 from .setup_cards import CHIP, EGAIN, SETUP, FrameSetup, plain_value
 from .wording import cards_phrase, grouped, temperature_range
 
-__all__ = ["choice_notes", "night_notes", "notes_of"]
+__all__ = ["choice_notes", "cut_notes", "night_notes", "notes_of"]
 
 _PACKED = (".bz2", ".xz", ".zip", ".z", ".7z", ".rar", ".tar", ".tgz", ".zst", ".lz4")
 """Suffixes of compressed files that are not read."""
@@ -185,6 +185,25 @@ def choice_notes(
             which = _files([file for file, _ in used], "frames")
             which += ", which are calibrated" if used[1:] else ", which is calibrated"
             yield f"{name} was taken{its}, and {which} with it,{own}{degrees}; {end}"
+
+
+def cut_notes(
+    chosen: Iterable[tuple[Frame, Input]], missing: Mapping[str, Reason], masters: Candidates
+) -> Iterator[str]:
+    """Note the masters that are cut to the window of the frames that use them.
+
+    Parameters are those of `choice_notes`.
+    """
+    windows: dict[tuple[str, str], list[str]] = {}
+    for frame, taken in chosen:
+        for name in (taken.master_bias, taken.dark, taken.flat):
+            area = None if name is None else masters.by_name[name].area
+            if name is None or area is None or frame.area is None or frame.file in missing:
+                continue
+            if frame.area.section != area.section:
+                windows.setdefault((name, str(frame.area.section)), []).append(frame.file)
+    for (name, section), files in windows.items():
+        yield f"{name} is cut to {section} for {_files(files, 'frames')}"
 
 
 def _differences(

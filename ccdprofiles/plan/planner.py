@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..camera.area import DetectorArea
 from ..camera.frame_types import MASTER_TYPES, STEPS
 from ..camera.values import nearest
 from ..errors import PlanError
@@ -16,7 +17,7 @@ from .masters import choose_masters
 from .match_cards import cards_of
 from .names import Draft, master_names, product_names
 from .nights import Nights
-from .notes import choice_notes, night_notes, notes_of
+from .notes import choice_notes, cut_notes, night_notes, notes_of
 from .plan import Input, Plan, Product
 from .reason import Reason
 
@@ -68,7 +69,11 @@ def make_plan(
         done = _with_masters(kind, done, asking, without, min_frames)
     done = _with_inputs(accepted.get("science", ()), done, without)
     missing = {reason.file: reason for reason in done.missing}
-    of_settings = (*done.notes, *choice_notes(done.inputs, missing, done.masters))
+    of_settings = (
+        *done.notes,
+        *cut_notes(done.inputs, missing, done.masters),
+        *choice_notes(done.inputs, missing, done.masters),
+    )
     profiles = {f.profile.name: f.profile.hash for f in frames if f.profile}
     return Plan(
         masters=tuple(candidate.master for candidate in done.masters.by_name.values()),
@@ -119,7 +124,11 @@ def _of_other_nights(frames: Iterable[Frame], masters: Candidates) -> list[Candi
 
 
 def _with_masters(
-    kind: str, done: _Done, asking: set[tuple], without: tuple[str, ...], min_frames: int | None
+    kind: str,
+    done: _Done,
+    asking: Mapping[tuple, Sequence[DetectorArea]],
+    without: tuple[str, ...],
+    min_frames: int | None,
 ) -> _Done:
     """Add the masters of one type, made from the frames of the night."""
     settings = done.masters.settings
@@ -147,6 +156,7 @@ def _with_masters(
             d.frames[0].shape,
             tuple(cards_of(kind, d.frames[0])),
             d.frames[0].flat_key if kind == "flat" else "",
+            d.frames[0].area,
         )
         for d, name in zip(drafts, names, strict=True)
     ]
@@ -166,24 +176,45 @@ def _by_night(
             yield "", group
 
 
-def _asked_for(frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]) -> set[tuple]:
-    """Return the types of masters that frames need, each with the read-out of these frames."""
+def _asked_for(
+    frames: Mapping[str, Sequence[Frame]], without: tuple[str, ...]
+) -> dict[tuple, list[DetectorArea]]:
+    """Return the types of masters that frames need, each with the read-out of these frames.
+
+    The values are the parts of the detector that they need, of cameras that read windows.
+    """
     night = (frame for of_type in frames.values() for frame in of_type)
-    kinds = {(id(f.recipe), f.flat_key, read_out(f)): f for f in night}
+    kinds = {(id(f.recipe), f.flat_key, read_out(f), f.area): f for f in night}
     steps = [step for step in STEPS if step not in without]
-    return {(s, read_out(f, s)) for f in kinds.values() for s in steps if f.recipe.needs_master(s)}
+    asking: dict[tuple, list[DetectorArea]] = {}
+    for f in kinds.values():
+        for step in steps:
+            if f.recipe.needs_master(step):
+                areas = asking.setdefault((step, read_out(f, step)), [])
+                areas += [] if f.area is None else [f.area]
+    return asking
 
 
 def _groups_asked_for(
-    kind: str, frames: Mapping[str, Sequence[Frame]], asking: set[tuple]
+    kind: str,
+    frames: Mapping[str, Sequence[Frame]],
+    asking: Mapping[tuple, Sequence[DetectorArea]],
 ) -> list[list[Frame]]:
     """Return the groups of a type that are needed; of arcs all of them."""
     return [
         group
         for group in groups_of(kind, frames.get(kind, ()))
-        if kind == "arc" or (kind, read_out(group[0], kind)) in asking
+        if kind == "arc" or _is_asked_for(kind, group[0], asking)
         if kind != "flat" or group[0].recipe.flat is not None
     ]
+
+
+def _is_asked_for(kind: str, frame: Frame, asking: Mapping[tuple, Sequence[DetectorArea]]) -> bool:
+    """Return True if a frame has the read-out of masters that other frames need."""
+    areas = asking.get((kind, read_out(frame, kind)))
+    if areas is None or frame.area is None:
+        return areas is not None
+    return any(not area.why_not_in(frame.area, kind) for area in areas)
 
 
 def _with_inputs(frames: Iterable[Frame], done: _Done, without: tuple[str, ...]) -> _Done:

@@ -93,7 +93,13 @@ def _deciding(profile: Profile) -> Iterator[str]:
     """Return the cards that a profile reads; a function may read any."""
     yield "INSTRUME"
     yield from profile.where
-    for cards in (profile.frame_type, profile.exposure, profile.filter, profile.binning):
+    for cards in (
+        profile.frame_type,
+        profile.exposure,
+        profile.filter,
+        profile.binning,
+        profile.window,
+    ):
         yield from _cards_of(cards)
     if not callable(profile.amplifiers):
         yield from chain.from_iterable(a.cards for a in profile.amplifiers)

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.area import DetectorArea
 from ..camera.changes import Changes
 from ..camera.frame_types import STEPS
 from ..camera.mosaic import mosaic_of
@@ -26,6 +28,7 @@ from ..errors import (
     FrameRejected,
     InputError,
     ProfileError,
+    SectionError,
     UnknownInstrument,
 )
 from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
@@ -34,7 +37,7 @@ from .corrections import refuse_corrections
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
 
-__all__ = ["files_of", "named_fits", "scan"]
+__all__ = ["files_of", "has_varying_gain", "named_fits", "scan"]
 
 _ALLOW = "grant read permission, copy it again, or remove it from the night."
 
@@ -67,7 +70,7 @@ class Scanner:
         self.forced = forced
         self.changes = changes
         self._recipes: dict[int, tuple[Recipe, Recipe]] = {}
-        self._amplifiers: dict[tuple, tuple[AmplifierSet, str, str]] = {}
+        self._amplifiers: dict[tuple, dict[str, Any]] = {}
         self._late: list[str] = []
 
     def frame(self, path: Path, file: str) -> Frame:
@@ -149,8 +152,7 @@ class Scanner:
         try:
             frame = frame.with_(exposure=profile.exposure_of(header))
             frame = frame.with_(binning=profile.binning_of(header))
-            amplifiers, key, flat_key = self._read_out(frame)
-            frame = frame.with_(amplifiers=amplifiers, amplifier_key=key, flat_key=flat_key)
+            frame = frame.with_(**self._read_out(frame))
             if "BAYERPAT" in header or "COLORTYP" in header:
                 frame = _with_colours(frame)
             refuse(frame)
@@ -170,17 +172,17 @@ class Scanner:
             self._recipes[id(recipe)] = recipe, self.changes.applied(recipe, profile)
         return self._recipes[id(recipe)][1]
 
-    def _read_out(self, frame: Frame) -> tuple[AmplifierSet, str, str]:
-        """Return the amplifiers of a frame, and the hashes of its read-out."""
+    def _read_out(self, frame: Frame) -> dict[str, Any]:
+        """Return the amplifiers of a frame, the hashes of its read-out, and its detector area."""
         profile, header, raw = frame.profile, frame.header, frame.raw
         if profile.amplifiers_vary:
-            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
-            return amplifiers, *_amplifier_keys(frame, amplifiers)
+            return _read_out_of(frame, profile.amplifiers_of(header, raw.shapes, raw.headers))
         sections = tuple(h.get(card) for card in profile.section_cards for h in raw.image_headers)
-        key = (id(profile), frame.binning, tuple(raw.shapes.items()), sections)
+        window = profile.window_of(header)
+        key = (id(profile), frame.binning, tuple(raw.shapes.items()), sections, window)
         if key not in self._amplifiers:
             amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
-            self._amplifiers[key] = amplifiers, *_amplifier_keys(frame, amplifiers)
+            self._amplifiers[key] = _read_out_of(frame, amplifiers)
         return self._amplifiers[key]
 
 
@@ -313,19 +315,21 @@ def _master(frame: Frame, registry: Registry) -> Frame:
         exposure = seconds if isinstance(seconds, int | float) else None
         if frame.master == "dark" and (exposure is None or exposure <= 0):
             raise ValueError(f"EXPTIME = {seconds!r} is not the exposure of a dark.")
+        binning = int(x), int(y)
         return replace(
             frame,
             verdict=ACCEPTED,
             fault=None,
             profile=profile,
+            area=DetectorArea.of_product(header, binning),
             type=frame.master,
             exposure=exposure,
             filter=_text(header.get("CPFILT")),
             date=_text(header.get("DATE-OBS")),
-            binning=(int(x), int(y)),
+            binning=binning,
             amplifier_key=str(header.get("CPAMPS", "")),
         )
-    except (ProfileError, ValueError) as error:
+    except (ProfileError, SectionError, ValueError) as error:
         return frame.rejected("master", f"this master cannot be used: {error}")
 
 
@@ -366,22 +370,32 @@ def _contents(raw: RawFile) -> str:
             return digest.hexdigest()
 
 
-def _amplifier_keys(frame: Frame, amplifiers: AmplifierSet) -> tuple[str, str]:
-    """Hash how a frame was read out: its amplifiers, its raw shape, and a gain that changes.
+def has_varying_gain(profile: Profile) -> bool:
+    """Return True if the gain of an amplifier depends on the header."""
+    given = profile.amplifiers
+    return callable(given) or any("gain" in a.varies for a in given)
 
-    The second hash, for flats, has the ratios of the gains of the amplifiers instead: a flat is
+
+def _read_out_of(frame: Frame, amplifiers: AmplifierSet) -> dict[str, Any]:
+    """Return the fields of a frame that say how it was read out.
+
+    ``amplifier_key`` is a hash of its amplifiers, its raw shape, and a gain that changes.
+    ``flat_key``, for flats, has the ratios of the gains of the amplifiers instead: a flat is
     normalised, so that its own gain does not matter. It is empty if the gain does not change.
     """
     what: list[object] = [
         amplifiers.key,
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
-    given = frame.profile.amplifiers
-    if callable(given) or any("gain" in a.varies for a in given):
-        gains = [r.gain for r in amplifiers.readouts]
-        ratios = [g and gains[0] and round(g / gains[0], 3) for g in gains]
-        return _short_hash([*what, gains]), _short_hash([*what, ratios])
-    return _short_hash(what), ""
+    varies = has_varying_gain(frame.profile)
+    area = DetectorArea.of(amplifiers, frame.binning, varies)
+    fields = {"amplifiers": amplifiers, "area": area, "flat_key": ""}
+    if not varies:
+        return fields | {"amplifier_key": _short_hash(what)}
+    gains = [r.gain for r in amplifiers.readouts]
+    ratios = [g and gains[0] and round(g / gains[0], 3) for g in gains]
+    key, flat_key = _short_hash([*what, gains]), _short_hash([*what, ratios])
+    return fields | {"amplifier_key": key, "flat_key": flat_key}
 
 
 def _with_colours(frame: Frame) -> Frame:

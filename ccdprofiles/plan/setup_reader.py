@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..camera.header_values import read_celsius
 from ..camera.profile import Profile
+from ..camera.section import is_card
 from ..errors import ProfileError
 from ..files.cards import Cards
 from .setup_cards import (
@@ -47,7 +48,7 @@ class SetupReader:
         self.profile = profile
         self._setup = [
             replace(quantity, cards=tuple(c for c in quantity.cards if c not in ignored))
-            for ignored in [{card.upper() for card in profile.ignore_cards}]
+            for ignored in [{c.upper() for c in (*profile.ignore_cards, *_gain_cards(profile))}]
             for quantity in SETUP
         ]
         self._places: dict[tuple[int, ...], tuple[object, _Names]] = {}
@@ -114,6 +115,21 @@ class SetupReader:
             return None, names[0]
         name = next((n for n in names if n in header), names[0])
         return self.profile.temperature_of(header), name
+
+
+def _gain_cards(profile: Profile) -> list[str]:
+    """Return the cards of gains in extensions of frames whose detector area is known.
+
+    There the gain is compared amplifier by amplifier; the first extension of a window may be that
+    of another amplifier than the first of the whole detector.
+    """
+    amplifiers = () if callable(profile.amplifiers) else profile.amplifiers
+    return [
+        a.gain
+        for a in amplifiers
+        if isinstance(a.gain, str) and a.extension is not None
+        if profile.window is not None or is_card(a.detector)
+    ]
 
 
 def _read_fixed(header: Mapping, names: Iterable[tuple[str, ...]]) -> tuple[tuple, tuple[str, ...]]:

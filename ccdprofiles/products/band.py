@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
 import numpy as np
@@ -80,3 +80,13 @@ class Band:
     flags: np.ndarray | None = None
     scatter: np.ndarray | None = None
     same_bias: bool = True
+
+    def of_columns(self, columns: slice) -> Band:
+        """Return some columns of it."""
+        variance, flags, scatter = (
+            None if plane is None else np.ascontiguousarray(plane[:, columns])
+            for plane in (self.variance, self.flags, self.scatter)
+        )
+        data = np.ascontiguousarray(self.data[:, columns])
+        flags = None if flags is None or not flags.any() else flags
+        return replace(self, data=data, variance=variance, flags=flags, scatter=scatter)

@@ -134,8 +134,8 @@ def _light(flats: Flats, pixels: Mapping[str, Pixels], chosen: Input) -> np.ndar
     image = np.empty(shape, "f8")
     good = np.ones(shape, bool)
     for first, stop in bands_of(shape, 24):
-        bias = flats.inputs.band(chosen.bias, first, stop, False)
-        dark = flats.inputs.band(chosen.dark, first, stop, False)
+        bias = flats.inputs.band(chosen.file, chosen.bias, first, stop, False)
+        dark = flats.inputs.band(chosen.file, chosen.dark, first, stop, False)
         ccd = flats.prepared(pixels, [chosen], first, stop, "f8")
         ccd = flats.subtracted(ccd, bias, dark, chosen.dark_scale, first, [chosen])
         image[first:stop] = ccd.data[0]
@@ -186,8 +186,9 @@ def _pick(
     picked = []
     gain = flats.relative_gain(*band)
     for (bias_name, dark_name, scale), members in flats.groups.items():
-        bias = flats.inputs.band(bias_name, *band, False)
-        dark = flats.inputs.band(dark_name, *band, False)
+        file = flats.chosen[members[0]].file  # all cover the same part of the detector
+        bias = flats.inputs.band(file, bias_name, *band, False)
+        dark = flats.inputs.band(file, dark_name, *band, False)
         ccd = flats.prepared(pixels, [flats.chosen[n] for n in members], *band, "f4")
         done = flats.subtracted(ccd, _added(bias, dark, scale), None, 1.0, band[0])
         for place, n in enumerate(members):

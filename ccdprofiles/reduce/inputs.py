@@ -10,10 +10,12 @@ import numpy as np
 from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.area import DetectorArea
 from ..camera.cards import Card
 from ..camera.frame_types import STEPS
 from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..camera.settings import Dated, Setting
+from ..errors import FrameRejected
 from ..pixels.calibrate import Noise
 from ..pixels.measure import Measured
 from ..pixels.overscan import overscan_noise
@@ -28,6 +30,7 @@ __all__ = [
     "MasterOnDisk",
     "ProfileLabel",
     "bands_of",
+    "cut_of",
     "flat_recipe",
     "noise_of",
     "omitted_steps",
@@ -137,27 +140,68 @@ class JobInputs:
         self, chosen: Input, first: int, stop: int
     ) -> tuple[Band | None, Band | None, Band | None]:
         """Read the same rows of the bias, dark and flat of a frame."""
-        bias = self.band(chosen.bias, first, stop)
-        dark = self.band(chosen.dark, first, stop)
+        bias = self.band(chosen.file, chosen.bias, first, stop)
+        dark = self.band(chosen.file, chosen.dark, first, stop)
         if chosen.dark is not None and dark is not None:
             master = self.masters[chosen.dark]
             own_bias = self.masters[chosen.master_bias].sha256 if chosen.master_bias else None
             dark = replace(dark, same_bias=master.header.get("BIASSHA") == own_bias)
             if not pedestal_off(self.frames[chosen.file], chosen) and dark.variance is not None:
                 dark = replace(dark, scatter=dark.variance * master.frame_variance_factor)
-        return bias, dark, self.band(chosen.flat, first, stop)
+        return bias, dark, self.band(chosen.file, chosen.flat, first, stop)
 
     def band(
-        self, name: str | float | None, first: int, stop: int, variance: bool = True
+        self, file: str, name: str | float | None, first: int, stop: int, variance: bool = True
     ) -> Band | None:
-        """Read rows of a master; None if there is no master.
+        """Read those pixels of a master that rows of a frame need; None if there is no master.
 
         A constant bias, a number instead of a name, has neither variance nor flags.
         """
+        if name is None:
+            return None
         if isinstance(name, float):
-            columns = next(iter(self.frames.values())).amplifiers.shape[1]
+            columns = self.frames[file].amplifiers.shape[1]
             return Band(np.broadcast_to(np.float32(name), (stop - first, columns)))
-        return None if name is None else self.masters[name].file.band(first, stop, variance)
+        master = self.masters[name].file
+        cut = cut_of(self.frames[file], master.header)
+        if cut is None:
+            return master.band(first, stop, variance)
+        rows, across = cut
+        return master.band(rows.start + first, rows.start + stop, variance).of_columns(across)
+
+
+def cut_of(frame: Frame, header: Mapping) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a master that are the window of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+    header : mapping
+        Of the master.
+
+    Returns
+    -------
+    tuple of slice or None
+        None if the master is not cut.
+
+    Raises
+    ------
+    FrameRejected
+        ``section`` if the master does not cover the frame.
+    """
+    if frame.area is None:
+        return None
+    area = DetectorArea.of_product(header, frame.binning)
+    if area is None or area.section == frame.area.section:
+        return None
+    kind = str(header.get("CPTYPE", ""))
+    if why := frame.area.why_not_in(area, kind):
+        raise FrameRejected(
+            "section",
+            f"its master {kind} {why}, but the frame covers {frame.area.section}; take {kind} frames "
+            "of this window, or of the whole detector.",
+        )
+    return frame.area.place_in(area, kind)
 
 
 def picklable(frame: Frame) -> Frame:

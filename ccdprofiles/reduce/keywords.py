@@ -31,7 +31,7 @@ from ..products.header import (
     shift_wcs,
 )
 from .corrections import correction_cards
-from .inputs import JobInputs, flat_recipe, omitted_steps
+from .inputs import JobInputs, cut_of, flat_recipe, omitted_steps
 from .request import MasterRequest
 
 __all__ = [
@@ -173,6 +173,8 @@ def common_cards(
         moved = shape and pattern_cards(frame.header, frame.mosaic, shape[0], amplifiers)
         for card, offset in (moved or {}).items():
             header[card] = (offset, "of the trimmed image")
+    for card, value, comment in () if frame.area is None else frame.area.cards:
+        header[card] = (ascii_text(value) if isinstance(value, str) else value, comment)
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan
@@ -205,6 +207,8 @@ def common_cards(
                 name
             ].sha256
             header.add_history(f"{verb}: {ascii_text(stem)}")
+            if frame.area is not None and cut_of(frame, inputs.masters[name].header):
+                header.add_history(f"{ascii_text(stem)} cut to {frame.area.section}")
             letters += letter
     if chosen.dark and kind == "science":
         header["DARKSCAL"] = (chosen.dark_scale, "the dark was multiplied by this")

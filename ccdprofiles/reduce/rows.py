@@ -85,7 +85,7 @@ def combine_rows(
     scatter = request.has_variance and request.measures_own_noise
     bias = None
     if request.master.type in ("dark", "arc"):
-        bias = request.inputs.band(chosen[0].bias, first, stop)
+        bias = request.inputs.band(chosen[0].file, chosen[0].bias, first, stop)
     linearity, slope = linearity_of(request.frame, first), None
     if linearity is not None:
         refuse_pedestal(request.frame, chosen[0])

@@ -11,15 +11,17 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
+from ..camera.area import DetectorArea
 from ..camera.frame_types import STEPS
 from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
 from ..camera.settings import Dated, Number, Setting, check_number, number_of, why_unknown
-from ..errors import PlanError, known
+from ..errors import FrameRejected, PlanError, known
 from ..pixels.calibrate import Noise, calibrate, subtract_masters
 from ..pixels.prepare import NO_DATA
 from ..plan.frames import Frame
+from ..plan.scan import has_varying_gain
 from .foreign import measured_masters
 from .images import header_of, image_of
 from .ledger import (
@@ -74,6 +76,7 @@ def calibrate_frame(
         if (own := State.of(master.meta)) is not None:
             check_steps(master.meta, own, master.name)
             _check_lamp(master, origin)
+    masters = [_cut_for(origin.frame, state, master) for master in masters]
     recipe = origin.frame.recipe
     masters, notes = measured_masters(frame, state, recipe, masters)
     check_masters(profile, frame, state, recipe, masters)
@@ -126,6 +129,17 @@ def _constant_of(bias: object, frame: CCDData) -> Master | None:
     return Master.constant(level, frame.shape)
 
 
+def _cut_for(frame: Frame, state: State, master: Master) -> Master:
+    """Return a master cut to the window of a frame, if both are of one camera."""
+    own = State.of(master.meta)
+    if own is None or (own.profile, own.binning) != (state.profile, state.binning):
+        return master  # which is refused with the reason
+    try:
+        return master.cut_for(frame)
+    except FrameRejected as error:
+        raise PlanError(f"{master.name}: {error}") from error
+
+
 def _check_lamp(master: Master, origin: Origin) -> None:
     """Refuse a spectral flat of ccdprofiles that still contains the spectrum of its lamp."""
     spectral = isinstance(origin.frame.recipe.flat, SpectralFlat)
@@ -157,6 +171,8 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         )
     columns, rows = map(int, size.groups())
     meta = frame.meta
+    amplifiers = profile.amplifiers_of(meta, {None: (rows, columns)})
+    binning = profile.binning_of(meta)
     known = Frame(
         "frame",
         Path("frame"),
@@ -166,10 +182,11 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         exposure=profile.exposure_of(meta),
         filter=profile.text_of("filter", meta),
         date=profile.text_of("date", meta),
-        binning=profile.binning_of(meta),
-        amplifiers=profile.amplifiers_of(meta, {None: (rows, columns)}),
+        binning=binning,
+        amplifiers=amplifiers,
         amplifier_key=state.amplifiers,
         mosaic=Mosaic(str(meta["CPMOSAIC"])) if "CPMOSAIC" in meta else None,
+        area=DetectorArea.of(amplifiers, binning, has_varying_gain(profile)),
     )
     return Origin(profile, known, flags=frame.flags)
 

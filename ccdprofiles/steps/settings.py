@@ -26,7 +26,7 @@ __all__ = ["check_group", "current", "setting_notes"]
 
 _OWN = re.compile(
     r"CP[A-Z]+\d*|CALSTAT|HAS(PED|DARK)|OVERSCAN|OS(LEV|RN|NIGHT|LIT|SEC)\d+|TRIM\d*|"
-    r"(ZERO|DARK|FLAT)COR|(BIAS|DARK|FLAT)SHA|DARKSCAL|FLATNORM|NO(BIAS|DARK|FLAT)|NCOMBINE"
+    r"CCDSEC|DETSEC\d+|(ZERO|DARK|FLAT)COR|(BIAS|DARK|FLAT)SHA|DARKSCAL|FLATNORM|NO(BIAS|DARK|FLAT)|NCOMBINE"
 )
 """Cards that this package writes, which are not settings of a camera."""
 

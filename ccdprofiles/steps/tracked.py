@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from ..camera.profile import Profile
 from ..plan.frames import Frame
 from ..products.band import DQ, MASKED
+from ..reduce.inputs import cut_of
 from .images import hashed_image, header_of
 from .uncertainty import variance_of
 
@@ -103,6 +104,26 @@ class Master:
         variance = None if variance is None else variance.astype("f4", copy=False)
         meta = header_of(ccd.meta, name)
         return cls(type, name, meta, data, ccd.unit, variance, flags, sha256)
+
+    def cut_for(self, frame: Frame) -> Master:
+        """Return the part of it that is the window of a frame; itself if it is not larger.
+
+        Raises
+        ------
+        FrameRejected
+            ``section`` if it does not cover the frame.
+        """
+        cut = cut_of(frame, self.meta)
+        if cut is None or CUT in self.meta:
+            return self
+        variance, flags = (
+            None if plane is None else np.ascontiguousarray(plane[cut])
+            for plane in (self.variance, self.flags)
+        )
+        data = np.ascontiguousarray(self.data[cut])
+        meta = self.meta.copy()
+        meta["CPAMPS"] = frame.amplifier_key
+        return replace(self, meta=meta, data=data, variance=variance, flags=flags)
 
 
 @dataclass(frozen=True)
