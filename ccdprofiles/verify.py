@@ -10,6 +10,7 @@ from threading import Lock
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
+from .camera.chips import without_chip
 from .errors import InputError, words_of
 from .files.layout import CALIBRATIONS, NIGHT, PRODUCTS, SCIENCE
 from .files.places import local_path, path_of_escaped
@@ -358,6 +359,8 @@ class _Paths:
     def of(self, file: str, role: str) -> Path:
         """Return the path of a file, whether it exists or not."""
         folder, name = self._parts(file, role)
+        if not (folder / name).exists():
+            name = without_chip(name)
         if (folder / name).exists() or "\\" not in name:
             return folder / name
         # Only the escaped form of this name is recorded; it is searched for among all files.

@@ -8,12 +8,13 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import ProfileError
-from .amplifier import Amplifier, check_amplifiers
+from .amplifier import Amplifier, check_amplifiers, check_types
 from .cards import Card, spellings
+from .chips import checked_chips
 from .frame_size import declared_size, sections_reach
 from .frame_types import FRAME_TYPES, STEPS
 from .header_values import lower_word
-from .recipe import Recipe
+from .recipe import ALL_CHIPS, Flat, Recipe
 from .settings import check_period
 from .values import nearest, one_of, read_only, several
 
@@ -37,6 +38,9 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     values["instrument"] = _instrument(values["instrument"], values["where"])
     values["where"] = _where(values["where"])
     values["amplifiers"] = _amplifiers(values["amplifiers"])
+    values["chips"] = checked_chips(values["chips"], values["amplifiers"], values["products"])
+    if not callable(values["amplifiers"]):
+        check_amplifiers(values["amplifiers"], values["chips"])
     for name in _CARD_FIELDS:
         values[name] = _cards(values[name], name)
     if values["frame_type"] is None:
@@ -58,9 +62,19 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
         values["frame_size"] = checked_frame_size(size, () if callable(amplifiers) else amplifiers)
     if not isinstance(values["recipe"], Recipe) and not callable(values["recipe"]):
         raise ProfileError(f"recipe={values['recipe']!r} is not a recipe; use recipe=Recipe(...).")
+    _check_flat_level(values["recipe"], values["chips"])
     if not isinstance(values["unit"], u.UnitBase):
         raise ProfileError(f"unit={values['unit']!r} is not a unit; use unit=u.adu.")
     return values
+
+
+def _check_flat_level(recipe: Any, chips: Mapping) -> None:
+    """Refuse a flat that is normalised over the chips of a camera without chips."""
+    flat = recipe.flat if isinstance(recipe, Recipe) else None
+    if isinstance(flat, Flat) and flat.level == ALL_CHIPS and not chips:
+        raise ProfileError(
+            f"flat=Flat(level={ALL_CHIPS!r}) needs chips={{...}}: without chips a flat has one level."
+        )
 
 
 def _instrument(instrument: Any, where: Any) -> Any:
@@ -101,7 +115,7 @@ def _amplifiers(amplifiers: Any) -> Any:
     amplifiers = tuple(amplifiers)
     if not amplifiers:
         raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
-    check_amplifiers(amplifiers)
+    check_types(amplifiers)
     return amplifiers
 
 

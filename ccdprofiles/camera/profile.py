@@ -12,9 +12,11 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
-from .amplifier import Amplifier, AmplifierSet, check_amplifiers, expanded
+from .amplifier import Amplifier, AmplifierSet, check_amplifiers, is_pattern
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
+from .chips import amplifiers_of_chip
+from .extensions import in_extensions, refuse_missing_extensions
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
 from .frame_types import loose, path_fits, possible_words, with_common
@@ -103,6 +105,11 @@ class Profile(Identity, SingleSteps):
         The dates of the frames that the profile is for, ``("2019-03-01", "2023-07-14")``: the
         first included, the last not, None is open. Several profiles of one camera may have
         periods that do not overlap.
+    chips : dict of str to tuple of str
+        The names of the amplifiers of each chip of a mosaic, whose chips lie apart on the sky:
+        ``{"1": ("A", "B"), "2": ("C", "D")}``. Each chip is calibrated as a frame of its own.
+    products : {"chips", "mef"}
+        Of a mosaic: a product for each chip, or beside these one file with all chips.
     status : str
         How well the profile is known: "tried on a real night", "headers seen" or "from documents
         only". It has no influence on the products.
@@ -152,6 +159,8 @@ class Profile(Identity, SingleSteps):
     unit: u.UnitBase = u.adu
     file_types: Mapping[str, str | None] = field(default_factory=dict, metadata=ADDED)
     valid: Period | None = field(default=None, metadata=ADDED)
+    chips: Mapping[str, Sequence[str]] = field(default_factory=dict, metadata=ADDED)
+    products: str = field(default="chips", metadata=ADDED)
     status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -209,6 +218,33 @@ class Profile(Identity, SingleSteps):
         <Profile lfc2: 'LFC 2', 1 amplifier>
         """
         return changed(self, {"name": "", "file": "", "notes": "", "status": ""} | changes)
+
+    def of_chip(self, chip: str) -> Profile:
+        """Return the profile of one chip of a mosaic, for single steps.
+
+        Raises
+        ------
+        ProfileError
+            If there is no such chip, or the amplifiers are known only from a header.
+
+        Examples
+        --------
+        >>> from ccdprofiles import Amplifier, Profile, Recipe
+        >>> one = Amplifier(name="A", data="[1:64, 1:64]", overscan=None, extension=1)
+        >>> amplifiers = [one, one.but(name="B", extension=2)]
+        >>> chips = {"1": ("A",), "2": ("B",)}
+        >>> wfc = Profile(instrument="WFC", amplifiers=amplifiers, chips=chips, recipe=Recipe())
+        >>> wfc.of_chip("2").amplifiers[0].extension
+        2
+        """
+        if callable(self.amplifiers) or any(is_pattern(a.extension) for a in self.amplifiers):
+            raise ProfileError(
+                f"{self._label}: the amplifiers of chip {chip!r} are known only from a header; "
+                "reduce a night, or write an amplifier for each extension."
+            )
+        own = amplifiers_of_chip(self.amplifiers, self.chips, chip)
+        identity = {"name": self.name, "file": self.file, "notes": self.notes}
+        return self.but(amplifiers=own, chips={}, products="chips", **identity)
 
     def frame_type_of(self, header: Mapping, file: str = "") -> str | None:
         """Return the type of a frame, or None if it is ignored on purpose.
@@ -369,7 +405,7 @@ class Profile(Identity, SingleSteps):
         return tuple(dict.fromkeys(card for a in amplifiers for card in a.section_cards))
 
     def amplifiers_of(
-        self, header: Mapping, shapes: Mapping, headers: Mapping | None = None
+        self, header: Mapping, shapes: Mapping, headers: Mapping | None = None, chip: str = ""
     ) -> AmplifierSet:
         """Fit the amplifiers into a frame.
 
@@ -382,6 +418,8 @@ class Profile(Identity, SingleSteps):
         headers : mapping, optional
             The header of each extension, over the primary one; it is used instead of ``header`` for
             the sections and the numbers of its amplifier.
+        chip : str
+            The chip of a mosaic.
 
         Raises
         ------
@@ -396,18 +434,13 @@ class Profile(Identity, SingleSteps):
         amplifiers = self.amplifiers
         if callable(amplifiers):
             amplifiers = tuple(call(amplifiers, header))
+            if not self.chips:
+                check_amplifiers(amplifiers)
+        amplifiers = in_extensions(amplifiers, shapes, self._label)
+        if self.chips:
+            amplifiers = self._of_chip(amplifiers, chip)
             check_amplifiers(amplifiers)
-        try:
-            amplifiers = expanded(amplifiers, shapes)
-        except KeyError as error:
-            raise FrameRejected(
-                "missing-extension",
-                f"no extension has a name like {error.args[0]!r}, but {self._label} expects an "
-                f"amplifier in each of them; the file has {list(shapes)}; correct extension= in the "
-                "profile, or copy the file again if it was truncated.",
-            ) from error
-        for amplifier in amplifiers:
-            self._check_extension(amplifier, shapes)
+        refuse_missing_extensions(amplifiers, shapes, self._label)
         binning = self.binning_of(header)
         size = self.frame_size
         if callable(size):
@@ -422,21 +455,14 @@ class Profile(Identity, SingleSteps):
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
 
-    def _check_extension(self, amplifier: Amplifier, shapes: Mapping) -> None:
-        """Reject a file that lacks the extension of an amplifier."""
-        if amplifier.extension in shapes:
-            return
-        if amplifier.extension is None:
-            raise FrameRejected(
-                "mef",
-                f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {self._label} "
-                "expects one; set extension= for each amplifier in the profile.",
+    def _of_chip(self, amplifiers: Sequence[Amplifier], chip: str) -> tuple[Amplifier, ...]:
+        """Return the amplifiers of a chip that a frame has."""
+        if not chip:
+            raise ProfileError(
+                f"{self._label} has the chips {', '.join(map(repr, self.chips))}, which make no "
+                f"single frame; use profile.of_chip({next(iter(self.chips))!r}) for one of them."
             )
-        raise FrameRejected(
-            "missing-extension",
-            f"extension {amplifier.extension!r} is missing, but {self._label} expects "
-            f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
-        )
+        return amplifiers_of_chip(amplifiers, self.chips, chip)
 
     @property
     def _binning_cards(self) -> str:

@@ -58,7 +58,7 @@ def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
     """
     sharing: dict[str, list[int]] = {}
     for number, draft in enumerate(drafts):
-        sharing.setdefault(_stem(draft.master).lower(), []).append(number)
+        sharing.setdefault(_stem(draft.master, _chip_word(draft)).lower(), []).append(number)
     words: dict[int, list[str]] = {}
     for numbers in sharing.values():
         words.update(zip(numbers, _fewest_words([drafts[n] for n in numbers]), strict=True))
@@ -66,9 +66,15 @@ def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
     lower = {name.lower() for name in taken}
     names = []
     for number, draft in enumerate(drafts):
-        names.append(_free_name(draft, words[number], lower))
+        names.append(_free_name(draft, [*_chip_word(draft), *words[number]], lower))
         lower.add(names[-1].lower())
     return names
+
+
+def _chip_word(draft: Draft) -> list[str]:
+    """Return the chip of a master as a word of its name; no word if the camera has no chips."""
+    chip = draft.frames[0].chip
+    return [f"chip{chip}"] if chip else []
 
 
 def _stem(master: Master, words: Sequence[str] = ()) -> str:
@@ -144,11 +150,12 @@ def product_names(frames: Iterable[Frame]) -> list[str]:
 
 
 def _product_name(frame: Frame) -> str:
-    folder, slash, name = frame.file.rpartition("/")
+    folder, slash, name = frame.raw_file.rpartition("/")
     stem = _SUFFIXES.sub("", name)
     if len(stem.encode()) > 180:
         # A name has 255 bytes at most, and the temporary one is longer.
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{_short_hash(stem)}"
+    stem += f"_chip{frame.chip}" if frame.chip else ""
     return f"{SCIENCE}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 

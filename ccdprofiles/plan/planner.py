@@ -9,6 +9,7 @@ from ..camera.frame_types import MASTER_TYPES, STEPS
 from ..camera.values import nearest
 from ..errors import PlanError
 from .candidates import Candidate, Candidates, adopted, read_out
+from .chips import number_of_files
 from .drafts import drafts_of
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .groups import groups_of, split_by_cards, split_by_settings
@@ -78,7 +79,7 @@ def make_plan(
         notes=tuple(notes_of(frames, done.masters, keep, of_settings)),
         without=without,
         profiles=tuple(sorted(profiles.items())),
-        found=len(frames),
+        found=number_of_files(frames),
         ignored=sum(f.verdict == IGNORED for f in frames),
         keep=keep,
         reject=tuple(reject),

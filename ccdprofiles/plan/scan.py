@@ -7,10 +7,11 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.changes import Changes
@@ -29,6 +30,7 @@ from ..errors import (
 )
 from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
 from ..files.reading import NOT_A_FILE, opened
+from .chips import chips_of
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
 
@@ -68,11 +70,26 @@ class Scanner:
         self._amplifiers: dict[tuple, tuple[AmplifierSet, str, str]] = {}
         self._late: list[str] = []
 
-    def frame(self, path: Path, file: str) -> Frame:
-        """Read the header of one file; a fault in it becomes the verdict on the frame."""
-        frame = Frame(file, path)
+    def frames(self, path: Path, file: str) -> Iterator[Frame]:
+        """Yield the frame of one file, or those of its chips if it is of a mosaic."""
+        frame = self._judged(self._described, Frame(file, path))
+        if frame.profile is None or not frame.profile.chips or frame.verdict != ACCEPTED:
+            yield frame
+            return
+        whole = frame
         try:
-            frame = self._described(frame)
+            chips = [*self._watched(lambda f, _: [*chips_of(f)], whole, whole.profile)]
+        except FrameRejected as error:
+            yield whole.rejected(error.code, str(error))
+            return
+        for chip in chips:
+            yield self._judged(lambda f: self._watched(self._typed, f, f.profile), chip)
+
+    def _judged(self, read: Callable[[Frame], Frame], frame: Frame) -> Frame:
+        """Read a frame; a fault in its header becomes the verdict on it."""
+        path = frame.path
+        try:
+            frame = read(frame)
         except FrameRejected as error:
             verdict = IGNORED if error.code == "not-fits" and not named_fits(path) else SET_ASIDE
             return frame.rejected(error.code, str(error), verdict)
@@ -105,10 +122,17 @@ class Scanner:
             text = "a product of ccdprofiles, not a raw frame."
             return frame.with_(master=kind).rejected("product", text, IGNORED)
         refuse_cubes(raw)
-        profile = self.forced
+        return self._watched(self._with_profile, frame, self.forced)
+
+    def _with_profile(self, frame: Frame, profile: Profile) -> Frame:
+        """Read a frame; one of a mosaic is read chip by chip later."""
+        return frame.with_(profile=profile) if profile.chips else self._typed(frame, profile)
+
+    def _watched(self, read: Callable, frame: Frame, profile: Profile | None) -> Any:
+        """Read a frame with functions of its profile, which may fail or take too long."""
         try:
-            profile = profile or call(self.registry.choose, header)
-            return call(self._typed, frame, profile)
+            profile = profile or call(self.registry.choose, frame.header)
+            return call(read, frame, profile)
         except UnknownInstrument as error:
             return frame.rejected("no-profile", str(error))
         except (AmbiguousProfile, ChangeError, FrameRejected):
@@ -169,12 +193,12 @@ class Scanner:
         """Return the amplifiers of a frame, and the hashes of its read-out."""
         profile, header, raw = frame.profile, frame.header, frame.raw
         if profile.amplifiers_vary:
-            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers, frame.chip)
             return amplifiers, *_amplifier_keys(frame, amplifiers)
         sections = tuple(h.get(card) for card in profile.section_cards for h in raw.image_headers)
-        key = (id(profile), frame.binning, tuple(raw.shapes.items()), sections)
+        key = (id(profile), frame.chip, frame.binning, tuple(raw.shapes.items()), sections)
         if key not in self._amplifiers:
-            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers, frame.chip)
             self._amplifiers[key] = amplifiers, *_amplifier_keys(frame, amplifiers)
         return self._amplifiers[key]
 
@@ -227,7 +251,9 @@ def _all_frames(
     leave_out: Iterable[str | Path],
 ) -> tuple[Frame, ...]:
     scanned = [
-        scanner.frame(path, file) for path, file in _distinct_names(files_of(folder, leave_out))
+        frame
+        for path, file in _distinct_names(files_of(folder, leave_out))
+        for frame in scanner.frames(path, file)
     ]
     taken = {frame.path for frame in scanned}
     labels = {frame.file.split("/")[0] for frame in scanned}
@@ -236,8 +262,9 @@ def _all_frames(
         labels.add(origin)
         for path, file in _distinct_names(files_of(other, leave_out)):
             if path not in taken:
-                frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
-                scanned.append(_calibration(frame, scanner.registry))
+                for frame in scanner.frames(path, f"{origin}/{file}"):
+                    frame = replace(frame, origin=str(number))
+                    scanned.append(_calibration(frame, scanner.registry))
     frames = _without_copies(sorted(scanned, key=lambda f: (f.origin, f.file)))
     return tuple(frames)
 
@@ -326,10 +353,10 @@ def _master(frame: Frame, registry: Registry) -> Frame:
 
 def _without_copies(frames: list[Frame]) -> list[Frame]:
     """Ignore copies of a frame; the one with the shortest name is kept."""
-    groups: dict[bytes, list[int]] = {}
+    groups: dict[tuple[bytes, str], list[int]] = {}
     for number, frame in enumerate(frames):
         if frame.raw is not None and frame.verdict == ACCEPTED:
-            groups.setdefault(frame.raw.header.block, []).append(number)
+            groups.setdefault((frame.raw.header.block, frame.chip), []).append(number)
     for members in groups.values():
         if len(members) < 2:
             continue
@@ -371,6 +398,7 @@ def _amplifier_keys(frame: Frame, amplifiers: AmplifierSet) -> tuple[str, str]:
         amplifiers.key,
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
+    what += [frame.chip] if frame.chip else []
     given = frame.profile.amplifiers
     if callable(given) or any("gain" in a.varies for a in given):
         gains = [r.gain for r in amplifiers.readouts]

@@ -164,7 +164,8 @@ def _near(word: str, choices: Iterable[str]) -> str:
 def _is(frame: Frame, kind: str, value: str) -> bool:
     """Return True if a frame is of a kind, or if its header does not show this."""
     if kind == "file":
-        names = (frame.file, frame.file.rsplit("/", 1)[-1])
+        files = (frame.file, frame.raw_file) if frame.chip else (frame.file,)
+        names = (name for file in files for name in (file, file.rsplit("/", 1)[-1]))
         return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
     if not frame.type:
         return True

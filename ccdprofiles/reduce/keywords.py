@@ -73,7 +73,7 @@ class CardInputs(Protocol):
 
 def prepared_header(frame: Frame) -> ProductHeader:
     """Return the cards of a raw frame as they hold for its trimmed image, with its MJD."""
-    header = copied_header(frame.raw.header)
+    header = copied_header(frame.raw.header, own_sky=bool(frame.chip))
     _place_wcs(header, frame)
     add_mjd(header, frame.date)
     return header
@@ -149,6 +149,8 @@ def common_cards(
     header["CPKEY"] = (key, "hash of all that went in")
     header["CPBIN"] = (f"{columns}x{rows}", "binning, columns x rows")
     header["CPAMPS"] = (frame.amplifier_key, "amplifier set")
+    if frame.chip:
+        header["CPCHIP"] = (frame.chip, "chip of the mosaic")
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan

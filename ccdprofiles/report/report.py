@@ -154,13 +154,14 @@ class Report:
             NOT_ASKED: len(plan.not_asked) if plan.only else 0,
             IGNORED: plan.ignored,
         }
+        chips = "" if plan.found == len(table) else f" ({len(table)} frames of single chips)"
         products = {
             "already up to date": len(kept),
             "remade": len(remade),
             "new": new if kept or remade else 0,
         }
         return [
-            f"{len(table)} file{'' if len(table) == 1 else 's'} found"
+            f"{plan.found} file{'' if plan.found == 1 else 's'} found{chips}"
             + "".join(f", {n} {word}" for word, n in files.items() if n or word == USED),
             f"{len(made.masters)} of {len(plan.masters)} masters and {len(made.products)} of "
             f"{len(plan.products)} planned science frames are there"
