@@ -10,7 +10,14 @@ from ..errors import ProfileError
 from .amplifier import Amplifier, is_pattern
 from .values import nearest, one_of, read_only
 
-__all__ = ["PRODUCTS", "amplifiers_of_chip", "checked_chips", "chip_file", "without_chip"]
+__all__ = [
+    "PRODUCTS",
+    "amplifiers_of_chip",
+    "checked_chips",
+    "chip_file",
+    "several_chips",
+    "without_chip",
+]
 
 PRODUCTS = ("chips", "mef")
 """What is made of a mosaic: a product for each chip, or beside them one file with all chips."""
@@ -125,6 +132,21 @@ def amplifiers_of_chip(
             f"chips: the amplifier {others[0]!r} is in none of them; add it to its chip."
         )
     return tuple(a for a in amplifiers if a.name in chips[chip])
+
+
+def several_chips(label: str, chips: Mapping[str, tuple[str, ...]]) -> str:
+    """Return why a file of a mosaic cannot be used as one frame.
+
+    Parameters
+    ----------
+    label : str
+        The name of the profile.
+    chips : mapping
+    """
+    return (
+        f"{label} has the chips {', '.join(map(repr, chips))}, which do not make one frame; use "
+        f"profile.of_chip({next(iter(chips))!r}) for one of them."
+    )
 
 
 def chip_file(file: str, chip: str) -> str:

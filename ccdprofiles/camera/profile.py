@@ -15,7 +15,7 @@ from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, check_amplifiers, is_pattern
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
-from .chips import amplifiers_of_chip
+from .chips import amplifiers_of_chip, several_chips
 from .extensions import in_extensions, refuse_missing_extensions
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
@@ -159,7 +159,7 @@ class Profile(Identity, SingleSteps):
     unit: u.UnitBase = u.adu
     file_types: Mapping[str, str | None] = field(default_factory=dict, metadata=ADDED)
     valid: Period | None = field(default=None, metadata=ADDED)
-    chips: Mapping[str, Sequence[str]] = field(default_factory=dict, metadata=ADDED)
+    chips: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=ADDED)
     products: str = field(default="chips", metadata=ADDED)
     status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
@@ -244,7 +244,8 @@ class Profile(Identity, SingleSteps):
             )
         own = amplifiers_of_chip(self.amplifiers, self.chips, chip)
         identity = {"name": self.name, "file": self.file, "notes": self.notes}
-        return self.but(amplifiers=own, chips={}, products="chips", **identity)
+        chips = {chip: self.chips[chip]}
+        return self.but(amplifiers=own, chips=chips, products="chips", **identity)
 
     def frame_type_of(self, header: Mapping, file: str = "") -> str | None:
         """Return the type of a frame, or None if it is ignored on purpose.
@@ -457,11 +458,9 @@ class Profile(Identity, SingleSteps):
 
     def _of_chip(self, amplifiers: Sequence[Amplifier], chip: str) -> tuple[Amplifier, ...]:
         """Return the amplifiers of a chip that a frame has."""
-        if not chip:
-            raise ProfileError(
-                f"{self._label} has the chips {', '.join(map(repr, self.chips))}, which make no "
-                f"single frame; use profile.of_chip({next(iter(self.chips))!r}) for one of them."
-            )
+        if not chip and len(self.chips) > 1:
+            raise ProfileError(several_chips(self._label, self.chips))
+        chip = chip or next(iter(self.chips))
         return amplifiers_of_chip(amplifiers, self.chips, chip)
 
     @property

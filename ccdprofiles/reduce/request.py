@@ -36,6 +36,8 @@ class MasterRequest:
     path : Path
     has_variance : bool
         Whether its variance can be computed.
+    others : tuple of Input
+        Of a flat whose level all chips share: the flats of the other chips.
     """
 
     master: Master
@@ -44,10 +46,17 @@ class MasterRequest:
     key: str
     path: Path
     has_variance: bool
+    others: tuple[Input, ...] = ()
 
     @classmethod
     def of(
-        cls, master: Master, inputs: JobInputs, chosen: Sequence[Input], key: str, path: Path
+        cls,
+        master: Master,
+        inputs: JobInputs,
+        chosen: Sequence[Input],
+        key: str,
+        path: Path,
+        others: Sequence[Input] = (),
     ) -> MasterRequest:
         """Return a request, with what is known of the master's variance."""
         frame = inputs.frames[chosen[0].file]
@@ -61,7 +70,7 @@ class MasterRequest:
                 has_variance = "gain" not in amplifiers.missing and all(
                     i.dark and "UNCERT" in inputs.masters[i.dark].file.raw.shapes for i in chosen
                 )
-        return cls(master, inputs, tuple(chosen), key, path, has_variance)
+        return cls(master, inputs, tuple(chosen), key, path, has_variance, tuple(others))
 
     @property
     def files(self) -> tuple[str, ...]:

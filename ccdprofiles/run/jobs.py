@@ -15,11 +15,12 @@ from ..errors import FrameRejected
 from ..pixels.measure import Measured, measure
 from ..plan.frames import Frame
 from ..plan.plan import Input
-from ..reduce.flat_levels import FlatLevel, levels_of
+from ..reduce.chip_levels import levels_for
+from ..reduce.flat_levels import FlatLevel
 from ..reduce.inputs import JobInputs
 from ..reduce.masters import MadeMaster, combine_part, make_master
 from ..reduce.parts import Part
-from ..reduce.request import MasterRequest, are_exact
+from ..reduce.request import MasterRequest
 from ..reduce.science import ScienceRequest, Written, write_science
 
 __all__ = [
@@ -104,8 +105,7 @@ class FlatLevelsJob(_OfMaster):
 
     def run(self, mapped: Callable = map) -> dict[str, FlatLevel]:
         """Return the levels of its flats by their files."""
-        exact = are_exact(self.request.inputs, self.request.chosen)
-        return levels_of(self.request.inputs, self.chosen, exact, mapped)
+        return levels_for(self.request, self.chosen, mapped)
 
     def following(self, results: Sequence[Mapping[str, FlatLevel]], workers: int) -> list[RowsJob]:
         """Return the jobs that follow when the levels of all flats are known."""

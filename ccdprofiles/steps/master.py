@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.recipe import Combine, Flat, Recipe
+from ..camera.recipe import ALL_CHIPS, Combine, Flat, Recipe
 from ..errors import FrameRejected, PlanError, known
 from ..pixels.combine import Stacked, combine
 from ..pixels.master import (
@@ -312,6 +312,11 @@ def _without_level(band: Band, recipe: Recipe) -> tuple[Band, float | None]:
     try:
         if not isinstance(how, Flat):
             return divide_lamp(band, how)
+        if how.level == ALL_CHIPS:
+            raise PlanError(
+                f"the flats of one chip cannot be combined with Flat(level={ALL_CHIPS!r}), which "
+                "needs those of all chips; reduce the night, or use Flat(level='chip')."
+            )
         good = band.data[good_pixels(band.data, known(band.flags, "flags"))]
         norm = flat_norm(good, how.scale, how.minimum)
         return normalise_flat(band, norm, how.minimum), norm
