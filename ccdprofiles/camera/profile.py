@@ -438,6 +438,7 @@ class Profile(Identity, SingleSteps):
             if not self.chips:
                 check_amplifiers(amplifiers)
         amplifiers = in_extensions(amplifiers, shapes, self._label)
+        everything = amplifiers
         if self.chips:
             amplifiers = self._of_chip(amplifiers, chip)
             check_amplifiers(amplifiers)
@@ -448,9 +449,9 @@ class Profile(Identity, SingleSteps):
             size = size(header)
             size = None if size is None else checked_frame_size(size, amplifiers)
         try:
-            check_frame_size(
-                amplifiers, shapes, binning, self.overscan_bins, size, self._binning_cards
-            )
+            extensions = {a.extension for a in amplifiers}
+            beside = [a for a in everything if a.extension in extensions]
+            check_frame_size(beside, shapes, binning, self.overscan_bins, size, self._binning_cards)
             bins = self.overscan_bins
             return amplifier_set(amplifiers, shapes, binning, bins, header, headers)
         except SectionError as error:
