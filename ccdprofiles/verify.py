@@ -220,6 +220,7 @@ def _products_of(night: Table) -> set[str]:
         for name, verdict in zip(night["product"], night["verdict"], strict=True)
         if verdict in (USED, NOT_ASKED)
     }
+    names |= {str(name) for name in night.meta.get("mosaics", ())}
     return {name for name in names if name.startswith(tuple(f"{p}/" for p in PRODUCTS))}
 
 

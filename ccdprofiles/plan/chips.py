@@ -10,9 +10,10 @@ from ..camera.extensions import expanded
 from ..camera.recipe import ALL_CHIPS, Flat
 from ..camera.watch import call
 from .frames import Frame
-from .plan import Input, Master
+from .names import product_names
+from .plan import Input, Master, Mosaic, Product
 
-__all__ = ["chips_of", "flats_of_other_chips", "number_of_files"]
+__all__ = ["chips_of", "flats_of_other_chips", "mosaics_of", "number_of_files"]
 
 
 def chips_of(frame: Frame) -> Iterator[Frame]:
@@ -47,6 +48,31 @@ def number_of_files(frames: Sequence[Frame]) -> int:
     if not any(frame.chip for frame in frames):
         return len(frames)
     return len({frame.raw_file for frame in frames})
+
+
+def mosaics_of(products: Sequence[Product], frames: Mapping[str, Frame]) -> tuple[Mosaic, ...]:
+    """Return the files in which the products of chips are joined, if profiles ask for them.
+
+    Parameters
+    ----------
+    products : sequence of Product
+    frames : mapping
+        File → science frame.
+    """
+    exposures: dict[str, list[tuple[Frame, str]]] = {}
+    for product in products:
+        frame = frames[product.input.file]
+        if frame.chip and frame.profile.products == "mef":
+            exposures.setdefault(frame.raw_file, []).append((frame, product.name))
+    whole = [parts[0][0].with_(file=file, chip="") for file, parts in exposures.items()]
+    names = product_names(whole, [product.name for product in products])
+    mosaics = []
+    for name, (file, parts) in zip(names, exposures.items(), strict=True):
+        chips = tuple(parts[0][0].profile.chips)
+        by_chip = {frame.chip: product for frame, product in parts}
+        pairs = tuple((chip, by_chip[chip]) for chip in chips if chip in by_chip)
+        mosaics.append(Mosaic(name, file, chips, pairs))
+    return tuple(mosaics)
 
 
 def flats_of_other_chips(

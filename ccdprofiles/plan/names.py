@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..files.layout import MASTERS, SCIENCE
+from ..files.layout import CHIPS, MASTERS, SCIENCE
 from .frames import Frame
 from .plan import Master
 from .setup_cards import FrameSetup, plain_value, setting_words, word_for
@@ -135,9 +135,16 @@ def _card_word(card: str, value: object) -> str:
     return word_for(word, plain_value(value))
 
 
-def product_names(frames: Iterable[Frame]) -> list[str]:
-    """Name the products of science frames, with a hash if two would share a name."""
-    taken: set[str] = set()
+def product_names(frames: Iterable[Frame], taken: Iterable[str] = ()) -> list[str]:
+    """Name the products of science frames, with a hash if two would share a name.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+    taken : iterable of str
+        The names of other products.
+    """
+    taken = {name.lower() for name in taken}
     names = []
     for frame in frames:
         name = _product_name(frame)
@@ -156,7 +163,8 @@ def _product_name(frame: Frame) -> str:
         # A name has 255 bytes at most, and the temporary one is longer.
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{_short_hash(stem)}"
     stem += f"_chip{frame.chip}" if frame.chip else ""
-    return f"{SCIENCE}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
+    top = SCIENCE if not frame.chip or frame.profile.products != "mef" else f"{SCIENCE}/{CHIPS}"
+    return f"{top}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 
 def _short_hash(text: str) -> str:

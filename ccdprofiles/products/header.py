@@ -12,7 +12,15 @@ from astropy.io import fits
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 
-__all__ = ["add_mjd", "ascii_text", "combined_header", "copied_header", "flip_wcs", "shift_wcs"]
+__all__ = [
+    "add_mjd",
+    "ascii_text",
+    "combined_header",
+    "copied_header",
+    "flip_wcs",
+    "is_sky",
+    "shift_wcs",
+]
 
 _STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
@@ -65,7 +73,7 @@ def copied_header(cards: Cards, own_sky: bool = False) -> ProductHeader:
 def _foreign_sky(cards: Cards) -> set[str]:
     """Return the world coordinates that only the primary header has, if the extension has others."""
     both = [
-        {kept[0] for t in texts if (kept := _kept_card(t)) is not None and _is_sky(kept[0])}
+        {kept[0] for t in texts if (kept := _kept_card(t)) is not None and is_sky(kept[0])}
         for texts in (_card_texts(cards, primary=False), _card_texts(cards))
     ]
     own, everything = both
@@ -79,7 +87,7 @@ def combined_header(headers: Sequence[Cards]) -> ProductHeader:
     header = copied_header(headers[0])
     for keyword in header:
         own = headers[0].get(keyword)
-        if _is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
+        if is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
             del header[keyword]
     return header
 
@@ -164,7 +172,7 @@ def _time(text: str) -> datetime | None:
 
 def _order_sky(header: ProductHeader) -> None:
     """Put the world coordinates into the order and the form that FITS allows."""
-    sky = [k for k in header if _is_sky(k)]
+    sky = [k for k in header if is_sky(k)]
     for letter in {match[1] for k in sky if (match := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
         # If both are present, readers use PC.
         for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
@@ -175,7 +183,8 @@ def _order_sky(header: ProductHeader) -> None:
 
 
 @lru_cache(1024)
-def _is_sky(keyword: str) -> bool:
+def is_sky(keyword: str) -> bool:
+    """Return True if a card belongs to the world coordinates."""
     return _SKY.fullmatch(keyword) is not None
 
 
