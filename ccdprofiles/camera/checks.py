@@ -23,7 +23,7 @@ __all__ = ["STATUSES", "checked", "checked_frame_size"]
 STATUSES = ("tried on a real night", "headers seen", "from documents only")
 """How well a profile is known."""
 
-_CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type")
+_CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type", "exposure_id")
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,10 @@ def _check_members(chips: Mapping[str, tuple[str, ...]], amplifiers: Any) -> Non
 
 
 def amplifiers_of_chip(
-    amplifiers: Sequence[Amplifier], chips: Mapping[str, tuple[str, ...]], chip: str
+    amplifiers: Sequence[Amplifier],
+    chips: Mapping[str, tuple[str, ...]],
+    chip: str,
+    label: str = "the profile",
 ) -> tuple[Amplifier, ...]:
     """Return the amplifiers of one chip.
 
@@ -115,12 +118,18 @@ def amplifiers_of_chip(
     chips : mapping
         The names of the amplifiers of each chip.
     chip : str
+        May be empty if there is only one.
+    label : str
+        The name of the profile in a message.
 
     Raises
     ------
     ProfileError
-        If there is no such chip, or a frame has other amplifiers than the chips name.
+        If there is no such chip, or none is given, or a frame has other amplifiers than the chips name.
     """
+    if not chip and len(chips) > 1:
+        raise ProfileError(several_chips(label, chips))
+    chip = chip or next(iter(chips))
     if chip not in chips:
         raise ProfileError(
             f"chip={chip!r} is not a chip of this camera{nearest(chip, [*chips])}; use one of "

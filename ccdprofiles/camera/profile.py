@@ -15,7 +15,7 @@ from ..errors import FrameRejected, ProfileError, SectionError
 from .amplifier import Amplifier, AmplifierSet, check_amplifiers, is_pattern
 from .cards import Card, card_text, matched_cards
 from .checks import checked, checked_frame_size
-from .chips import amplifiers_of_chip, several_chips
+from .chips import amplifiers_of_chip
 from .extensions import in_extensions, refuse_missing_extensions
 from .fingerprint import fingerprint
 from .frame_size import check_frame_size
@@ -110,6 +110,9 @@ class Profile(Identity, SingleSteps):
         ``{"1": ("A", "B"), "2": ("C", "D")}``. Each chip is calibrated as a frame of its own.
     products : {"chips", "mef"}
         Of a mosaic: a product for each chip, or beside these one file with all chips.
+    exposure_id : str, tuple of str, callable or None
+        The cards, or a function, that tell which files are one exposure, if the camera writes a
+        file for each chip or amplifier. Each file is calibrated by itself.
     status : str
         How well the profile is known: "tried on a real night", "headers seen" or "from documents
         only". It has no influence on the products.
@@ -161,6 +164,7 @@ class Profile(Identity, SingleSteps):
     valid: Period | None = field(default=None, metadata=ADDED)
     chips: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=ADDED)
     products: str = field(default="chips", metadata=ADDED)
+    exposure_id: Cards = field(default=None, metadata=ADDED)
     status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -371,7 +375,7 @@ class Profile(Identity, SingleSteps):
         return recipe
 
     def text_of(self, field: str, header: Mapping) -> str | None:
-        """Return ``filter``, ``object`` or ``date`` of a header, or None.
+        """Return ``filter``, ``object``, ``date`` or ``exposure_id`` of a header, or None.
 
         Raises
         ------
@@ -440,7 +444,7 @@ class Profile(Identity, SingleSteps):
         amplifiers = in_extensions(amplifiers, shapes, self._label)
         everything = amplifiers
         if self.chips:
-            amplifiers = self._of_chip(amplifiers, chip)
+            amplifiers = amplifiers_of_chip(amplifiers, self.chips, chip, self._label)
             check_amplifiers(amplifiers)
         refuse_missing_extensions(amplifiers, shapes, self._label)
         binning = self.binning_of(header)
@@ -456,13 +460,6 @@ class Profile(Identity, SingleSteps):
             return amplifier_set(amplifiers, shapes, binning, bins, header, headers)
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
-
-    def _of_chip(self, amplifiers: Sequence[Amplifier], chip: str) -> tuple[Amplifier, ...]:
-        """Return the amplifiers of a chip that a frame has."""
-        if not chip and len(self.chips) > 1:
-            raise ProfileError(several_chips(self._label, self.chips))
-        chip = chip or next(iter(self.chips))
-        return amplifiers_of_chip(amplifiers, self.chips, chip)
 
     @property
     def _binning_cards(self) -> str:

@@ -97,6 +97,8 @@ class Frame:
         What is unusual in its header although it is used.
     chip : str
         The chip of a mosaic, whose files have a frame for each chip; ``file`` ends with its name.
+    exposure_id : str or None
+        What the files of one exposure share, if a camera writes several.
     """
 
     file: str
@@ -120,6 +122,7 @@ class Frame:
     master: str = ""
     notes: tuple[Reason, ...] = ()
     chip: str = ""
+    exposure_id: str | None = None
 
     def __repr__(self) -> str:
         exposure = "" if self.exposure is None else f"{self.exposure:g} s"
@@ -168,6 +171,8 @@ def frames_table(frames: Sequence[Frame]) -> Table:
     table["file"] = [f.file for f in frames] or np.array([], "U1")
     if any(f.chip for f in frames):
         table["chip"] = [f.chip for f in frames]
+    if any(f.exposure_id for f in frames):
+        table["exposure_id"] = _masked([f.exposure_id for f in frames], "", "U")
     table["profile"] = [f.profile.name if f.profile else "" for f in frames]
     table["type"] = [f.type for f in frames]
     table["exposure"] = _masked([f.exposure for f in frames], 0.0, "f8")

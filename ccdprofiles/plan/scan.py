@@ -158,6 +158,8 @@ class Scanner:
             recipe=self._recipe(profile, header),
             filter=profile.text_of("filter", header),
         )
+        if profile.exposure_id is not None:
+            frame = frame.with_(exposure_id=profile.text_of("exposure_id", header))
         try:
             kind = profile.frame_type_of(header, frame.file)
         except FrameRejected as error:

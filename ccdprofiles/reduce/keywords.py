@@ -76,6 +76,8 @@ def prepared_header(frame: Frame) -> ProductHeader:
     header = copied_header(frame.raw.header, own_sky=bool(frame.chip))
     _place_wcs(header, frame)
     add_mjd(header, frame.date)
+    if frame.exposure_id:
+        header["CPEXPID"] = (ascii_text(frame.exposure_id)[:60], "exposure")
     return header
 
 
