@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import FrameRejected
 from ..pixels.measure import Measured, measure
@@ -60,7 +61,14 @@ class MeasureJob:
 
     def run(self, mapped: Callable = map) -> list[Measured | FrameRejected]:
         """Measure every frame, or return why this is impossible."""
-        return [look_at(f) for f in self.frames]
+        found: list[Measured | FrameRejected] = []
+        sums: dict[Path, str] = {}
+        for frame in self.frames:
+            # The chips of a mosaic share a file, which is hashed once.
+            found.append(look_at(frame, sums.get(frame.path, "") if frame.chip else ""))
+            if isinstance(found[-1], Measured):
+                sums[frame.path] = found[-1].sha256
+        return found
 
 
 @dataclass(frozen=True)
@@ -226,10 +234,17 @@ def _rows_jobs(
     ]
 
 
-def look_at(frame: Frame) -> Measured | FrameRejected:
-    """Measure one frame, or return why this is impossible."""
+def look_at(frame: Frame, sha256: str = "") -> Measured | FrameRejected:
+    """Measure one frame, or return why this is impossible.
+
+    Parameters
+    ----------
+    frame : Frame
+    sha256 : str
+        That of its file, if it was computed for another chip in it.
+    """
     try:
-        return measure(frame.raw, frame.amplifiers, frame.recipe)
+        return measure(frame.raw, frame.amplifiers, frame.recipe, sha256)
     except FrameRejected as error:
         return error
     except OSError as error:
