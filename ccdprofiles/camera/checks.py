@@ -18,7 +18,7 @@ from .recipe import ALL_CHIPS, Flat, Recipe
 from .settings import check_period
 from .values import nearest, one_of, read_only, several
 
-__all__ = ["STATUSES", "checked", "checked_frame_size"]
+__all__ = ["STATUSES", "check_flat_level", "checked", "checked_frame_size"]
 
 STATUSES = ("tried on a real night", "headers seen", "from documents only")
 """How well a profile is known."""
@@ -62,14 +62,19 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
         values["frame_size"] = checked_frame_size(size, () if callable(amplifiers) else amplifiers)
     if not isinstance(values["recipe"], Recipe) and not callable(values["recipe"]):
         raise ProfileError(f"recipe={values['recipe']!r} is not a recipe; use recipe=Recipe(...).")
-    _check_flat_level(values["recipe"], values["chips"])
+    check_flat_level(values["recipe"], values["chips"])
     if not isinstance(values["unit"], u.UnitBase):
         raise ProfileError(f"unit={values['unit']!r} is not a unit; use unit=u.adu.")
     return values
 
 
-def _check_flat_level(recipe: Any, chips: Mapping) -> None:
-    """Refuse a flat that is normalised over the chips of a camera without chips."""
+def check_flat_level(recipe: Any, chips: Mapping) -> None:
+    """Refuse a flat that is normalised over the chips of a camera without chips.
+
+    Raises
+    ------
+    ProfileError
+    """
     flat = recipe.flat if isinstance(recipe, Recipe) else None
     if isinstance(flat, Flat) and flat.level == ALL_CHIPS and not chips:
         raise ProfileError(

@@ -13,7 +13,7 @@ from ..camera.amplifier import AmplifierSet
 from ..camera.cards import Card
 from ..camera.changes import concerning
 from ..camera.header_values import plain_value, time_of
-from ..camera.recipe import ALL_CHIPS, Flat, SpectralFlat
+from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor
 from ..pixels.measure import Measured
@@ -116,7 +116,7 @@ def master_header(request: MasterRequest, norm: float | None) -> ProductHeader:
     header.add_history(f"{how.method} of {number} frames{clip}")
     if master.type == "flat":
         flat = flat_recipe(request.recipe)
-        if isinstance(flat, Flat) and flat.level == ALL_CHIPS:
+        if request.shares_level:
             header.add_history(f"each scaled by 1 / (mean over all chips of the {flat.scale})")
         else:
             header.add_history(f"each scaled by 1 / {flat.scale}, then normalised")

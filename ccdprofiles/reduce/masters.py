@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ..camera.recipe import ALL_CHIPS, Flat, SpectralFlat
+from ..camera.recipe import Flat, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.threads import Threads
 from ..pixels.master import blank, blank_unread, flag_hot, hot_limit, scatter_variance
@@ -237,7 +237,7 @@ def _finish(request: MasterRequest, combined: CombinedMaster) -> _Finished:
     how = flat_recipe(request.recipe)
     if isinstance(how, SpectralFlat):
         return finish_spectral(combined, how)
-    return finish_flat(combined, how)
+    return finish_flat(combined, how, shared=request.shares_level)
 
 
 def finish_dark(combined: CombinedMaster) -> _Finished:
@@ -247,13 +247,13 @@ def finish_dark(combined: CombinedMaster) -> _Finished:
     return _Finished(combined, lambda band: blank(flag_hot(band, limit)))
 
 
-def finish_flat(combined: CombinedMaster, how: Flat) -> _Finished:
+def finish_flat(combined: CombinedMaster, how: Flat, shared: bool = False) -> _Finished:
     """Measure the level of a flat, by which its bands are divided.
 
     A flat whose level all chips share has been divided by it, frame by frame.
     """
     norm = 1.0
-    if how.level != ALL_CHIPS:
+    if not shared:
         norm = flat_norm(combined.values(good_pixels), how.scale, how.minimum)
     return _Finished(combined, partial(normalise_flat, norm=norm, minimum=how.minimum), norm)
 

@@ -123,6 +123,11 @@ class MasterRequest:
         return not pedestal_off(self.frame, self.chosen[0])
 
     @property
+    def shares_level(self) -> bool:
+        """Whether it is a flat that is divided by the level of all chips."""
+        return bool(self.others)
+
+    @property
     def measures_own_noise(self) -> bool:
         """Whether it is a dark whose noise is measured from the scatter of all its frames."""
         return self.master.type == "dark" and self.keeps_pedestal

@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 from geometries import PLAIN
@@ -20,10 +21,11 @@ from ccdprofiles import (
     verify_night,
 )
 from ccdprofiles.camera.chips import without_chip
-from ccdprofiles.errors import InputError, PlanError, ProfileError
+from ccdprofiles.errors import ChangeError, InputError, PlanError, ProfileError
 from ccdprofiles.night import scan_night
 from ccdprofiles.reduce import inputs
 from ccdprofiles.run import jobs
+from ccdprofiles.simulate import simulate_night
 
 LEVELS = ("chip", "all chips")
 
@@ -433,6 +435,52 @@ def test_wrong_chips_are_refused(fields, text):
 def test_a_wrong_level_is_refused():
     with pytest.raises(ProfileError, match="level='all' is not one of chip, all chips"):
         Flat(level="all")
+
+
+def test_a_level_of_all_chips_cannot_be_set_for_a_camera_without_chips(tmp_path):
+    write_two(tmp_path / "one")
+    changes = {"flat.level": "all chips"}
+    with pytest.raises(ChangeError, match=r"does not fit the recipe of two: .* needs chips=\{"):
+        plan_night(tmp_path / "one", profile=two(chips={}), changes=changes)
+    assert plan_night(tmp_path / "one", profile=two(), changes=changes).changes
+
+
+def test_a_mosaic_is_not_simulated_as_one_frame(tmp_path):
+    with pytest.raises(ProfileError, match="two has the chips 'l', 'r', which do not make one"):
+        simulate_night(two(), tmp_path)
+
+
+def test_levels_of_chips_are_compared_in_electrons_whatever_their_amplifiers(tmp_path):
+    """The gains of the amplifiers differ in one chip, and agree in the other."""
+    gains = {"A": 2.0, "B": 3.0, "C": 1.5, "D": 1.5}
+    amplifiers = [
+        Amplifier(
+            name=name,
+            data=f"[{1 + 20 * n}:{20 + 20 * n}, 1:60]",
+            overscan=None,
+            gain=gain * u.electron / u.adu,
+            read_noise=5 * u.electron,
+        )
+        for n, (name, gain) in enumerate(gains.items())
+    ]
+    recipe = PLAIN.but(flat=Flat(level="all chips"))
+    chips = {"1": ("A", "B"), "2": ("C", "D")}
+    profile = two(amplifiers=amplifiers, chips=chips, recipe=recipe)
+    response = np.repeat([1.1, 1.0, 0.8, 0.9], 20)
+    random = np.random.default_rng(4)
+    (tmp_path / "raw").mkdir()
+    for kind, light in (("BIAS", 0), ("FLAT", 40000), ("LIGHT", 20000)):
+        for n in range(5):
+            charge = random.poisson(light * response, (60, 80))
+            image = 300 + charge / np.repeat([*gains.values()], 20) + random.normal(0, 2, (60, 80))
+            cards = fits.Header([("INSTRUME", "TWO"), ("IMAGETYP", kind), ("EXPTIME", 1.0)])
+            hdu = fits.PrimaryHDU(np.rint(image).astype("u2"), cards)
+            hdu.writeto(tmp_path / "raw" / f"{kind}{n}.fits")
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=profile)
+    assert result.ok, str(result)
+    skies = [np.median(fits.getdata(path)) for path in result.products.values()]
+    # The mean of the levels: the median of a chip of two halves is about their mean.
+    np.testing.assert_allclose(skies, 20000 * np.mean([1.05, 0.85]), rtol=3e-3)
 
 
 def test_a_chip_that_does_not_exist_is_refused():
