@@ -16,6 +16,7 @@ from astropy.table import Table
 
 from . import __version__
 from .camera.amplifier import AmplifierSet
+from .camera.chips import without_chip
 from .camera.frame_types import STEPS
 from .camera.profile import Profile
 from .camera.registry import Registry, load_profile
@@ -353,7 +354,9 @@ class _Frames:
         folder, name = self.folders.get("", Path()), file
         if inside and label in self.folders:
             folder, name = self.folders[label], inside
-        frame = Scanner(Registry(()), forced=self.profile).frame(folder / name, file)
+        path, whole = folder / without_chip(name), without_chip(file)
+        frames = [*Scanner(Registry(()), forced=self.profile).frames(path, whole)]
+        frame = next((f for f in frames if f.file == file), frames[0])
         if frame.verdict != ACCEPTED:
             raise InputError(
                 f"{frame.reason} It was expected in {folder}; if the night was moved, use raw= (--raw)."

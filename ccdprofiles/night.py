@@ -132,9 +132,10 @@ class Night:
         return self.frames[bad]
 
     def __repr__(self) -> str:
+        files = self.plan.found
         return (
             f"<Night {shown_name(str(self.folder))} reduced to {shown_name(str(self.output))}: "
-            f"{len(self.frames)} file{'' if len(self.frames) == 1 else 's'} found, {len(self.masters)} masters, "
+            f"{files} file{'' if files == 1 else 's'} found, {len(self.masters)} masters, "
             f"{len(self.products)} science frames, {len(self.set_aside)} set aside or not "
             f"calibrated; ok={self.ok}>"
         )
@@ -487,4 +488,7 @@ def _name_of(folder: Path) -> str:
 
 def _earlier(output: Path, plan: Plan) -> dict[str, str]:
     """Return the products of an earlier run that are not selected now, by their files."""
-    return {file: name for file, name in plan.not_asked if name and (output / name).exists()}
+    left = {file: name for file, name in plan.not_asked if name and (output / name).exists()}
+    # A file of all chips is not written if one of them is not selected.
+    others = {m.name for m in plan.mosaics} - {m.name for m in plan.joined}
+    return left | {name: name for name in sorted(others) if (output / name).exists()}

@@ -10,6 +10,7 @@ from threading import Lock
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
+from .camera.chips import without_chip
 from .errors import InputError, words_of
 from .files.layout import CALIBRATIONS, NIGHT, PRODUCTS, SCIENCE
 from .files.places import local_path, path_of_escaped
@@ -219,6 +220,7 @@ def _products_of(night: Table) -> set[str]:
         for name, verdict in zip(night["product"], night["verdict"], strict=True)
         if verdict in (USED, NOT_ASKED)
     }
+    names |= {str(name) for name in night.meta.get("mosaics", ())}
     return {name for name in names if name.startswith(tuple(f"{p}/" for p in PRODUCTS))}
 
 
@@ -358,6 +360,8 @@ class _Paths:
     def of(self, file: str, role: str) -> Path:
         """Return the path of a file, whether it exists or not."""
         folder, name = self._parts(file, role)
+        if not (folder / name).exists():
+            name = without_chip(name)
         if (folder / name).exists() or "\\" not in name:
             return folder / name
         # Only the escaped form of this name is recorded; it is searched for among all files.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, permutations
 from typing import Any
@@ -26,7 +25,7 @@ __all__ = [
     "Readout",
     "check_amplifiers",
     "check_linear",
-    "expanded",
+    "check_types",
     "is_pattern",
 ]
 
@@ -344,8 +343,8 @@ def check_linear(linear: float, saturation: float) -> None:
         )
 
 
-def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
-    """Refuse amplifiers whose data overlap, or whose overscan overlaps the data of another.
+def check_types(amplifiers: Sequence) -> None:
+    """Refuse what is not an amplifier.
 
     Raises
     ------
@@ -356,8 +355,40 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
             raise ProfileError(
                 f"amplifiers contains {amplifier!r}, which is not an amplifier; use Amplifier(...)."
             )
+
+
+def check_amplifiers(
+    amplifiers: Sequence[Amplifier], chips: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Refuse amplifiers whose data overlap, or whose overscan overlaps the data of another.
+
+    Parameters
+    ----------
+    amplifiers : sequence of Amplifier
+    chips : mapping, optional
+        The names of the amplifiers of each chip; only those of one chip are placed in one frame.
+
+    Raises
+    ------
+    ProfileError
+    """
+    check_types(amplifiers)
     _check_overlaps(amplifiers)
-    extensions = {a.extension for a in amplifiers}
+    frames = [[a for a in amplifiers if a.name in names] for names in (chips or {}).values()]
+    frames = frames or [[*amplifiers]]
+    for frame in frames:
+        _check_places(frame)
+    names = [a.name for a in amplifiers]
+    if len(set(names)) < len(names):
+        raise ProfileError(
+            "two amplifiers have the same name; use different names, such as name='left'."
+        )
+    for frame in frames:
+        _check_heights(frame)
+
+
+def _check_places(amplifiers: Sequence[Amplifier]) -> None:
+    """Refuse amplifiers of one frame whose positions are not known, or overlap."""
     for amplifier in amplifiers:
         if is_pattern(amplifier.extension) and not is_card(amplifier.detector):
             raise ProfileError(
@@ -365,16 +396,16 @@ def check_amplifiers(amplifiers: Sequence[Amplifier]) -> None:
                 f"detector={amplifier.detector!r} gives no position to each; use the name of a card "
                 "that each has, such as detector='DETSEC'."
             )
+    extensions = {a.extension for a in amplifiers}
     if len(extensions) > 1 and any(a.detector is None for a in amplifiers):
         raise ProfileError(
             "the amplifiers are in several extensions, and their sections do not show their position on the detector; set detector='[…]' for each."
         )
     _check_positions(amplifiers)
-    names = [a.name for a in amplifiers]
-    if len(set(names)) < len(names):
-        raise ProfileError(
-            "two amplifiers have the same name; use different names, such as name='left'."
-        )
+
+
+def _check_heights(amplifiers: Sequence[Amplifier]) -> None:
+    """Refuse amplifiers of one frame that differ in height and have no position."""
     data = [Section.parse(a.data) for a in amplifiers if not is_card(a.data)]
     rows = {(s.first_row, s.last_row) for s in data}
     heights = {None if a is None or b is None else b - a + 1 for a, b in rows}
@@ -420,37 +451,6 @@ def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
 def is_pattern(extension: int | str | None) -> bool:
     """Return True if the name of an extension stands for all that it fits."""
     return isinstance(extension, str) and any(letter in extension for letter in "*?[")
-
-
-def expanded(amplifiers: Sequence[Amplifier], extensions: Iterable) -> tuple[Amplifier, ...]:
-    """Return amplifiers with one for each extension that a pattern fits, in the order of the file.
-
-    Parameters
-    ----------
-    amplifiers : sequence of Amplifier
-    extensions : iterable of (int, str or None)
-        Those of a file, by all their names.
-
-    Raises
-    ------
-    KeyError
-        If no extension fits a pattern; its argument is the pattern.
-    """
-    found: list[Amplifier] = []
-    for amplifier in amplifiers:
-        pattern = amplifier.extension
-        if not isinstance(pattern, str) or not is_pattern(pattern):
-            found.append(amplifier)
-            continue
-        names = [e for e in extensions if isinstance(e, str) and fnmatchcase(e, pattern)]
-        # Extensions of one name are known by it and by their versions, as SCI, SCI,1 and SCI,2.
-        names = [n for n in names if not any(other.startswith(f"{n},") for other in names)]
-        if not names:
-            raise KeyError(pattern)
-        for name in names:
-            label = f"{amplifier.name} {name}".strip()
-            found.append(replace(amplifier, extension=name, name=label))
-    return tuple(found)
 
 
 def _section(text: str, field: str) -> Section | None:

@@ -12,6 +12,7 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import ChangeError, ProfileError
+from .checks import check_flat_level
 from .frame_types import FRAME_TYPES, MASTER_TYPES, STEPS
 from .limits import Limits
 from .profile import Profile
@@ -145,7 +146,10 @@ class Changes:
             whole = parts.get(part, getattr(recipe, part))
             parts[part] = value if not path else _changed(setting, value, whole, recipe, name)
         try:
-            return replace(recipe, **parts)
+            changed = replace(recipe, **parts)
+            if isinstance(profile, Profile):
+                check_flat_level(changed, profile.chips)
+            return changed
         except ProfileError as error:
             listed = ", ".join(f"{setting}={text}" for setting, text in self.texts)
             raise ChangeError(f"{listed} does not fit the recipe of {name}: {error}") from error

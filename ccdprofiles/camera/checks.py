@@ -8,22 +8,23 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import ProfileError
-from .amplifier import Amplifier, check_amplifiers
+from .amplifier import Amplifier, check_amplifiers, check_types
 from .cards import Card, spellings
+from .chips import checked_chips
 from .frame_size import declared_size, sections_reach
 from .frame_types import FRAME_TYPES, STEPS
 from .header_values import lower_word
-from .recipe import Recipe
+from .recipe import ALL_CHIPS, Flat, Recipe
 from .settings import check_period
 from .values import nearest, one_of, read_only, several
 from .window import check_window
 
-__all__ = ["STATUSES", "checked", "checked_frame_size"]
+__all__ = ["STATUSES", "check_flat_level", "checked", "checked_frame_size"]
 
 STATUSES = ("tried on a real night", "headers seen", "from documents only")
 """How well a profile is known."""
 
-_CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type")
+_CARD_FIELDS = ("exposure", "filter", "object", "date", "temperature", "frame_type", "exposure_id")
 
 
 def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +39,9 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     values["instrument"] = _instrument(values["instrument"], values["where"])
     values["where"] = _where(values["where"])
     values["amplifiers"] = _amplifiers(values["amplifiers"])
+    values["chips"] = checked_chips(values["chips"], values["amplifiers"], values["products"])
+    if not callable(values["amplifiers"]):
+        check_amplifiers(values["amplifiers"], values["chips"])
     for name in _CARD_FIELDS:
         values[name] = _cards(values[name], name)
     if values["frame_type"] is None:
@@ -62,9 +66,24 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
         check_window(amplifiers, values["frame_size"])
     if not isinstance(values["recipe"], Recipe) and not callable(values["recipe"]):
         raise ProfileError(f"recipe={values['recipe']!r} is not a recipe; use recipe=Recipe(...).")
+    check_flat_level(values["recipe"], values["chips"])
     if not isinstance(values["unit"], u.UnitBase):
         raise ProfileError(f"unit={values['unit']!r} is not a unit; use unit=u.adu.")
     return values
+
+
+def check_flat_level(recipe: Any, chips: Mapping) -> None:
+    """Refuse a flat that is normalised over the chips of a camera without chips.
+
+    Raises
+    ------
+    ProfileError
+    """
+    flat = recipe.flat if isinstance(recipe, Recipe) else None
+    if isinstance(flat, Flat) and flat.level == ALL_CHIPS and not chips:
+        raise ProfileError(
+            f"flat=Flat(level={ALL_CHIPS!r}) needs chips={{...}}: without chips a flat has one level."
+        )
 
 
 def _instrument(instrument: Any, where: Any) -> Any:
@@ -105,7 +124,7 @@ def _amplifiers(amplifiers: Any) -> Any:
     amplifiers = tuple(amplifiers)
     if not amplifiers:
         raise ProfileError("amplifiers=[] is empty; a camera has at least one.")
-    check_amplifiers(amplifiers)
+    check_types(amplifiers)
     return amplifiers
 
 

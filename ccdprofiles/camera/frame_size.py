@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ..errors import FrameRejected, SectionError
+from ..errors import SectionError
 from .amplifier import Amplifier, is_pattern
 from .section import Section, binned_size, is_card
 
-__all__ = ["check_extension", "check_frame_size", "declared_size", "sections_reach"]
+__all__ = ["check_frame_size", "declared_size", "sections_reach"]
 
 Lengths = tuple[range | None, range | None]
 """The numbers of columns and rows that are right; None means any number."""
@@ -146,34 +146,3 @@ def _cure(
         cures.append(f"write frame_size={whole} in the profile if the rest is not to be used")
         cures.append("otherwise use sections that cover it")
     return ", ".join(cures)
-
-
-def check_extension(amplifier: Amplifier, shapes: Mapping, label: str) -> None:
-    """Reject a file that lacks the extension of an amplifier.
-
-    Parameters
-    ----------
-    amplifier : Amplifier
-    shapes : mapping
-        As in `ccdprofiles.camera.placement.amplifier_set`.
-    label : str
-        The profile, for the message.
-
-    Raises
-    ------
-    FrameRejected
-        ``missing-extension``, or ``mef`` if the profile expects a single image.
-    """
-    if amplifier.extension in shapes:
-        return
-    if amplifier.extension is None:
-        raise FrameRejected(
-            "mef",
-            f"it contains {sum(isinstance(e, int) for e in shapes)} images, but {label} "
-            "expects one; set extension= for each amplifier in the profile.",
-        )
-    raise FrameRejected(
-        "missing-extension",
-        f"extension {amplifier.extension!r} is missing, but {label} expects "
-        f"an amplifier there; the file has {list(shapes)}; it may have been truncated; copy it again from the camera.",
-    )

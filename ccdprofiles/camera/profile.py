@@ -12,42 +12,27 @@ from typing import Any
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
-from .amplifier import Amplifier, AmplifierSet, check_amplifiers, expanded
-from .cards import Card, card_text, matched_cards
+from .amplifier import Amplifier, AmplifierSet, check_amplifiers, is_pattern
+from .cards import Card
 from .checks import checked, checked_frame_size
+from .chips import amplifiers_of_chip
+from .contents import Cards, HeaderContents
+from .extensions import in_extensions, refuse_missing_extensions
 from .fingerprint import fingerprint
-from .frame_size import check_extension, check_frame_size
-from .frame_types import loose, path_fits, possible_words, with_common
-from .header_values import (
-    UNKNOWN,
-    card_names,
-    first_value,
-    lower_word,
-    quoted,
-    read_binning,
-    read_celsius,
-    read_seconds,
-)
-from .identity import Identity
+from .frame_size import check_frame_size
 from .placement import amplifier_set
 from .recipe import Recipe
-from .section import Section
 from .settings import Period
 from .single_steps import SingleSteps
-from .values import ADDED, changed, nearest, picklable
+from .values import ADDED, changed, picklable
 from .watch import call
-from .window import cut_amplifiers, read_window, window_text
+from .window import cut_amplifiers, window_text
 
 __all__ = ["Profile"]
 
-_LONGEST_TEXT = 1000
-"""Characters that a function may return for a card."""
-
-Cards = str | Sequence[str] | Callable[[Mapping], Any] | None
-
 
 @dataclass(frozen=True, kw_only=True)
-class Profile(Identity, SingleSteps):
+class Profile(HeaderContents, SingleSteps):
     """One camera: what its headers say, where its pixels lie, how it is calibrated.
 
     A function of the header may be used instead of almost any value.
@@ -110,6 +95,14 @@ class Profile(Identity, SingleSteps):
         pixels: ``"CCDSEC"``; or a function of the header that returns this text, or None. The
         sections of the amplifiers are those of the whole frame, and are cut to the window. A frame
         without the card is a whole frame. Masters of the whole frame are cut for its windows.
+    chips : dict of str to tuple of str
+        The names of the amplifiers of each chip of a mosaic, whose chips lie apart on the sky:
+        ``{"1": ("A", "B"), "2": ("C", "D")}``. Each chip is calibrated as a frame of its own.
+    products : {"chips", "mef"}
+        Of a mosaic: a product for each chip, or beside these one file with all chips.
+    exposure_id : str, tuple of str, callable or None
+        The cards, or a function, that tell which files are one exposure, if the camera writes a
+        file for each chip or amplifier. Each file is calibrated by itself.
     status : str
         How well the profile is known: "tried on a real night", "headers seen" or "from documents
         only". It has no influence on the products.
@@ -160,6 +153,9 @@ class Profile(Identity, SingleSteps):
     file_types: Mapping[str, str | None] = field(default_factory=dict, metadata=ADDED)
     valid: Period | None = field(default=None, metadata=ADDED)
     window: Cards = field(default=None, metadata=ADDED)
+    chips: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=ADDED)
+    products: str = field(default="chips", metadata=ADDED)
+    exposure_id: Cards = field(default=None, metadata=ADDED)
     status: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
     file: str = field(default="", compare=False)
@@ -223,182 +219,33 @@ class Profile(Identity, SingleSteps):
         """
         return changed(self, {"name": "", "file": "", "notes": "", "status": ""} | changes)
 
-    def frame_type_of(self, header: Mapping, file: str = "") -> str | None:
-        """Return the type of a frame, or None if it is ignored on purpose.
-
-        Parameters
-        ----------
-        header : mapping
-        file : str
-            The path of the file inside the night, for ``file_types``.
-
-        Raises
-        ------
-        FrameRejected
-            ``no-type`` if the card is missing, or has a word that the profile does not know.
-        """
-        value = self._value("frame_type", header)
-        if value is None:
-            for pattern, kind in self.file_types.items():
-                if path_fits(file, pattern):
-                    return kind
-            path = f", and {file!r} fits no pattern of file_types=" if self.file_types else ""
-            raise FrameRejected(
-                "no-type",
-                f"{self._missing('frame_type')}{path}, so the type of the frame is not known; "
-                f"change frame_type={' or file_types=' if path else ''} in {self._label}.",
-            )
-        word = lower_word(value)
-        if word in self.frame_types:
-            return self.frame_types[word]
-        if loose(word) in self._all_frame_types:
-            return self._all_frame_types[loose(word)]
-        raise FrameRejected(
-            "no-type",
-            f"{self._quoted('frame_type', value)} is not a frame type that {self._label} knows"
-            f"{nearest(word, possible_words(word, self.frame_types))}; "
-            "add the word to its frame_types=.",
-        )
-
-    @cached_property
-    def _all_frame_types(self) -> dict[str, str | None]:
-        return with_common(self.frame_types)
-
-    def exposure_of(self, header: Mapping) -> float | None:
-        """Return the exposure in seconds, or None if the header has none.
-
-        A number in a text is read as that number.
-
-        Raises
-        ------
-        FrameRejected
-            ``exposure`` if it is not a number, is negative, or is longer than a day.
-        """
-        value = self._value("exposure", header, UNKNOWN)
-        if isinstance(value, u.Quantity):
-            value = value.to_value(u.s)
-        try:
-            return read_seconds(value)
-        except ValueError as error:
-            raise FrameRejected(
-                "exposure",
-                f"{self._quoted('exposure', value)} is not an exposure between 0 and 86400 s; "
-                "correct the header, or reject the frame.",
-            ) from error
-
-    def temperature_of(self, header: Mapping) -> float | None:
-        """Return the temperature of the chip in degrees Celsius, or None if it is not known.
+    def of_chip(self, chip: str) -> Profile:
+        """Return the profile of one chip of a mosaic, for single steps.
 
         Raises
         ------
         ProfileError
-            If a function of the profile returns neither a number nor a text.
-        """
-        try:
-            value = self._value("temperature", header)
-        except (TypeError, ValueError):
-            return None  # float(None), of a function and a header without the card
-        return read_celsius(value)
-
-    def binning_of(self, header: Mapping) -> tuple[int, int]:
-        """Return how many columns and rows were summed into one.
-
-        Raises
-        ------
-        FrameRejected
-            ``binning`` if the cards are missing, or are not positive whole numbers.
-        """
-        if self.binning is None:
-            return 1, 1
-        if callable(self.binning):
-            values = call(self.binning, header)
-            start = f"the function binning= returns {values}, which"
-        else:
-            values = tuple(header.get(card) for card in self.binning)
-            start = f"{', '.join(self.binning)} = {values}"
-        try:
-            return read_binning(values)
-        except ValueError as error:
-            fault = f"{start} is not a binning; two positive whole numbers were expected"
-            if not callable(self.binning) and set(values) == {None}:
-                fault = (
-                    f"{' and '.join(self.binning)} are missing, but two positive whole numbers "
-                    "were expected"
-                )
-            raise FrameRejected(
-                "binning", f"{fault}; correct the header, or binning= in {self._label}."
-            ) from error
-
-    def recipe_of(self, header: Mapping) -> Recipe:
-        """Return how a frame is calibrated.
-
-        Raises
-        ------
-        ProfileError
-            If a function of the profile does not return a recipe.
-        """
-        if not callable(self.recipe):
-            return self.recipe
-        recipe = call(self.recipe, header)
-        if not isinstance(recipe, Recipe):
-            raise ProfileError(
-                f"{self._label}: recipe= returns {recipe!r}, which is not a recipe; use Recipe(...)."
-            )
-        return recipe
-
-    def text_of(self, field: str, header: Mapping) -> str | None:
-        """Return ``filter``, ``object`` or ``date`` of a header, or None.
-
-        Raises
-        ------
-        ProfileError
-            If a function of the profile returns a text that is too long.
-        """
-        value = self._value(field, header)
-        text = "" if value is None else str(value).strip()
-        if len(text) > _LONGEST_TEXT and callable(getattr(self, field)):
-            raise ProfileError(
-                f"the function {field}= returns {text[:40]!r} and {len(text) - 40} characters more, "
-                "which is too long for a header."
-            )
-        return text or None
-
-    def match_of(self, master: str, header: Mapping) -> tuple[tuple[str, str | None], ...]:
-        """Return the further cards that a master of this type must share, and their values."""
-        pairs: list[tuple[str, str | None]] = []
-        for card in matched_cards(self.match, master):
-            if isinstance(card, Card):
-                name, number = card.read(header)
-                pairs.append((name, card_text(number)))
-            else:
-                value = header.get(card)
-                pairs.append((card, None if value is None else str(value).strip()))
-        return tuple(pairs)
-
-    def window_of(self, header: Mapping) -> Section | None:
-        """Return the section of the detector that was read, or None if no card contains one.
-
-        Raises
-        ------
-        FrameRejected
-            ``section`` if it is not a section.
+            If there is no such chip, or the amplifiers are known only from a header.
 
         Examples
         --------
         >>> from ccdprofiles import Amplifier, Profile, Recipe
-        >>> profile = Profile(
-        ...     instrument="MyCam",
-        ...     amplifiers=[Amplifier(data="[1:1024, 1:1024]", overscan="[1029:1056, 1:1024]")],
-        ...     window="CCDSEC",
-        ...     recipe=Recipe(bias=True, dark=None),
-        ... )
-        >>> str(profile.window_of({"CCDSEC": "[101:600,1:500]"}))
-        '[101:600, 1:500]'
-        >>> profile.amplifiers_of({"CCDSEC": "[101:600,1:500]"}, {None: (500, 532)}).shape
-        (500, 500)
+        >>> one = Amplifier(name="A", data="[1:64, 1:64]", overscan=None, extension=1)
+        >>> amplifiers = [one, one.but(name="B", extension=2)]
+        >>> chips = {"1": ("A",), "2": ("B",)}
+        >>> wfc = Profile(instrument="WFC", amplifiers=amplifiers, chips=chips, recipe=Recipe())
+        >>> wfc.of_chip("2").amplifiers[0].extension
+        2
         """
-        value = self._value("window", header)
-        return None if self.window is None else read_window(value, self.window)
+        if callable(self.amplifiers) or any(is_pattern(a.extension) for a in self.amplifiers):
+            raise ProfileError(
+                f"{self._label}: the amplifiers of chip {chip!r} are known only from a header; "
+                "reduce a night, or write an amplifier for each extension."
+            )
+        own = amplifiers_of_chip(self.amplifiers, self.chips, chip)
+        identity = {"name": self.name, "file": self.file, "notes": self.notes}
+        chips = {chip: self.chips[chip]}
+        return self.but(amplifiers=own, chips=chips, products="chips", **identity)
 
     @cached_property
     def section_cards(self) -> tuple[str, ...]:
@@ -407,7 +254,7 @@ class Profile(Identity, SingleSteps):
         return tuple(dict.fromkeys(card for a in amplifiers for card in a.section_cards))
 
     def amplifiers_of(
-        self, header: Mapping, shapes: Mapping, headers: Mapping | None = None
+        self, header: Mapping, shapes: Mapping, headers: Mapping | None = None, chip: str = ""
     ) -> AmplifierSet:
         """Fit the amplifiers into a frame.
 
@@ -420,6 +267,8 @@ class Profile(Identity, SingleSteps):
         headers : mapping, optional
             The header of each extension, over the primary one; it is used instead of ``header`` for
             the sections and the numbers of its amplifier.
+        chip : str
+            The chip of a mosaic.
 
         Raises
         ------
@@ -434,16 +283,13 @@ class Profile(Identity, SingleSteps):
         amplifiers = self.amplifiers
         if callable(amplifiers):
             amplifiers = tuple(call(amplifiers, header))
+            if not self.chips:
+                check_amplifiers(amplifiers)
+        amplifiers = in_extensions(amplifiers, shapes, self._label)
+        everything = amplifiers
+        if self.chips:
+            amplifiers = amplifiers_of_chip(amplifiers, self.chips, chip, self._label)
             check_amplifiers(amplifiers)
-        try:
-            amplifiers = expanded(amplifiers, shapes)
-        except KeyError as error:
-            raise FrameRejected(
-                "missing-extension",
-                f"no extension has a name like {error.args[0]!r}, but {self._label} expects an "
-                f"amplifier in each of them; the file has {list(shapes)}; correct extension= in the "
-                "profile, or copy the file again if it was truncated.",
-            ) from error
         binning, bins, window = self.binning_of(header), self.overscan_bins, ""
         size = self.frame_size
         if callable(size):
@@ -454,44 +300,14 @@ class Profile(Identity, SingleSteps):
                 own = self.window_of(header)
                 window = window_text(own, self.window)
                 amplifiers, size = cut_amplifiers(amplifiers, size, own, binning, bins)
-            for amplifier in amplifiers:
-                check_extension(amplifier, shapes, self._label)
+                everything = amplifiers
+            refuse_missing_extensions(amplifiers, shapes, self._label)
+            extensions = {a.extension for a in amplifiers}
+            beside = [a for a in everything if a.extension in extensions]
             cards = self._binning_cards
-            check_frame_size(amplifiers, shapes, binning, bins, size, cards, window)
+            check_frame_size(beside, shapes, binning, bins, size, cards, window)
             return amplifier_set(
                 amplifiers, shapes, binning, bins, header, headers, located=bool(window)
             )
         except SectionError as error:
             raise FrameRejected("section", f"{self._label}: {error}") from error
-
-    @property
-    def _binning_cards(self) -> str:
-        """The cards of the binning for a message; nothing if there are none."""
-        if callable(self.binning):
-            return "binning= in the profile"
-        return " and ".join(dict.fromkeys(self.binning or ()))
-
-    @property
-    def _label(self) -> str:
-        """The name of the profile in a message."""
-        return Path(self.file).name if self.file else self.name or "the profile"
-
-    def _value(self, field: str, header: Mapping, ignored: Sequence[str] = ("",)) -> Any:
-        """Return the value of a field: of a function, or of the first of its cards that has one."""
-        cards = getattr(self, field)
-        if cards is None:
-            return None
-        return call(cards, header) if callable(cards) else first_value(header, cards, ignored)
-
-    def _quoted(self, field: str, value: Any) -> str:
-        """Begin a sentence about the value of a field."""
-        cards = getattr(self, field)
-        if callable(cards):
-            return f"the function {field}= returns {quoted(value)}, which"
-        return f"{card_names(cards)} = {quoted(value)}"
-
-    def _missing(self, field: str) -> str:
-        cards = getattr(self, field)
-        if callable(cards):
-            return f"the function {field}= returns nothing for this header"
-        return f"{card_names(cards)} is missing"

@@ -33,7 +33,10 @@ from .values import (
 if TYPE_CHECKING:
     from astropy.modeling import Model
 
-__all__ = ["Combine", "CosmicRays", "Flat", "Limits", "Recipe", "SpectralFlat"]
+__all__ = ["ALL_CHIPS", "Combine", "CosmicRays", "Flat", "Limits", "Recipe", "SpectralFlat"]
+
+ALL_CHIPS = "all chips"
+"""The level of a flat that the chips of a mosaic share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,10 @@ class Flat:
     minimum : float
         Pixels of the master below this fraction of its level are flagged as having no
         flat, and are not divided.
+    level : {"chip", "all chips"}
+        Of a mosaic: "chip" normalises the flat of each chip by itself; "all chips" by one number,
+        the mean level of all chips, so that the response of the chips relative to each other is
+        corrected too.
 
     Raises
     ------
@@ -93,14 +100,21 @@ class Flat:
     >>> from ccdprofiles import Flat, Recipe
     >>> Recipe(flat=Flat(scale="mode")).flat.minimum
     0.05
+    >>> Recipe(flat=Flat(level="all chips")).flat
+    Flat(scale='median', minimum=0.05, level='all chips')
     """
 
     scale: str = "median"
     minimum: float = 0.05
+    level: str = field(default="chip", metadata=ADDED)
 
     def __post_init__(self) -> None:
         one_of(self.scale, ("median", "mode", "mean"), "scale")
         fraction(self.minimum, "minimum")
+        one_of(self.level, ("chip", ALL_CHIPS), "level")
+
+    # A part of the hash of products.
+    __repr__ = written
 
 
 @dataclass(frozen=True, kw_only=True)

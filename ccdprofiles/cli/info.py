@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -109,7 +108,7 @@ def _with_unknown(table: Table, frames: Sequence[Frame]) -> Table:
 
 def _choices(frames: Sequence[Frame]) -> list[str]:
     """Return, for each profile, the number of its frames and the cards that decided."""
-    choices: Counter[tuple[str, str, str]] = Counter()
+    choices: dict[tuple[str, str, str], set[str]] = {}
     for frame in frames:
         profile = frame.profile
         if profile is not None:
@@ -117,10 +116,10 @@ def _choices(frames: Sequence[Frame]) -> list[str]:
             why = "by " + ", ".join(f"{c} = {frame.header.get(c)!r}" for c in cards)
             if not profile.fits(frame.header):
                 why = f"chosen by you; {_disagreement(profile, frame.header)}"
-            choices[profile.name, profile.file, why] += 1
+            choices.setdefault((profile.name, profile.file, why), set()).add(frame.raw_file)
     return [
-        f"{name}: {number} file{'s' if number > 1 else ''}, {why}"
-        for (name, _, why), number in choices.items()
+        f"{name}: {len(files)} file{'s' if len(files) > 1 else ''}, {why}"
+        for (name, _, why), files in choices.items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 __all__ = [
     "CALIBRATIONS",
+    "CHIPS",
     "FOLDERS",
     "LOG",
     "MASTERS",
@@ -15,6 +16,9 @@ __all__ = [
 ]
 
 MASTERS, SCIENCE, REPORT = "masters", "science", "report"
+
+CHIPS = "chips"
+"""The folder in that of the science frames for products that are joined in files of all chips."""
 
 PRODUCTS = (MASTERS, SCIENCE)
 """The folders that contain products."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -102,6 +103,8 @@ class RawFile:
         Where the data of its last HDU end, in bytes from the start of the decompressed file.
     image_headers : tuple of Cards
         Of each image, over those of the primary HDU.
+    names : tuple of str
+        EXTNAME of all images of the file, if ``images`` are only those of one chip.
     """
 
     path: Path
@@ -113,6 +116,7 @@ class RawFile:
     mtime_ns: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
     image_headers: tuple[Cards, ...] = field(default=(), compare=False, repr=False)
+    names: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @cached_property
     def extensions(self) -> dict[int | str | None, int]:
@@ -121,7 +125,7 @@ class RawFile:
         None means the image of a file that has one; a version counts only where names are equal.
         """
         extensions: dict[int | str | None, int] = {None: 0} if len(self.images) == 1 else {}
-        names = [image.name for image in self.images]
+        names = self.names or tuple(image.name for image in self.images)
         for place, image in enumerate(self.images):
             extensions[image.index] = place
             if image.name:
@@ -144,6 +148,18 @@ class RawFile:
     def image(self, extension: int | str | None) -> RawImage:
         """Return the image of an extension; None means the first."""
         return self.images[0 if extension is None else self.extensions[extension]]
+
+    def only(self, extensions: Iterable[int | str | None]) -> RawFile:
+        """Return the same file with only the images of some extensions, and their headers."""
+        places = sorted({self.extensions[extension] for extension in extensions})
+        headers = tuple(self.image_headers[place] for place in places)
+        return replace(
+            self,
+            header=headers[0],
+            images=tuple(self.images[place] for place in places),
+            image_headers=headers,
+            names=self.names or tuple(image.name for image in self.images),
+        )
 
     def without_headers(self) -> RawFile:
         """Return the same file without the headers of its images, for other processes."""

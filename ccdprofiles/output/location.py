@@ -99,7 +99,8 @@ def places_of(output: Path, plan: Plan) -> Places:
 
 def products_of(plan: Plan) -> list[str]:
     """Return the names of the masters and science frames that a plan makes."""
-    return [m.name for m in plan.masters if not m.path] + [p.name for p in plan.products]
+    science = [p.name for p in plan.products] + [m.name for m in plan.joined]
+    return [m.name for m in plan.masters if not m.path] + science
 
 
 def check_links(output: Path, plan: Plan, inputs: Iterable[Path], frames: Sequence[Frame]) -> None:

@@ -32,6 +32,7 @@ def check_room(output: Path, plan: Plan, frames: Sequence[Frame], overwrite: boo
     by_name = {frame.file: frame for frame in frames}
     sizes = {m.name: _size(by_name, m.inputs[0]) for m in plan.masters if m.inputs}
     sizes |= {p.name: _size(by_name, p.input) for p in plan.products}
+    sizes |= {m.name: sum(sizes[name] for _, name in m.parts) for m in plan.joined}
     exists = output.exists()
     present = {name: _bytes_of(output / name) if exists else 0 for name in sizes}
     # Headers are only estimated, so they count for new products alone.

@@ -68,7 +68,13 @@ class Measured:
     column_levels: tuple[np.ndarray | None, ...] = ()
 
 
-def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe, flat: bool = False) -> Measured:
+def measure(
+    raw: RawFile,
+    amplifiers: AmplifierSet,
+    recipe: Recipe,
+    flat: bool = False,
+    sha256: str = "",
+) -> Measured:
     """Read a raw frame once, for its SHA-256 and its overscan levels.
 
     Parameters
@@ -79,6 +85,8 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe, flat: bool =
         Its ``overscan`` defines how a strip becomes a level for each row.
     flat : bool
         Whether the levels of even and odd rows and columns are measured too.
+    sha256 : str
+        That of the file, if it was computed for another chip in it.
 
     Returns
     -------
@@ -91,7 +99,7 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe, flat: bool =
         whose header was read (``changed``), does not agree with its DATASUM (``checksum``), or
         has an overscan that cannot be measured (``overscan``).
     """
-    digest = hashlib.sha256()
+    digest = _Computed(sha256) if sha256 else hashlib.sha256()
     sample = Sample(raw, amplifiers, phases=flat)
     strips = [_Strips.of(readout) for readout in amplifiers.readouts]
     try:
@@ -122,6 +130,20 @@ def measure(raw: RawFile, amplifiers: AmplifierSet, recipe: Recipe, flat: bool =
         poor_fit=poor_fit,
         column_levels=columns,
     )
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """The digest of a file that was hashed before."""
+
+    sha256: str
+
+    def update(self, data: memoryview, /) -> None:
+        """Do nothing."""
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256."""
+        return self.sha256
 
 
 def _measure_overscan(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, fits_ccddata_reader
 from astropy.table import Table
@@ -23,26 +24,36 @@ class NightFiles(ImageFileCollection):
     ----------
     folder : path
     summary : Table
-        One row per file, masked.
-    units : dict
-        File → unit of its pixels, according to the profile.
+        One row per file, or per chip of a mosaic, masked.
+    units : sequence of Unit
+        Of the pixels in each row, according to the profile.
+    hdus : sequence of (int or None)
+        The HDU of each row that is a chip of a mosaic.
     """
 
-    def __init__(self, folder: str | Path, summary: Table, units: Mapping[str, u.UnitBase]):
-        names = list(units)
+    def __init__(
+        self,
+        folder: str | Path,
+        summary: Table,
+        units: Sequence[u.UnitBase],
+        hdus: Sequence[int | None],
+    ):
+        names = [*summary["file"]]
         # Without keywords the collection reads no header; the summary is given.
         super().__init__(location=str(folder), filenames=names or ["-"], keywords=[])
         self._files = names
         self._summary = summary if names else None
-        self._units = dict(units)
+        self._images = [*zip(names, units, hdus, strict=True)]
 
     def ccds(self, ccd_kwargs: Mapping | None = None, **kwd: Any) -> Iterator[CCDData]:
         """Return a generator of the frames, in the unit of their profile unless one is given.
 
-        Parameters are those of `ccdproc.ImageFileCollection.ccds`.
+        The frame of a chip is the first image of that chip. Parameters are those of
+        `ccdproc.ImageFileCollection.ccds`.
         """
         options = dict(ccd_kwargs or {})
-        if "unit" in options or kwd.get("overwrite") or kwd.get("clobber"):
+        of_chips = any(hdu is not None for _, _, hdu in self._images)
+        if kwd.get("overwrite") or kwd.get("clobber") or ("unit" in options and not of_chips):
             return super().ccds(ccd_kwargs=options, **kwd)
         return self._in_their_units(options, **kwd)
 
@@ -50,7 +61,19 @@ class NightFiles(ImageFileCollection):
         self, options: Mapping, return_fname: bool = False, **kwd: Any
     ) -> Iterator[CCDData]:
         filters = {name: value for name, value in kwd.items() if name not in _NO_FILTER}
-        for file in self.files_filtered(**filters) if self._units else ():
+        for row in self._rows(filters):
+            file, unit, hdu = self._images[row]
+            how = {"unit": unit, "hdu": self.ext if hdu is None else hdu, **options}
             path = Path(self.location, file)
-            ccd = fits_ccddata_reader(path, hdu=self.ext, unit=self._units[file], **options)
+            ccd = fits_ccddata_reader(path, **how)
             yield (ccd, path.name) if return_fname else ccd
+
+    def _rows(self, filters: Mapping) -> list[int]:
+        """Return the rows of the summary that filters select."""
+        if self._summary is None:
+            return []
+        mask = self._summary["file"].mask.copy()
+        self._find_keywords_by_values(**filters)
+        selected = np.flatnonzero(~self._summary["file"].mask).tolist()
+        self._summary["file"].mask = mask
+        return selected

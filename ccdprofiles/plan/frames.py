@@ -1,4 +1,4 @@
-"""The frames of a night as their headers describe them: one for every file."""
+"""The frames of a night as their headers describe them: one for every file, or chip of a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.area import DetectorArea
+from ..camera.chips import without_chip
 from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
@@ -58,7 +59,7 @@ PRODUCT_CARD = "CPVERS"
 
 @dataclass(frozen=True)
 class Frame:
-    """One file of a night, with the content of its header in the terms of this package.
+    """One file of a night, or one chip in it, with the content of its header in the terms of this package.
 
     A raw frame that is accepted has a profile, a recipe, amplifiers, a binning and a shape,
     and these fields have their types. They are None in a frame whose header was not read so
@@ -100,6 +101,10 @@ class Frame:
         The type of master, if it is a product of ccdprofiles.
     notes : tuple of Reason
         What is unusual in its header although it is used.
+    chip : str
+        The chip of a mosaic, whose files have a frame for each chip; ``file`` ends with its name.
+    exposure_id : str or None
+        What the files of one exposure share, if a camera writes several.
     """
 
     file: str
@@ -124,6 +129,8 @@ class Frame:
     origin: str = ""
     master: str = ""
     notes: tuple[Reason, ...] = ()
+    chip: str = ""
+    exposure_id: str | None = None
 
     def __repr__(self) -> str:
         exposure = "" if self.exposure is None else f"{self.exposure:g} s"
@@ -135,6 +142,11 @@ class Frame:
     def header(self) -> Cards:
         """The cards of the frame."""
         return _NO_CARDS if self.raw is None else self.raw.header
+
+    @property
+    def raw_file(self) -> str:
+        """The name of its file, without that of the chip."""
+        return without_chip(self.file) if self.chip else self.file
 
     @property
     def code(self) -> str:
@@ -159,12 +171,16 @@ class Frame:
 
 
 def frames_table(frames: Sequence[Frame]) -> Table:
-    """Return the frames as a table, one row per file."""
+    """Return the frames as a table, one row per file, or per chip of a mosaic."""
     # Importing astropy tables takes longer than scanning a night, and a plan needs no table.
     from astropy.table import Table
 
     table = Table()
     table["file"] = [f.file for f in frames] or np.array([], "U1")
+    if any(f.chip for f in frames):
+        table["chip"] = [f.chip for f in frames]
+    if any(f.exposure_id for f in frames):
+        table["exposure_id"] = _masked([f.exposure_id for f in frames], "", "U")
     table["profile"] = [f.profile.name if f.profile else "" for f in frames]
     table["type"] = [f.type for f in frames]
     table["exposure"] = _masked([f.exposure for f in frames], 0.0, "f8")
@@ -196,7 +212,7 @@ def by_hand(
     frames : sequence of Frame
     keep, reject : iterable of path
         As the frames table names them, as paths, or by the last part of their name if it is
-        unique.
+        unique. The name of a file stands for all chips in it.
 
     Returns
     -------
@@ -210,8 +226,8 @@ def by_hand(
     InputError
         If no file or several have that name, or one is both kept and rejected.
     """
-    kept = tuple(sorted({_file_named(name, frames, "keep") for name in _listed(keep)}))
-    rejected = tuple(sorted({_file_named(name, frames, "reject") for name in _listed(reject)}))
+    kept = _files_named(keep, frames, "keep")
+    rejected = _files_named(reject, frames, "reject")
     for file in sorted(set(kept) & set(rejected)):
         raise InputError(f"{file} is to be both kept and rejected; choose one.")
     left_out = tuple(
@@ -224,23 +240,31 @@ def _listed(names: Iterable[str | Path] | str | Path) -> Iterable[str | Path]:
     return (names,) if isinstance(names, str | Path) else names
 
 
-def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> str:
-    """Return the one file of the night that a name matches."""
+def _files_named(
+    names: Iterable[str | Path] | str | Path, frames: Sequence[Frame], option: str
+) -> tuple[str, ...]:
+    named = (_file_named(name, frames, option) for name in _listed(names))
+    return tuple(sorted({file for files in named for file in files}))
+
+
+def _file_named(name: str | Path, frames: Sequence[Frame], option: str) -> list[str]:
+    """Return the one file of the night that a name matches: of a mosaic the frames of its chips."""
     text = str(name)
     ways = (
-        lambda f: f.file == text,
+        lambda f: text in (f.file, f.raw_file),
         lambda f: f.path.resolve() == Path(name).expanduser().resolve(),
-        lambda f: f.file.rsplit("/", 1)[-1] == text,
+        lambda f: text in (f.file.rsplit("/", 1)[-1], f.raw_file.rsplit("/", 1)[-1]),
     )
     for fits_it in ways:
-        names = [f.file for f in frames if fits_it(f)]
+        matching = [f for f in frames if fits_it(f)]
+        names = [*dict.fromkeys(f.raw_file for f in matching)]
         if len(names) > 1:
             raise InputError(
                 f"{option}={text!r} matches {len(names)} files of the night: "
                 f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}; use a longer part of the path."
             )
         if names:
-            return names[0]
+            return [f.file for f in matching]
     near = near_files(text, (f.file for f in frames))
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
@@ -264,7 +288,12 @@ def collection(folder: str | Path, frames: Sequence[Frame]):
     accepted = [f for f in frames if f.verdict == ACCEPTED and not f.origin]
     summary = Table(frames_table(accepted), masked=True)
     summary.remove_columns(["verdict", "reason"])
-    return NightFiles(folder, summary, {f.file: f.profile.unit for f in accepted})
+    # A collection opens files by their names; the chips of a file are distinguished by "hdu".
+    summary["file"] = [f.raw_file for f in accepted] or summary["file"]
+    hdus = [f.raw.images[0].index if f.chip else None for f in accepted]
+    if any(f.chip for f in accepted):
+        summary["hdu"] = [hdu or 0 for hdu in hdus]
+    return NightFiles(folder, summary, [f.profile.unit for f in accepted], hdus)
 
 
 def shown_name(name: str) -> str:

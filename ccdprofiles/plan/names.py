@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..camera.area import DetectorArea
-from ..files.layout import MASTERS, SCIENCE
+from ..files.layout import CHIPS, MASTERS, SCIENCE
 from .frames import Frame
 from .plan import Master
 from .setup_cards import FrameSetup, plain_value, setting_words, word_for
@@ -59,7 +59,7 @@ def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
     """
     sharing: dict[str, list[int]] = {}
     for number, draft in enumerate(drafts):
-        sharing.setdefault(_stem(draft.master).lower(), []).append(number)
+        sharing.setdefault(_stem(draft.master, _chip_word(draft)).lower(), []).append(number)
     words: dict[int, list[str]] = {}
     for numbers in sharing.values():
         words.update(zip(numbers, _fewest_words([drafts[n] for n in numbers]), strict=True))
@@ -67,9 +67,15 @@ def master_names(drafts: Sequence[Draft], taken: Iterable[str]) -> list[str]:
     lower = {name.lower() for name in taken}
     names = []
     for number, draft in enumerate(drafts):
-        names.append(_free_name(draft, words[number], lower))
+        names.append(_free_name(draft, [*_chip_word(draft), *words[number]], lower))
         lower.add(names[-1].lower())
     return names
+
+
+def _chip_word(draft: Draft) -> list[str]:
+    """Return the chip of a master as a word of its name; no word if the camera has no chips."""
+    chip = draft.frames[0].chip
+    return [f"chip{chip}"] if chip else []
 
 
 def _stem(master: Master, words: Sequence[str] = ()) -> str:
@@ -139,9 +145,16 @@ def _card_word(card: str, value: object) -> str:
     return word_for(word, plain_value(value))
 
 
-def product_names(frames: Iterable[Frame]) -> list[str]:
-    """Name the products of science frames, with a hash if two would share a name."""
-    taken: set[str] = set()
+def product_names(frames: Iterable[Frame], taken: Iterable[str] = ()) -> list[str]:
+    """Name the products of science frames, with a hash if two would share a name.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+    taken : iterable of str
+        The names of other products.
+    """
+    taken = {name.lower() for name in taken}
     names = []
     for frame in frames:
         name = _product_name(frame)
@@ -154,12 +167,14 @@ def product_names(frames: Iterable[Frame]) -> list[str]:
 
 
 def _product_name(frame: Frame) -> str:
-    folder, slash, name = frame.file.rpartition("/")
+    folder, slash, name = frame.raw_file.rpartition("/")
     stem = _SUFFIXES.sub("", name)
     if len(stem.encode()) > 180:
         # A name has 255 bytes at most, and the temporary one is longer.
         stem = stem.encode()[:170].decode(errors="ignore") + f"_{_short_hash(stem)}"
-    return f"{SCIENCE}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
+    stem += f"_chip{frame.chip}" if frame.chip else ""
+    top = SCIENCE if not frame.chip or frame.profile.products != "mef" else f"{SCIENCE}/{CHIPS}"
+    return f"{top}/{folder}{slash}{frame.recipe.name.format(stem=stem)}.fits"
 
 
 def _short_hash(text: str) -> str:

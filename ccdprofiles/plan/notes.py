@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ..camera.header_values import time_of
@@ -48,6 +49,7 @@ def notes_of(
     accepted = [f for f in frames if f.verdict == ACCEPTED]
     yield from grouped(note for f in accepted for note in f.notes)
     yield from _date_notes(accepted)
+    yield from _incomplete_exposures(frames)
     yield from grouped(_gain_notes(science, masters.settings))
     yield from of_settings
     for name, candidate in masters.by_name.items():
@@ -73,6 +75,29 @@ def _not_read(frames: Sequence[Frame], nothing_left: bool) -> Iterator[str]:
         )
     others = [f for f in ignored if f not in packed and f not in products]
     yield from grouped(f.fault for f in others if f.fault)
+
+
+def _incomplete_exposures(frames: Iterable[Frame]) -> Iterator[str]:
+    """Note the exposures that have fewer or more files than most others of their camera."""
+    cameras: dict[str, dict[str, set[str]]] = {}
+    for frame in frames:
+        if frame.exposure_id and frame.verdict != IGNORED:
+            exposures = cameras.setdefault(frame.profile.name, {})
+            exposures.setdefault(frame.exposure_id, set()).add(frame.raw_file)
+    for profile, exposures in cameras.items():
+        numbers = Counter(len(files) for files in exposures.values())
+        usual, _ = numbers.most_common(1)[0]
+        for name, files in sorted(exposures.items()):
+            if len(files) != usual:
+                yield (
+                    f"{_files(sorted(files))}: the exposure {name} has {_number_of(files)}, but most of "
+                    f"{profile} have {usual}; look for missing or renamed files, or correct exposure_id= "
+                    "in the profile"
+                )
+
+
+def _number_of(files: Collection[str]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def _date_notes(frames: Iterable[Frame]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from .notebook import folded
 from .reason import Reason
 from .wording import grouped, in_filter, plural, seconds
 
-__all__ = ["Input", "Master", "Plan", "Product"]
+__all__ = ["Input", "Master", "Mosaic", "Plan", "Product"]
 
 _FEW = "take more frames of each type, or allow fewer with min_frames=N (--min-frames N)"
 
@@ -152,6 +152,31 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Mosaic:
+    """A file with all chips of an exposure.
+
+    Parameters
+    ----------
+    name : str
+        Its path in the output folder, such as ``science/r416104_cal.fits``.
+    file : str
+        The raw file.
+    chips : tuple of str
+        All chips of the camera.
+    parts : tuple of (chip, name)
+        The products of the chips that are planned.
+    """
+
+    name: str
+    file: str
+    chips: tuple[str, ...]
+    parts: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}  chips {', '.join(chip for chip, _ in self.parts)}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be made from which frames. It can be printed, saved as JSON, and compared.
 
@@ -191,6 +216,9 @@ class Plan:
         nightly overscan level is computed from them.
     measured : tuple of Product
         Science frames that are not selected, but measured for the same reason.
+    mosaics : tuple of Mosaic
+        The files with all chips of an exposure, of cameras with ``products="mef"``; they are made
+        if all their chips are selected, see `joined`.
     """
 
     masters: tuple[Master, ...]
@@ -211,6 +239,13 @@ class Plan:
     not_asked: tuple[tuple[str, str], ...] = ()
     compared: tuple[Master, ...] = ()
     measured: tuple[Product, ...] = ()
+    mosaics: tuple[Mosaic, ...] = ()
+
+    @property
+    def joined(self) -> tuple[Mosaic, ...]:
+        """The files of all chips that are made."""
+        names = {product.name for product in self.products}
+        return tuple(m for m in self.mosaics if all(name in names for _, name in m.parts))
 
     @property
     def on_purpose(self) -> tuple[str, ...]:
@@ -263,6 +298,8 @@ class Plan:
             "missing": [{"file": r.file, "code": r.code, "reason": str(r)} for r in self.missing],
             "set_aside": [(r.file, str(r)) for r in self.set_aside],
         }
+        if not self.mosaics:
+            del written["mosaics"]
         return json.dumps(written, default=vars, indent=1, sort_keys=True)
 
     def __repr__(self) -> str:
@@ -283,6 +320,7 @@ class Plan:
         lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
+        lines += _listed("Files of all chips", self.joined)
         lines += _listed("Not calibrated", grouped(self.missing))
         lines += _listed("What to do", self.remedies)
         lines += _listed("Set aside", grouped(self.set_aside))

@@ -10,6 +10,7 @@ from ..camera.frame_types import MASTER_TYPES, STEPS
 from ..camera.values import nearest
 from ..errors import PlanError
 from .candidates import Candidate, Candidates, adopted, read_out
+from .chips import mosaics_of, number_of_files
 from .drafts import drafts_of
 from .frames import ACCEPTED, IGNORED, SET_ASIDE, Frame
 from .groups import groups_of, split_by_cards, split_by_settings
@@ -74,20 +75,22 @@ def make_plan(
         *cut_notes(done.inputs, missing, done.masters),
         *choice_notes(done.inputs, missing, done.masters),
     )
+    products = _products(done)
     profiles = {f.profile.name: f.profile.hash for f in frames if f.profile}
     return Plan(
         masters=tuple(candidate.master for candidate in done.masters.by_name.values()),
-        products=_products(done),
+        products=products,
         missing=tuple(missing[file] for file in sorted(missing)),
         set_aside=tuple(f.fault for f in frames if f.fault and f.verdict == SET_ASIDE),
         notes=tuple(notes_of(frames, done.masters, keep, of_settings)),
         without=without,
         profiles=tuple(sorted(profiles.items())),
-        found=len(frames),
+        found=number_of_files(frames),
         ignored=sum(f.verdict == IGNORED for f in frames),
         keep=keep,
         reject=tuple(reject),
         min_frames=min_frames,
+        mosaics=mosaics_of(products, {f.file: f for f in accepted.get("science", ())}),
         together=tuple((step, _together(step, accepted, without)) for step in STEPS),
     )
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
-from ..camera.amplifier import expanded
 from ..camera.cards import spellings
+from ..camera.contents import Cards
+from ..camera.extensions import expanded
 from ..camera.header_values import UNKNOWN
 from ..camera.mosaic import unread_pattern
-from ..camera.profile import Cards, Profile
+from ..camera.profile import Profile
 from ..camera.settings import period_text, why_unknown
 from ..errors import FrameRejected
 from ..files.raw import RawFile
@@ -241,7 +242,10 @@ def _unknown_numbers(frame: Frame) -> Iterator[str]:
     """Note the value of a card, or the date, that the table of a number does not have."""
     profile = frame.profile
     given = () if callable(profile.amplifiers) else profile.amplifiers
+    own = profile.chips.get(frame.chip)
     for amplifier in expanded(given, frame.raw.shapes):
+        if own is not None and amplifier.name not in own:
+            continue
         header = frame.raw.headers.get(amplifier.extension, frame.header)
         for field in amplifier.varies:
             if why := why_unknown(getattr(amplifier, field), header):

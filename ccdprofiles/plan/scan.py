@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -33,6 +33,7 @@ from ..errors import (
 )
 from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
 from ..files.reading import NOT_A_FILE, opened
+from .chips import chips_of
 from .corrections import refuse_corrections
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
@@ -73,11 +74,26 @@ class Scanner:
         self._amplifiers: dict[tuple, dict[str, Any]] = {}
         self._late: list[str] = []
 
-    def frame(self, path: Path, file: str) -> Frame:
-        """Read the header of one file; a fault in it becomes the verdict on the frame."""
-        frame = Frame(file, path)
+    def frames(self, path: Path, file: str) -> Iterator[Frame]:
+        """Yield the frame of one file, or those of its chips if it is of a mosaic."""
+        frame = self._judged(self._described, Frame(file, path))
+        if frame.profile is None or not frame.profile.chips or frame.verdict != ACCEPTED:
+            yield frame
+            return
+        whole = frame
         try:
-            frame = self._described(frame)
+            chips = [*self._watched(lambda f, _: [*chips_of(f)], whole, whole.profile)]
+        except FrameRejected as error:
+            yield whole.rejected(error.code, str(error))
+            return
+        for chip in chips:
+            yield self._judged(lambda f: self._watched(self._typed, f, f.profile), chip)
+
+    def _judged(self, read: Callable[[Frame], Frame], frame: Frame) -> Frame:
+        """Read a frame; a fault in its header becomes the verdict on it."""
+        path = frame.path
+        try:
+            frame = read(frame)
         except FrameRejected as error:
             verdict = IGNORED if error.code == "not-fits" and not named_fits(path) else SET_ASIDE
             return frame.rejected(error.code, str(error), verdict)
@@ -110,10 +126,17 @@ class Scanner:
             text = "a product of ccdprofiles, not a raw frame."
             return frame.with_(master=kind).rejected("product", text, IGNORED)
         refuse_cubes(raw)
-        profile = self.forced
+        return self._watched(self._with_profile, frame, self.forced)
+
+    def _with_profile(self, frame: Frame, profile: Profile) -> Frame:
+        """Read a frame; one of a mosaic is read chip by chip later."""
+        return frame.with_(profile=profile) if profile.chips else self._typed(frame, profile)
+
+    def _watched(self, read: Callable, frame: Frame, profile: Profile | None) -> Any:
+        """Read a frame with functions of its profile, which may fail or take too long."""
         try:
-            profile = profile or call(self.registry.choose, header)
-            return call(self._typed, frame, profile)
+            profile = profile or call(self.registry.choose, frame.header)
+            return call(read, frame, profile)
         except UnknownInstrument as error:
             return frame.rejected("no-profile", str(error))
         except (AmbiguousProfile, ChangeError, FrameRejected):
@@ -139,6 +162,8 @@ class Scanner:
             recipe=self._recipe(profile, header),
             filter=profile.text_of("filter", header),
         )
+        if profile.exposure_id is not None:
+            frame = frame.with_(exposure_id=profile.text_of("exposure_id", header))
         try:
             kind = profile.frame_type_of(header, frame.file)
         except FrameRejected as error:
@@ -176,12 +201,13 @@ class Scanner:
         """Return the amplifiers of a frame, the hashes of its read-out, and its detector area."""
         profile, header, raw = frame.profile, frame.header, frame.raw
         if profile.amplifiers_vary:
-            return _read_out_of(frame, profile.amplifiers_of(header, raw.shapes, raw.headers))
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers, frame.chip)
+            return _read_out_of(frame, amplifiers)
         sections = tuple(h.get(card) for card in profile.section_cards for h in raw.image_headers)
-        window = profile.window_of(header)
-        key = (id(profile), frame.binning, tuple(raw.shapes.items()), sections, window)
+        window, shapes = profile.window_of(header), tuple(raw.shapes.items())
+        key = (id(profile), frame.chip, frame.binning, shapes, sections, window)
         if key not in self._amplifiers:
-            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers)
+            amplifiers = profile.amplifiers_of(header, raw.shapes, raw.headers, frame.chip)
             self._amplifiers[key] = _read_out_of(frame, amplifiers)
         return self._amplifiers[key]
 
@@ -234,7 +260,9 @@ def _all_frames(
     leave_out: Iterable[str | Path],
 ) -> tuple[Frame, ...]:
     scanned = [
-        scanner.frame(path, file) for path, file in _distinct_names(files_of(folder, leave_out))
+        frame
+        for path, file in _distinct_names(files_of(folder, leave_out))
+        for frame in scanner.frames(path, file)
     ]
     taken = {frame.path for frame in scanned}
     labels = {frame.file.split("/")[0] for frame in scanned}
@@ -243,8 +271,9 @@ def _all_frames(
         labels.add(origin)
         for path, file in _distinct_names(files_of(other, leave_out)):
             if path not in taken:
-                frame = replace(scanner.frame(path, f"{origin}/{file}"), origin=str(number))
-                scanned.append(_calibration(frame, scanner.registry))
+                for frame in scanner.frames(path, f"{origin}/{file}"):
+                    frame = replace(frame, origin=str(number))
+                    scanned.append(_calibration(frame, scanner.registry))
     frames = _without_copies(sorted(scanned, key=lambda f: (f.origin, f.file)))
     return tuple(frames)
 
@@ -335,10 +364,10 @@ def _master(frame: Frame, registry: Registry) -> Frame:
 
 def _without_copies(frames: list[Frame]) -> list[Frame]:
     """Ignore copies of a frame; the one with the shortest name is kept."""
-    groups: dict[bytes, list[int]] = {}
+    groups: dict[tuple[bytes, str], list[int]] = {}
     for number, frame in enumerate(frames):
         if frame.raw is not None and frame.verdict == ACCEPTED:
-            groups.setdefault(frame.raw.header.block, []).append(number)
+            groups.setdefault((frame.raw.header.block, frame.chip), []).append(number)
     for members in groups.values():
         if len(members) < 2:
             continue
@@ -387,6 +416,7 @@ def _read_out_of(frame: Frame, amplifiers: AmplifierSet) -> dict[str, Any]:
         amplifiers.key,
         [frame.raw.shapes[r.extension] for r in amplifiers.readouts],
     ]
+    what += [frame.chip] if frame.chip else []
     varies = has_varying_gain(frame.profile)
     area = DetectorArea.of(amplifiers, frame.binning, varies)
     fields = {"amplifiers": amplifiers, "area": area, "flat_key": ""}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.spelling import near_files, near_words
 from ..errors import InputError
 from ..files.layout import CALIBRATIONS
+from .chips import flats_of_other_chips
 from .frames import IGNORED, NOT_ASKED, SET_ASIDE, Frame
 from .plan import Input, Master, Plan, Product
 from .reason import Reason
@@ -83,7 +84,7 @@ class Selection:
         self._check(frames)
         asked = {f.file for f in frames if f.verdict != IGNORED and self.fits(f)}
         products = tuple(p for p in plan.products if p.input.file in asked)
-        masters = _masters(plan, products, asked)
+        masters = _masters(plan, products, asked, {f.file: f for f in frames})
         missing = _still_missing(plan, {f.file: f for f in frames}, asked)
         if not (masters or products or missing):
             raise InputError(
@@ -164,7 +165,8 @@ def _near(word: str, choices: Iterable[str]) -> str:
 def _is(frame: Frame, kind: str, value: str) -> bool:
     """Return True if a frame is of a kind, or if its header does not show this."""
     if kind == "file":
-        names = (frame.file, frame.file.rsplit("/", 1)[-1])
+        files = (frame.file, frame.raw_file) if frame.chip else (frame.file,)
+        names = (name for file in files for name in (file, file.rsplit("/", 1)[-1]))
         return any(name == value or fnmatch.fnmatchcase(name, value) for name in names)
     if not frame.type:
         return True
@@ -202,15 +204,19 @@ def _nothing_fits(word: str, kind: str, value: str, frames: Sequence[Frame]) -> 
     return f"{what}; the night has {shown or 'none'}{_near(value, there)}."
 
 
-def _masters(plan: Plan, products: Iterable[Product], asked: set[str]) -> tuple[Master, ...]:
+def _masters(
+    plan: Plan, products: Iterable[Product], asked: set[str], frames: Mapping[str, Frame]
+) -> tuple[Master, ...]:
     """Return the selected masters, and those that are needed, in the order of the plan."""
     by_name = {m.name: m for m in plan.masters}
     chosen = {m.name for m in plan.masters if _files(m) & asked}
     needed = [*_needed(p.input for p in products), *chosen]
+    others = flats_of_other_chips(plan.masters, frames)
     while needed:
         name = needed.pop()
         chosen.add(name)
-        needed += [n for n in _needed(by_name[name].inputs) if n not in chosen]
+        more = [*_needed(by_name[name].inputs), *(other for other, _ in others.get(name, ()))]
+        needed += [n for n in more if n not in chosen]
     return tuple(m for m in plan.masters if m.name in chosen)
 
 

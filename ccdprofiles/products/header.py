@@ -12,7 +12,15 @@ from astropy.io import fits
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 
-__all__ = ["add_mjd", "ascii_text", "combined_header", "copied_header", "flip_wcs", "shift_wcs"]
+__all__ = [
+    "add_mjd",
+    "ascii_text",
+    "combined_header",
+    "copied_header",
+    "flip_wcs",
+    "is_sky",
+    "shift_wcs",
+]
 
 _STRUCTURE = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|PCOUNT|GCOUNT|TFIELDS|BZERO|BSCALE|BLANK|BUNIT|"
@@ -25,20 +33,30 @@ _SKY = re.compile(
     r"(WCSAXES|WCSNAME|CTYPE\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CUNIT\d|CD\d_\d|PC\d+_\d+|PV\d_\d+|"
     r"(PC|CD)\d{6}|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|PLTSOLVD)[A-Z]?"
 )
+_FRAMES = {"RADESYS", "RADECSYS", "EQUINOX", "EPOCH"}
+"""Of the world coordinates of a primary header, what holds for all chips."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d*)?)?")
 
 
-def copied_header(cards: Cards) -> ProductHeader:
+def copied_header(cards: Cards, own_sky: bool = False) -> ProductHeader:
     """Copy the cards of a raw frame into a product, without those that are no longer valid.
 
     Cards of structure, checksums and sections are omitted, and so are cards that FITS does not
     allow, because a product must be valid.
+
+    Parameters
+    ----------
+    cards : Cards
+    own_sky : bool
+        Whether the world coordinates of the primary header are omitted if the extension has its
+        own; those of a chip must not be mixed with those of the whole camera.
     """
     header = ProductHeader()
+    foreign = _foreign_sky(cards) if own_sky and cards.primary is not None else set()
     for text in _card_texts(cards):
         kept = _kept_card(text)
-        if kept is not None:
+        if kept is not None and kept[0] not in foreign:
             header.hand_on(*kept)
     if "RADECSYS" in header and "RADESYS" not in header:
         # Old names make astropy and fitsverify warn at every reading.
@@ -52,12 +70,24 @@ def copied_header(cards: Cards) -> ProductHeader:
     return header
 
 
+def _foreign_sky(cards: Cards) -> set[str]:
+    """Return the world coordinates that only the primary header has, if the extension has others."""
+    both = [
+        {kept[0] for t in texts if (kept := _kept_card(t)) is not None and is_sky(kept[0])}
+        for texts in (_card_texts(cards, primary=False), _card_texts(cards))
+    ]
+    own, everything = both
+    if not any(keyword.startswith(("CRPIX", "CRVAL", "CTYPE")) for keyword in own):
+        return set()
+    return everything - own - _FRAMES
+
+
 def combined_header(headers: Sequence[Cards]) -> ProductHeader:
     """Return the header of a master: the cards that all frames share, without sky coordinates."""
     header = copied_header(headers[0])
     for keyword in header:
         own = headers[0].get(keyword)
-        if _is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
+        if is_sky(keyword) or any(h.get(keyword) != own for h in headers[1:]):
             del header[keyword]
     return header
 
@@ -142,7 +172,7 @@ def _time(text: str) -> datetime | None:
 
 def _order_sky(header: ProductHeader) -> None:
     """Put the world coordinates into the order and the form that FITS allows."""
-    sky = [k for k in header if _is_sky(k)]
+    sky = [k for k in header if is_sky(k)]
     for letter in {match[1] for k in sky if (match := re.fullmatch(r"PC\d+_\d+([A-Z]?)", k))}:
         # If both are present, readers use PC.
         for old in [k for k in sky if re.fullmatch(rf"(CD\d+_\d+|CROTA\d){letter}", k)]:
@@ -153,13 +183,14 @@ def _order_sky(header: ProductHeader) -> None:
 
 
 @lru_cache(1024)
-def _is_sky(keyword: str) -> bool:
+def is_sky(keyword: str) -> bool:
+    """Return True if a card belongs to the world coordinates."""
     return _SKY.fullmatch(keyword) is not None
 
 
-def _card_texts(cards: Cards) -> Iterable[str]:
+def _card_texts(cards: Cards, primary: bool = True) -> Iterable[str]:
     """Iterate over the cards of a header, then of its primary header, as text."""
-    for source in (cards,) if cards.primary is None else (cards, cards.primary):
+    for source in (cards, cards.primary) if primary and cards.primary is not None else (cards,):
         text = source.block.decode("ascii", "replace")
         texts = [text[start : start + 80] for start in range(0, len(text), 80)]
         if "CONTINUE" in text:

@@ -141,7 +141,9 @@ def _name(hdu: HDU) -> str:
 def _missing(hdus: list[HDU]) -> Iterator[str]:
     """Name the HDUs that are missing in a product."""
     expected = list(_HDUS)
-    if hdus[0].cards.get("NEXTEND") != len(expected) - 1:
+    if _name(hdus[-1]) == "PROVENANCE" and "NCHIPS" in hdus[0].cards:
+        expected = _of_chips(hdus)
+    elif hdus[0].cards.get("NEXTEND") != len(expected) - 1:
         expected.remove("UNCERT")
     names = [_name(hdu) for hdu in hdus]
     lost = [name for name in expected if name not in names]
@@ -150,6 +152,15 @@ def _missing(hdus: list[HDU]) -> Iterator[str]:
         yield f"its {', '.join(lost)} {verb} damaged, cut off or missing"
     elif names != expected:
         yield f"it contains {', '.join(names)}, but {', '.join(expected)} were written"
+
+
+def _of_chips(hdus: list[HDU]) -> list[str]:
+    """Return the HDUs of a file of several chips: PRIMARY, the planes of each, PROVENANCE."""
+    number = hdus[0].cards.get("NEXTEND")
+    names = [_name(hdu) for hdu in hdus]
+    if number != len(hdus) - 1 or names.count("SCI") != hdus[0].cards.get("NCHIPS"):
+        return ["PRIMARY", f"{number} extensions"]
+    return names
 
 
 def _sums(passage: Passage, hdu: HDU) -> tuple[int, int]:

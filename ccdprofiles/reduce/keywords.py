@@ -76,9 +76,11 @@ class CardInputs(Protocol):
 
 def prepared_header(frame: Frame) -> ProductHeader:
     """Return the cards of a raw frame as they hold for its trimmed image, with its MJD."""
-    header = copied_header(frame.raw.header)
+    header = copied_header(frame.raw.header, own_sky=bool(frame.chip))
     _place_wcs(header, frame)
     add_mjd(header, frame.date)
+    if frame.exposure_id:
+        header["CPEXPID"] = (ascii_text(frame.exposure_id)[:60], "exposure")
     return header
 
 
@@ -119,7 +121,10 @@ def master_header(
     if master.type == "flat":
         flat = flat_recipe(request.recipe)
         by_colour = " for each colour" if isinstance(norm, Mapping) else ""
-        header.add_history(f"each scaled by 1 / {flat.scale}, then normalised{by_colour}")
+        if request.shares_level:
+            header.add_history(f"each scaled by 1 / (mean over all chips of the {flat.scale})")
+        else:
+            header.add_history(f"each scaled by 1 / {flat.scale}, then normalised{by_colour}")
         if isinstance(flat, SpectralFlat):
             header.add_history(f"lamp divided out: {flat.fit} of order {flat.order}")
     return header
@@ -175,6 +180,8 @@ def common_cards(
             header[card] = (offset, "of the trimmed image")
     for card, value, comment in () if frame.area is None else frame.area.cards:
         header[card] = (ascii_text(value) if isinstance(value, str) else value, comment)
+    if frame.chip:
+        header["CPCHIP"] = (frame.chip, "chip of the mosaic")
     letters = ""
     if amplifiers.has_overscan:
         how = frame.recipe.overscan

@@ -19,12 +19,13 @@ from ..pixels.prepare import NO_DATA
 from ..plan.reason import Reason
 from ..products.band import Band
 from ..products.product import ProductFile, sync_folders
-from .flat_levels import FlatLevel, levels_of, lit_flats, refused_flats
+from .chip_levels import levels_for
+from .flat_levels import FlatLevel, lit_flats, refused_flats
 from .flats import Flats, colour_norms, divide_lamp, flat_norm, good_pixels, normalise_flat
 from .inputs import ASIDE, bands_of, flat_recipe
 from .keywords import master_header
 from .parts import Part
-from .request import MasterRequest, are_exact, open_frames
+from .request import MasterRequest, open_frames
 from .rows import combine_rows, row_bands
 
 __all__ = ["CombinedMaster", "MadeMaster", "combine_part", "make_master"]
@@ -161,8 +162,7 @@ def make_master(
     try:
         if request.master.type == "flat":
             if levels is None:
-                exact = are_exact(request.inputs, request.chosen)
-                levels = levels_of(request.inputs, request.chosen, exact, mapped)
+                levels = levels_for(request, request.chosen, mapped)
             failed = refused_flats(levels)
             used, flats = lit_flats(request, levels)
         combined = CombinedMaster.read(used, parts) if parts else _combine(used, flats, mapped)
@@ -239,7 +239,9 @@ def _finish(request: MasterRequest, combined: CombinedMaster) -> _Finished:
     if isinstance(how, SpectralFlat):
         return finish_spectral(combined, how)
     mosaic = request.frame.mosaic
-    return finish_flat(combined, how) if mosaic is None else finish_mosaic(combined, how, mosaic)
+    if mosaic is not None:
+        return finish_mosaic(combined, how, mosaic)
+    return finish_flat(combined, how, shared=request.shares_level)
 
 
 def finish_dark(combined: CombinedMaster) -> _Finished:
@@ -249,9 +251,14 @@ def finish_dark(combined: CombinedMaster) -> _Finished:
     return _Finished(combined, lambda band: blank(flag_hot(band, limit)))
 
 
-def finish_flat(combined: CombinedMaster, how: Flat) -> _Finished:
-    """Measure the level of a flat, by which its bands are divided."""
-    norm = flat_norm(combined.values(good_pixels), how.scale, how.minimum)
+def finish_flat(combined: CombinedMaster, how: Flat, shared: bool = False) -> _Finished:
+    """Measure the level of a flat, by which its bands are divided.
+
+    A flat whose level all chips share has been divided by it, frame by frame.
+    """
+    norm = 1.0
+    if not shared:
+        norm = flat_norm(combined.values(good_pixels), how.scale, how.minimum)
     return _Finished(combined, partial(normalise_flat, norm=norm, minimum=how.minimum), norm)
 
 

@@ -37,6 +37,8 @@ class MasterRequest:
     path : Path
     has_variance : bool
         Whether its variance can be computed.
+    others : tuple of Input
+        Of a flat whose level all chips share: the flats of the other chips.
     """
 
     master: Master
@@ -45,10 +47,17 @@ class MasterRequest:
     key: str
     path: Path
     has_variance: bool
+    others: tuple[Input, ...] = ()
 
     @classmethod
     def of(
-        cls, master: Master, inputs: JobInputs, chosen: Sequence[Input], key: str, path: Path
+        cls,
+        master: Master,
+        inputs: JobInputs,
+        chosen: Sequence[Input],
+        key: str,
+        path: Path,
+        others: Sequence[Input] = (),
     ) -> MasterRequest:
         """Return a request, with what is known of the master's variance."""
         frame = inputs.frames[chosen[0].file]
@@ -62,7 +71,7 @@ class MasterRequest:
                 has_variance = "gain" not in amplifiers.missing and all(
                     i.dark and "UNCERT" in inputs.masters[i.dark].file.raw.shapes for i in chosen
                 )
-        return cls(master, inputs, tuple(chosen), key, path, has_variance)
+        return cls(master, inputs, tuple(chosen), key, path, has_variance, tuple(others))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -113,6 +122,11 @@ class MasterRequest:
     def keeps_pedestal(self) -> bool:
         """Whether neither overscan nor bias is subtracted from its frames."""
         return not pedestal_off(self.frame, self.chosen[0])
+
+    @property
+    def shares_level(self) -> bool:
+        """Whether it is a flat that is divided by the level of all chips."""
+        return bool(self.others)
 
     @property
     def measures_own_noise(self) -> bool:

@@ -114,11 +114,13 @@ def _master_rows(plan: Plan, made: Made) -> list[tuple[str, str]]:
 
 
 def _science_rows(plan: Plan, made: Made) -> list[tuple[str, ...]]:
-    return [
+    products = [
         (p.name, p.input.file, _bias(p.input), _dark(p.input), _stem(p.input.flat))
         for p in plan.products
         if p.name in made.products
     ]
+    joined = [m for m in plan.joined if m.name in made.products]
+    return [*products, *((m.name, m.file, "", "", "") for m in joined)]
 
 
 def _title(folder: str, table: Table) -> str:

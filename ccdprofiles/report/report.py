@@ -52,6 +52,9 @@ class Report:
         """One row for each file of the night, with its verdict and the reason."""
         table = night_table(self.frames, self.verdicts)
         table.meta["folders"] = dict(self.folders)
+        known = {**self.made.products, **self.made.earlier}
+        if joined := [m.name for m in self.plan.mosaics if m.name in known]:
+            table.meta["mosaics"] = joined
         return table
 
     @property
@@ -59,9 +62,8 @@ class Report:
         """True if everything was made, and no frame was set aside except by hand."""
         pairs = zip(self.frames, self.verdicts, strict=True)
         bad = {f.file for f, v in pairs if v.verdict in (NOT_CALIBRATED, SET_ASIDE)}
-        return bad <= set(self.plan.reject) and not any(
-            m.name in self.made.failed for m in self.plan.masters
-        )
+        masters = [m.name for m in self.plan.masters] + [m.name for m in self.plan.joined]
+        return bad <= set(self.plan.reject) and not any(n in self.made.failed for n in masters)
 
     @property
     def summary(self) -> str:
@@ -154,16 +156,18 @@ class Report:
             NOT_ASKED: len(plan.not_asked) if plan.only else 0,
             IGNORED: plan.ignored,
         }
+        planned = len(plan.products) + len(plan.joined)
+        chips = "" if plan.found == len(table) else f" ({len(table)} frames of single chips)"
         products = {
             "already up to date": len(kept),
             "remade": len(remade),
             "new": new if kept or remade else 0,
         }
         return [
-            f"{len(table)} file{'' if len(table) == 1 else 's'} found"
+            f"{plan.found} file{'' if plan.found == 1 else 's'} found{chips}"
             + "".join(f", {n} {word}" for word, n in files.items() if n or word == USED),
             f"{len(made.masters)} of {len(plan.masters)} masters and {len(made.products)} of "
-            f"{len(plan.products)} planned science frames are there"
+            f"{planned} planned science frames are there"
             + "".join(f", {n} {word}" for word, n in products.items() if n),
         ]
 

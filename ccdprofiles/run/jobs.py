@@ -10,16 +10,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import FrameRejected
 from ..pixels.measure import Measured, measure
 from ..plan.frames import Frame
 from ..plan.plan import Input
-from ..reduce.flat_levels import FlatLevel, levels_of
+from ..reduce.chip_levels import levels_for
+from ..reduce.flat_levels import FlatLevel
 from ..reduce.inputs import JobInputs
 from ..reduce.masters import MadeMaster, combine_part, make_master
 from ..reduce.parts import Part
-from ..reduce.request import MasterRequest, are_exact
+from ..reduce.request import MasterRequest
 from ..reduce.science import ScienceRequest, Written, write_science
 
 __all__ = [
@@ -59,7 +61,14 @@ class MeasureJob:
 
     def run(self, mapped: Callable = map) -> list[Measured | FrameRejected]:
         """Measure every frame, or return why this is impossible."""
-        return [look_at(f) for f in self.frames]
+        found: list[Measured | FrameRejected] = []
+        sums: dict[Path, str] = {}
+        for frame in self.frames:
+            # The chips of a mosaic share a file, which is hashed once.
+            found.append(look_at(frame, sums.get(frame.path, "") if frame.chip else ""))
+            if isinstance(found[-1], Measured):
+                sums[frame.path] = found[-1].sha256
+        return found
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,7 @@ class FlatLevelsJob(_OfMaster):
 
     def run(self, mapped: Callable = map) -> dict[str, FlatLevel]:
         """Return the levels of its flats by their files."""
-        exact = are_exact(self.request.inputs, self.request.chosen)
-        return levels_of(self.request.inputs, self.chosen, exact, mapped)
+        return levels_for(self.request, self.chosen, mapped)
 
     def following(self, results: Sequence[Mapping[str, FlatLevel]], workers: int) -> list[RowsJob]:
         """Return the jobs that follow when the levels of all flats are known."""
@@ -226,10 +234,18 @@ def _rows_jobs(
     ]
 
 
-def look_at(frame: Frame) -> Measured | FrameRejected:
-    """Measure one frame, or return why this is impossible."""
+def look_at(frame: Frame, sha256: str = "") -> Measured | FrameRejected:
+    """Measure one frame, or return why this is impossible.
+
+    Parameters
+    ----------
+    frame : Frame
+    sha256 : str
+        That of its file, if it was computed for another chip in it.
+    """
     try:
-        return measure(frame.raw, frame.amplifiers, frame.recipe, flat=frame.type == "flat")
+        flat = frame.type == "flat"
+        return measure(frame.raw, frame.amplifiers, frame.recipe, flat=flat, sha256=sha256)
     except FrameRejected as error:
         return error
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import FrameRejected
 from ..files.places import HeldFolders
 from ..pixels.measure import Measured
+from ..plan.chips import flats_of_other_chips
 from ..plan.plan import Input, Master, Product, too_few
 from ..products.saved import CheckedProduct, check_product
 from ..reduce.flat_levels import refused_flats
@@ -80,17 +81,18 @@ class _Making:
         self.products: list[Product] = list(plan.products)
         self.pending: dict[str, _Pending] = {}
         self.settled: set[str] = set()
+        self.of_other_chips = flats_of_other_chips(plan.masters, state.frames)
         self.master_step: Callable = state.settings.progress("masters", len(plan.masters))
         self.science_step: Callable = state.settings.progress("science", len(plan.products))
 
     def submit_ready(self) -> None:
         """Submit a job for each master and product whose own masters exist or have failed."""
-        ready, self.masters = self._divided(self.masters, lambda m: m.inputs)
+        ready, self.masters = self._divided(self.masters, self._inputs_of)
         while ready:
             for master in ready:
                 self._begin_master(master)
             # A master that is up to date or impossible is settled at once, and may free others.
-            ready, self.masters = self._divided(self.masters, lambda m: m.inputs)
+            ready, self.masters = self._divided(self.masters, self._inputs_of)
         products, self.products = self._divided(self.products, lambda p: [p.input])
         if products:
             self._begin_science(products)
@@ -106,6 +108,11 @@ class _Making:
     def _is_ready(self, inputs: Iterable[Input]) -> bool:
         return all(m in self.settled for i in inputs for m in i.masters)
 
+    def _inputs_of(self, master: Master) -> Sequence[Input]:
+        """Return the frames of a master, and those of other chips that decide its level."""
+        others = self.of_other_chips.get(master.name)
+        return [*master.inputs, *(i for _, i in others)] if others else master.inputs
+
     # Masters.
 
     def _begin_master(self, master: Master) -> None:
@@ -120,13 +127,18 @@ class _Making:
             return
         state = self.state
         path = state.settings.output / PurePosixPath(master.name)
-        key = state.key(master.type, state.profile(chosen[0]), chosen, master.method)
+        others = self._other_chips(master, chosen)
+        more: object = master.method
+        if master.name in self.of_other_chips:
+            more = (master.method, state.masters_of(others))
+        key = state.key(master.type, state.profile(chosen[0]), chosen, more)
         if kept := still_holds(state, master.name, path, key, chosen):
             self._keep_master(master, path, key, kept)
             self._settle(master)
             return
         path = self.folders.make(master.name)
-        request = MasterRequest.of(master, state.job_inputs(chosen), chosen, key, path)
+        inputs = state.job_inputs([*chosen, *others])
+        request = MasterRequest.of(master, inputs, chosen, key, path, others)
         self._submit(request, first_jobs(request, self._sharing))
 
     def _usable(self, master: Master) -> list[Input] | None:
@@ -151,6 +163,18 @@ class _Making:
             state.fail(name, "few-frames", too_few(master, len(chosen)))
             return None
         return chosen
+
+    def _other_chips(self, master: Master, chosen: Sequence[Input]) -> list[Input]:
+        """Return the flats of other chips, in the exposures of some flats, that can be used."""
+        state = self.state
+        paths = {state.frames[i.file].path for i in chosen}
+        return [
+            other
+            for _, other in self.of_other_chips.get(master.name, ())
+            if state.frames[other.file].path in paths
+            and other.file in state.measured
+            and not state.missing_masters(other)
+        ]
 
     @property
     def _sharing(self) -> int:

@@ -20,6 +20,7 @@ from ..products.product import remove_leftovers
 from ..reduce.made import Made
 from .making import make_products
 from .measuring import measure_frames
+from .mosaics import join_chips
 from .runstate import RunState, Settings
 from .workers import Workers, workers_of
 
@@ -60,6 +61,7 @@ def run_plan(
             make_products(state, workers, folders)
             folders.check()
             _drop_removed(state)
+            join_chips(state, folders)
             return _in_order(state)
         finally:
             if workers.lost:
@@ -88,9 +90,10 @@ def _in_order(state: RunState) -> Made:
     plan, made = state.plan, state.made
     masters, failed = [m.name for m in plan.masters], made.failed
     names = dict.fromkeys([*sorted(state.frames), *masters, *sorted(failed)])
+    science = [p.name for p in plan.products] + [m.name for m in plan.joined]
     return replace(
         made,
         masters={n: state.masters[n].file.path for n in masters if n in state.masters},
-        products={p.name: made.products[p.name] for p in plan.products if p.name in made.products},
+        products={name: made.products[name] for name in science if name in made.products},
         failed={name: failed[name] for name in names if name in failed},
     )

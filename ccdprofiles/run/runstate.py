@@ -124,6 +124,12 @@ class RunState:
         """Return those masters of a frame that do not exist."""
         return [m for m in chosen.masters if m not in self.masters]
 
+    def masters_of(self, inputs: Iterable[Input]) -> list[tuple]:
+        """Return what of some frames decides a product that is not made from their pixels."""
+        return sorted(
+            (i.file, self._key_of(i.bias), self._key_of(i.dark), i.dark_scale) for i in inputs
+        )
+
     def profile(self, chosen: Input) -> Profile:
         """Return the profile of a frame."""
         return self.frames[chosen.file].profile

@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.mosaic import Mosaic
-from ..camera.recipe import Combine, Flat, Recipe
+from ..camera.recipe import ALL_CHIPS, Combine, Flat, Recipe
 from ..errors import FrameRejected, PlanError, known
 from ..pixels.combine import Stacked, combine
 from ..pixels.master import (
@@ -323,6 +323,11 @@ def _without_level(
     try:
         if not isinstance(how, Flat):
             return divide_lamp(band, how)
+        if how.level == ALL_CHIPS:
+            raise PlanError(
+                f"the flats of one chip cannot be combined with Flat(level={ALL_CHIPS!r}), which "
+                "needs those of all chips; reduce the night, or use Flat(level='chip')."
+            )
         good = good_pixels(band.data, known(band.flags, "flags"))
         if mosaic is None:
             norm = flat_norm(band.data[good], how.scale, how.minimum)

@@ -10,11 +10,12 @@ import numpy as np
 from astropy.io import fits
 from astropy.nddata import CCDData
 
+from ..camera.chips import several_chips
 from ..camera.profile import Profile
 from ..camera.recipe import Combine
 from ..camera.registry import Registry
 from ..camera.watch import watched
-from ..errors import FrameRejected
+from ..errors import FrameRejected, PlanError
 from ..files.cards import Cards
 from ..files.header import ProductHeader
 from ..pixels.bad_pixels import flag_bad_pixels
@@ -75,9 +76,13 @@ def scanned_frame(profile: Profile, path: Path, name: str) -> Frame:
     ------
     FrameRejected
         If the frame cannot be used because of its header.
+    PlanError
+        If it is of a mosaic, and the profile of all its chips.
     """
+    if len(profile.chips) > 1:
+        raise PlanError(f"{name}: {several_chips(profile.name or 'the profile', profile.chips)}")
     with watched():
-        found = Scanner(Registry(()), forced=profile).frame(path, name)
+        (found,) = Scanner(Registry(()), forced=profile).frames(path, name)
     if found.verdict != ACCEPTED:
         raise FrameRejected(found.code, found.reason, str(path))
     return found
