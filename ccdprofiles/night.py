@@ -117,7 +117,7 @@ class Night:
 
     @property
     def frames(self) -> Table:
-        """One row for each file of the night, with its verdict and the reason."""
+        """One row for each file, or chip of a mosaic, with its verdict and the reason."""
         return self._report.table
 
     @property

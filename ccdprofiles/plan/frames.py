@@ -59,7 +59,7 @@ PRODUCT_CARD = "CPVERS"
 
 @dataclass(frozen=True)
 class Frame:
-    """One file of a night, or one chip in it, with the content of its header in the terms of this package.
+    """One file of a night, or one chip in it, with its header in the terms of this package.
 
     A raw frame that is accepted has a profile, a recipe, amplifiers, a binning and a shape,
     and these fields have their types. They are None in a frame whose header was not read so

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from ..camera.chips import without_chip
 from ..errors import PlanError
 from .notebook import folded
 from .reason import Reason
@@ -317,7 +318,9 @@ class Plan:
         used |= {p.input.file for p in self.products}
         ignored = f", {self.ignored} ignored" if self.ignored else ""
         left_out = f", {len(self.not_asked)} not asked for" if self.only else ""
-        lines = [f"{_counted(self.found)} found, {len(used)} used{left_out}{ignored}"]
+        of_chips = any(without_chip(file) != file for file in used)
+        number = f"{len(used)} frames of single chips" if of_chips else f"{len(used)}"
+        lines = [f"{_counted(self.found)} found, {number} used{left_out}{ignored}"]
         lines += _listed("Masters", self.masters)
         lines += _listed("Science frames", self.products)
         lines += _listed("Files of all chips", self.joined)

@@ -14,7 +14,7 @@ from ..files.header import ProductHeader
 from .band import DQ_BITS, MASKED
 from .header import ascii_text
 
-__all__ = ["PLANES", "image_header", "plane_header", "provenance_table"]
+__all__ = ["PLANES", "header_blocks", "image_header", "plane_header", "provenance_table"]
 
 PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">u2"}
 """The planes beside the image, in order, and the types of their pixels in the file."""
@@ -22,7 +22,7 @@ PLANES = {"MASK": ">u1", "UNCERT": ">f4", "DQ": ">u2"}
 
 def image_header(cards: ProductHeader, shape: tuple[int, int], extensions: int) -> bytes:
     """Return the header of the image itself, with room for its sums."""
-    return _blocks(f"{_structure(shape, extensions)}{cards.text()}")
+    return header_blocks(f"{_structure(shape, extensions)}{cards.text()}")
 
 
 @lru_cache
@@ -55,7 +55,7 @@ def plane_header(name: str, shape: tuple[int, int], unit: str) -> bytes:
         header["BZERO"] = (32768, "unsigned integers of 16 bits")
         for meaning, bit in DQ_BITS.items():
             header[f"DQBIT{bit.bit_length() - 1}"] = (meaning, f"bit {bit}")
-    return _blocks(_text(header))
+    return header_blocks(_text(header))
 
 
 def _describe(header: fits.Header, stored: np.dtype, shape: tuple[int, int]) -> None:
@@ -94,14 +94,14 @@ def _table_header(rows: int, widths: tuple[int, int, int]) -> bytes:
     )
     header = table.header
     header["COMMENT"] = "the files that this product was made from"
-    return _blocks(_text(header))
+    return header_blocks(_text(header))
 
 
 def _text(header: fits.Header) -> str:
     return header.tostring(endcard=False, padding=False)
 
 
-def _blocks(text: str) -> bytes:
+def header_blocks(text: str) -> bytes:
     """Return cards as whole blocks, with room for the sums before END."""
     cards = text.encode("ascii") + ROOM + b"END"
     return cards.ljust(padded(len(cards)))

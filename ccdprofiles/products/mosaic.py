@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..errors import FrameRejected, OutputError
-from ..files.checksum import ROOM, folded, with_sums, word_sum
+from ..files.checksum import folded, with_sums, word_sum
 from ..files.hdus import HDU, hdus_of, padded
 from ..files.header import ProductHeader
 from ..files.places import refuse_link
 from ..files.reading import opened
-from .blocks import PLANES, provenance_table
+from .blocks import PLANES, header_blocks, provenance_table
 from .header import is_sky
 from .product import sync_folders
 from .saved import CheckedProduct, check_product
@@ -141,7 +141,7 @@ def _primary(chips: Sequence[ChipProduct], key: str, extensions: int) -> bytes:
     header["NCHIPS"] = (len(chips), "chips in this file")
     for number, chip in enumerate(chips, 1):
         header[f"CPCHIP{number}"] = (chip.chip, f"the chip with EXTVER = {number}")
-    return _blocks(header.text())
+    return header_blocks(header.text())
 
 
 def _copy(out: IO[bytes], chip: ChipProduct, number: int) -> None:
@@ -177,7 +177,7 @@ def _extension(hdu: HDU, name: str, number: int) -> bytes:
         for card in group
         if not _STRUCTURE.fullmatch(_keyword(group[0]))
     )
-    return _blocks(header.text() + rest)
+    return header_blocks(header.text() + rest)
 
 
 def _copy_data(out: IO[bytes], stream: IO[bytes], hdu: HDU) -> int:
@@ -193,7 +193,7 @@ def _copy_data(out: IO[bytes], stream: IO[bytes], hdu: HDU) -> int:
     return folded(total)
 
 
-def _cards(block: bytes) -> Iterable[list[str]]:
+def _cards(block: bytes) -> list[list[str]]:
     """Return the cards of a header, each with those that continue it."""
     text = block.decode("ascii")
     groups: list[list[str]] = []
@@ -210,9 +210,3 @@ def _cards(block: bytes) -> Iterable[list[str]]:
 
 def _keyword(card: str) -> str:
     return card.partition("=")[0].strip() if card.startswith("HIERARCH") else card[:8].strip()
-
-
-def _blocks(text: str) -> bytes:
-    """Return cards as whole blocks, with room for the sums before END."""
-    cards = text.encode("ascii") + ROOM + b"END"
-    return cards.ljust(padded(len(cards)))

@@ -319,6 +319,26 @@ def test_masters_of_another_night_are_those_of_the_same_chip(night, tmp_path):
         )
 
 
+def test_raw_frames_of_another_night_and_tile_compressed_ones_are_used(night, tmp_path):
+    camera, folder, result = night
+    for name in ("before", "tonight"):
+        (tmp_path / name).mkdir()
+    for path in (folder / "raw").iterdir():
+        science = path.name.startswith("light")
+        with fits.open(path) as hdus:
+            packed = [fits.CompImageHDU(h.data, h.header) for h in hdus[1:]]
+            target = tmp_path / ("tonight" if science else "before") / f"{path.name}.fz"
+            fits.HDUList([hdus[0], *packed]).writeto(target)
+    options = {"profile": camera.profile, "calibrations": tmp_path / "before"}
+    other = reduce_night(tmp_path / "tonight", tmp_path / "out", **options)
+    assert other.ok, str(other)
+    for name, path in result.products.items():
+        np.testing.assert_array_equal(fits.getdata(other.products[name]), fits.getdata(path))
+        header = fits.getheader(other.products[name])
+        assert header["CRPIX1"] == pytest.approx(fits.getval(path, "CRPIX1"))
+    assert verify_night(tmp_path / "out").ok
+
+
 def test_the_collection_gives_the_frames_of_the_chips(night):
     _, folder, result = night
     files = result.collection

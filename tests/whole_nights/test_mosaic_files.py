@@ -54,6 +54,7 @@ def test_the_plan_names_the_files(night):
     camera, folder, result = night
     plan = plan_night(folder / "raw", profile=camera.profile)
     assert plan == result.plan
+    assert str(plan).startswith("18 files found, 72 frames of single chips used")
     assert "Files of all chips\n  science/light0_cal.fits  chips 1, 2, 3, 4" in str(plan)
     assert len(json.loads(plan.to_json())["mosaics"]) == 2
     without = plan_night(folder / "raw", profile=mosaic().profile)
