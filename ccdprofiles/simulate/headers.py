@@ -15,20 +15,22 @@ from ..camera.values import several
 from ..errors import FrameRejected, ProfileError
 from .cameras import CAMERAS, Camera
 from .exposures import Exposure, Exposures
+from .observatories import OBSERVATORIES
 
-__all__ = ["camera_of", "frame_header"]
+__all__ = ["SCIENCE", "camera_of", "frame_header", "set_card"]
 
 _SERIES = Exposures("science", 1, 1.0)
-_SCIENCE = Exposure(
+SCIENCE = Exposure(
     "science", 1.0, None, "field", datetime(2020, 3, 17, 21), 1, 1, 1, (1, 1), _SERIES
 )
+"""A science frame, for what is the same in all frames of a camera."""
 
 
 def camera_of(profile: Profile) -> Camera:
     """Return the instrument whose headers fit a profile, or a generic camera."""
     if profile.instruments:
-        for camera in CAMERAS:
-            if profile.fits(_filled(camera.cards(_SCIENCE))):
+        for camera in (*CAMERAS, *OBSERVATORIES):
+            if profile.fits(_filled(camera.cards(SCIENCE))):
                 return camera
     return Camera()
 
@@ -55,9 +57,20 @@ def frame_header(
     header = _filled(camera.cards(shot))
     _complete(header, profile, shot)
     if more is not None:
-        header.update(more(shot.type, shot.exposure, shot.filter, shot.number))
+        cards = more(shot.type, shot.exposure, shot.filter, shot.number)
+        if isinstance(cards, fits.Header):
+            header.update(cards)
+        else:
+            for card, value in cards.items():
+                set_card(header, card, value)
     _check_recognised(header, profile, shot)
     return header
+
+
+def set_card(header: fits.Header, card: str, value: object) -> None:
+    """Write a card, whose name may be longer than eight letters."""
+    long = len(card) > 8 and card not in header and not card.startswith("HIERARCH ")
+    header[f"HIERARCH {card}" if long else card] = value
 
 
 def _filled(cards: Mapping) -> fits.Header:
@@ -69,7 +82,7 @@ def _filled(cards: Mapping) -> fits.Header:
 def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Write the cards that the profile reads, if the instrument does not write them."""
     if profile.instruments and not profile.knows(header):
-        header["INSTRUME"] = re.sub(r"[*?]", "x", profile.instruments[0])
+        header["INSTRUME"] = _plainly(profile.instruments[0])
     for _ in profile.where:
         disagreement = profile.disagreement(header)
         if disagreement is None:
@@ -77,13 +90,13 @@ def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
         card = disagreement.split(" = ")[0]
         wanted = profile.where[card]
         value = next(iter(wanted)) if several(wanted) else wanted
-        header[card] = _plainly(value) if isinstance(value, str) else value
+        set_card(header, card, _plainly(value) if isinstance(value, str) else value)
     if _value_of(profile.frame_type_of, header) != shot.type:
         words = [w for w, kind in profile.frame_types.items() if kind == shot.type]
         word = shot.type if shot.type in words or not words else words[0]
-        header[_first(profile.frame_type, "IMAGETYP")] = word.upper()
+        set_card(header, _first(profile.frame_type, "IMAGETYP"), word.upper())
     if _value_of(profile.exposure_of, header) != shot.exposure and profile.exposure is not None:
-        header[_first(profile.exposure, "EXPTIME")] = shot.exposure
+        set_card(header, _first(profile.exposure, "EXPTIME"), shot.exposure)
     for name, value, card in (
         ("filter", shot.filter, "FILTER"),
         ("object", shot.object, "OBJECT"),
@@ -92,10 +105,13 @@ def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
         cards = getattr(profile, name)
         missing = cards is not None and profile.text_of(name, header) is None
         if value and missing and not (name == "object" and not shot.lit):
-            header[_first(cards, card)] = value
-    if profile.binning is not None and not callable(profile.binning):
+            set_card(header, _first(cards, card), value)
+    if callable(profile.binning):
+        if _value_of(profile.binning_of, header) != shot.binning:
+            header["CCDSUM"] = f"{shot.binning[0]} {shot.binning[1]}"
+    elif profile.binning is not None:
         for card, number in zip(profile.binning, shot.binning, strict=True):
-            header[card] = number
+            set_card(header, card, number)
 
 
 def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> None:
@@ -135,5 +151,6 @@ def _first(cards: Any, otherwise: str) -> str:
 
 def _plainly(pattern: str) -> str:
     """Return a text that matches a shell pattern."""
-    text = pattern.replace("*", "").replace("?", "x")
-    return text if fnmatch.fnmatchcase(text, pattern) else pattern
+    text = re.sub(r"\[(.)[^]]*\]", lambda m: "x" if m[1] == "!" else m[1], pattern)
+    text = text.replace("*", "").replace("?", "x").strip()
+    return text if fnmatch.fnmatchcase(text, pattern.strip()) else re.sub(r"[*?]", "x", pattern)

@@ -19,7 +19,8 @@ def electrons(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray
     if not shot.lit:
         return np.zeros((), np.float32)
     seconds = 1.0 if shot.type == "flat" else shot.exposure
-    key = ("electrons", shot.type, filter, shot.exposures.object, seconds, shot.binning)
+    numbers = simulation.layout(shot).numbers
+    key = ("electrons", shot.type, filter, shot.exposures.object, seconds, shot.binning, numbers)
     light = simulation.once(
         key,
         lambda: (

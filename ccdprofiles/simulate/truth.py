@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from ..camera.amplifier import Amplifier
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
 from ..camera.values import GAIN
 from .chip import bias_structure, dark_current, hot_current
 from .exposures import Exposure
+from .known import with_numbers
 from .light import efficiency, electrons, optics
 from .readout import pedestals
 from .simulation import Layout, Simulation
@@ -163,7 +163,11 @@ def truth_of(
     return Truth(
         folder=folder,
         profile=simulation.profile,
-        known=_known(simulation.profile, layout),
+        known=with_numbers(
+            simulation.profile,
+            gain=simulation.gain * GAIN,
+            read_noise=simulation.read_noise * u.electron,
+        ),
         bias=bias_structure(simulation, usual) + layout.spread(pedestal),
         dark=dark_current(simulation, usual) * simulation.area(usual),
         gain=layout.gain,
@@ -215,7 +219,8 @@ def _flat(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
 
 def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     """Return a perfectly calibrated frame in the unit of the product."""
-    key = (shot.exposures.object, shot.exposure, filter, shot.binning, shot.exposures.light)
+    run, numbers = shot.exposures, simulation.layout(shot).numbers
+    key = (run.object, shot.exposure, filter, shot.binning, run.light, numbers)
 
     def make() -> np.ndarray:
         image = electrons(simulation, shot, filter)
@@ -224,28 +229,8 @@ def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarr
         if simulation.recipe.flat is None:
             return image
         flat = simulation.once(
-            ("flat", filter, shot.binning), lambda: _flat(simulation, shot, filter)
+            ("flat", filter, shot.binning, numbers), lambda: _flat(simulation, shot, filter)
         )
         return image / np.where(flat >= simulation.recipe.flat.minimum, flat, np.float32(1))
 
     return simulation.once(("calibrated", *key), make)
-
-
-def _known(profile: Profile, layout: Layout) -> Profile:
-    """Return a profile with the gain, read noise and saturation that were simulated."""
-    numbers = [
-        {
-            "gain": gain * GAIN,
-            "read_noise": r.read_noise * u.electron,
-            "saturation": (r.saturation or 65535.0) * u.adu,
-        }
-        for r, gain in zip(layout.amplifiers.readouts, layout.gains, strict=True)
-    ]
-
-    def filled(amplifiers: Sequence[Amplifier]) -> tuple[Amplifier, ...]:
-        return tuple(replace(a, **n) for a, n in zip(amplifiers, numbers, strict=True))
-
-    amplifiers = profile.amplifiers
-    if not callable(amplifiers):
-        return replace(profile, amplifiers=filled(amplifiers), file="")
-    return replace(profile, amplifiers=lambda header: filled(amplifiers(header)), file="")
