@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from astropy.io import fits
 
+from ..camera.header_values import time_of
 from ..camera.profile import Profile
+from ..camera.settings import within
 from ..camera.values import several
 from ..errors import FrameRejected, ProfileError
 from .cameras import CAMERAS, Camera
 from .exposures import Exposure, Exposures
 from .observatories import OBSERVATORIES
 
-__all__ = ["SCIENCE", "camera_of", "frame_header", "set_card"]
+__all__ = ["HINT", "SCIENCE", "camera_of", "frame_header", "readable", "set_card"]
+
+HINT = "use a header= in simulate_night that writes the cards the profile reads."
+"""What to do if a profile cannot read a simulated header."""
 
 _SERIES = Exposures("science", 1, 1.0)
 SCIENCE = Exposure(
@@ -26,13 +33,28 @@ SCIENCE = Exposure(
 """A science frame, for what is the same in all frames of a camera."""
 
 
+@contextmanager
+def readable(profile: Profile) -> Iterator[None]:
+    """Refuse a profile with a function that reads a card which simulated headers lack."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        why = str(error.args[0] if error.args else error).rstrip(".")
+        raise ProfileError(
+            f"{profile.name}: a function of the profile fails on a simulated header ({why}); {HINT}"
+        ) from error
+
+
 def camera_of(profile: Profile) -> Camera:
-    """Return the instrument whose headers fit a profile, or a generic camera."""
-    if profile.instruments:
-        for camera in (*CAMERAS, *OBSERVATORIES):
-            if profile.fits(_filled(camera.cards(SCIENCE))):
-                return camera
-    return Camera()
+    """Return the instrument whose headers fit a profile, or a generic camera, on a valid date."""
+    every = (*CAMERAS, *OBSERVATORIES) if profile.instruments else ()
+    undated = replace(profile, valid=None)
+    camera = next((c for c in every if undated.fits(_filled(c.cards(SCIENCE)))), Camera())
+    if profile.valid is None or within(time_of(camera.date) or 0.0, profile.valid):
+        return camera
+    start, end = (None if d is None else datetime.fromisoformat(d) for d in profile.valid)
+    day = end - timedelta(days=1) if start is None and end else start
+    return replace(camera, date=f"{day:%Y-%m-%d}T12:00:00")
 
 
 def frame_header(
@@ -116,9 +138,8 @@ def _complete(header: fits.Header, profile: Profile, shot: Exposure) -> None:
 
 def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> None:
     """Refuse a frame that the profile would set aside."""
-    hint = "use a header= in simulate_night that writes the cards the profile reads."
     if not profile.fits(header):
-        raise ProfileError(f"{shot.file}: the profile does not recognise its own camera; {hint}")
+        raise ProfileError(f"{shot.file}: the profile does not recognise its own camera; {HINT}")
     checks: list[tuple[str, Callable, object]] = [("type", profile.frame_type_of, shot.type)]
     if profile.exposure is not None and shot.type != "bias":
         checks.append(("exposure", profile.exposure_of, shot.exposure))
@@ -132,7 +153,7 @@ def _check_recognised(header: fits.Header, profile: Profile, shot: Exposure) -> 
         value = _value_of(read, header)
         if value != wanted:
             raise ProfileError(
-                f"{shot.file}: the profile reads {what} {value!r} instead of {wanted!r}; {hint}"
+                f"{shot.file}: the profile reads {what} {value!r} instead of {wanted!r}; {HINT}"
             )
 
 

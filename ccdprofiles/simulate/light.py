@@ -86,7 +86,9 @@ def _light(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     rows, columns = simulation.size(shot)
     gain = float(np.mean(simulation.layout(shot).gains))
     if shot.type == "flat":
-        light = _lamp(simulation, rows, columns) * simulation.camera.flat * gain
+        # A flat fainter than a tenth of the saturation level is not used.
+        level = max(simulation.camera.flat, 0.15 * _full(simulation, shot))
+        light = _lamp(simulation, rows, columns) * level * gain
     else:
         make = _lines if shot.type == "arc" else _spectrum if simulation.dispersion else _field
         light = make(simulation, shot, filter, rows, columns)

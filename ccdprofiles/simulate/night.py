@@ -25,8 +25,9 @@ from ..camera.values import GAIN, quantity
 from ..errors import OutputError, ProfileError
 from .cameras import Camera
 from .exposures import Exposure, Exposures
-from .headers import SCIENCE, camera_of, frame_header, set_card
+from .headers import SCIENCE, camera_of, frame_header, readable, set_card
 from .readout import read_out
+from .sections import has_text
 from .simulation import Simulation
 from .truth import Truth, truth_of
 
@@ -108,9 +109,10 @@ def simulate_night(
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
     camera = camera_of(profile)
     binning = binning or (camera.binning if profile.binning is not None else (1, 1))
-    science = _science_header(profile, camera, binning, header)
-    profile = replace(profile, recipe=profile.recipe_of(science))
-    recipe = profile.recipe_of(science)
+    with readable(profile):
+        science = _science_header(profile, camera, binning, header)
+        recipe = profile.recipe_of(science)
+    profile = replace(profile, recipe=recipe)
     if frames is None:
         band = "V" if profile.text_of("filter", science) == "V" else None
         frames = camera.night or _usual_night(recipe, band)
@@ -140,7 +142,8 @@ def _science_header(
     profile: Profile, camera: Camera, binning: tuple[int, int], more: Callable[..., Mapping] | None
 ) -> Mapping:
     """Return the header of a science frame, in the filter V if the profile reads one."""
-    shot = replace(SCIENCE, file="a science frame", binning=binning)
+    when = datetime.fromisoformat(camera.date) + timedelta(hours=_HOURS["science"])
+    shot = replace(SCIENCE, file="a science frame", binning=binning, when=when)
     if profile.filter is None:
         return frame_header(profile, camera, shot, more)
     try:
@@ -253,7 +256,7 @@ def _write(path: Path, header: fits.Header, images: Mapping, cards: Mapping) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     first = next((e for e in (None, 0) if e in images), None)
     for card, value in cards.get(first, {}).items():
-        if card not in header:
+        if not has_text(header, card):
             set_card(header, card, value)
     hdus = fits.HDUList([fits.PrimaryHDU(images.get(first), header)])
     for extension, image in images.items():

@@ -77,7 +77,7 @@ def _efosc2(shot: Exposure) -> dict:
 
 
 OBSERVATORIES = (
-    Camera(cards=_alfosc, pedestals=(10_000.0,)),
+    Camera(cards=_alfosc),
     Camera(cards=_arctic),
     Camera(cards=_dolores),
     Camera(cards=_efosc2, pedestals=(217.0,)),

@@ -18,7 +18,7 @@ from ..camera.watch import call
 from ..errors import FrameRejected, ProfileError
 from .cameras import Camera
 from .exposures import Exposure
-from .headers import frame_header, set_card
+from .headers import HINT, frame_header, readable, set_card
 from .sections import (
     STRIP,
     are_in_cards,
@@ -34,8 +34,6 @@ __all__ = ["Layout", "Simulation"]
 
 _FULL = 65535.0
 """The saturation level, in adu, that is written into a card."""
-
-_HINT = "use a header= in simulate_night that writes the cards the profile reads."
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,8 @@ class Simulation:
         """Return the positions and the numbers of the amplifiers in a raw frame."""
         cards = tuple(str(shot.exposures.cards.get(card)) for card in self._number_cards)
         key = ("layout", shot.binning, cards)
-        return self.once(key, lambda: _layout(self, shot))
+        with readable(self.profile):
+            return self.once(key, lambda: _layout(self, shot))
 
     @property
     def _number_cards(self) -> tuple[str, ...]:
@@ -204,7 +203,7 @@ def _layout(simulation: Simulation, shot: Exposure) -> Layout:
     try:
         placed = profile.amplifiers_of(header, shapes, headers)
     except FrameRejected as error:
-        raise ProfileError(f"{profile.name}: {error} {_HINT}") from error
+        raise ProfileError(f"{profile.name}: {error} {HINT}") from error
     gain, noise = simulation.gain, simulation.read_noise
     readouts = tuple(
         replace(r, gain=r.gain or gain, read_noise=r.read_noise or noise) for r in placed.readouts
@@ -248,13 +247,7 @@ def _amplifiers(profile: Profile, header: Mapping) -> tuple[Amplifier, ...]:
     """Return the amplifiers for a header, one for each extension."""
     amplifiers = profile.amplifiers
     if callable(amplifiers):
-        try:
-            amplifiers = tuple(call(amplifiers, header))
-        except KeyError as error:
-            raise ProfileError(
-                f"{profile.name}: the function amplifiers= fails on a simulated header "
-                f"({str(error.args[0]).rstrip('.')}); {_HINT}"
-            ) from error
+        amplifiers = tuple(call(amplifiers, header))
         check_amplifiers(amplifiers)
     return each_extension(amplifiers)
 

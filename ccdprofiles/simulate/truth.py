@@ -19,7 +19,7 @@ from .exposures import Exposure
 from .known import with_numbers
 from .light import efficiency, electrons, optics
 from .readout import pedestals
-from .simulation import Layout, Simulation
+from .simulation import Simulation
 
 __all__ = ["Truth", "truth_of"]
 

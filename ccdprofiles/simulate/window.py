@@ -66,9 +66,7 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
 
     # Sections that a function names as cards are known from a header only.
     is_open = frame_size is None and not callable(amplifiers)
-    return replace(
-        profile, amplifiers=cut, frame_size=None if is_open else cut_frame, file=""
-    )
+    return replace(profile, amplifiers=cut, frame_size=None if is_open else cut_frame, file="")
 
 
 def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:

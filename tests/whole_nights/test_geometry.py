@@ -502,12 +502,31 @@ def test_a_saved_frame_has_lost_the_sections_of_its_cards(tmp_path):
     )
 
 
-def test_a_camera_with_sections_in_cards_is_not_made_smaller():
+def test_a_camera_with_sections_in_cards_has_smaller_frames(tmp_path):
+    small = windowed(CAMERAS["mef"].profile, 32, 48)
+    truth = simulate_night(small, tmp_path / "raw", header=lambda *_: {"GAIN": 1.5, "RDNOISE": 7})
+    assert truth.bias.shape == (32, 48)
+    with fits.open(next((tmp_path / "raw").glob("*.fits"))) as hdus:
+        assert [h.name for h in hdus[1:]] == ["SCI1", "SCI2", "SCI3", "SCI4"]
+        assert [h.header["DETSEC"] for h in hdus[1:]] == [
+            "[1:24,1:16]",
+            "[48:25,1:16]",
+            "[1:24,32:17]",
+            "[48:25,32:17]",
+        ]
+    assert reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known).ok
+
+
+def test_no_sections_are_invented_beside_those_of_the_profile():
+    profile = Profile(
+        instrument="C", amplifiers=[Amplifier(data="[1:9, 1:9]", overscan="BIASSEC")], recipe=PLAIN
+    )
     with pytest.raises(ProfileError) as refusal:
-        windowed(CAMERAS["mef"].profile, 32, 32)
+        windowed(profile, 32, 32)
     assert str(refusal.value) == (
-        "the sections of this camera are in cards (DATASEC, BIASSEC, DETSEC), so it cannot be made "
-        "smaller; write the sections of a smaller chip in a copy of the profile."
+        "some sections of this camera are in cards (BIASSEC) and others in the profile ([1:9, 1:9]), so no "
+        "sections can be invented for them; use a header= in simulate_night that returns the cards of a "
+        "real frame."
     )
 
 
