@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,21 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from ..camera.amplifier import Amplifier, Readout
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
+from ..camera.settings import Setting
 from ..camera.values import GAIN
 from .chip import bias_structure, dark_current, hot_current
 from .exposures import Exposure
 from .known import with_numbers
 from .light import efficiency, electrons, optics
 from .readout import pedestals
-from .simulation import Simulation
+from .simulation import Layout, Simulation
 
 __all__ = ["Truth", "truth_of"]
+
+_UNITS = {"gain": GAIN, "read_noise": u.electron, "saturation": u.adu}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +167,7 @@ def truth_of(
     return Truth(
         folder=folder,
         profile=simulation.profile,
-        known=with_numbers(
-            simulation.profile,
-            gain=simulation.gain * GAIN,
-            read_noise=simulation.read_noise * u.electron,
-        ),
+        known=_known(simulation, layout),
         bias=bias_structure(simulation, usual) + layout.spread(pedestal),
         dark=dark_current(simulation, usual) * simulation.area(usual),
         gain=layout.gain,
@@ -234,3 +234,27 @@ def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarr
         return image / np.where(flat >= simulation.recipe.flat.minimum, flat, np.float32(1))
 
     return simulation.once(("calibrated", *key), make)
+
+
+def _known(simulation: Simulation, layout: Layout) -> Profile:
+    """Return a profile with the gain, read noise and saturation level that were simulated."""
+    profile = simulation.profile
+    amplifiers, readouts = profile.amplifiers, layout.amplifiers.readouts
+    if not callable(amplifiers) and len(amplifiers) == len(readouts):
+        # A function has one value in all frames.
+        fixed = [
+            replace(
+                a, **{f: getattr(r, f) * unit for f, unit in _UNITS.items() if _is_fixed(a, f, r)}
+            )
+            for a, r in zip(amplifiers, readouts, strict=True)
+        ]
+        profile = replace(profile, amplifiers=fixed)
+    gain, noise = simulation.gain * GAIN, simulation.read_noise * u.electron
+    return with_numbers(profile, gain=gain, read_noise=noise)
+
+
+def _is_fixed(amplifier: Amplifier, field: str, readout: Readout) -> bool:
+    """Return True if a function gives a number."""
+    number = getattr(amplifier, field)
+    is_function = callable(number) and not isinstance(number, Setting)
+    return is_function and getattr(readout, field) is not None
