@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy.io import fits
 
-from ..camera.amplifier import Amplifier, AmplifierSet, Readout, check_amplifiers
+from ..camera.amplifier import Amplifier, AmplifierSet, Readout, check_amplifiers, rows_bin
 from ..camera.frame_size import declared_size, sections_reach
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
@@ -302,7 +302,9 @@ def _shape(
         return _shape_of_cards(here, header, (width, height), size is None, binning, profile)
     literal = [Section.parse(a.data) for a in here]
     whole = [section.within((height, width)) for section in literal]
-    (image,) = binned([Section(1, width, 1, height)], whole, *binning, profile.overscan_bins)
+    bins = profile.overscan_bins
+    frame = Section(1, width, 1, height)
+    (image,) = binned([frame], whole, *binning, bins, rows_bin(here, bins))
     return image.height, image.width
 
 

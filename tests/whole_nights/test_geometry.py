@@ -23,7 +23,7 @@ from ccdprofiles import (
     verify_night,
 )
 from ccdprofiles.camera.section import read_position
-from ccdprofiles.errors import PlanError, ProfileError
+from ccdprofiles.errors import FrameRejected, PlanError, ProfileError
 from ccdprofiles.products.band import DQ
 from ccdprofiles.reduce import inputs
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
@@ -564,3 +564,32 @@ def test_a_hole_stays_a_hole_in_every_recipe(tmp_path, recipe):
         np.testing.assert_array_equal((flags & DQ.NO_DATA.value) != 0, hole)
     assert verify_night(tmp_path / "out").ok
     assert reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known).ok
+
+
+def test_a_strip_above_the_data_is_not_binned_where_no_overscan_is(tmp_path):
+    """20 columns and 10 rows of overscan in every binning, as those of Y4KCam."""
+    amplifier = Amplifier(
+        data="[1:60, 1:40]",
+        overscan="[61:80, 1:40]",
+        parallel_overscan="[1:60, 41:50]",
+        **numbers(CAMERAS["alfosc"].amps[0]),
+    )
+    profile = Profile(
+        instrument="C",
+        name="c",
+        amplifiers=[amplifier],
+        recipe=PLAIN,
+        binning=("X", "Y"),
+        overscan_bins=False,
+    )
+    for binning, raw in (((1, 1), (50, 80)), ((2, 2), (30, 50)), ((1, 4), (20, 80))):
+        folder = tmp_path / f"{binning}"
+        truth = simulate_night(profile, folder / "raw", binning=binning)
+        file = next((folder / "raw").glob("*.fits"))
+        assert fits.getdata(file).shape == raw
+        (readout,) = profile.amplifiers_of(fits.getheader(file), {None: raw}).readouts
+        assert (readout.overscan.width, readout.parallel_overscan.height) == (20, 10)
+        assert readout.parallel_overscan.last_row == raw[0]
+        assert reduce_night(folder / "raw", folder / "out", profile=truth.known).ok
+    with pytest.raises(FrameRejected, match="50 columns and 25 rows, but 50 columns and 30 rows"):
+        profile.amplifiers_of({"X": 2, "Y": 2}, {None: (25, 50)})
