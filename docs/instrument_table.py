@@ -15,8 +15,8 @@ from ccdprofiles.camera.section import is_card
 from ccdprofiles.camera.settings import period_text
 
 COLUMNS = (
-    *("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe"),
-    "status",
+    *("profile", "status", "telescope", "chosen by"),
+    *("data", "overscan", "gain, read noise", "recipe"),
 )
 
 
@@ -29,7 +29,7 @@ def shipped() -> list[Profile]:
 def table(profiles: Iterable[Profile]) -> list[str]:
     """Return the lines of a reST table with one row per profile."""
     lines = [".. list-table::", "   :header-rows: 1"]
-    lines += ["   :class: instruments", "   :widths: 8 14 15 16 16 10 13 8", ""]
+    lines += ["   :class: instruments", "   :widths: 8 8 13 16 14 14 12 15", ""]
     for row in (COLUMNS, *(_row(profile) for profile in profiles)):
         lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
     # In a list-table only the first cell of a row has the star; the others are indented below it.
@@ -50,13 +50,13 @@ def notes(profiles: Sequence[Profile]) -> list[str]:
 def _row(profile: Profile) -> tuple[str, ...]:
     return (
         f"``{profile.name}``",
+        profile.status,
         profile.telescope,
         _chosen_by(profile),
         _each(profile, "data"),
         _overscan(profile),
         f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
-        profile.status,
     )
 
 
