@@ -11,11 +11,12 @@ from ccdprofiles import Amplifier, Dated, Profile, Recipe, Setting, SpectralFlat
 from ccdprofiles.camera.header_values import card_names
 from ccdprofiles.camera.profile_file import read_profiles
 from ccdprofiles.camera.registry import shipped_folder
+from ccdprofiles.camera.section import is_card
 from ccdprofiles.camera.settings import period_text
 
 COLUMNS = (
-    *("profile", "telescope", "chosen by", "data", "overscan", "gain, read noise", "recipe"),
-    "status",
+    *("profile", "status", "telescope", "chosen by"),
+    *("data", "overscan", "gain, read noise", "recipe"),
 )
 
 
@@ -28,7 +29,7 @@ def shipped() -> list[Profile]:
 def table(profiles: Iterable[Profile]) -> list[str]:
     """Return the lines of a reST table with one row per profile."""
     lines = [".. list-table::", "   :header-rows: 1"]
-    lines += ["   :class: instruments", "   :widths: 8 14 15 16 16 10 13 8", ""]
+    lines += ["   :class: instruments", "   :widths: 8 8 13 16 14 14 12 15", ""]
     for row in (COLUMNS, *(_row(profile) for profile in profiles)):
         lines += [f"   {'-' if n else '* -'} {cell}" for n, cell in enumerate(row)]
     # In a list-table only the first cell of a row has the star; the others are indented below it.
@@ -47,16 +48,15 @@ def notes(profiles: Sequence[Profile]) -> list[str]:
 
 
 def _row(profile: Profile) -> tuple[str, ...]:
-    amplifiers = _amplifiers(profile)
     return (
         f"``{profile.name}``",
+        profile.status,
         profile.telescope,
         _chosen_by(profile),
         _each(profile, "data"),
-        _each(profile, "overscan") if not amplifiers or amplifiers[0].overscan else "none",
+        _overscan(profile),
         f"{_number(profile, 'gain')}; {_number(profile, 'read_noise')}",
         _recipe(profile.recipe),
-        profile.status,
     )
 
 
@@ -78,8 +78,24 @@ def _amplifiers(profile: Profile) -> Sequence[Amplifier]:
 
 
 def _each(profile: Profile, field: str) -> str:
-    shown = dict.fromkeys(f"``{getattr(a, field)}``" for a in _amplifiers(profile))
+    shown = dict.fromkeys(_sections(getattr(a, field)) for a in _amplifiers(profile))
     return ", ".join(shown) or "from the header"
+
+
+def _sections(value: str | tuple[str, ...]) -> str:
+    """Return a section, or several that are taken together, or the card that has it."""
+    texts = (value,) if isinstance(value, str) else value
+    return " + ".join(f"from ``{t}``" if is_card(t) else f"``{t}``" for t in texts)
+
+
+def _overscan(profile: Profile) -> str:
+    """Return the overscan, and the parallel one that is corrected after it."""
+    amplifiers = _amplifiers(profile)
+    if amplifiers and not amplifiers[0].overscan:
+        return "none"
+    parallel = any(a.parallel_overscan for a in amplifiers)
+    then = f", then {_each(profile, 'parallel_overscan')}" if parallel else ""
+    return _each(profile, "overscan") + then
 
 
 def _number(profile: Profile, field: str) -> str:

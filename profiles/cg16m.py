@@ -9,7 +9,6 @@ The columns are trimmed off and not used. The BIASSEC that the observatory adds,
 ``[4096:4109]``, has one axis and is not read.
 
 Darks are long (90 s) and flats short (1 s), so that darks are scaled, without their bias.
-
 Gain and read noise are those that the observatory uses for photometry (its camera file in
 stellarphot, which accepts no star above 50000 adu); no measurement is published.
 """
@@ -35,4 +34,5 @@ profile = Profile(
     exposure=("EXPTIME", "EXPOSURE"),  # both are there, and equal
     frame_types={"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "LIGHT": "science"},
     recipe=Recipe(bias=True, dark="scale", flat=Flat(scale="median")),
+    status="headers seen",
 )

@@ -63,8 +63,7 @@ def channel(detector, gain, read_noise):
         match={"flat": ("GRATING", "SLITMASK")},
         recipe=Recipe(
             overscan="level",  # one for each frame
-            overscan_drift=10
-            * u.adu,  # above the drift of 3 adu in the red, below the leak of 40 adu
+            overscan_drift=10 * u.adu,  # above the drift of 3 adu, below the leak of 40 adu
             bias=True,
             dark="match",
             combine={
@@ -78,6 +77,7 @@ def channel(detector, gain, read_noise):
             ),
             electrons=True,
         ),
+        status="from documents only",
     )
 
 

@@ -8,7 +8,6 @@ at 3 and 4). The wavelength runs along the columns.
 The headers of 2021 have no gain, no sections and no OBJECT. OBJNAME keeps the name of
 the last target in flats, arcs and biases. DATE-OBS is TAI, 37 s ahead of UTC. The
 spectrograph of the same name at Kitt Peak is another one (INSTRUME = 'KOSMOS').
-
 Sources differ on the read noise: 5 electrons in pyvista and PypeIt, 6 in specsuite.
 """
 
@@ -65,4 +64,5 @@ profile = Profile(
         flat=SpectralFlat(dispersion="y", fit="spline"),
         electrons=True,
     ),
+    status="headers seen",
 )

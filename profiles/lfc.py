@@ -39,12 +39,12 @@ profile = Profile(
     binning=("CCDBIN1", "CCDBIN2"),
     date=date,
     frame_types={"BIAS": "bias", "DARK": "dark", "FLATFIELD": "flat", "OBJECT": "science"},
-    # The overscan replaces the bias; there are darks of every exposure, which remove the
-    # weak structure of the bias as well.
+    # The overscan replaces the bias; matched darks remove the weak structure of the bias as well.
     recipe=Recipe(
         bias=False,
         dark="match",
         exposure_tolerance=1 * u.s,  # 300.062 s of science against 300.0 s of dark
         flat=Flat(scale="median"),
     ),
+    status="headers seen",
 )

@@ -3,7 +3,6 @@
 1024 by 1024 pixels, read out as 256 by 256. There is no overscan, and no biases are
 taken: every frame needs a dark of its own exposure, 3 s for flats and 10 s for science.
 As many as 61 are taken, so that a plain median is enough.
-
 The header has no IMAGETYP, and neither gain nor read noise: both are those of phot2lc
 (Vanderbosch), which does not give the camera settings for which they hold. The dark
 signal is high, about 25 adu per second.
@@ -51,4 +50,5 @@ profile = Profile(
         flat=Flat(scale="mode"),
         name="{stem}c",
     ),
+    status="headers seen",
 )

@@ -45,14 +45,14 @@ profile = Profile(
         "SCIENCE": "science",
         "FOCUS": None,  # ignored on purpose
     },
-    # Darks of 60 s are scaled to flats of 2 s.
     recipe=Recipe(
         bias=True,
-        dark="scale",
+        dark="scale",  # darks of 60 s to flats of 2 s
         combine={
             "bias": Combine(method="median", clip=None),
             "flat": Combine(method="median", clip=None),
         },
         flat=Flat(scale="median"),
     ),
+    status="from documents only",
 )

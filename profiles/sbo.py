@@ -5,8 +5,7 @@ replaces the bias, and XBINNING and YBINNING hold the binning.
 
 Not known: its INSTRUME ("SBO" is a placeholder that fits no real header), the camera,
 its size, gain, read noise and saturation. Copy this file into your own folder of
-profiles, enter the INSTRUME of your headers, and fill in what you know; None is better
-than a guess.
+profiles, enter the INSTRUME of your headers, and what you know; None is better than a guess.
 """
 
 from ccdprofiles import Amplifier, Flat, Profile, Recipe
@@ -25,4 +24,5 @@ profile = Profile(
     ],
     binning=("XBINNING", "YBINNING"),
     recipe=Recipe(bias=False, dark="match", flat=Flat(scale="median")),
+    status="from documents only",
 )

@@ -27,6 +27,7 @@ __all__ = [
     "check_linear",
     "check_types",
     "is_pattern",
+    "rows_bin",
 ]
 
 _UNITS = {"gain": GAIN, "read_noise": u.electron, "saturation": u.adu, "linear": u.adu}
@@ -451,6 +452,21 @@ def _check_overlaps(amplifiers: Sequence[Amplifier]) -> None:
 def is_pattern(extension: int | str | None) -> bool:
     """Return True if the name of an extension stands for all that it fits."""
     return isinstance(extension, str) and any(letter in extension for letter in "*?[")
+
+
+def rows_bin(amplifiers: Sequence[Amplifier], overscan_bins: bool) -> bool:
+    """Return False if only the rows of data are binned: a strip lies above or below, and is not."""
+    if overscan_bins:
+        return True
+    for amplifier in amplifiers:
+        strips = [text for text in amplifier.strips if not is_card(text)]
+        if amplifier.parallel_overscan is not None:
+            return False
+        if strips and not is_card(amplifier.data):
+            data = Section.parse(amplifier.data)
+            if any(is_above(Section.parse(strip), data) for strip in strips):
+                return False
+    return True
 
 
 def _section(text: str, field: str) -> Section | None:

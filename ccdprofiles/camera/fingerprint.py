@@ -91,7 +91,7 @@ def _written(value: Any) -> str:
 
 
 def _source(function: Callable) -> str:
-    """Return the file of a function without comments, as the function may use all of it."""
+    """Return the file of a function, which may use all of it, without comments and the status."""
     try:
         lines, _ = inspect.findsource(function)
     except (OSError, TypeError):
@@ -103,4 +103,6 @@ def _source(function: Callable) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Profile", ".but")):
+            node.keywords = [k for k in node.keywords if k.arg != "status"]
     return ast.unparse(tree)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ..errors import SectionError
-from .amplifier import Amplifier, is_pattern
+from .amplifier import Amplifier, is_pattern, rows_bin
 from .section import Section, binned_size, is_card
 
 __all__ = ["check_frame_size", "declared_size", "sections_reach"]
@@ -72,7 +72,8 @@ def check_frame_size(
         data = [Section.parse(a.data) for a in here if not is_card(a.data)]
         if len(data) < len(here) and not overscan_bins and binning[0] > 1:
             size = (None, size[1])  # how many of the columns are overscan stands in the cards
-        expected = binned_size(size, data, *binning, overscan_bins)
+        rows_too = rows_bin(here, overscan_bins)
+        expected = binned_size(size, data, *binning, overscan_bins, rows_too)
         rows, columns = shapes[extension]
         if all(e is None or n in e for e, n in zip(expected, (columns, rows), strict=True)):
             continue

@@ -8,7 +8,7 @@ from dataclasses import replace
 from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError, SectionError
-from .amplifier import Amplifier, AmplifierSet, Readout, check_linear
+from .amplifier import Amplifier, AmplifierSet, Readout, check_linear, rows_bin
 from .card_sections import CardReader, refuse_overlaps, within_data
 from .pixel_map import whole_bins
 from .section import Section, around, binned, compact, is_card, read_position
@@ -77,7 +77,9 @@ def amplifier_set(
                 "whose overscan is not binned; use the card of the overscan in the profile."
             )
         sections = map(Section.parse, texts)
-        return binned(sections, whole[a.extension], *binning, overscan_bins)
+        here = [b for b in amplifiers if b.extension == a.extension]
+        rows_too = rows_bin(here, overscan_bins)
+        return binned(sections, whole[a.extension], *binning, overscan_bins, rows_too)
 
     data = [_data(a, own, stored) for a, own in zip(amplifiers, cards, strict=True)]
     places, flips, on_chip = _places(amplifiers, data, binning, cards, located)

@@ -243,7 +243,12 @@ def around(sections: Iterable[Section]) -> Section:
 
 
 def binned(
-    sections: Iterable[Section], data: Iterable[Section], x: int, y: int, overscan_bins: bool = True
+    sections: Iterable[Section],
+    data: Iterable[Section],
+    x: int,
+    y: int,
+    overscan_bins: bool = True,
+    rows_bin: bool = True,
 ) -> list[Section]:
     """Return the positions of unbinned sections in a frame binned ``x`` by ``y``.
 
@@ -258,6 +263,9 @@ def binned(
     overscan_bins : bool
         False if only data columns are binned, as in KOSMOS, whose overscan is 50
         columns wide in every binning.
+    rows_bin : bool
+        False if only data rows are binned, as where a strip of overscan lies above them that has as
+        many rows in every binning.
 
     Returns
     -------
@@ -278,27 +286,21 @@ def binned(
     >>> str(binned([right], data, 2, 1, overscan_bins=False)[0])
     '[1075:1124, 1:4096]'
     """
-    spans = sorted({(s.first_column, s.last_column) for s in data})
+    data = list(data)
+    columns_of_data = None if overscan_bins else {(s.first_column, s.last_column) for s in data}
+    rows_of_data = None if rows_bin else {(s.first_row, s.last_row) for s in data}
 
-    def column(edge: int) -> int:
-        """Return the number of binned columns before an unbinned edge."""
-        if overscan_bins:
-            return -(-edge // x)
-        count = edge
-        for first, last in spans:
-            lit = max(0, min(edge, last) - first + 1)
-            # Each amplifier bins its own columns, and drops those that fill no bin.
-            count += (lit // x if edge >= last else -(-lit // x)) - lit
-        return count
+    def moved(first: Edge, last: Edge, by: int, spans: set[tuple[Edge, Edge]] | None):
+        """Return the position of a range; with ``spans`` only the pixels in these are binned."""
+        if first is None or by == 1:
+            return first, last
+        if spans is None:
+            return -(-(first - 1) // by) + 1, last // by
+        return _before(first - 1, spans, by) + 1, _before(last, spans, by)
 
     def translate(section: Section) -> Section:
-        columns = (section.first_column, section.last_column)
-        rows = (section.first_row, section.last_row)
-        if columns[0] is not None and x > 1:
-            last = section.last_column // x if overscan_bins else column(section.last_column)
-            columns = (column(columns[0] - 1) + 1, last)
-        if rows[0] is not None and y > 1:
-            rows = (-(-(rows[0] - 1) // y) + 1, rows[1] // y)
+        columns = moved(section.first_column, section.last_column, x, columns_of_data)
+        rows = moved(section.first_row, section.last_row, y, rows_of_data)
         if any(edges[0] is not None and edges[0] > edges[1] for edges in (columns, rows)):
             raise SectionError(
                 f"section {section} contains no whole pixel of a frame binned {x}x{y}; "
@@ -309,12 +311,23 @@ def binned(
     return [translate(section) for section in sections]
 
 
+def _before(edge: int, spans: set[tuple[Edge, Edge]], by: int) -> int:
+    """Return the number of binned pixels before an unbinned edge, if only those in spans are binned."""
+    count = edge
+    for first, last in spans:
+        lit = max(0, min(edge, last) - first + 1)
+        # Each amplifier bins its own pixels, and drops those that fill no bin.
+        count += (lit // by if edge >= last else -(-lit // by)) - lit
+    return count
+
+
 def binned_size(
     size: tuple[int | None, int | None],
     data: Iterable[Section],
     x: int,
     y: int,
     overscan_bins: bool = True,
+    rows_bin: bool = True,
 ) -> tuple[range | None, range | None]:
     """Return how many columns and rows a frame may have once it is binned ``x`` by ``y``.
 
@@ -327,7 +340,7 @@ def binned_size(
         Columns and rows, unbinned; None means any number.
     data : iterable of Section
         The data sections of all amplifiers, unbinned.
-    x, y, overscan_bins
+    x, y, overscan_bins, rows_bin
         As in `binned`.
 
     Returns
@@ -343,13 +356,22 @@ def binned_size(
     >>> binned_size((2148, 4096), data, 2, 1, overscan_bins=False)
     (range(1124, 1125), range(4096, 4097))
     """
+    data = list(data)
+
+    def length(whole: int | None, by: int, spans: Iterable[tuple[Edge, Edge]], all_bin: bool):
+        if whole is None:
+            return None
+        if all_bin or by == 1:
+            return _either([whole], by)
+        closed = {(first or 1, min(last or whole, whole)) for first, last in spans}
+        lit = [last - first + 1 for first, last in closed]
+        return _either(lit, by, whole - sum(lit))
+
     columns, rows = size
-    high = None if rows is None else _either([rows], y)
-    if columns is None or overscan_bins or x == 1:
-        return None if columns is None else _either([columns], x), high
-    spans = {(s.first_column or 1, min(s.last_column or columns, columns)) for s in data}
-    widths = [last - first + 1 for first, last in spans]
-    return _either(widths, x, columns - sum(widths)), high
+    return (
+        length(columns, x, ((s.first_column, s.last_column) for s in data), overscan_bins),
+        length(rows, y, ((s.first_row, s.last_row) for s in data), rows_bin),
+    )
 
 
 def _either(lengths: list[int], by: int, unbinned: int = 0) -> range:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import OutputError, words_of
 from ..files.layout import MASTERS, PAGE, SCIENCE
@@ -12,11 +11,6 @@ from .ends import DONE, INCOMPLETE
 from .options import add_command, add_jobs
 from .reduce import LEAST_MEMORY
 from .terminal import show
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..camera.profile import Profile
 
 __all__ = ["add_demo"]
 
@@ -76,9 +70,9 @@ def _run(options: argparse.Namespace) -> int:
     cut = profile if size is None else windowed(profile, *size)
     part = "" if size is None else f", a window of {size[1]} x {size[0]} pixels"
     show(f"A simulated night of {profile.name}{part}: {raw}")
-    truth = simulate_night(cut, raw, seed=options.seed)
+    simulate_night(cut, raw, seed=options.seed)
     camera = folder / f"{profile.name}.py"
-    camera.write_text(_profile_text(options.name, profile.name, size, truth.known), "utf-8")
+    camera.write_text(_profile_text(options.name, profile.name, size), "utf-8")
     show(f"\n{plan_night(raw, profile=camera)}\n")
     night = reduce_night(
         raw, reduced, profile=camera, jobs=options.jobs, progress=not options.quiet
@@ -104,34 +98,24 @@ def _new_folder(folder: Path) -> Path:
     return folder
 
 
-def _profile_text(given: str, name: str, size: tuple[int, int] | None, known: Profile) -> str:
+def _profile_text(given: str, name: str, size: tuple[int, int] | None) -> str:
     """Return the profile of a demo: reduced to its window, with the numbers of the simulation."""
-    numbers = ",\n    ".join(
-        f"dict(gain={a.gain.value} * ADU, read_noise={a.read_noise.value} * u.electron, "
-        f"saturation={a.saturation.value} * u.adu)"
-        for a in cast("Sequence[Any]", known.amplifiers)
-    )
     source = repr(str(Path(given).resolve()) if given.endswith(".py") else given)
     camera = f"load_profile({source})"
     if size is not None:
         camera = f"windowed({camera}, rows={size[0]}, columns={size[1]})"
     return f'''"""The camera of this demo: {name}, with the numbers that were simulated."""
 
-from dataclasses import replace
-
 from astropy import units as u
 
 from ccdprofiles import load_profile
-from ccdprofiles.simulate import windowed
+from ccdprofiles.simulate import windowed, with_numbers
 
-ADU = u.electron / u.adu
-
-_camera = {camera}
-_numbers = [
-    {numbers},
-]
-profile = replace(
-    _camera,
-    amplifiers=[replace(a, **n) for a, n in zip(_camera.amplifiers, _numbers, strict=True)],
+# Used where the profile has no number of its own.
+profile = with_numbers(
+    {camera},
+    gain=1.5 * u.electron / u.adu,
+    read_noise=8 * u.electron,
+    saturation=65535 * u.adu,
 )
 '''

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ProfileError
 from .ends import DONE
 from .options import add_command
 from .terminal import show, show_verbatim
+
+if TYPE_CHECKING:
+    from ..camera.profile import Profile
 
 __all__ = ["add_profiles"]
 
@@ -29,19 +33,35 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list() -> None:
+    """Show a table of the profiles: name, status, telescope, and what a header must have."""
     from ..camera.registry import Registry
-    from ..camera.settings import period_text
 
     registry = Registry.gather()
-    width = max(len(p.name) for p in registry.profiles)
-    for profile in sorted(registry.profiles, key=lambda p: p.name):
-        names = ", ".join(profile.instruments) or "by a function"
-        where = "".join(f", {k} {v!r}" for k, v in profile.where.items())
-        dates = f", {period_text(profile.valid)}" if profile.valid else ""
-        status = f"  [{profile.status}]" if profile.status else ""
-        show(f"{profile.name:{width}}  {names}{where}{dates}  {profile.telescope}{status}".rstrip())
+    profiles = sorted(registry.profiles, key=lambda p: p.name)
+    rows = [(p.name, p.status, p.telescope, _chosen_by(p)) for p in profiles]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for *cells, last in rows:
+        padded = [f"{c:{w}}" for c, w in zip(cells, widths, strict=True) if w]
+        show("  ".join([*padded, last]).rstrip())
     for sentence in registry.replaced:
         show(sentence)
+
+
+def _chosen_by(profile: Profile) -> str:
+    """Return the names of a camera, and the other cards and dates by which it is recognised."""
+    from ..camera.settings import period_text
+
+    names = profile.instruments
+    more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+    words = [", ".join(names[:3] if more else names) + more or "by a function"]
+    words += [f"{card} {_values(value)}" for card, value in profile.where.items()]
+    return ", ".join([*words, *([period_text(profile.valid)] if profile.valid else [])])
+
+
+def _values(value: object) -> str:
+    """Return the values that a card may have."""
+    values = value if isinstance(value, tuple) else (value,)
+    return " or ".join("missing" if v is None else repr(v) for v in values)
 
 
 def _show(name: str) -> None:

@@ -16,6 +16,7 @@ from ..camera.profile import Profile
 from ..camera.settings import period_text, why_unknown
 from ..errors import FrameRejected
 from ..files.raw import RawFile
+from .extensions import unused_images
 from .frames import Frame
 from .reason import Reason
 
@@ -172,6 +173,7 @@ def notes_of(frame: Frame, forced: bool) -> tuple[Reason, ...]:
         Whether its profile was chosen by the caller for all frames.
     """
     texts = [*_oddities(frame), *_other_exposure(frame), *_other_unit(frame)]
+    texts += unused_images(frame)
     if frame.profile.amplifiers_vary:
         texts += dict.fromkeys(_unknown_numbers(frame))
     if frame.profile.valid is not None:

@@ -35,6 +35,7 @@ from ..files.raw import GROWTH_LIMIT, RawFile, read_raw
 from ..files.reading import NOT_A_FILE, opened
 from .chips import chips_of
 from .corrections import refuse_corrections
+from .extensions import with_notes_on_extensions
 from .frames import ACCEPTED, IGNORED, PRODUCT_CARD, SET_ASIDE, Frame, shown_name
 from .refusals import notes_of, refuse, refuse_cubes
 
@@ -275,7 +276,7 @@ def _all_frames(
                     frame = replace(frame, origin=str(number))
                     scanned.append(_calibration(frame, scanner.registry))
     frames = _without_copies(sorted(scanned, key=lambda f: (f.origin, f.file)))
-    return tuple(frames)
+    return tuple(with_notes_on_extensions(frames))
 
 
 def files_of(folder: str | Path, leave_out: Iterable[str | Path]) -> Iterator[tuple[Path, str]]:

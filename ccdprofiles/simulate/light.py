@@ -19,7 +19,8 @@ def electrons(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray
     if not shot.lit:
         return np.zeros((), np.float32)
     seconds = 1.0 if shot.type == "flat" else shot.exposure
-    key = ("electrons", shot.type, filter, shot.exposures.object, seconds, shot.binning)
+    numbers = simulation.layout(shot).numbers
+    key = ("electrons", shot.type, filter, shot.exposures.object, seconds, shot.binning, numbers)
     light = simulation.once(
         key,
         lambda: (
@@ -85,7 +86,9 @@ def _light(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     rows, columns = simulation.size(shot)
     gain = float(np.mean(simulation.layout(shot).gains))
     if shot.type == "flat":
-        light = _lamp(simulation, rows, columns) * simulation.camera.flat * gain
+        # A flat fainter than a tenth of the saturation level is not used.
+        level = max(simulation.camera.flat, 0.15 * _full(simulation, shot))
+        light = _lamp(simulation, rows, columns) * level * gain
     else:
         make = _lines if shot.type == "arc" else _spectrum if simulation.dispersion else _field
         light = make(simulation, shot, filter, rows, columns)

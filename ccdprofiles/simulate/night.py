@@ -25,8 +25,9 @@ from ..camera.values import GAIN, quantity
 from ..errors import OutputError, ProfileError
 from .cameras import Camera
 from .exposures import Exposure, Exposures
-from .headers import camera_of
+from .headers import SCIENCE, camera_of, frame_header, readable, set_card
 from .readout import read_out
+from .sections import has_text
 from .simulation import Simulation
 from .truth import Truth, truth_of
 
@@ -106,16 +107,15 @@ def simulate_night(
     ((60, 80), ["g'", "i'"])
     """
     profile = load_profile(profile) if isinstance(profile, str | Path) else profile
-    recipe = profile.recipe
-    if callable(recipe):
-        raise ProfileError(
-            f"{profile.name}: its recipe= is a function, but a night is simulated for one recipe; "
-            "use dataclasses.replace(profile, recipe=Recipe(...))."
-        )
     camera = camera_of(profile)
     binning = binning or (camera.binning if profile.binning is not None else (1, 1))
+    with readable(profile):
+        science = _science_header(profile, camera, binning, header)
+        recipe = profile.recipe_of(science)
+    profile = replace(profile, recipe=recipe)
     if frames is None:
-        frames = camera.night or _usual_night(recipe, "V" if profile.filter else None)
+        band = "V" if profile.text_of("filter", science) == "V" else None
+        frames = camera.night or _usual_night(recipe, band)
     if not frames:
         raise ProfileError("frames=[] is empty; a night has at least one Exposures(...).")
     shots = _schedule(frames, camera, binning)
@@ -136,6 +136,20 @@ def simulate_night(
     folder = Path(folder)
     _refuse_to_replace(folder, shots)
     return _written(simulation, shots, folder)
+
+
+def _science_header(
+    profile: Profile, camera: Camera, binning: tuple[int, int], more: Callable[..., Mapping] | None
+) -> Mapping:
+    """Return the header of a science frame, in the filter V if the profile reads one."""
+    when = datetime.fromisoformat(camera.date) + timedelta(hours=_HOURS["science"])
+    shot = replace(SCIENCE, file="a science frame", binning=binning, when=when)
+    if profile.filter is None:
+        return frame_header(profile, camera, shot, more)
+    try:
+        return frame_header(profile, camera, replace(shot, filter="V"), more)
+    except ProfileError:
+        return frame_header(profile, camera, shot, more)
 
 
 def _schedule(
@@ -229,20 +243,34 @@ def _written(simulation: Simulation, shots: Sequence[Exposure], folder: Path) ->
             if value is None:
                 header.remove(card, ignore_missing=True)
             else:
-                header[card] = value
-        _write(folder / shot.file, header, images)
+                set_card(header, card, value)
+        _write(folder / shot.file, header, images, simulation.layout(shot).cards)
     return truth_of(simulation, shots, folder, filters, hits)
 
 
-def _write(path: Path, header: fits.Header, images: Mapping) -> None:
-    """Write one file: the image in the primary HDU, or each amplifier's in its extension."""
+def _write(path: Path, header: fits.Header, images: Mapping, cards: Mapping) -> None:
+    """Write one file: the image in the primary HDU, or each amplifier's in its extension.
+
+    The extensions before one that is named by its number are empty images.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    primary = next((images[e] for e in (None, 0) if e in images), None)
-    hdus = fits.HDUList([fits.PrimaryHDU(primary, header)])
+    first = next((e for e in (None, 0) if e in images), None)
+    for card, value in cards.get(first, {}).items():
+        if not has_text(header, card):
+            set_card(header, card, value)
+    hdus = fits.HDUList([fits.PrimaryHDU(images.get(first), header)])
     for extension, image in images.items():
-        if extension not in (None, 0):
-            name = extension if isinstance(extension, str) else None
-            hdus.append(fits.ImageHDU(image, name=name))
+        if extension in (None, 0):
+            continue
+        while isinstance(extension, int) and len(hdus) < extension:
+            hdus.append(fits.ImageHDU(np.zeros_like(image)))
+        name, _, version = str(extension).partition(",")
+        hdu = fits.ImageHDU(image, name=None if isinstance(extension, int) else name)
+        if version:
+            hdu.ver = int(version)
+        for card, value in cards.get(extension, {}).items():
+            set_card(hdu.header, card, value)
+        hdus.append(hdu)
     hdus.writeto(path)
 
 

@@ -7,17 +7,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy.io import fits
 
-from ..camera.amplifier import Amplifier, AmplifierSet, Readout
+from ..camera.amplifier import Amplifier, AmplifierSet, Readout, check_amplifiers, rows_bin
 from ..camera.frame_size import declared_size, sections_reach
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
-from ..camera.section import Section, binned, is_card
+from ..camera.section import Section, binned
+from ..camera.watch import call
+from ..errors import FrameRejected, ProfileError
 from .cameras import Camera
 from .exposures import Exposure
-from .headers import frame_header
+from .headers import HINT, frame_header, readable, set_card
+from .sections import (
+    STRIP,
+    are_in_cards,
+    columns_across,
+    each_extension,
+    has_text,
+    number_cards,
+    reach_of_cards,
+    section_cards,
+)
 
 __all__ = ["Layout", "Simulation"]
+
+_FULL = 65535.0
+"""The saturation level, in adu, that is written into a card."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +50,15 @@ class Layout:
         For each pixel of it the index of its readout.
     spills : dict
         For each readout the columns into which light leaks, and the fraction of it.
+    cards : dict
+        For each extension the cards of sections and numbers that the profile reads.
     """
 
     amplifiers: AmplifierSet
     shapes: Mapping[int | str | None, tuple[int, int]]
     owners: Mapping[int | str | None, np.ndarray]
     spills: Mapping[int, tuple[np.ndarray, np.ndarray]]
+    cards: Mapping[int | str | None, Mapping[str, object]]
 
     @property
     def size(self) -> tuple[int, int, int, int]:
@@ -57,6 +76,11 @@ class Layout:
     def gains(self) -> list[float]:
         """The gain of each amplifier in electron / adu."""
         return [r.gain for r in self.amplifiers.readouts if r.gain is not None]
+
+    @property
+    def numbers(self) -> tuple[tuple[float | None, float | None], ...]:
+        """Gain and saturation level of each amplifier; light is chosen to fit them."""
+        return tuple((r.gain, r.saturation) for r in self.amplifiers.readouts)
 
     @property
     def gain(self) -> np.ndarray:
@@ -150,20 +174,36 @@ class Simulation:
         return frame_header(self.profile, self.camera, shot, self.header)
 
     def layout(self, shot: Exposure) -> Layout:
-        """Return the positions of the amplifiers in raw frames of this binning."""
-        return self.once(("layout", shot.binning), lambda: _layout(self, shot))
+        """Return the positions and the numbers of the amplifiers in a raw frame."""
+        cards = tuple(str(shot.exposures.cards.get(card)) for card in self._number_cards)
+        key = ("layout", shot.binning, cards)
+        with readable(self.profile):
+            return self.once(key, lambda: _layout(self, shot))
+
+    @property
+    def _number_cards(self) -> tuple[str, ...]:
+        """The cards of the numbers of amplifiers, of which a series of frames may have its own."""
+        amplifiers = self.profile.amplifiers
+        return () if callable(amplifiers) else tuple(c for a in amplifiers for c in a.cards)
 
 
 def _layout(simulation: Simulation, shot: Exposure) -> Layout:
-    header = simulation.header_of(shot)
     profile = simulation.profile
-    amplifiers = profile.amplifiers
-    amplifiers = tuple(amplifiers(header)) if callable(amplifiers) else amplifiers
-    shapes = {
-        extension: _shape(simulation, header, amplifiers, extension, shot.binning)
-        for extension in dict.fromkeys(a.extension for a in amplifiers)
-    }
-    placed = profile.amplifiers_of(header, shapes)
+    header = simulation.header_of(shot)
+    for card in simulation._number_cards:
+        if shot.exposures.cards.get(card) is not None:
+            set_card(header, card, shot.exposures.cards[card])
+    amplifiers, shapes = _raw_images(simulation, header, shot)
+    cards = _cards(simulation, amplifiers, shapes, header, shot.binning)
+    headers = {}
+    for extension in shapes:
+        headers[extension] = header.copy()
+        for card, value in cards.get(extension, {}).items():
+            set_card(headers[extension], card, value)
+    try:
+        placed = profile.amplifiers_of(header, shapes, headers)
+    except FrameRejected as error:
+        raise ProfileError(f"{profile.name}: {error} {HINT}") from error
     gain, noise = simulation.gain, simulation.read_noise
     readouts = tuple(
         replace(r, gain=r.gain or gain, read_noise=r.read_noise or noise) for r in placed.readouts
@@ -176,7 +216,69 @@ def _layout(simulation: Simulation, shot: Exposure) -> Layout:
         k: _spill(k, readouts, owners[r.extension], simulation.camera.reach)
         for k, r in enumerate(readouts)
     }
-    return Layout(replace(placed, readouts=readouts), shapes, owners, spills)
+    return Layout(replace(placed, readouts=readouts), shapes, owners, spills, cards)
+
+
+def _raw_images(
+    simulation: Simulation, header: fits.Header, shot: Exposure
+) -> tuple[tuple[Amplifier, ...], dict[int | str | None, tuple[int, int]]]:
+    """Return the amplifiers of a frame, and the rows and columns of each raw image.
+
+    Functions of the profile may read the size of the image, on which it may depend in turn;
+    ``header`` then has the size that both agree on.
+    """
+    rows, columns = simulation.shape or simulation.camera.shape
+    header.setdefault("NAXIS1", columns)
+    header.setdefault("NAXIS2", rows)
+    for _ in range(3):
+        amplifiers = _amplifiers(simulation.profile, header)
+        shapes = {
+            extension: _shape(simulation, header, amplifiers, extension, shot.binning)
+            for extension in dict.fromkeys(a.extension for a in amplifiers)
+        }
+        rows, columns = next(iter(shapes.values()))
+        if (header["NAXIS2"], header["NAXIS1"]) == (rows, columns):
+            break
+        header["NAXIS1"], header["NAXIS2"] = columns, rows
+    return amplifiers, shapes
+
+
+def _amplifiers(profile: Profile, header: Mapping) -> tuple[Amplifier, ...]:
+    """Return the amplifiers for a header, one for each extension."""
+    amplifiers = profile.amplifiers
+    if callable(amplifiers):
+        amplifiers = tuple(call(amplifiers, header))
+        check_amplifiers(amplifiers)
+    return each_extension(amplifiers)
+
+
+def _cards(
+    simulation: Simulation,
+    amplifiers: Sequence[Amplifier],
+    shapes: Mapping[int | str | None, tuple[int, int]],
+    header: Mapping,
+    binning: tuple[int, int],
+) -> dict[int | str | None, dict[str, object]]:
+    """Return the cards that the profile reads, and that the header lacks."""
+    usual = {
+        "gain": simulation.gain,
+        "read_noise": simulation.read_noise,
+        "saturation": _FULL,
+        "linear": _FULL,
+    }
+    cards = number_cards(amplifiers, header, usual)
+    if not _lacks_sections(amplifiers, header):
+        return cards
+    bins = simulation.profile.overscan_bins
+    for extension, own in section_cards(amplifiers, shapes, binning, bins).items():
+        cards.setdefault(extension, {}).update(own)
+    return cards
+
+
+def _lacks_sections(amplifiers: Sequence[Amplifier], header: Mapping) -> bool:
+    """Return True if sections are read from cards that the header lacks."""
+    missing = [c for a in amplifiers for c in a.section_cards if not has_text(header, c)]
+    return bool(missing) and are_in_cards(amplifiers)
 
 
 def _shape(
@@ -191,15 +293,36 @@ def _shape(
         return simulation.shape
     profile = simulation.profile
     size = profile.frame_size
-    size = size(header) if callable(size) else size
+    size = call(size, header) if callable(size) else size
     here = [a for a in amplifiers if a.extension == extension]
     open_rows, open_columns = simulation.camera.shape
     columns, rows = declared_size(size, extension) or sections_reach(here)
     width, height = columns or open_columns, rows or open_rows
-    literal = [Section.parse(a.data) for a in here if not is_card(a.data)]
+    if any(a.section_cards for a in here):
+        return _shape_of_cards(here, header, (width, height), size is None, binning, profile)
+    literal = [Section.parse(a.data) for a in here]
     whole = [section.within((height, width)) for section in literal]
-    (image,) = binned([Section(1, width, 1, height)], whole, *binning, profile.overscan_bins)
+    bins = profile.overscan_bins
+    frame = Section(1, width, 1, height)
+    (image,) = binned([frame], whole, *binning, bins, rows_bin(here, bins))
     return image.height, image.width
+
+
+def _shape_of_cards(
+    amplifiers: Sequence[Amplifier],
+    header: Mapping,
+    size: tuple[int, int],
+    is_open: bool,
+    binning: tuple[int, int],
+    profile: Profile,
+) -> tuple[int, int]:
+    """Return the rows and columns of a raw image whose sections are in cards."""
+    if is_open and not _lacks_sections(amplifiers, header):
+        columns, rows = reach_of_cards(amplifiers, header)
+        return rows or size[1] // binning[1], columns or size[0] // binning[0]
+    across = columns_across(len(amplifiers))
+    fixed = 0 if profile.overscan_bins else across * STRIP * any(a.strips for a in amplifiers)
+    return size[1] // binning[1], (size[0] - fixed) // binning[0] + fixed
 
 
 def _owners(readouts: Sequence[Readout], shape: tuple[int, int]) -> np.ndarray:

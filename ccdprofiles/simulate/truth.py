@@ -11,17 +11,21 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from ..camera.amplifier import Amplifier
+from ..camera.amplifier import Amplifier, Readout
 from ..camera.frame_types import FRAME_TYPES
 from ..camera.profile import Profile
+from ..camera.settings import Setting
 from ..camera.values import GAIN
 from .chip import bias_structure, dark_current, hot_current
 from .exposures import Exposure
+from .known import with_numbers
 from .light import efficiency, electrons, optics
 from .readout import pedestals
 from .simulation import Layout, Simulation
 
 __all__ = ["Truth", "truth_of"]
+
+_UNITS = {"gain": GAIN, "read_noise": u.electron, "saturation": u.adu}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +167,7 @@ def truth_of(
     return Truth(
         folder=folder,
         profile=simulation.profile,
-        known=_known(simulation.profile, layout),
+        known=_known(simulation, layout),
         bias=bias_structure(simulation, usual) + layout.spread(pedestal),
         dark=dark_current(simulation, usual) * simulation.area(usual),
         gain=layout.gain,
@@ -215,7 +219,8 @@ def _flat(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
 
 def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarray:
     """Return a perfectly calibrated frame in the unit of the product."""
-    key = (shot.exposures.object, shot.exposure, filter, shot.binning, shot.exposures.light)
+    run, numbers = shot.exposures, simulation.layout(shot).numbers
+    key = (run.object, shot.exposure, filter, shot.binning, run.light, numbers)
 
     def make() -> np.ndarray:
         image = electrons(simulation, shot, filter)
@@ -224,28 +229,32 @@ def _calibrated(simulation: Simulation, shot: Exposure, filter: str) -> np.ndarr
         if simulation.recipe.flat is None:
             return image
         flat = simulation.once(
-            ("flat", filter, shot.binning), lambda: _flat(simulation, shot, filter)
+            ("flat", filter, shot.binning, numbers), lambda: _flat(simulation, shot, filter)
         )
         return image / np.where(flat >= simulation.recipe.flat.minimum, flat, np.float32(1))
 
     return simulation.once(("calibrated", *key), make)
 
 
-def _known(profile: Profile, layout: Layout) -> Profile:
-    """Return a profile with the gain, read noise and saturation that were simulated."""
-    numbers = [
-        {
-            "gain": gain * GAIN,
-            "read_noise": r.read_noise * u.electron,
-            "saturation": (r.saturation or 65535.0) * u.adu,
-        }
-        for r, gain in zip(layout.amplifiers.readouts, layout.gains, strict=True)
-    ]
+def _known(simulation: Simulation, layout: Layout) -> Profile:
+    """Return a profile with the gain, read noise and saturation level that were simulated."""
+    profile = simulation.profile
+    amplifiers, readouts = profile.amplifiers, layout.amplifiers.readouts
+    if not callable(amplifiers) and len(amplifiers) == len(readouts):
+        # A function has one value in all frames.
+        fixed = [
+            replace(
+                a, **{f: getattr(r, f) * unit for f, unit in _UNITS.items() if _is_fixed(a, f, r)}
+            )
+            for a, r in zip(amplifiers, readouts, strict=True)
+        ]
+        profile = replace(profile, amplifiers=fixed)
+    gain, noise = simulation.gain * GAIN, simulation.read_noise * u.electron
+    return with_numbers(profile, gain=gain, read_noise=noise)
 
-    def filled(amplifiers: Sequence[Amplifier]) -> tuple[Amplifier, ...]:
-        return tuple(replace(a, **n) for a, n in zip(amplifiers, numbers, strict=True))
 
-    amplifiers = profile.amplifiers
-    if not callable(amplifiers):
-        return replace(profile, amplifiers=filled(amplifiers), file="")
-    return replace(profile, amplifiers=lambda header: filled(amplifiers(header)), file="")
+def _is_fixed(amplifier: Amplifier, field: str, readout: Readout) -> bool:
+    """Return True if a function gives a number."""
+    number = getattr(amplifier, field)
+    is_function = callable(number) and not isinstance(number, Setting)
+    return is_function and getattr(readout, field) is not None

@@ -14,6 +14,7 @@ from ..camera.registry import load_profile
 from ..camera.section import Edge, Section, read_position
 from ..errors import ProfileError
 from .headers import camera_of
+from .sections import are_in_cards, frames_of_cards
 
 __all__ = ["windowed"]
 
@@ -24,7 +25,8 @@ Span = tuple[Edge, Edge]
 def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     """Return a copy of a camera with fewer pixels of data.
 
-    Overscan keeps its width and its place beside the data.
+    Overscan keeps its width and its place beside the data. If the sections are in cards, only the
+    size of the raw frame is smaller, for which `simulate_night` writes them.
 
     Parameters
     ----------
@@ -36,8 +38,8 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     Raises
     ------
     ProfileError
-        If the rows or columns cannot be divided evenly among the amplifiers, or the sections are in
-        cards.
+        If the rows or columns cannot be divided evenly among the amplifiers, or some sections are in
+        cards and others are not.
 
     Examples
     --------
@@ -62,19 +64,15 @@ def windowed(profile: Profile | str, rows: int, columns: int) -> Profile:
     def cut_frame(header: Mapping) -> Any:
         return _cut_frame(of(frame_size, header), tuple(of(amplifiers, header)), size)
 
-    return replace(
-        profile, amplifiers=cut, frame_size=None if frame_size is None else cut_frame, file=""
-    )
+    # Sections that a function names as cards are known from a header only.
+    is_open = frame_size is None and not callable(amplifiers)
+    return replace(profile, amplifiers=cut, frame_size=None if is_open else cut_frame, file="")
 
 
 def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplifier, ...]:
     """Return amplifiers that share ``size`` (rows, columns), unbinned."""
-    cards = [card for a in amplifiers for card in a.section_cards]
-    if cards:
-        raise ProfileError(
-            f"the sections of this camera are in cards ({', '.join(dict.fromkeys(cards))}), so it cannot be "
-            "made smaller; write the sections of a smaller chip in a copy of the profile."
-        )
+    if are_in_cards(amplifiers):
+        return tuple(amplifiers)
     chip = _chip(amplifiers)
     shares = _shares(chip, size)
     small = []
@@ -96,6 +94,8 @@ def _cut(amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> tuple[Amplif
 
 def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int, int]) -> Any:
     """Return the size of the raw frame with smaller data and everything else unchanged."""
+    if are_in_cards(amplifiers):
+        return _single(frames_of_cards(amplifiers, size))
     if frame_size is None:
         return None
     chip = _chip(amplifiers)
@@ -111,6 +111,12 @@ def _cut_frame(frame_size: Any, amplifiers: Sequence[Amplifier], size: tuple[int
     if not isinstance(frame_size, Mapping):
         return small(amplifiers[0].extension)
     return {extension: small(extension) for extension in {a.extension for a in amplifiers}}
+
+
+def _single(sizes: Mapping) -> Any:
+    """Return the size of all extensions if they have the same, or else the size of each."""
+    first, *others = dict.fromkeys(sizes.values())
+    return dict(sizes) if others else first
 
 
 def _columns(sections: Sequence[Section]) -> list[Span]:

@@ -419,13 +419,13 @@ def test_the_status_and_the_dates_are_listed(tmp_path, monkeypatch, capsys):
 
     profiles = (
         camera(valid=("2019-03-01", None), status="headers seen", telescope="1 m"),
-        camera(name="other", instrument="Other"),
+        camera(name="other", instrument="Other", where={"CHIP": (0, None)}),
     )
     monkeypatch.setattr(registry.Registry, "gather", lambda: Registry(profiles))
     assert main(["profiles"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "mycam  MyCam, from 2019-03-01  1 m  [headers seen]",
-        "other  Other",
+        "mycam  headers seen  1 m  MyCam, from 2019-03-01",
+        "other                     Other, CHIP 0 or missing",
     ]
 
 

@@ -485,7 +485,7 @@ def test_comments_names_and_notes_do_not_change_the_hash(tmp_path):
             .replace("My camera.", "Another text.\n\nOf several lines.")
             .replace("Electrons per adu.", "The gain.")
             .replace("what the driver says", "as the driver has it")
-            .replace("    recipe=", "\n    # why\n    recipe=")
+            .replace("    recipe=", "\n    # why\n    status='headers seen',\n    recipe=")
         )
         assert load_profile(other).hash == first
 

@@ -18,11 +18,14 @@ from pathlib import Path
 import pytest
 
 import ccdprofiles
+from ccdprofiles.camera.profile_file import read_profiles
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("ccdprofiles", "profiles", "tests", "docs", "benchmarks")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "_build", "api", "work", ".*")
-SHIPPED = {"cg16m", "dis_blue", "dis_red", "kosmos", "lfc", "proem", "pt5m", "sbo"}
+SHIPPED = {p.name for f in (ROOT / "profiles").glob("[!_]*.py") for p in read_profiles(f)}
+BESIDE = ("lfc-mask.fits", "lfc-mask.fits.gz", "lfc-linearity.ecsv", "lfc-linearity.csv")
+"""Files that the recipe of a profile may name."""
 
 
 def missing() -> str:
@@ -81,7 +84,10 @@ def copy_of_checkout(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return copy_of_checkout(tmp_path_factory.mktemp("checkout") / "ccdprofiles")
+    source = copy_of_checkout(tmp_path_factory.mktemp("checkout") / "ccdprofiles")
+    for name in BESIDE:
+        (source / "profiles" / name).write_text("made up")
+    return source
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +174,13 @@ def in_wheel(source: Path) -> set[str]:
     package = source / "ccdprofiles"
     files = [*package.rglob("*.py"), package / "py.typed"]
     modules = {p.relative_to(source).as_posix() for p in files}
-    return modules | {f"ccdprofiles/profiles/{p.name}" for p in (source / "profiles").glob("*.py")}
+    return modules | {f"ccdprofiles/profiles/{p.name}" for p in (source / "profiles").glob("*.*")}
 
 
 def test_the_wheel_holds_the_package_and_the_profiles(source, wheel):
     assert members(wheel[0]) == in_wheel(source)
     assert {"ccdprofiles/profiles/lfc.py", "ccdprofiles/py.typed"} <= set(members(wheel[0]))
+    assert {f"ccdprofiles/profiles/{name}" for name in BESIDE} <= members(wheel[0])
 
 
 def test_the_wheel_of_the_sdist_is_that_of_the_checkout(wheel, wheel_of_sdist):

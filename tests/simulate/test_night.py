@@ -9,7 +9,16 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from ccdprofiles import Amplifier, CosmicRays, Flat, Profile, Recipe, known_profiles
+from ccdprofiles import (
+    Amplifier,
+    CosmicRays,
+    Flat,
+    Profile,
+    Recipe,
+    Setting,
+    known_profiles,
+    reduce_night,
+)
 from ccdprofiles.camera.section import Section
 from ccdprofiles.errors import OutputError, ProfileError
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
@@ -577,3 +586,47 @@ def test_it_uses_nothing_that_reduces_a_frame():
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == 2:
                 assert node.module.split(".")[0] in ("camera", "errors"), module.name
+
+
+def test_two_gains_in_one_night(tmp_path):
+    """The same light has other numbers; each frame is read out with the gain of its own header."""
+    gain = Setting("GAIN", {0: 0.8, 100: 0.2}, unit=u.electron / u.adu)
+    camera = own(
+        amplifiers=[Amplifier(data="[1:60, 1:50]", overscan=None, gain=gain)],
+        recipe=Recipe(flat=None, dark=None, electrons=True),
+    )
+    run = [
+        Exposures(kind, number, 60.0, None, f"gain {setting}", cards={"GAIN": setting})
+        for setting in (0, 100)
+        for kind, number in (("bias", 5), ("science", 2))
+    ]
+    truth = simulate_night(camera, tmp_path / "raw", frames=run)
+    noise = {
+        setting: np.std(np.diff([pixels(truth, f).astype(float) for f in named], axis=0))
+        for setting in (0, 100)
+        if (named := [f for f in files(truth, "bias") if f"gain {setting}/" in f])
+    }
+    assert noise[100] / noise[0] == pytest.approx(4, rel=0.05)
+    night = reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known, jobs=1)
+    assert night.ok
+    assert len(night.products) == 4
+    for name, wanted in truth.science.items():
+        raw = f"{name.removesuffix('.fits')}_cal.fits"
+        data = fits.getdata(tmp_path / "out" / "science" / raw)
+        assert np.median(data - wanted) == pytest.approx(0, abs=0.03 * np.median(wanted))
+
+
+def test_extensions_before_the_one_of_the_profile_are_written(tmp_path):
+    camera = own(amplifiers=[Amplifier(data="DATASEC", overscan="BIASSEC", extension=3)])
+    simulate_night(camera, tmp_path, frames=[Exposures("bias", 1)], shape=(40, 92))
+    with fits.open(next(tmp_path.iterdir())) as hdus:
+        assert [h.is_image and h.size > 0 for h in hdus] == [False, True, True, True]
+        assert hdus[3].header["DATASEC"] == "[1:60,1:40]"
+        assert hdus[3].header["BIASSEC"] == "[61:92,1:40]"
+
+
+def test_a_dated_camera_is_simulated_within_its_dates(tmp_path):
+    camera = own(valid=("1999-01-01", "2001-01-01"))
+    truth = simulate_night(camera, tmp_path, frames=[Exposures("bias", 1)])
+    header = fits.getheader(tmp_path / truth.frames["file"][0])
+    assert camera.is_valid_for(header)

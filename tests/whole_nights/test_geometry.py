@@ -23,7 +23,7 @@ from ccdprofiles import (
     verify_night,
 )
 from ccdprofiles.camera.section import read_position
-from ccdprofiles.errors import PlanError, ProfileError
+from ccdprofiles.errors import FrameRejected, PlanError, ProfileError
 from ccdprofiles.products.band import DQ
 from ccdprofiles.reduce import inputs
 from ccdprofiles.simulate import Exposures, simulate_night, windowed
@@ -502,12 +502,31 @@ def test_a_saved_frame_has_lost_the_sections_of_its_cards(tmp_path):
     )
 
 
-def test_a_camera_with_sections_in_cards_is_not_made_smaller():
+def test_a_camera_with_sections_in_cards_has_smaller_frames(tmp_path):
+    small = windowed(CAMERAS["mef"].profile, 32, 48)
+    truth = simulate_night(small, tmp_path / "raw", header=lambda *_: {"GAIN": 1.5, "RDNOISE": 7})
+    assert truth.bias.shape == (32, 48)
+    with fits.open(next((tmp_path / "raw").glob("*.fits"))) as hdus:
+        assert [h.name for h in hdus[1:]] == ["SCI1", "SCI2", "SCI3", "SCI4"]
+        assert [h.header["DETSEC"] for h in hdus[1:]] == [
+            "[1:24,1:16]",
+            "[48:25,1:16]",
+            "[1:24,32:17]",
+            "[48:25,32:17]",
+        ]
+    assert reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known).ok
+
+
+def test_no_sections_are_invented_beside_those_of_the_profile():
+    profile = Profile(
+        instrument="C", amplifiers=[Amplifier(data="[1:9, 1:9]", overscan="BIASSEC")], recipe=PLAIN
+    )
     with pytest.raises(ProfileError) as refusal:
-        windowed(CAMERAS["mef"].profile, 32, 32)
+        windowed(profile, 32, 32)
     assert str(refusal.value) == (
-        "the sections of this camera are in cards (DATASEC, BIASSEC, DETSEC), so it cannot be made "
-        "smaller; write the sections of a smaller chip in a copy of the profile."
+        "some sections of this camera are in cards (BIASSEC) and others in the profile ([1:9, 1:9]), so no "
+        "sections can be invented for them; use a header= in simulate_night that returns the cards of a "
+        "real frame."
     )
 
 
@@ -545,3 +564,32 @@ def test_a_hole_stays_a_hole_in_every_recipe(tmp_path, recipe):
         np.testing.assert_array_equal((flags & DQ.NO_DATA.value) != 0, hole)
     assert verify_night(tmp_path / "out").ok
     assert reduce_night(tmp_path / "raw", tmp_path / "out", profile=truth.known).ok
+
+
+def test_a_strip_above_the_data_is_not_binned_where_no_overscan_is(tmp_path):
+    """20 columns and 10 rows of overscan in every binning, as those of Y4KCam."""
+    amplifier = Amplifier(
+        data="[1:60, 1:40]",
+        overscan="[61:80, 1:40]",
+        parallel_overscan="[1:60, 41:50]",
+        **numbers(CAMERAS["alfosc"].amps[0]),
+    )
+    profile = Profile(
+        instrument="C",
+        name="c",
+        amplifiers=[amplifier],
+        recipe=PLAIN,
+        binning=("X", "Y"),
+        overscan_bins=False,
+    )
+    for binning, raw in (((1, 1), (50, 80)), ((2, 2), (30, 50)), ((1, 4), (20, 80))):
+        folder = tmp_path / f"{binning}"
+        truth = simulate_night(profile, folder / "raw", binning=binning)
+        file = next((folder / "raw").glob("*.fits"))
+        assert fits.getdata(file).shape == raw
+        (readout,) = profile.amplifiers_of(fits.getheader(file), {None: raw}).readouts
+        assert (readout.overscan.width, readout.parallel_overscan.height) == (20, 10)
+        assert readout.parallel_overscan.last_row == raw[0]
+        assert reduce_night(folder / "raw", folder / "out", profile=truth.known).ok
+    with pytest.raises(FrameRejected, match="50 columns and 25 rows, but 50 columns and 30 rows"):
+        profile.amplifiers_of({"X": 2, "Y": 2}, {None: (25, 50)})
