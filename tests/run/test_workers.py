@@ -363,10 +363,10 @@ def test_a_frame_that_kills_its_worker_has_its_row(night, tmp_path, monkeypatch)
     plain = jobs.measure
     victim = sorted(path.name for path in raw.rglob("*.fits"))[-1]
 
-    def deadly(raw, *more):
+    def deadly(raw, *more, **options):
         if raw.path.name == victim:
             os.kill(os.getpid(), signal.SIGKILL)
-        return plain(raw, *more)
+        return plain(raw, *more, **options)
 
     monkeypatch.setattr(jobs, "measure", deadly)
     with ProcessPoolExecutor(2, mp_context=FORK) as pool:

@@ -560,6 +560,7 @@ def test_a_foreign_flat_has_the_minimum_of_the_recipe(made):
     recipe = replace(lfc.profile.recipe, flat=replace(lfc.profile.recipe.flat, minimum=0.0))
     without = replace(lfc.profile, recipe=recipe)
     flat = foreign(lfc.flat)
+    flat.data = flat.data.copy()
     flat.data[dim] = 0.01
     frame = without.prepare(lfc.steps.path(lfc.chosen.file))
     assert not without.calibrate(frame, dark=lfc.dark, flat=flat).flags[dim] & 128
