@@ -1,12 +1,12 @@
-"""WFC, the Wide Field Camera at the prime focus of the INT 2.5 m, La Palma; chip 4.
+"""WFC, the Wide Field Camera at the prime focus of the INT 2.5 m, La Palma.
 
-Four e2v chips of 2048 x 4096 pixels, one in each extension. This profile reduces the central
-one, extension 4, as single targets are observed; the other three are left. The program of
-the observatory writes the sections into each extension.
+Four e2v chips of 2048 x 4096 pixels, one in each extension, each calibrated as a frame of its
+own. Single targets are observed with the central one, extension 4: "--only" takes one chip. The
+program of the observatory writes the sections into each extension.
 
 Sources: THELI (WFC@INT.ini: overscan in columns 10 to 45, light in 53 to 2094 and rows 4 to
 4095, a gain of about 3; splitter.cc takes BIASSEC and TRIMSEC instead), a public reduction by
-I. Holst for OBSTYPE, WFFBAND and the choice of chip 4, ING's page "Engineering/detectors/
+I. Holst for OBSTYPE, WFFBAND and the extensions, ING's page "Engineering/detectors/
 header" for GAIN and READNOIS in the extension. No header was available.
 
 Not known: gain and read noise where the header lacks them; the deviation from linearity of each
@@ -24,21 +24,23 @@ def date(header):
     return f"{day.strip()}T{time.strip()}" if day and time and "T" not in day else day
 
 
-ccd4 = Profile(
+profile = Profile(
     instrument="WFC",
     where={"TELESCOP": "INT"},
     telescope="INT 2.5 m, La Palma",
     amplifiers=[
         Amplifier(
-            name="CCD4",
-            extension=4,  # I. Holst
+            name=f"CCD{number}",
+            extension=number,  # I. Holst
             data="TRIMSEC",  # THELI
             overscan="BIASSEC",  # THELI
             gain="GAIN",  # about 3
             read_noise="READNOIS",  # ING
             saturation=65535 * u.adu,  # ING: 16 bits
         )
+        for number in (1, 2, 3, 4)
     ],
+    chips={str(number): (f"CCD{number}",) for number in (1, 2, 3, 4)},
     binning=("CCDXBIN", "CCDYBIN"),
     filter="WFFBAND",
     date=date,

@@ -65,14 +65,17 @@ def _run(options: argparse.Namespace) -> int:
 
     folder = local_path(options.output, "the output")
     profile = load_profile(options.name)
+    chip = next(iter(profile.chips), "")
+    profile = profile.of_chip(chip) if chip else profile
     size = None if options.full else _WINDOW
     raw, reduced = _new_folder(folder / "night"), folder / "reduced"
     cut = profile if size is None else windowed(profile, *size)
-    part = "" if size is None else f", a window of {size[1]} x {size[0]} pixels"
+    part = f", chip {chip} alone" if chip else ""
+    part += "" if size is None else f", a window of {size[1]} x {size[0]} pixels"
     show(f"A simulated night of {profile.name}{part}: {raw}")
     simulate_night(cut, raw, seed=options.seed)
     camera = folder / f"{profile.name}.py"
-    camera.write_text(_profile_text(options.name, profile.name, size), "utf-8")
+    camera.write_text(_profile_text(options.name, profile.name, size, chip), "utf-8")
     show(f"\n{plan_night(raw, profile=camera)}\n")
     night = reduce_night(
         raw, reduced, profile=camera, jobs=options.jobs, progress=not options.quiet
@@ -98,10 +101,10 @@ def _new_folder(folder: Path) -> Path:
     return folder
 
 
-def _profile_text(given: str, name: str, size: tuple[int, int] | None) -> str:
+def _profile_text(given: str, name: str, size: tuple[int, int] | None, chip: str) -> str:
     """Return the profile of a demo: reduced to its window, with the numbers of the simulation."""
     source = repr(str(Path(given).resolve()) if given.endswith(".py") else given)
-    camera = f"load_profile({source})"
+    camera = f"load_profile({source})" + (f".of_chip({chip!r})" if chip else "")
     if size is not None:
         camera = f"windowed({camera}, rows={size[0]}, columns={size[1]})"
     return f'''"""The camera of this demo: {name}, with the numbers that were simulated."""

@@ -262,7 +262,7 @@ def test_kitt_peaks_kosmos_is_not_taken_for_apos():
 def test_an_unknown_instrument_names_the_closest():
     found = Registry.gather()
     assert refusal_of(found.choose, {"INSTRUME": "LFC2"}, kind=UnknownInstrument) == (
-        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc), 'WFC' (wfc_ccd4); "
+        "no profile fits INSTRUME = 'LFC2'; the closest: 'LFC' (lfc), 'WFC' (wfc); "
         "write a profile for it, or choose one with --profile."
     )
     assert refusal_of(found.choose, {"INSTRUME": "STE3 CCD"}, kind=UnknownInstrument) == (
