@@ -13,7 +13,7 @@ import numpy as np
 from ..camera.amplifier import AmplifierSet
 from ..camera.area import DetectorArea
 from ..camera.chips import without_chip
-from ..camera.mosaic import Mosaic
+from ..camera.colours import ColourMosaic
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.spelling import near_files
@@ -93,7 +93,7 @@ class Frame:
     area : DetectorArea or None
         The part of the detector that it covers, if its camera reads windows or writes the position.
     raw : RawFile
-    mosaic : Mosaic or None
+    mosaic : ColourMosaic or None
         The colours of its pixels after trimming, if it is a mosaic of colours.
     origin : str
         The calibration folder that contains it; empty for frames of the night itself.
@@ -125,7 +125,7 @@ class Frame:
     flat_key: str = ""
     area: DetectorArea | None = None
     raw: RawFile = _NOT_READ
-    mosaic: Mosaic | None = None
+    mosaic: ColourMosaic | None = None
     origin: str = ""
     master: str = ""
     notes: tuple[Reason, ...] = ()

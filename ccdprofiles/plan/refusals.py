@@ -8,10 +8,10 @@ from functools import lru_cache
 from itertools import chain
 
 from ..camera.cards import spellings
+from ..camera.colours import unread_pattern
 from ..camera.contents import Cards
 from ..camera.extensions import expanded
 from ..camera.header_values import UNKNOWN
-from ..camera.mosaic import unread_pattern
 from ..camera.profile import Profile
 from ..camera.settings import period_text, why_unknown
 from ..errors import FrameRejected

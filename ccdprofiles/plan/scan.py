@@ -16,8 +16,8 @@ from typing import Any
 from ..camera.amplifier import AmplifierSet
 from ..camera.area import DetectorArea
 from ..camera.changes import Changes
+from ..camera.colours import mosaic_of
 from ..camera.frame_types import STEPS
-from ..camera.mosaic import mosaic_of
 from ..camera.profile import Profile
 from ..camera.recipe import Recipe
 from ..camera.registry import Registry

@@ -10,8 +10,8 @@ import numpy as np
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
+from ..camera.colours import ColourMosaic
 from ..camera.corrections import used_corrections
-from ..camera.mosaic import Mosaic
 from ..camera.recipe import Flat, Recipe, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.pixels import Pixels
@@ -122,7 +122,7 @@ class Flats:
         return self.inputs.frames[self.chosen[0].file].recipe
 
     @property
-    def mosaic(self) -> Mosaic | None:
+    def mosaic(self) -> ColourMosaic | None:
         """Their mosaic of colours, if they are from a colour camera."""
         return self.inputs.frames[self.chosen[0].file].mosaic
 
@@ -371,7 +371,7 @@ def flat_norm(values: np.ndarray, scale: str, minimum: float) -> float:
 
 
 def colour_norms(
-    values: Callable[[str], np.ndarray], mosaic: Mosaic, how: Flat
+    values: Callable[[str], np.ndarray], mosaic: ColourMosaic, how: Flat
 ) -> dict[str, float]:
     """Return the level of each colour of a combined flat, by which its pixels are divided.
 
@@ -382,7 +382,7 @@ def colour_norms(
     ----------
     values : callable
         Returns the good pixels of a colour.
-    mosaic : Mosaic
+    mosaic : ColourMosaic
     how : Flat
 
     Raises

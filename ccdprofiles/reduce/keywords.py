@@ -12,8 +12,8 @@ from .. import __version__
 from ..camera.amplifier import AmplifierSet
 from ..camera.cards import Card
 from ..camera.changes import concerning
+from ..camera.colours import pattern_cards
 from ..camera.header_values import plain_value, time_of
-from ..camera.mosaic import pattern_cards
 from ..camera.recipe import SpectralFlat
 from ..files.header import ProductHeader
 from ..pixels.combine import variance_factor

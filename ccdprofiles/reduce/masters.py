@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from ..camera.mosaic import Mosaic
+from ..camera.colours import ColourMosaic
 from ..camera.recipe import Flat, SpectralFlat
 from ..errors import FrameRejected, known
 from ..files.threads import Threads
@@ -262,7 +262,7 @@ def finish_flat(combined: CombinedMaster, how: Flat, shared: bool = False) -> _F
     return _Finished(combined, partial(normalise_flat, norm=norm, minimum=how.minimum), norm)
 
 
-def finish_mosaic(combined: CombinedMaster, how: Flat, mosaic: Mosaic) -> _Finished:
+def finish_mosaic(combined: CombinedMaster, how: Flat, mosaic: ColourMosaic) -> _Finished:
     """Measure the level of each colour of a flat, by which its pixels are divided."""
 
     def values(colour: str) -> np.ndarray:

@@ -12,8 +12,8 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.area import DetectorArea
+from ..camera.colours import ColourMosaic
 from ..camera.frame_types import STEPS
-from ..camera.mosaic import Mosaic
 from ..camera.profile import Profile
 from ..camera.recipe import SpectralFlat
 from ..camera.settings import Dated, Number, Setting, check_number, number_of, why_unknown
@@ -185,7 +185,7 @@ def _origin(profile: Profile, frame: CCDData, state: State) -> Origin:
         binning=binning,
         amplifiers=amplifiers,
         amplifier_key=state.amplifiers,
-        mosaic=Mosaic(str(meta["CPMOSAIC"])) if "CPMOSAIC" in meta else None,
+        mosaic=ColourMosaic(str(meta["CPMOSAIC"])) if "CPMOSAIC" in meta else None,
         area=DetectorArea.of(amplifiers, binning, has_varying_gain(profile)),
     )
     return Origin(profile, known, flags=frame.flags)

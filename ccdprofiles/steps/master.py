@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ..camera.amplifier import AmplifierSet
-from ..camera.mosaic import Mosaic
+from ..camera.colours import ColourMosaic
 from ..camera.recipe import ALL_CHIPS, Combine, Flat, Recipe
 from ..errors import FrameRejected, PlanError, known
 from ..pixels.combine import Stacked, combine
@@ -314,7 +314,7 @@ def _groups(stack: _Stack, scales: np.ndarray, first: int, stop: int) -> list[Fl
 
 
 def _without_level(
-    band: Band, recipe: Recipe, mosaic: Mosaic | None
+    band: Band, recipe: Recipe, mosaic: ColourMosaic | None
 ) -> tuple[Band, float | dict[str, float] | None]:
     """Divide a flat by the level of its good pixels, or by the spectrum of its lamp."""
     how = recipe.flat

@@ -16,7 +16,7 @@ from ccdprofiles import (
     plan_night,
     reduce_night,
 )
-from ccdprofiles.camera.mosaic import Mosaic
+from ccdprofiles.camera.colours import ColourMosaic
 from ccdprofiles.errors import PlanError
 
 SHAPE = (122, 140)
@@ -133,7 +133,7 @@ def test_a_frame_keeps_its_colours_and_loses_its_vignetting(raw, section, tmp_pa
     indices = 2 * ((lines[:, np.newaxis] + y) % 2) + (columns + header.get("XBAYROFF", 0)) % 2
     as_read = np.array([LAMP[c] for c in header["BAYERPAT"]])[indices]
     np.testing.assert_array_equal(as_read, lamp)
-    mosaic = Mosaic(header["CPMOSAIC"])
+    mosaic = ColourMosaic(header["CPMOSAIC"])
     np.testing.assert_array_equal(mosaic.per_pixel(LAMP, sky.shape), lamp)
 
 

@@ -13,7 +13,7 @@ from ..errors import FrameRejected
 from .amplifier import AmplifierSet
 from .header_values import UNKNOWN, lower_word
 
-__all__ = ["Mosaic", "mosaic_of", "pattern_cards", "unread_pattern"]
+__all__ = ["ColourMosaic", "mosaic_of", "pattern_cards", "unread_pattern"]
 
 _PATTERN = ("BAYERPAT", "COLORTYP")
 _OFFSETS = (("XBAYROFF", "BAYOFFX"), ("YBAYROFF", "BAYOFFY"))
@@ -24,7 +24,7 @@ Number = TypeVar("Number", float, np.ndarray)
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class ColourMosaic:
     """The colours of the pixels of a trimmed frame; they repeat every two columns and rows.
 
     Parameters
@@ -35,8 +35,8 @@ class Mosaic:
 
     Examples
     --------
-    >>> from ccdprofiles.camera.mosaic import Mosaic
-    >>> mosaic = Mosaic("RGGB")
+    >>> from ccdprofiles.camera.colours import ColourMosaic
+    >>> mosaic = ColourMosaic("RGGB")
     >>> mosaic.colours
     ('G', 'B', 'R')
     >>> mosaic.where("G", (2, 4))
@@ -68,7 +68,7 @@ class Mosaic:
 
 def mosaic_of(
     header: Mapping, amplifiers: AmplifierSet, shapes: Mapping[int | str | None, tuple[int, int]]
-) -> Mosaic | None:
+) -> ColourMosaic | None:
     """Return the mosaic of colours of a trimmed frame, or None if it is monochrome.
 
     The pattern of ``BAYERPAT`` or ``COLORTYP`` begins at the first row of the file, or at its last
@@ -90,12 +90,12 @@ def mosaic_of(
     Examples
     --------
     >>> from ccdprofiles import Amplifier, Profile, Recipe
-    >>> from ccdprofiles.camera.mosaic import mosaic_of
+    >>> from ccdprofiles.camera.colours import mosaic_of
     >>> trimmed = [Amplifier(data="[2:8, 1:6]", overscan=None)]
     >>> profile = Profile(instrument="OSC", amplifiers=trimmed, recipe=Recipe())
     >>> shapes = {None: (6, 8)}
     >>> mosaic_of({"BAYERPAT": "RGGB"}, profile.amplifiers_of({}, shapes), shapes)
-    Mosaic(pattern='GRBG')
+    ColourMosaic(pattern='GRBG')
     """
     pattern = _read(header)
     if pattern is None or len(pattern) != 4 or not set(pattern) <= _COLOURS:
@@ -129,7 +129,7 @@ def mosaic_of(
             "continue this pattern of colours; trim an even number of columns and rows in the "
             "profile.",
         )
-    return Mosaic(found.pop())
+    return ColourMosaic(found.pop())
 
 
 def unread_pattern(header: Mapping) -> str:
@@ -141,7 +141,7 @@ def unread_pattern(header: Mapping) -> str:
 
 
 def pattern_cards(
-    header: Mapping, mosaic: Mosaic, raw_rows: int, amplifiers: AmplifierSet
+    header: Mapping, mosaic: ColourMosaic, raw_rows: int, amplifiers: AmplifierSet
 ) -> dict[str, int]:
     """Return the offsets of the pattern that hold for the trimmed frame, where they changed."""
     first = amplifiers.readouts[0]
