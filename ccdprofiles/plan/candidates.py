@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..camera.area import DetectorArea
 from ..camera.cards import Card
+from ..camera.corrections import used_corrections
 from ..camera.header_values import time_of
 from ..files.layout import CALIBRATIONS
 from .frames import Frame
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 
+_RECORDED = {"crosstalk": "CROSSTLK", "linearity": "LINCOR", "shutter": "SHUTCOR"}
+"""The corrections that must agree between a master and a frame, and their cards."""
+
 ANY_WINDOW = "any window"
 """What stands for the read-out of frames that cover a known part of the detector."""
 
@@ -61,6 +65,9 @@ class Candidate:
         Of a flat of the night: the read-out of its frames without their gain, if that varies.
     area : DetectorArea or None
         The part of the detector that it covers, if it can be cut to the window of a frame.
+    corrections : frozenset of str or None
+        The corrections of the frames of a master of another night; None for one of this night,
+        which is made with those of the recipe.
     """
 
     master: Master
@@ -70,6 +77,14 @@ class Candidate:
     cards: tuple[str | Card, ...] = ()
     flat_key: str = ""
     area: DetectorArea | None = None
+    corrections: frozenset[str] | None = None
+
+    def is_corrected_as(self, frame: Frame) -> bool:
+        """Return True if its frames were corrected as the recipe of a frame requires."""
+        if self.corrections is None:
+            return True
+        used = used_corrections(frame.recipe, self.master.type)
+        return self.corrections == frozenset(used) & _RECORDED.keys()
 
     def covers(self, frame: Frame) -> bool:
         """Return True if it covers a frame of a camera that reads windows."""
@@ -233,6 +248,8 @@ class Candidates:
             alike = [c for c in alike if c.covers(frame)]
         elif kind == "flat" and frame.flat_key:
             alike = [*alike, *self.alike.get((kind, read_out(frame, kind), exact), ())]
+        if any(c.corrections is not None for c in alike):
+            alike = [c for c in alike if c.is_corrected_as(frame)]
         if exact is match:
             return alike
         return [c for c in alike if not differing_cards(kind, c.master.match, frame)]
@@ -307,4 +324,6 @@ def adopted(frame: Frame, settings: Settings) -> Candidate:
         temperature=temperature if isinstance(temperature, int | float) else None,
         settings=setup.known,
     )
-    return Candidate(master, setup, cards=tuple(cards_of(frame.type, frame)), area=frame.area)
+    corrections = frozenset(field for field, card in _RECORDED.items() if card in frame.header)
+    cards = tuple(cards_of(frame.type, frame))
+    return Candidate(master, setup, cards=cards, area=frame.area, corrections=corrections)

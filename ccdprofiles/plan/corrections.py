@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def refuse_corrections(frame: Frame) -> None:
     used = used_corrections(frame.recipe, frame.type)
     if not used:
         return
+    _refuse_parts(frame, used)
     if "linearity" in used:
         _refuse_linearity(frame)
     if "crosstalk" in used:
@@ -51,13 +52,29 @@ def refuse_corrections(frame: Frame) -> None:
             )
 
 
+def _refuse_parts(frame: Frame, used: Iterable[str]) -> None:
+    """Refuse corrections of whole frames for the chips of a mosaic and for windows.
+
+    Neither a file nor a matrix tells to which chip or window it belongs.
+    """
+    profile = frame.profile
+    part = "the chips of a mosaic" if frame.chip else "windows" if profile.window else ""
+    for field in used:
+        if part and field != "linearity":
+            raise FrameRejected(
+                "correction",
+                f"{field}= of the profile {profile.name} is for whole frames, but the profile is of "
+                f"{part}; reduce them without {field}=, or use a profile of whole frames.",
+            )
+
+
 def _refuse_linearity(frame: Frame) -> None:
     """Refuse a frame whose level above the bias is not known, or an amplifier without a curve."""
-    if not (frame.amplifiers.has_overscan or frame.recipe.bias):
+    if not (frame.amplifiers.has_overscan or frame.recipe.has("bias")):
         raise FrameRejected(
             "correction",
             f"linearity= of the profile {frame.profile.name} needs the counts above the bias, but the "
-            "camera has no useful overscan and the recipe subtracts no bias; use bias=True.",
+            "camera has no useful overscan and the recipe subtracts no bias; use bias=True, or a constant.",
         )
     _refuse(frame, curves_of, frame.recipe.linearity)
 

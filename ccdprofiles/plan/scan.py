@@ -437,7 +437,8 @@ def _with_colours(frame: Frame) -> Frame:
     keys = [
         key and _short_hash([key, mosaic.pattern]) for key in (frame.amplifier_key, frame.flat_key)
     ]
-    return frame.with_(mosaic=mosaic, amplifier_key=keys[0], flat_key=keys[1])
+    # Masters are not cut for its windows, as the pattern of a window may begin at another colour.
+    return frame.with_(mosaic=mosaic, amplifier_key=keys[0], flat_key=keys[1], area=None)
 
 
 def _short_hash(what: list[object]) -> str:

@@ -40,10 +40,10 @@ def levels_for(
         File → `FlatLevel`; refused if a chip has no level in this exposure.
     """
     levels = levels_of(request.inputs, chosen, are_exact(request.inputs, request.chosen), mapped)
-    if not request.others:
+    if not request.shares_level:
         return levels
     others = _levels_of_others(request, chosen, mapped)
-    chips = {request.inputs.frames[o.file].chip for o in request.others}
+    chips = set(request.frame.profile.chips) - {request.frame.chip}
     return {i.file: _shared(request, i.file, levels[i.file], others, chips) for i in chosen}
 
 

@@ -58,6 +58,8 @@ class ProfileLabel:
         Where the files are that its recipe names.
     match : tuple or dict
         The cards that a master and its frames share.
+    chips : tuple of str
+        The chips of a mosaic.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ProfileLabel:
     unit: u.UnitBase
     folder: Path
     match: Sequence[str | Card] | Mapping[str, Sequence[str | Card]] = ()
+    chips: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ def picklable(frame: Frame) -> Frame:
     raw = replace(raw.without_headers(), path=raw.path.absolute())
     match = dict(profile.match) if isinstance(profile.match, Mapping) else profile.match
     recipe = settled(frame.recipe)
-    label = ProfileLabel(profile.name, profile.hash, profile.unit, profile.folder, match)
+    chips = tuple(profile.chips)
+    label = ProfileLabel(profile.name, profile.hash, profile.unit, profile.folder, match, chips)
     return frame.with_(profile=label, recipe=recipe, raw=raw, path=raw.path)
 
 

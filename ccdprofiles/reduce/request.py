@@ -11,7 +11,7 @@ from astropy import units as u
 
 from ..camera.amplifier import AmplifierSet
 from ..camera.corrections import used_corrections
-from ..camera.recipe import Combine, Recipe
+from ..camera.recipe import ALL_CHIPS, Combine, Flat, Recipe
 from ..files.pixels import Pixels
 from ..pixels.measure import Measured
 from ..pixels.prepare import refuse_changes
@@ -126,7 +126,9 @@ class MasterRequest:
     @property
     def shares_level(self) -> bool:
         """Whether it is a flat that is divided by the level of all chips."""
-        return bool(self.others)
+        how = self.recipe.flat
+        flat = self.master.type == "flat" and isinstance(how, Flat) and how.level == ALL_CHIPS
+        return flat and bool(self.frame.chip)
 
     @property
     def measures_own_noise(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.modeling.models import Polynomial1D
 from by_hand import bytes_of, camera, pixels, reduce_night, row, write, write_some
@@ -256,3 +257,37 @@ def test_cosmic_rays_are_searched_after_fringes_are_subtracted(tmp_path):
     assert flags[30, 31] & DQ.COSMIC_RAY.value
     assert header["FRINGSCL"] == pytest.approx(1, abs=0.01)
     assert "fringes subtracted: fringe.fits" in [*header["HISTORY"]]
+
+
+def test_linearity_needs_a_bias_that_may_be_a_constant(tmp_path, night):
+    straight = Polynomial1D(1, c0=0, c1=1)
+    profile = camera(flat=None, bias=300 * u.adu, linearity=straight)
+    assert reduce_night(night, tmp_path / "out", profile=profile).ok
+    without = camera(flat=None, bias=False, linearity=straight)
+    reduced = reduce_night(night, tmp_path / "without", profile=without)
+    assert "needs the counts above the bias" in row(reduced, "science.fits")["reason"]
+
+
+def test_whole_frame_corrections_are_refused_for_windows(tmp_path, night):
+    profile, _ = with_mask(tmp_path)
+    windows = replace(profile, window="CCDSEC")
+    reduced = reduce_night(night, tmp_path / "out", profile=windows)
+    reason = row(reduced, "science.fits")["reason"]
+    assert "bad_pixels= of the profile" in reason
+    assert "is for whole frames, but the profile is of windows" in reason
+
+
+def test_a_master_of_another_night_without_the_correction_is_not_used(tmp_path, night):
+    plain, straight = camera(flat=Flat()), Polynomial1D(1, c0=0, c1=1)
+    earlier = reduce_night(night, tmp_path / "earlier", profile=plain)
+    assert earlier.ok
+    for path in night.glob("flat*"):
+        path.unlink()
+    for name, profile, ok in (
+        ("same", plain, True),
+        ("corrected", camera(flat=Flat(), linearity=straight), False),
+    ):
+        reduced = reduce_night(
+            night, tmp_path / name, profile=profile, calibrations=[tmp_path / "earlier" / "masters"]
+        )
+        assert (len(reduced.products) == 1) is ok

@@ -1,5 +1,6 @@
 """Nights of colour cameras: flats are normalised for each colour, and nothing is debayered."""
 
+import by_hand
 import numpy as np
 import pytest
 from astropy import units as u
@@ -248,3 +249,16 @@ def test_single_steps_make_the_same_flat(plain, tmp_path):
     longer = next(p for p in night.masters.values() if fits.getval(p, "EXPTIME") == 60.0)
     with pytest.raises(PlanError, match="mosaic of colours"):
         detect_cosmics(camera().calibrate(light, dark=longer))
+
+
+def test_a_mosaic_takes_no_monochrome_masters_even_where_windows_are_read(tmp_path):
+    for number in range(3):
+        by_hand.write(tmp_path / f"bias{number}.fits", "bias", 300, CCDSEC="[1:16, 1:16]")
+    for name, cards in {"grey": {}, "colour": {"BAYERPAT": "RGGB"}}.items():
+        light = by_hand.pixels(1000, seed=9 + len(cards))
+        by_hand.write(
+            tmp_path / f"{name}.fits", "object", light, 60, CCDSEC="[1:16, 1:16]", **cards
+        )
+    plan = by_hand.plan_night(tmp_path, profile=by_hand.camera().but(window="CCDSEC"))
+    assert [product.input.file for product in plan.products] == ["grey.fits"]
+    assert [reason.file for reason in plan.missing] == ["colour.fits"]

@@ -282,6 +282,28 @@ def test_a_flat_without_one_chip_has_no_level_of_all_chips(raw, tmp_path):
     assert set(combined) == ({6, 7} if level_of(camera) == "chip" else {6})
 
 
+def test_flats_that_all_lack_one_chip_have_no_level_of_all_chips(tmp_path):
+    camera = mosaic("all chips")
+    camera.write(tmp_path / "raw", science=1)
+    for path in (tmp_path / "raw").glob("flat*"):
+        with fits.open(path, mode="update") as hdus:
+            del hdus[ORDER[2]]
+    result = reduce_night(tmp_path / "raw", tmp_path / "out", profile=camera.profile)
+    assert not [name for name in result.masters if "flat" in name]
+    assert not result.products
+    assert "the level of all chips is not known in this exposure" in str(result)
+
+
+def test_corrections_of_whole_frames_are_refused_for_chips(tmp_path):
+    camera = mosaic()
+    camera.write(tmp_path / "raw", science=1)
+    fits.PrimaryHDU(np.zeros((10, 10), "u1")).writeto(tmp_path / "mask.fits")
+    recipe = camera.profile.recipe.but(bad_pixels=str(tmp_path / "mask.fits"))
+    profile = camera.profile.but(recipe=recipe, name="wfc")
+    reasons = plan_night(tmp_path / "raw", profile=profile).set_aside
+    assert "is for whole frames, but the profile is of the chips of a mosaic" in str(reasons[0])
+
+
 def test_a_flat_of_one_level_is_remade_if_the_bias_of_another_chip_changes(tmp_path):
     camera = mosaic("all chips")
     camera.write(tmp_path / "raw", science=1)
