@@ -37,13 +37,14 @@ zwo = Profile(
     ],
     binning=("XBINNING", "YBINNING"),
     exposure=("EXPTIME", "EXPOSURE"),  # SGP writes EXPOSURE only
-    file_types={  # SharpCap
-        "*dark*flat*/*": "dark",
-        "*flat*dark*/*": "dark",
-        "*bias*/*": "bias",
-        "*dark*/*": "dark",
-        "*flat*/*": "flat",
-        "*light*/*": "science",
+    file_types={  # SharpCap; the deepest folder of such a name decides
+        **dict.fromkeys(("*/dark/*", "*/darks/*", "*/flat?dark/*", "*/flat?darks/*"), "dark"),
+        **dict.fromkeys(
+            ("*/dark?flat/*", "*/dark?flats/*", "*/darkflat/*", "*/darkflats/*"), "dark"
+        ),
+        **dict.fromkeys(("*/bias/*", "*/biases/*"), "bias"),
+        **dict.fromkeys(("*/flat/*", "*/flats/*"), "flat"),
+        **dict.fromkeys(("*/light/*", "*/lights/*"), "science"),
     },
     # A choice, not a measured limit.
     match={"flat": (Card("ROTATOR", "ROTATANG", within=2 * u.deg, absent="agrees"),)},

@@ -69,7 +69,19 @@ def checked(fields: Mapping[str, Any]) -> dict[str, Any]:
     check_flat_level(values["recipe"], values["chips"])
     if not isinstance(values["unit"], u.UnitBase):
         raise ProfileError(f"unit={values['unit']!r} is not a unit; use unit=u.adu.")
+    _check_gain_of_electrons(values["unit"], () if callable(amplifiers) else amplifiers)
     return values
+
+
+def _check_gain_of_electrons(unit: u.UnitBase, amplifiers: Sequence[Amplifier]) -> None:
+    """Refuse a gain for raw pixels that are in electrons already."""
+    for amplifier in amplifiers if unit == u.electron else ():
+        gain = amplifier.gain
+        if isinstance(gain, u.Quantity) and gain.value != 1:
+            raise ProfileError(
+                f"unit=u.electron says that raw pixels are in electrons, so gain={gain} would be applied "
+                "to them again; use gain=1 * u.electron / u.adu, or unit=u.adu."
+            )
 
 
 def check_flat_level(recipe: Any, chips: Mapping) -> None:

@@ -11,7 +11,7 @@ from astropy import units as u
 
 from ..errors import FrameRejected, ProfileError
 from .cards import Card, card_text, matched_cards
-from .frame_types import loose, path_fits, possible_words, with_common
+from .frame_types import loose, possible_words, type_of_path, with_common
 from .header_values import (
     UNKNOWN,
     card_names,
@@ -65,9 +65,9 @@ class HeaderContents(Identity):
         """
         value = self._value("frame_type", header)
         if value is None:
-            for pattern, kind in self.file_types.items():
-                if path_fits(file, pattern):
-                    return kind
+            pattern = type_of_path(file, self.file_types)
+            if pattern is not None:
+                return self.file_types[pattern]
             path = f", and {file!r} fits no pattern of file_types=" if self.file_types else ""
             raise FrameRejected(
                 "no-type",

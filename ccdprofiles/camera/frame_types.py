@@ -16,6 +16,7 @@ __all__ = [
     "loose",
     "path_fits",
     "possible_words",
+    "type_of_path",
     "with_common",
 ]
 
@@ -92,6 +93,27 @@ def possible_words(word: str, frame_types: Mapping[str, str | None]) -> Iterable
     if "dark" in word:
         return [w for w, kind in kinds.items() if kind == "dark" and "flat" in w]
     return [w for w, kind in kinds.items() if kind == "flat"]
+
+
+def type_of_path(file: str, file_types: Mapping[str, str | None]) -> str | None:
+    """Return the pattern that decides the type of a file; None if none fits.
+
+    The deepest folder decides, and of several patterns that fit it the first one. A pattern that
+    does not begin with ``*`` begins at the folder of the night.
+
+    >>> from ccdprofiles.camera.frame_types import type_of_path
+    >>> types = {"*dark*/*": "dark", "*/light/*": "science"}
+    >>> type_of_path("Dark site/Light/1.fits", types), type_of_path("M31/1.fits", types)
+    ('*/light/*', None)
+    """
+    folders = file.split("/")
+    for depth in range(len(folders) - 2, -1, -1) if folders[1:] else (0,):
+        inside = "/".join(folders[depth:])
+        for pattern in file_types:
+            anywhere = pattern.startswith("*") or "/" not in pattern
+            if (anywhere or depth == 0) and path_fits(inside, pattern):
+                return pattern
+    return None
 
 
 def path_fits(file: str, pattern: str) -> bool:

@@ -75,7 +75,7 @@ def choose_bias(frame: Frame, masters: Candidates) -> Candidate | float | Reason
     fitting = masters.usable(masters.for_frame("bias", frame), frame)
     if not fitting:
         return no_bias(frame, masters)
-    return best(fitting, frame, lambda c: (c.area_size, *masters.unlike(c, frame)))
+    return best(fitting, frame, lambda c: (*masters.unlike(c, frame), c.area_size))
 
 
 def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate | Reason:
@@ -109,13 +109,13 @@ def choose_dark(frame: Frame, masters: Candidates, bias_off: bool) -> Candidate 
         return best(
             near,
             frame,
-            lambda c: (c.area_size, *masters.unlike(c, frame), round(off(c) / step, digits)),
+            lambda c: (*masters.unlike(c, frame), round(off(c) / step, digits), c.area_size),
         )
     if fitting and frame.recipe.dark == "scale":
         return best(
             fitting,
             frame,
-            lambda c: (c.area_size, *masters.unlike(c, frame), -exposure_of(c.master)),
+            lambda c: (*masters.unlike(c, frame), -exposure_of(c.master), c.area_size),
         )
     return no_dark(frame, there, tolerance, masters)
 
@@ -143,10 +143,10 @@ def choose_flat(frame: Frame, masters: Candidates) -> Candidate | Reason:
         fitting,
         frame,
         lambda c: (
-            c.area_size,
             _unlike_in_response(c, frame, masters),
             masters.nights_apart(c, frame),
             *masters.unlike(c, frame),
+            c.area_size,
         ),
     )
 

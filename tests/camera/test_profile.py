@@ -810,3 +810,9 @@ def test_a_printed_profile_shows_names_instead_of_addresses_and_folders():
     assert "file='mycam.py')" in text
     assert "0x" not in text
     assert "/home" not in text
+
+
+def test_a_gain_for_pixels_that_are_in_electrons_is_refused():
+    amplifier = Amplifier(data="[1:8, 1:8]", overscan=None, gain=1.5 * u.electron / u.adu)
+    with pytest.raises(ProfileError, match="would be applied to them again"):
+        Profile(instrument="E", amplifiers=[amplifier], recipe=Recipe(), unit=u.electron)

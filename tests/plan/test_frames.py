@@ -1037,6 +1037,20 @@ def test_the_types_of_a_night_may_be_those_of_its_folders(tmp_path):
     )
 
 
+def test_the_deepest_folder_decides_the_type(tmp_path):
+    types = {"*/dark/*": "dark", "*/light/*": "science"}
+    names = (
+        "Dark/a/1.fits",
+        "Dark/Light/1.fits",
+        "Light/Dark Nebula/1.fits",
+        "Dark site/Light/1.fits",
+    )
+    for seed, name in enumerate(names):
+        write(tmp_path / name, kind=None, seed=seed)
+    frames = {f.file: f.type for f in scanned(tmp_path, camera(file_types=types))}
+    assert frames == dict(zip(names, ("dark", "science", "science", "science"), strict=True))
+
+
 def test_the_types_of_calibrations_may_be_those_of_their_folder(tmp_path):
     write(tmp_path / "night" / "1.fits")
     write(tmp_path / "Flat" / "1.fits", kind=None, seed=1)

@@ -48,7 +48,7 @@ def until(true, seconds=20):
 
 
 def test_processes_are_killed_and_waited_for(pool):
-    children = set(multiprocessing.active_children())
+    children = set(pool._processes.values())
     assert children
     kill_processes(pool)
     # The thread of the pool waits for them, too, and may still be writing down that they ended.
