@@ -199,7 +199,7 @@ def test_frames_that_still_contain_their_bias_are_refused(tmp_path):
     assert refused["code"] == "correction"
     assert refused["reason"] == (
         "object0.fits: linearity= of the profile c needs the counts above the bias, but the camera "
-        "has no useful overscan and the recipe subtracts no bias; use bias=True."
+        "has no useful overscan and the recipe subtracts no bias; use bias=True, or a constant."
     )
 
 
