@@ -24,6 +24,7 @@ from ..pixels.shutter import shutter_factor
 from ..plan.frames import Frame
 from ..plan.plan import Input
 from ..products.header import ascii_text
+from .inputs import pedestal_off
 
 __all__ = [
     "LINEAR",
@@ -84,7 +85,7 @@ def refuse_pedestal(frame: Frame, chosen: Input) -> None:
     FrameRejected
         ``correction``
     """
-    if not (frame.amplifiers.has_overscan or chosen.bias):
+    if not pedestal_off(frame, chosen):
         raise FrameRejected(
             "correction",
             "its linearity cannot be corrected, because the bias is not subtracted; do not leave out "

@@ -66,9 +66,9 @@ def _and_more(found: Sequence) -> str:
     return f" and {len(found) - 1} more" if len(found) > 1 else ""
 
 
-def _members(state: RunState, name: str | None) -> list[Measured]:
+def _members(state: RunState, masters: Mapping[str, Master], name: str | None) -> list[Measured]:
     """Return the measured frames of a master; none of one of another night."""
-    master = None if name is None else _masters(state).get(name)
+    master = None if name is None else masters.get(name)
     files = [i.file for i in master.inputs] if master else []
     return [state.measured[file] for file in files if file in state.measured]
 
@@ -88,7 +88,8 @@ def _darker_than_dark(state: RunState) -> Iterator[str]:
     Above a dark of the same offset and mode the median, and that of the darker half of the pixels,
     are not negative, but for the drift from frame to frame, which the range of the darks shows.
     """
-    known = {m.name: _members(state, m.name) for m in state.plan.masters}
+    masters = _masters(state)
+    known = {name: _members(state, masters, name) for name in masters}
     odd: dict[tuple[str | None, str], list[tuple[str, float, float]]] = {}
     for product in state.plan.products:
         chosen = product.input
@@ -103,7 +104,7 @@ def _darker_than_dark(state: RunState) -> Iterator[str]:
             )
     for (_, name), found in odd.items():
         file, depth, error = max(found, key=lambda f: f[1])
-        first = min(i.file for i in _masters(state)[name].inputs if i.file in state.measured)
+        first = min(i.file for i in masters[name].inputs if i.file in state.measured)
         yield (
             f"{file}{_and_more(found)}: its sky is {depth:.4g} adu below {name} (error {error:.2g} "
             f"adu; made of {first} and others), but light is never negative; check the darks for "
@@ -219,7 +220,7 @@ def _kept_pedestal(state: RunState) -> Iterator[str]:
     zones = {
         name: np.median([m.quality.zones for m in members], axis=0)
         for name in masters
-        if (members := _members(state, name))
+        if (members := _members(state, masters, name))
     }
     odd: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
     for product in state.plan.products:
@@ -303,7 +304,8 @@ def _about_saturation(state: RunState, file: str, top: int) -> str:
 
 def _averaged_in_software(state: RunState) -> Iterator[str]:
     """Note binned flats with less noise than their gain allows, because pixels were averaged."""
-    for master in state.plan.masters:
+    masters = _masters(state)
+    for master in masters.values():
         if master.type != "flat" or master.binning == (1, 1):
             continue
         odd = []
@@ -312,7 +314,9 @@ def _averaged_in_software(state: RunState) -> Iterator[str]:
             frame = state.frames[chosen.file]
             if measured is None or frame.mosaic is not None:
                 continue
-            dark = _members(state, chosen.dark) or _members(state, chosen.master_bias)
+            dark = _members(state, masters, chosen.dark) or _members(
+                state, masters, chosen.master_bias
+            )
             constant = chosen.bias if isinstance(chosen.bias, float) else None
             if not dark and constant is None and not frame.amplifiers.has_overscan:
                 continue
